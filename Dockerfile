@@ -1,0 +1,20 @@
+# One image for everything: `docker run … serve`, `docker run … worker`. Its data: a database, or /data.
+FROM python:3.13-slim
+
+WORKDIR /srv/doorlist
+COPY requirements.lock pyproject.toml LICENSE ./
+RUN pip install --no-cache-dir --require-hashes -r requirements.lock
+
+COPY app app
+COPY connectors connectors
+COPY migrations migrations
+COPY wsgi.py ./
+RUN pip install --no-cache-dir --no-deps --no-build-isolation --editable . \
+    && useradd --system --home-dir /data --create-home doorlist
+
+USER doorlist
+ENV DOORLIST_HOME=/data PYTHONUNBUFFERED=1
+VOLUME /data
+EXPOSE 8484
+ENTRYPOINT ["doorlist"]
+CMD ["serve", "--host", "0.0.0.0", "--port", "8484"]

@@ -1,0 +1,73 @@
+# Doorlist: make setup | demo | test | check | bench | soak | clean        (PYTHON=python3.13 picks another Python)
+
+PYTHON ?= python3
+ONCE ?=
+
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+BIN := .venv/bin
+READY := .venv/.ready-$(VERSION)
+SYNAPSE_LOCK := tests/servers/synapse.lock
+SYNAPSE_READY := .synapse/.ready-$(VERSION)
+
+# A Python without ensurepip (Debian splits it off) still makes the environment; its own pip then fills it.
+# An environment of another Python's is emptied first, one of this Python's is brought up to date in place.
+make_environment = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Doorlist needs Python 3.11 or later")' \
+	&& { [ ! -d $(1) ] || [ -e $(1)/.ready-$(VERSION) ] || $(PYTHON) -m venv --clear --without-pip $(1); } \
+	&& { $(PYTHON) -m venv $(1) >/dev/null 2>&1 || $(PYTHON) -m venv --without-pip $(1); }
+install = $(PYTHON) -m pip --python $(1)/bin/python install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help setup synapse servers demo test lint check bench soak lock clean
+
+help:
+	@sed -n '1s/^# //p' Makefile
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@echo "setup: installing what requirements.lock names into .venv"
+	@$(call make_environment,.venv)
+	@$(call install,.venv) --require-hashes -r requirements.lock
+	@$(call install,.venv) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+synapse: $(SYNAPSE_READY)
+
+$(SYNAPSE_READY): $(SYNAPSE_LOCK)
+	@echo "synapse: installing Matrix Synapse into .synapse"
+	@$(call make_environment,.synapse)
+	@$(call install,.synapse) --require-hashes -r $(SYNAPSE_LOCK)
+	@touch $@
+
+servers:
+	@.ci/servers
+
+demo: setup synapse
+	@ONCE=$(ONCE) $(BIN)/python -m tests.journeys.demo
+
+test: setup synapse servers
+	$(BIN)/pytest -m "not soak"
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint
+	$(BIN)/pytest -m "not synapse and not postgres and not soak and not slow"
+
+bench: setup synapse servers
+	$(BIN)/python -m tests.benchmarks
+
+soak: setup synapse servers
+	$(BIN)/pytest -m soak -s
+
+# Needs uv; the lock then holds for every Python from 3.11 on and every system.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --extra dev pyproject.toml -o requirements.lock --quiet
+
+clean:
+	rm -rf .venv .synapse .demo .bench .soak build dist *.egg-info \
+		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

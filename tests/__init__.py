@@ -1,0 +1,1 @@
+"""What Doorlist promises, shown on working parts."""
