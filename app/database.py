@@ -1,0 +1,129 @@
+"""The one way to the database: SQLite (WAL) and PostgreSQL behind one code path."""
+
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import JSON, BigInteger, Connection, Dialect, Engine, Integer, MetaData, Text, event
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.types import TypeDecorator
+from uuid_utils import uuid7
+
+from app.settings import Settings
+
+Result = TypeVar("Result")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "uq": "uq_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"}
+    )
+
+
+db = SQLAlchemy(model_class=Base)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC instant, kept as whole microseconds since 1970: exact and sortable alike on both databases."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
+
+
+# One name for a document column: JSONB where it can be indexed and searched, JSON text elsewhere.
+Document = JSON().with_variant(postgresql.JSONB(), "postgresql")
+# Byte order, whatever the locale: a merge of two sorted streams must see the order that Python sees.
+ByteText = Text().with_variant(Text(collation="C"), "postgresql")
+# SQLite numbers rows by itself only where the key is called INTEGER.
+Number = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def new_id() -> str:
+    """A UUIDv7 as text: opaque, and close together on disk when made close together in time."""
+    return str(uuid7())
+
+
+def configure(app: Flask, settings: Settings) -> None:
+    """Join the engine to the application and teach it our two databases."""
+    app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
+    sqlite = settings.database_url.startswith("sqlite")
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = (
+        {"connect_args": {"timeout": 15}, "pool_size": 20, "max_overflow": 20}
+        if sqlite
+        else {"pool_pre_ping": True, "pool_size": 20, "max_overflow": 20, "connect_args": {"connect_timeout": 5}}
+    )
+    db.init_app(app)
+    with app.app_context():
+        if sqlite:
+            _teach_sqlite(db.engine)
+
+
+def _teach_sqlite(engine: Engine) -> None:
+    if event.contains(engine, "connect", _on_connect):
+        return
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
+
+
+def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
+    # The driver's own BEGIN comes too late for BEGIN IMMEDIATE; we say it ourselves in _on_begin.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=15000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _on_begin(connection: Connection) -> None:
+    # A transaction that reads first and writes later would fail with "database is locked" when
+    # another wrote in between; taking the write lock at once makes it wait instead.
+    writes = not connection.get_execution_options().get("doorlist_reads", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """One write transaction: everything in it is committed together, or nothing is."""
+    with Session(db.engine, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+@contextmanager
+def reading() -> Iterator[Session]:
+    """A transaction that only reads, and takes no write lock."""
+    with Session(db.engine.execution_options(doorlist_reads=True), autoflush=False, expire_on_commit=False) as session, session.begin():
+        yield session
+
+
+def in_transaction(act: Callable[[Session], Result], *, attempts: int = 6) -> Result:
+    """Run `act` in one transaction, again where the database asks for it (deadlock, serialisation, lock wait).
+
+    `act` must be safe to run again: it only touches the session it is given.
+    """
+    for attempt in range(attempts):
+        try:
+            with transaction() as session:
+                return act(session)
+        except OperationalError as error:
+            if attempt + 1 == attempts or not _worth_another_try(error):
+                raise
+            time.sleep(random.uniform(0.005, 0.02) * 2**attempt)
+    raise AssertionError("unreachable")
+
+
+def _worth_another_try(error: DBAPIError) -> bool:
+    state: Any = getattr(error.orig, "sqlstate", None)
+    return state in ("40001", "40P01", "55P03") or "database is locked" in str(error.orig)

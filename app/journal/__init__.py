@@ -1,0 +1,1 @@
+"""What changed here, by whom and why, and the work that it makes."""

@@ -1,0 +1,163 @@
+"""The work table: whom to look at, in which lane, and who is looking just now."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import case, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from app.database import Instant
+from app.journal.tables import Lane, Subject, Work, WorkState
+
+LEASE = timedelta(seconds=45)
+"""Longer than any single delivery may take (deliveries stop themselves well before); after it the work is free again."""
+
+# Markers first, since they make the rest; then channels, since accounts join them; then accounts.
+PRIORITY = {Subject.DUE: 0, Subject.PERSON: 1, Subject.GROUP: 1, Subject.CHANNEL: 2, Subject.ACCOUNT: 3, Subject.ROSTER: 4}
+_KEY = (Work.organization_id, Work.workspace_id, Work.subject, Work.subject_id, Work.lane)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One row of work in somebody's hands until `lease_until`."""
+
+    organization_id: str
+    workspace_id: str
+    subject: Subject
+    subject_id: str
+    lane: Lane
+    generation: int
+    attempts: int
+    claimed_by: str
+    claimed_at: datetime
+    lease_until: datetime
+    due_at: datetime
+
+
+def want(
+    session: Session,
+    organization_id: str,
+    *,
+    subject: Subject,
+    subject_ids: Iterable[str],
+    because: int | None,
+    due_at: datetime,
+    lane: Lane = Lane.SYNC,
+    workspace_id: str = "",
+    anew: bool = True,
+) -> None:
+    """Ask that these be looked at. Asking twice makes one row, due at the earlier instant, in a newer generation.
+
+    With `anew` False an existing row is left as it is, with its pauses: for whoever only needs it to be done some time.
+    """
+    rows = [
+        {
+            "organization_id": organization_id, "workspace_id": workspace_id, "subject": subject, "subject_id": subject_id,
+            "lane": lane, "priority": PRIORITY[subject], "due_at": due_at, "state": WorkState.WAITING, "generation": 1,
+            "attempts": 0, "because": because,
+        }
+        for subject_id in sorted(set(subject_ids))
+    ]  # fmt: skip
+    if not rows:
+        return
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    for start in range(0, len(rows), 500):
+        statement = insert(Work).values(rows[start : start + 500])
+        if not anew:
+            session.execute(statement.on_conflict_do_nothing())
+            continue
+        new = statement.excluded
+        earlier = func.least if session.get_bind().dialect.name == "postgresql" else func.min
+        # A parked row wakes up: the world has moved, so what was refused then may be right now.
+        statement = statement.on_conflict_do_update(
+            index_elements=[column.key for column in _KEY],
+            set_={
+                "generation": Work.generation + 1, "attempts": 0, "state": WorkState.WAITING, "because": new.because, "last_error": None,
+                # The wish that somebody is serving just now is theirs to end; only what is still to be served keeps its time.
+                "due_at": case(
+                    ((Work.claimed_by.is_not(None)) & (Work.claimed_generation == Work.generation), new.due_at),
+                    else_=earlier(Work.due_at, new.due_at),
+                ),
+            },
+        )  # fmt: skip
+        session.execute(statement)
+
+
+def claim(session: Session, *, lanes: Sequence[Lane], worker: str, at: datetime, most: int, halted: Iterable[str] = ()) -> list[Claim]:
+    """Take up to `most` rows that are due and in nobody's hands, or in hands whose lease has run out."""
+    free = or_(Work.lease_until.is_(None), Work.lease_until < at)
+    query = select(*_KEY).where(Work.lane.in_(lanes), Work.state == WorkState.WAITING, Work.due_at <= at, free)
+    stopped = list(halted)
+    if stopped:
+        query = query.where(Work.workspace_id.not_in(stopped))
+    query = query.order_by(Work.priority, Work.due_at).limit(most).with_for_update(skip_locked=True)
+    keys = [tuple(row) for row in session.execute(query)]
+    if not keys:
+        return []
+    rows = session.execute(
+        update(Work)
+        .where(tuple_(*_KEY).in_(keys))
+        .values(claimed_by=worker, claimed_at=at, claimed_generation=Work.generation, lease_until=at + LEASE)
+        .returning(*_KEY, Work.generation, Work.attempts, Work.due_at),
+        execution_options={"synchronize_session": False},
+    )
+    return [
+        Claim(
+            organization_id=row.organization_id, workspace_id=row.workspace_id, subject=Subject(row.subject), subject_id=row.subject_id,
+            lane=Lane(row.lane), generation=row.generation, attempts=row.attempts, claimed_by=worker, claimed_at=at,
+            lease_until=at + LEASE, due_at=row.due_at,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def _mine(taken: Claim) -> tuple[object, ...]:
+    return (taken.organization_id, taken.workspace_id, taken.subject, taken.subject_id, taken.lane)
+
+
+def finish(session: Session, taken: Claim) -> None:
+    """Close the claim. Where the subject was wanted again meanwhile, it stays, free, to be looked at once more."""
+    held = (tuple_(*_KEY) == _mine(taken), Work.claimed_by == taken.claimed_by)
+    done = session.execute(delete(Work).where(*held, Work.generation == taken.generation), execution_options={"synchronize_session": False})
+    if done.rowcount:  # type: ignore[attr-defined]  # every DELETE has one; the stub names the wider class
+        return
+    session.execute(update(Work).where(*held).values(claimed_by=None, lease_until=None), execution_options={"synchronize_session": False})
+
+
+def postpone(session: Session, taken: Claim, *, until: datetime, error: str | None, counted: bool = True) -> None:
+    """Close the claim and look again at `until`; a newer wish keeps its own, earlier time."""
+    session.execute(
+        update(Work)
+        .where(tuple_(*_KEY) == _mine(taken), Work.claimed_by == taken.claimed_by)
+        .values(
+            claimed_by=None, lease_until=None, attempts=Work.attempts + (1 if counted else 0), last_error=error,
+            due_at=case((Work.generation == taken.generation, literal(until, Instant())), else_=Work.due_at),
+        ),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def park(session: Session, taken: Claim, *, error: str) -> None:
+    """Set the subject aside for a person to look at; unless it was wanted again meanwhile."""
+    session.execute(
+        update(Work)
+        .where(tuple_(*_KEY) == _mine(taken), Work.claimed_by == taken.claimed_by, Work.generation == taken.generation)
+        .values(claimed_by=None, lease_until=None, state=WorkState.PARKED, last_error=error),
+        execution_options={"synchronize_session": False},
+    )
+    session.execute(
+        update(Work).where(tuple_(*_KEY) == _mine(taken), Work.claimed_by == taken.claimed_by).values(claimed_by=None, lease_until=None),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def open_claims(session: Session, organization_id: str, *, workspace_id: str, subject_id: str, at: datetime) -> datetime | None:
+    """Until when somebody in the sync lane may still be acting on this account; None when nobody is."""
+    return session.scalar(
+        select(func.max(Work.lease_until).label("until")).where(
+            Work.organization_id == organization_id, Work.workspace_id == workspace_id, Work.subject == Subject.ACCOUNT,
+            Work.subject_id == subject_id, Work.lane == Lane.SYNC, Work.lease_until > at,
+        )
+    )  # fmt: skip

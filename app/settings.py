@@ -1,0 +1,79 @@
+"""Settings from the environment, each documented by the docstring below it; `docs/settings.md` is made from them."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SettingError(Exception):
+    """A setting cannot be used; the message names it and what it should be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What one process of Doorlist was started with."""
+
+    home: Path
+    """`DOORLIST_HOME` (default `./.doorlist`): folder of the embedded database and of the encryption key."""
+
+    database_url: str
+    """`DATABASE_URL` (default SQLite in `DOORLIST_HOME`): an SQLAlchemy URL, `sqlite:///…` or `postgresql+psycopg://…`."""
+
+    public_url: str
+    """`DOORLIST_PUBLIC_URL` (default `http://127.0.0.1:8484`): how identity providers and HR systems reach this service; only used in links."""
+
+    encryption_key: str | None
+    """`DOORLIST_ENCRYPTION_KEY`: key for credentials at rest (URL-safe base64 of 32 bytes). Default: the file `encryption.key` in `DOORLIST_HOME`, made by `doorlist init`."""
+
+    operator_token: str | None
+    """`DOORLIST_TOKEN`: token of the operator on whose behalf the command line acts; without it an act is recorded as the host's own user."""
+
+    departure_workers: int
+    """`DOORLIST_DEPARTURE_WORKERS` (default 4): threads that do nothing but departures."""
+
+    sync_workers: int
+    """`DOORLIST_SYNC_WORKERS` (default 4): threads for everything else."""
+
+    overdue_after: float
+    """`DOORLIST_OVERDUE_AFTER` (default 60): seconds after which a departure that is not shut counts as overdue."""
+
+    body_limit: int
+    """`DOORLIST_BODY_LIMIT` (default 2097152): largest request body in bytes."""
+
+
+def _number(environment: Mapping[str, str], name: str, default: float, *, least: float) -> float:
+    text = environment.get(name, "")
+    if not text:
+        return default
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise SettingError(f"{name} must be a number, not {text!r}") from error
+    if not value >= least:
+        raise SettingError(f"{name} must be at least {least:g}, not {text}")
+    return value
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read every setting. Raises SettingError."""
+    env = os.environ if environment is None else environment
+    home = Path(env.get("DOORLIST_HOME") or ".doorlist").absolute()
+    url = env.get("DATABASE_URL") or f"sqlite:///{home / 'doorlist.db'}"
+    # Hosting platforms hand out the short scheme; SQLAlchemy would look for another driver under it.
+    for short in ("postgres://", "postgresql://"):
+        if url.startswith(short):
+            url = "postgresql+psycopg://" + url.removeprefix(short)
+    if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise SettingError("DATABASE_URL must start with sqlite:/// or postgresql://")
+    return Settings(
+        home=home,
+        database_url=url,
+        public_url=(env.get("DOORLIST_PUBLIC_URL") or "http://127.0.0.1:8484").rstrip("/"),
+        encryption_key=env.get("DOORLIST_ENCRYPTION_KEY") or None,
+        operator_token=env.get("DOORLIST_TOKEN") or None,
+        departure_workers=int(_number(env, "DOORLIST_DEPARTURE_WORKERS", 4, least=1)),
+        sync_workers=int(_number(env, "DOORLIST_SYNC_WORKERS", 4, least=1)),
+        overdue_after=_number(env, "DOORLIST_OVERDUE_AFTER", 60, least=1),
+        body_limit=int(_number(env, "DOORLIST_BODY_LIMIT", 2 * 1024 * 1024, least=1024)),
+    )
