@@ -1,0 +1,357 @@
+"""SCIM filters compiled to SQL: on columns where there is one, else by the database's own JSON operators.
+
+Every piece compiled here is true or false and never null, so that `not` means what it says.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from sqlalchemy import ColumnElement, Select, and_, false, literal, not_, or_, select, true
+from sqlalchemy.orm import aliased
+
+from app.clock import parse_instant
+from app.directory.filters import And, AttributePath, Compare, Filter, Not, Or, Present, ValuePath
+from app.directory.json_sql import Claim, JSONReader, fitting, reader_for
+from app.directory.names import name_key
+from app.directory.tables import Group, Membership, Person, Record, RecordEmail, Standing
+from app.directory.values import Operator, compare, fold
+from app.directory.vocabulary import ENTERPRISE_URN
+
+
+class Form(StrEnum):
+    """How a column holds the attribute: as its comparison key, as the text itself, as an instant, as true or false."""
+
+    KEY = "key"
+    TEXT = "text"
+    INSTANT = "instant"
+    FLAG = "flag"
+    CONSTANT = "constant"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    form: Form
+    column: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relation:
+    """A list that other rows decide: what to select from, and the fields of one element."""
+
+    rows: Select[Any]
+    fields: Mapping[tuple[str, ...], Field]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Over:
+    """What a filter may be asked of: a table whose rows have a document, and the columns that stand for parts of it."""
+
+    document: Any
+    fields: Mapping[tuple[str, ...], Field]
+    relations: Mapping[str, Callable[[], Relation]] = field(default_factory=dict)
+    email_is: Callable[[str], Claim] | None = None
+
+
+def compile_filter(filter: Filter, over: Over, dialect_name: str) -> ColumnElement[bool]:
+    """The filter as a WHERE of a query on `over`'s own table (not on an alias of it)."""
+    return _compiled(filter, _Row(over=over, json=reader_for(dialect_name)))
+
+
+def text_at(path: AttributePath, over: Over, dialect_name: str) -> ColumnElement[str | None]:
+    """The path's text on each row, as it is written there; of several values the first, and null where there is none."""
+    found = over.fields.get(path.names)
+    if path.where is None and found is not None and found.form is Form.TEXT:
+        return found.column  # type: ignore[no-any-return]  # mapped columns of several types share the field
+    json = reader_for(dialect_name)
+    names = path.names if path.sub is None else (*path.names, path.sub)
+
+    def fits(element: Any, depth: int) -> Claim:
+        if path.where is None or depth != len(path.names):
+            return true()
+        return and_(
+            json.is_object(element), _compiled(path.where, _Element(node=json.node(element), json=json))
+        )
+
+    return json.first_text(over.document, names, fits)
+
+
+_Question = Compare | Present
+
+
+class _Scope(Protocol):
+    """Where a filter's names are looked up: a row of the table, a row of a relation, or a JSON object."""
+
+    def some(self, names: tuple[str, ...], claim: _Question) -> Claim: ...
+
+    def element(self, names: tuple[str, ...], inner: Filter) -> Claim: ...
+
+
+def _compiled(filter: Filter, scope: _Scope) -> Claim:
+    match filter:
+        case And(terms=terms):
+            return and_(*(_compiled(term, scope) for term in terms))
+        case Or(terms=terms):
+            return or_(*(_compiled(term, scope) for term in terms))
+        case Not(term=term):
+            return not_(_compiled(term, scope))
+        case Compare() | Present():
+            return scope.some(filter.path.names, filter)
+        case ValuePath(path=path, filter=inner):
+            return scope.element(path.names, inner)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Element:
+    """A JSON object: the document itself or an element of one of its lists."""
+
+    node: Any
+    json: JSONReader
+
+    def some(self, names: tuple[str, ...], claim: _Question) -> Claim:
+        def asked(element: Any) -> Claim:
+            if isinstance(claim, Present):
+                return self.json.is_present(element)
+            return self.json.fits(element, claim.op, claim.value, claim.sense)
+
+        return self.json.some(self.node, names, asked)
+
+    def element(self, names: tuple[str, ...], inner: Filter) -> Claim:
+        def asked(element: Any) -> Claim:
+            scope = _Element(node=self.json.node(element), json=self.json)
+            return and_(self.json.is_object(element), _compiled(inner, scope))
+
+        return self.json.some(self.node, names, asked)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fields:
+    """One row of a relation."""
+
+    fields: Mapping[tuple[str, ...], Field]
+    json: JSONReader
+
+    def some(self, names: tuple[str, ...], claim: _Question) -> Claim:
+        found = self.fields.get(names)
+        return false() if found is None else _asked_of_field(found, claim, self.json)
+
+    def element(self, names: tuple[str, ...], inner: Filter) -> Claim:
+        return false()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    over: Over
+    json: JSONReader
+
+    def some(self, names: tuple[str, ...], claim: _Question) -> Claim:
+        if names in self.over.fields:
+            return _asked_of_field(self.over.fields[names], claim, self.json)
+        if names[0] in self.over.relations:
+            relation = self.over.relations[names[0]]()
+            # `members pr` asks for any element at all, and an element always has a value.
+            inner = _Fields(fields=relation.fields, json=self.json).some(names[1:] or ("value",), claim)
+            return relation.rows.where(inner).exists()
+        if self.over.email_is is not None and names == ("emails", "value") and (text := _plain_text(claim)):
+            return self.over.email_is(text)
+        return self._document().some(names, claim)
+
+    def element(self, names: tuple[str, ...], inner: Filter) -> Claim:
+        if names[0] in self.over.relations:
+            relation = self.over.relations[names[0]]()
+            return relation.rows.where(
+                _compiled(inner, _Fields(fields=relation.fields, json=self.json))
+            ).exists()
+        found = self._document().element(names, inner)
+        if self.over.email_is is not None and names == ("emails",):
+            # The index finds the few rows; the document then tells whether that address is of that type.
+            for text in _addresses_required(inner):
+                found = and_(self.over.email_is(text), found)
+        return found
+
+    def _document(self) -> _Element:
+        return _Element(node=self.over.document, json=self.json)
+
+
+def _plain_text(claim: Filter) -> str | None:
+    plain = isinstance(claim, Compare) and claim.op is Operator.EQ and isinstance(claim.value, str)
+    return str(claim.value) if isinstance(claim, Compare) and plain else None
+
+
+def _addresses_required(inner: Filter) -> list[str]:
+    terms = inner.terms if isinstance(inner, And) else (inner,)
+    nested = [text for term in terms if isinstance(term, And) for text in _addresses_required(term)]
+    values = [term for term in terms if isinstance(term, Compare) and term.path.names == ("value",)]
+    return nested + [text for term in values if (text := _plain_text(term))]
+
+
+def _asked_of_field(found: Field, claim: _Question, json: JSONReader) -> Claim:
+    column = found.column
+    if isinstance(claim, Present):
+        if found.form in (Form.KEY, Form.TEXT):
+            return and_(column.is_not(None), column != "")
+        return column.is_not(None) if found.form is Form.INSTANT else true()
+    wanted = claim.value
+    if found.form is Form.FLAG:
+        if not isinstance(wanted, bool):
+            return false()
+        flag: Claim = column if wanted else not_(column)
+        return flag
+    if not isinstance(wanted, str):
+        return false()
+    if found.form is Form.CONSTANT:
+        return true() if compare(column, claim.op, wanted, claim.sense) else false()
+    if found.form is Form.INSTANT:
+        moment = literal(parse_instant(wanted), column.type)
+        return and_(column.is_not(None), json.holds(column, claim.op, moment))
+    if found.form is Form.KEY:
+        # Only whole names have had their outer blanks cut.
+        key = name_key(wanted) if claim.op is Operator.EQ else fold(wanted)
+        return fitting(json, column, claim.op, literal(key))
+    return and_(column.is_not(None), json.text_fits(column, claim.op, wanted, claim.sense))
+
+
+_IN = (Standing.EXPECTED, Standing.ACTIVE)
+
+
+def _meta(table: Any, kind: str) -> dict[tuple[str, ...], Field]:
+    return {
+        ("meta", "created"): Field(form=Form.INSTANT, column=table.created_at),
+        ("meta", "lastModified"): Field(form=Form.INSTANT, column=table.modified_at),
+        ("meta", "resourceType"): Field(form=Form.CONSTANT, column=kind),
+    }
+
+
+def _text(column: Any) -> Field:
+    return Field(form=Form.TEXT, column=column)
+
+
+def _group_fields(membership: Any, group: Any) -> dict[tuple[str, ...], Field]:
+    return {
+        ("value",): _text(membership.group_id),
+        ("display",): Field(form=Form.KEY, column=group.display_name_key),
+        ("type",): Field(form=Form.CONSTANT, column="direct"),
+    }
+
+
+def _groups_of_record() -> Relation:
+    membership, group = aliased(Membership), aliased(Group)
+    rows = (
+        select(literal(1))
+        .select_from(membership)
+        .join(
+            group, and_(group.organization_id == membership.organization_id, group.id == membership.group_id)
+        )
+        .where(
+            membership.organization_id == Record.organization_id,
+            membership.record_id == Record.id,
+            membership.ended_at.is_(None),
+            group.ended_at.is_(None),
+        )
+    )
+    return Relation(rows=rows, fields=_group_fields(membership, group))
+
+
+def _groups_of_person() -> Relation:
+    record, membership, group = aliased(Record), aliased(Membership), aliased(Group)
+    organization = Person.organization_id
+    rows = (
+        select(literal(1))
+        .select_from(record)
+        .join(
+            membership,
+            and_(membership.organization_id == record.organization_id, membership.record_id == record.id),
+        )
+        .join(
+            group, and_(group.organization_id == membership.organization_id, group.id == membership.group_id)
+        )
+        .where(record.organization_id == organization, record.person_id == Person.id)
+        .where(record.ended_at.is_(None), membership.ended_at.is_(None), group.ended_at.is_(None))
+    )
+    return Relation(rows=rows, fields=_group_fields(membership, group))
+
+
+def _members_of_group() -> Relation:
+    membership, record = aliased(Membership), aliased(Record)
+    rows = (
+        select(literal(1))
+        .select_from(membership)
+        .join(
+            record,
+            and_(record.organization_id == membership.organization_id, record.id == membership.record_id),
+        )
+        .where(
+            membership.organization_id == Group.organization_id,
+            membership.group_id == Group.id,
+            membership.ended_at.is_(None),
+        )
+    )
+    fields: dict[tuple[str, ...], Field] = {
+        ("value",): _text(membership.record_id),
+        ("display",): _text(record.display_name),
+        ("type",): Field(form=Form.CONSTANT, column="User"),
+    }
+    return Relation(rows=rows, fields=fields)
+
+
+def _email_of_record(address: str) -> Claim:
+    return (
+        select(literal(1))
+        .where(
+            RecordEmail.organization_id == Record.organization_id,
+            RecordEmail.record_id == Record.id,
+            RecordEmail.address_key == name_key(address),
+        )
+        .exists()
+    )
+
+
+def _standing_of_record() -> Claim:
+    person = aliased(Person)
+    belongs = and_(person.organization_id == Record.organization_id, person.id == Record.person_id)
+    return select(literal(1)).where(belongs, person.standing.in_(_IN)).exists()
+
+
+RECORDS = Over(
+    document=Record.document,
+    fields={
+        ("id",): _text(Record.id),
+        ("externalId",): _text(Record.external_id),
+        ("userName",): Field(form=Form.KEY, column=Record.user_name_key),
+        (ENTERPRISE_URN, "employeeNumber"): _text(Record.employee_number),
+        # As it is answered: on, and the person may come in.
+        ("active",): Field(form=Form.FLAG, column=and_(Record.active, _standing_of_record())),
+        **_meta(Record, "User"),
+    },
+    relations={"groups": _groups_of_record},
+    email_is=_email_of_record,
+)
+
+PERSONS = Over(
+    document=Person.document,
+    fields={
+        ("id",): _text(Person.id),
+        ("userName",): Field(form=Form.KEY, column=Person.user_name_key),
+        ("displayName",): _text(Person.display_name),
+        ("userType",): _text(Person.user_type),
+        (ENTERPRISE_URN, "employeeNumber"): _text(Person.employee_number),
+        (ENTERPRISE_URN, "department"): _text(Person.department),
+        (ENTERPRISE_URN, "division"): _text(Person.division),
+        (ENTERPRISE_URN, "manager", "value"): _text(Person.manager_id),
+        ("active",): Field(form=Form.FLAG, column=Person.standing.in_(_IN)),
+        **_meta(Person, "User"),
+    },
+    relations={"groups": _groups_of_person},
+)
+
+GROUPS = Over(
+    document=Group.document,
+    fields={
+        ("id",): _text(Group.id),
+        ("externalId",): _text(Group.external_id),
+        ("displayName",): Field(form=Form.KEY, column=Group.display_name_key),
+        **_meta(Group, "Group"),
+    },
+    relations={"members": _members_of_group},
+)

@@ -1,0 +1,325 @@
+"""SCIM filters and attribute paths (RFC 7644 §3.4.2.2, §3.5.2): read from text, and tried on a document in memory."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from scim2_filter_parser.lexer import SCIMLexer
+
+from app.directory.values import Operator, Scalar, Sense, compare, instant_or_none, leaves, present
+from app.directory.vocabulary import (
+    ENTERPRISE,
+    ENTERPRISE_URN,
+    GROUP_URN,
+    SCHEMAS,
+    USER_URN,
+    Kind,
+    attribute_at,
+    schema_named,
+    spelled,
+)
+
+LONGEST = 4_000
+DEEPEST = 30
+_LARGEST = 2**63 - 1
+
+
+class FilterError(ValueError):
+    """The text is no filter or path. `position` counts characters from 1; the message is for the one who wrote it."""
+
+    def __init__(self, sentence: str, *, position: int) -> None:
+        super().__init__(sentence)
+        self.position = position
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttributePath:
+    """`names` are keys of a stored document; with `where`, `sub` is asked of the elements that fit it."""
+
+    names: tuple[str, ...]
+    where: "Filter | None" = None
+    sub: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class And:
+    terms: tuple["Filter", ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Or:
+    terms: tuple["Filter", ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Not:
+    term: "Filter"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Present:
+    path: AttributePath
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Some value there compares so. `ne` is read as *not equal to any*, so it holds where there is no value."""
+
+    path: AttributePath
+    op: Operator
+    value: Scalar
+    sense: Sense
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValuePath:
+    """Some one element there fits the whole inner filter."""
+
+    path: AttributePath
+    filter: "Filter"
+
+
+Filter = And | Or | Not | Present | Compare | ValuePath
+
+
+def parse(text: str) -> Filter:
+    """Read a filter. Raises FilterError."""
+    reader = _Reader(text)
+    found = reader.any_of(())
+    reader.expect_end()
+    return found
+
+
+def split_path(text: str) -> AttributePath:
+    """Read an attribute path such as `name.givenName`, `urn:…:User:department` or `emails[type eq "work"].value`.
+
+    `department` and its like are short for the enterprise extension's, `location` for the work address's locality.
+    Raises FilterError.
+    """
+    reader = _Reader(text)
+    path = reader.path(())
+    if reader.at("LBRACKET"):
+        where = reader.bracket(path.names)
+        path = AttributePath(names=path.names, where=where, sub=reader.sub_of(path.names))
+    reader.expect_end()
+    return path
+
+
+def matches(filter: Filter, value: Mapping[str, Any]) -> bool:
+    """Whether the document, or the element of a list, fits."""
+    match filter:
+        case And(terms=terms):
+            return all(matches(term, value) for term in terms)
+        case Or(terms=terms):
+            return any(matches(term, value) for term in terms)
+        case Not(term=term):
+            return not matches(term, value)
+        case Present(path=path):
+            return any(present(leaf) for leaf in leaves(value, path.names))
+        case Compare(path=path, op=op, value=wanted, sense=sense):
+            return any(compare(leaf, op, wanted, sense) for leaf in leaves(value, path.names))
+        case ValuePath(path=path, filter=inner):
+            return any(isinstance(leaf, dict) and matches(inner, leaf) for leaf in leaves(value, path.names))
+
+
+class _Lexer(SCIMLexer):  # type: ignore[misc]  # the library has no types
+    """The library's tokens, with what it cannot read mended: escapes in texts, whole numbers, words that begin like true."""
+
+    tokens = SCIMLexer.tokens
+    FALSE = r"(?i:false)(?![\w$-])"
+    TRUE = r"(?i:true)(?![\w$-])"
+    NULL = r"(?i:null)(?![\w$-])"
+    NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![\w$])"
+    COMP_VALUE = r'"(?:[^"\\]|\\.)*"'
+
+    def error(self, token: Any) -> NoReturn:
+        what = "a text that does not end" if token.value[0] == '"' else repr(token.value[0])
+        raise FilterError(
+            f"at character {token.index + 1}: {what} was not expected", position=token.index + 1
+        )
+
+
+class _Reader:
+    """Reads by descent, one method for each level of precedence: `or` binds loosest, then `and`, then `not`."""
+
+    def __init__(self, text: str) -> None:
+        if len(text) > LONGEST:
+            raise FilterError(f"it is {len(text)} characters long, more than {LONGEST}", position=LONGEST + 1)
+        self._text = text
+        self._tokens = list(_Lexer().tokenize(text))
+        self._next = 0
+        self._depth = 0
+
+    def at(self, *kinds: str) -> bool:
+        return self._next < len(self._tokens) and self._tokens[self._next].type in kinds
+
+    def any_of(self, within: tuple[str, ...]) -> Filter:
+        terms = [self._all_of(within)]
+        while self._take("OR"):
+            terms.append(self._all_of(within))
+        return terms[0] if len(terms) == 1 else Or(terms=tuple(terms))
+
+    def _all_of(self, within: tuple[str, ...]) -> Filter:
+        terms = [self._term(within)]
+        while self._take("AND"):
+            terms.append(self._term(within))
+        return terms[0] if len(terms) == 1 else And(terms=tuple(terms))
+
+    def _term(self, within: tuple[str, ...]) -> Filter:
+        if self._take("NOT"):
+            if not self.at("LPAREN"):
+                self._refuse("`not` is followed by a filter in parentheses")
+            return Not(term=self._enclosed("LPAREN", "RPAREN", within))
+        if self.at("LPAREN"):
+            return self._enclosed("LPAREN", "RPAREN", within)
+        path = self.path(within)
+        if not self.at("LBRACKET"):
+            return self._asked_of(path, within)
+        inner = self.bracket((*within, *path.names))
+        sub = self.sub_of((*within, *path.names))
+        if sub is None:
+            return ValuePath(path=path, filter=inner)
+        asked = self._asked_of(AttributePath(names=(sub,)), (*within, *path.names))
+        return ValuePath(path=path, filter=And(terms=(inner, asked)))
+
+    def _enclosed(self, opening: str, closing: str, within: tuple[str, ...]) -> Filter:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            self._refuse(f"it is nested more than {DEEPEST} deep")
+        self._take(opening)
+        inner = self.any_of(within)
+        if not self._take(closing):
+            self._refuse(f"expected {']' if closing == 'RBRACKET' else ')'}")
+        self._depth -= 1
+        return inner
+
+    def bracket(self, within: tuple[str, ...]) -> Filter:
+        return self._enclosed("LBRACKET", "RBRACKET", within)
+
+    def path(self, within: tuple[str, ...]) -> AttributePath:
+        start = self._next
+        names: tuple[str, ...] = ()
+        if self.at("SCHEMA_URI"):
+            # The lexer cuts at the last colon, so the "2.0" of a URN is not taken for a sub-attribute.
+            urn = self._tokens[self._next].value
+            self._next += 1
+            names = () if schema_named(urn) in (USER_URN, GROUP_URN) else (urn,)
+        if not self.at("ATTRNAME"):
+            self._refuse("expected the name of an attribute")
+        name = self._tokens[self._next].value
+        self._next += 1
+        if names and schema_named(f"{names[0]}:{name}") in SCHEMAS:
+            return AttributePath(names=spelled((f"{names[0]}:{name}",)))
+        sub = self._sub_name()
+        at_top = not within and self._next - start == (1 if sub is None else 2)
+        if at_top and sub is None and name.lower() == "location":
+            return WORK_LOCALITY
+        if at_top and name.lower() in ENTERPRISE:
+            names = (ENTERPRISE_URN,)
+        names = (*names, name) if sub is None else (*names, name, sub)
+        return AttributePath(names=spelled((*within, *names))[len(within) :])
+
+    def sub_of(self, names: tuple[str, ...]) -> str | None:
+        sub = self._sub_name()
+        return None if sub is None else spelled((*names, sub))[-1]
+
+    def _sub_name(self) -> str | None:
+        if not self.at("SUBATTR") or self._tokens[self._next].index != self._tokens[self._next - 1].end:
+            return None
+        name: str = self._tokens[self._next].value
+        self._next += 1
+        if self.at("SUBATTR"):
+            self._refuse("a path has one sub-attribute at most")
+        return name
+
+    def _asked_of(self, path: AttributePath, within: tuple[str, ...]) -> Filter:
+        if path.where is not None and path.sub is not None:
+            asked = self._asked_of(AttributePath(names=(path.sub,)), (*within, *path.names))
+            return ValuePath(path=AttributePath(names=path.names), filter=And(terms=(path.where, asked)))
+        if self._take("PR"):
+            return Present(path=path)
+        if not self.at("EQ", "NE", "CO", "SW", "EW", "GT", "GE", "LT", "LE"):
+            self._refuse("expected an operator such as eq")
+        word = self._tokens[self._next].type.lower()
+        self._next += 1
+        return self._compared(path, within, word)
+
+    def _compared(self, path: AttributePath, within: tuple[str, ...], word: str) -> Filter:
+        where = self._next
+        value = self._value()
+        if value is None:
+            if word not in ("eq", "ne"):
+                self._refuse(f"null cannot be compared by {word}", at=where)
+            return Present(path=path) if word == "ne" else Not(term=Present(path=path))
+        known = attribute_at((*within, *path.names))
+        if known is not None and known.kind is Kind.COMPLEX:
+            # RFC 7643 §2.4: the significant value of a complex attribute is its `value`.
+            if "value" not in known.subs:
+                self._refuse(
+                    f"{known.name} is made of parts; name one, such as {known.name}.formatted", at=where
+                )
+            known = known.subs["value"]
+            path = AttributePath(names=(*path.names, known.name))
+        sense = Sense.FOLDED
+        if known is not None:
+            sense = (
+                Sense.INSTANT if known.kind is Kind.DATETIME else Sense.EXACT if known.exact else Sense.FOLDED
+            )
+            # Entra writes roles[primary eq "True"]; for an attribute that is true or false this can mean one thing only.
+            said = value.lower() if isinstance(value, str) and word in ("eq", "ne") else ""
+            if known.kind is Kind.BOOLEAN and said in ("true", "false"):
+                value = said == "true"
+        if word in ("co", "sw", "ew") and (not isinstance(value, str) or sense is Sense.INSTANT):
+            self._refuse(f"{word} compares texts only", at=where)
+        if word in ("gt", "ge", "lt", "le") and isinstance(value, bool):
+            self._refuse("true and false have no order", at=where)
+        if sense is Sense.INSTANT and (not isinstance(value, str) or instant_or_none(value) is None):
+            self._refuse("expected an instant with its time zone, such as 2026-11-30T17:00:00Z", at=where)
+        operator = Operator.EQ if word == "ne" else Operator(word)
+        found = Compare(path=path, op=operator, value=value, sense=sense)
+        return Not(term=found) if word == "ne" else found
+
+    def _value(self) -> Scalar | None:
+        if not self.at("COMP_VALUE", "NUMBER", "TRUE", "FALSE", "NULL"):
+            self._refuse("expected a value: a text in double quotes, a number, true, false or null")
+        token = self._tokens[self._next]
+        # Taken from the text itself: the library cuts quotes off both ends, escaped ones too.
+        raw = self._text[token.index : token.end]
+        try:
+            value: Any = json.loads(
+                raw if token.type in ("COMP_VALUE", "NUMBER") else raw.lower(), strict=False
+            )
+        except ValueError:
+            self._refuse("this value is not written as JSON writes it")
+        if isinstance(value, str) and ("\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value)):
+            self._refuse("this text holds a character that no text can hold")
+        if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= _LARGEST):
+            self._refuse("this number is too large")
+        self._next += 1
+        return value  # type: ignore[no-any-return]  # JSON gives exactly these kinds for these tokens
+
+    def _take(self, kind: str) -> bool:
+        if not self.at(kind):
+            return False
+        self._next += 1
+        return True
+
+    def expect_end(self) -> None:
+        if self._next < len(self._tokens):
+            self._refuse("expected `and`, `or` or the end")
+
+    def _refuse(self, sentence: str, *, at: int | None = None) -> NoReturn:
+        index = self._next if at is None else at
+        ends = index >= len(self._tokens)
+        position = len(self._text) + 1 if ends else self._tokens[index].index + 1
+        place = "at the end" if ends else f"at character {position}"
+        raise FilterError(f"{place}: {sentence}", position=position)
+
+
+WORK_LOCALITY = AttributePath(
+    names=("addresses",),
+    where=Compare(path=AttributePath(names=("type",)), op=Operator.EQ, value="work", sense=Sense.FOLDED),
+    sub="locality",
+)

@@ -1,0 +1,236 @@
+"""Reading JSON documents inside the database: SQLite's functions and PostgreSQL's operators behind one set of names."""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Numeric,
+    String,
+    and_,
+    case,
+    cast,
+    event,
+    false,
+    func,
+    literal,
+    literal_column,
+    not_,
+    select,
+)
+from sqlalchemy.engine import Engine
+
+from app.directory.values import Operator, Scalar, Sense, fold
+
+Claim = ColumnElement[bool]
+_FOLD = "doorlist_fold"
+
+
+@event.listens_for(Engine, "connect")
+def _teach_folding(connection: Any, _record: object) -> None:
+    # SQLite's own lower() knows ASCII only, so "ÅSA" and "åsa" would be two names there.
+    if isinstance(connection, sqlite3.Connection):
+        connection.create_function(
+            _FOLD, 1, lambda text: fold(text) if isinstance(text, str) else text, deterministic=True
+        )
+
+
+class JSONReader(Protocol):
+    """A *node* is a JSON value as an expression; an *element* is a row of a list that is spread out.
+
+    What is no list counts as a list of one. Asking a text or a number for a member finds nothing, and is no error.
+    """
+
+    def some(self, node: Any, names: tuple[str, ...], asked: Callable[[Any], Claim]) -> Claim: ...
+
+    def first_text(
+        self, node: Any, names: tuple[str, ...], fits: Callable[[Any, int], Claim]
+    ) -> ColumnElement[str | None]: ...
+
+    def node(self, element: Any) -> Any: ...
+
+    def is_object(self, element: Any) -> Claim: ...
+
+    def is_present(self, element: Any) -> Claim: ...
+
+    def fits(self, element: Any, operator: Operator, wanted: Scalar, sense: Sense) -> Claim: ...
+
+    def text_fits(self, text: Any, operator: Operator, wanted: str, sense: Sense) -> Claim: ...
+
+    def holds(self, left: Any, operator: Operator, right: Any) -> Claim: ...
+
+    def position(self, text: Any, part: Any) -> Any: ...
+
+
+def reader_for(dialect_name: str) -> JSONReader:
+    return _Postgres() if dialect_name == "postgresql" else _SQLite()
+
+
+def fitting(reader: JSONReader, text: Any, operator: Operator, wanted: Any) -> Claim:
+    """Two expressions compared sign by sign. LIKE is not used: on SQLite it overlooks case, and its wildcards need escapes."""
+    length = func.length(wanted)
+    match operator:
+        case Operator.CO:
+            claim: Claim = reader.position(text, wanted) > 0
+            return claim
+        case Operator.SW:
+            starts: Claim = func.substr(text, 1, length) == wanted
+            return starts
+        case Operator.EW:
+            return and_(
+                func.length(text) >= length, func.substr(text, func.length(text) - length + 1) == wanted
+            )
+        case _:
+            return reader.holds(text, operator, wanted)
+
+
+class _Common:
+    def elements(self, node: Any, name: str) -> FromClause:
+        raise NotImplementedError
+
+    def node(self, element: Any) -> Any:
+        raise NotImplementedError
+
+    def text(self, element: Any) -> Any:
+        raise NotImplementedError
+
+    def is_text(self, element: Any) -> Claim:
+        raise NotImplementedError
+
+    def some(self, node: Any, names: tuple[str, ...], asked: Callable[[Any], Claim]) -> Claim:
+        element = self.elements(node, names[0])
+        inner = asked(element) if len(names) == 1 else self.some(self.node(element), names[1:], asked)
+        return select(literal(1)).select_from(element).where(inner).exists()
+
+    def first_text(
+        self, node: Any, names: tuple[str, ...], fits: Callable[[Any, int], Claim]
+    ) -> ColumnElement[str | None]:
+        return self._first_text(node, names, fits, 1)
+
+    def _first_text(
+        self, node: Any, names: tuple[str, ...], fits: Callable[[Any, int], Claim], depth: int
+    ) -> ColumnElement[str | None]:
+        element = self.elements(node, names[0])
+        if len(names) == 1:
+            found: Any = case((and_(self.is_text(element), self.text(element) != ""), self.text(element)))
+        else:
+            found = self._first_text(self.node(element), names[1:], fits, depth + 1)
+        query = select(found).select_from(element).where(fits(element, depth), found.is_not(None)).limit(1)
+        return query.scalar_subquery()
+
+    def holds(self, left: Any, operator: Operator, right: Any) -> Claim:
+        match operator:
+            case Operator.GT:
+                claim: Claim = left > right
+            case Operator.GE:
+                claim = left >= right
+            case Operator.LT:
+                claim = left < right
+            case Operator.LE:
+                claim = left <= right
+            case _:
+                claim = left == right
+        return claim
+
+
+class _SQLite(_Common):
+    def elements(self, node: Any, name: str) -> FromClause:
+        member = node.op("->", precedence=15)(literal(f'$."{name}"', String))
+        listed = case((func.json_type(member) == "array", member), else_=func.json_array(func.json(member)))
+        return func.json_each(listed).table_valued("value", "type", joins_implicitly=True)
+
+    def node(self, element: Any) -> Any:
+        return case((element.c.type == "object", element.c.value))
+
+    def text(self, element: Any) -> Any:
+        return element.c.value
+
+    def is_text(self, element: Any) -> Claim:
+        claim: Claim = element.c.type == "text"
+        return claim
+
+    def is_object(self, element: Any) -> Claim:
+        claim: Claim = element.c.type == "object"
+        return claim
+
+    def is_present(self, element: Any) -> Claim:
+        kind, value = element.c.type, element.c.value
+        return and_(
+            kind.not_in(("null", "array")),
+            not_(and_(kind == "text", value == "")),
+            not_(and_(kind == "object", value == "{}")),
+        )
+
+    def fits(self, element: Any, operator: Operator, wanted: Scalar, sense: Sense) -> Claim:
+        kind, value = element.c.type, element.c.value
+        if isinstance(wanted, bool):
+            claim: Claim = kind == ("true" if wanted else "false")
+            return claim
+        if isinstance(wanted, str):
+            return and_(kind == "text", self.text_fits(value, operator, wanted, sense))
+        return and_(kind.in_(("integer", "real")), self.holds(value, operator, literal(wanted)))
+
+    def text_fits(self, text: Any, operator: Operator, wanted: str, sense: Sense) -> Claim:
+        if sense is Sense.FOLDED:
+            return fitting(self, getattr(func, _FOLD)(text), operator, literal(fold(wanted)))
+        return fitting(self, text, operator, literal(wanted))
+
+    def position(self, text: Any, part: Any) -> Any:
+        return func.instr(text, part)
+
+
+class _Postgres(_Common):
+    def elements(self, node: Any, name: str) -> FromClause:
+        member = node.op("->", precedence=15)(literal(name, String))
+        listed = case((func.jsonb_typeof(member) == "array", member), else_=func.jsonb_build_array(member))
+        return func.jsonb_array_elements(listed).table_valued("value", joins_implicitly=True)
+
+    def _kind(self, element: Any) -> Any:
+        return func.jsonb_typeof(element.c.value)
+
+    def node(self, element: Any) -> Any:
+        return element.c.value
+
+    def text(self, element: Any) -> Any:
+        return element.c.value.op("#>>", precedence=15, return_type=String())(literal_column("'{}'"))
+
+    def is_text(self, element: Any) -> Claim:
+        claim: Claim = self._kind(element) == "string"
+        return claim
+
+    def is_object(self, element: Any) -> Claim:
+        claim: Claim = self._kind(element) == "object"
+        return claim
+
+    def is_present(self, element: Any) -> Claim:
+        empty = func.coalesce(self.text(element), "").in_(("", "{}"))
+        kind = self._kind(element)
+        return and_(kind.not_in(("null", "array")), not_(and_(kind.in_(("string", "object")), empty)))
+
+    def fits(self, element: Any, operator: Operator, wanted: Scalar, sense: Sense) -> Claim:
+        text, kind = self.text(element), self._kind(element)
+        if isinstance(wanted, bool):
+            return and_(kind == "boolean", text == ("true" if wanted else "false"))
+        if isinstance(wanted, str):
+            return and_(kind == "string", self.text_fits(text, operator, wanted, sense))
+        # AND promises no order here, and a text that is no number must not be cast.
+        return case(
+            (kind == "number", self.holds(cast(text, Numeric), operator, literal(wanted, Numeric))),
+            else_=false(),
+        )
+
+    def text_fits(self, text: Any, operator: Operator, wanted: str, sense: Sense) -> Claim:
+        if sense is Sense.FOLDED:
+            return fitting(self, self._folded(text), operator, self._folded(literal(wanted, String)))
+        return fitting(self, text.collate("C"), operator, literal(wanted, String))
+
+    def _folded(self, text: Any) -> Any:
+        # Both sides are folded by the database, so that they cannot disagree. Its lower() follows the collation,
+        # and the order of results must be that of bytes whatever the locale.
+        normal = func.normalize(text, literal_column("NFKC"), type_=String())
+        return func.lower(normal.collate("und-x-icu"), type_=String()).collate("C")
+
+    def position(self, text: Any, part: Any) -> Any:
+        return func.strpos(text, part)

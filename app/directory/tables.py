@@ -1,0 +1,197 @@
+"""Tables of the directory. Each journaled row carries the number of the entry that last changed it."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, LargeBinary, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.database import Base, ByteText, Document, Instant, Number
+
+STANDS = text("ended_at IS NULL")
+
+
+class Standing(StrEnum):
+    EXPECTED = "expected"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    DEPARTED = "departed"
+
+
+class Voice(StrEnum):
+    """Kinds of voices, strongest first."""
+
+    OPERATOR = "operator"
+    HR = "hr"
+    SPONSOR = "sponsor"
+    DIRECTORY = "directory"
+    SIGNAL = "signal"
+
+
+class StatementKind(StrEnum):
+    LEAVES = "leaves"
+    PAUSES = "pauses"
+    BARS = "bars"
+    RETURNS = "returns"
+    REHIRES = "rehires"
+
+
+class Source(Base):
+    """A directory that pushes over SCIM, or an HR system that calls."""
+
+    __tablename__ = "source"
+    organization_id: Mapped[str] = mapped_column(ForeignKey("organization.id"), primary_key=True)
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    kind: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
+    sealed_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    sealed_previous_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    expected_departures: Mapped[int] = mapped_column(Integer, default=0)
+    expected_until: Mapped[datetime | None] = mapped_column(Instant)
+    created_at: Mapped[datetime] = mapped_column(Instant)
+    ended_at: Mapped[datetime | None] = mapped_column(Instant)
+    journal_id: Mapped[int] = mapped_column(Number)
+    __table_args__ = (
+        Index("uq_source_name", "organization_id", "name", unique=True, postgresql_where=STANDS, sqlite_where=STANDS),
+        Index("ix_source_id", "id"),
+    )
+
+
+class Record(Base):
+    """What one directory says of one of its people; a SCIM User is this row.
+
+    `active` is as it was last *said*; `off_means` was frozen when *off* was said; `held` is set while the brake
+    holds the effect of that *off*.
+    """
+
+    __tablename__ = "record"
+    organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[str] = mapped_column(ByteText, primary_key=True)
+    source_id: Mapped[str] = mapped_column(Text)
+    person_id: Mapped[str] = mapped_column(ByteText)
+    external_id: Mapped[str | None] = mapped_column(Text)
+    user_name: Mapped[str] = mapped_column(Text)
+    user_name_key: Mapped[str] = mapped_column(ByteText)
+    display_name: Mapped[str | None] = mapped_column(Text)
+    employee_number: Mapped[str | None] = mapped_column(Text)
+    active: Mapped[bool] = mapped_column(Boolean)
+    active_said_at: Mapped[datetime] = mapped_column(Instant)
+    off_means: Mapped[str | None] = mapped_column(Text)
+    held: Mapped[bool] = mapped_column(Boolean, default=False)
+    document: Mapped[dict[str, Any]] = mapped_column(Document)
+    version: Mapped[int] = mapped_column(Integer, default=1)
+    created_at: Mapped[datetime] = mapped_column(Instant)
+    modified_at: Mapped[datetime] = mapped_column(Instant)
+    ended_at: Mapped[datetime | None] = mapped_column(Instant)
+    journal_id: Mapped[int] = mapped_column(Number)
+    __table_args__ = (
+        Index("uq_record_user_name", "organization_id", "source_id", "user_name_key", unique=True, postgresql_where=STANDS, sqlite_where=STANDS),
+        Index("uq_record_external_id", "organization_id", "source_id", "external_id", unique=True, postgresql_where=STANDS, sqlite_where=STANDS),
+        Index("ix_record_source", "organization_id", "source_id", "id"),
+        Index("ix_record_person", "organization_id", "person_id"),
+        Index("ix_record_employee_number", "organization_id", "employee_number"),
+    )
+
+
+class RecordEmail(Base):
+    """Addresses of a record, for matching and filtering. A fact of the record's document, replaced with it."""
+
+    __tablename__ = "record_email"
+    organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    record_id: Mapped[str] = mapped_column(ByteText, primary_key=True)
+    address_key: Mapped[str] = mapped_column(ByteText, primary_key=True)
+    __table_args__ = (Index("ix_record_email_address", "organization_id", "address_key"),)
+
+
+class Person(Base):
+    """One human being, joined from records; what rules ask about. `document` is in SCIM's shape."""
+
+    __tablename__ = "person"
+    organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[str] = mapped_column(ByteText, primary_key=True)
+    standing: Mapped[str] = mapped_column(Text)
+    standing_reason: Mapped[str] = mapped_column(Text)
+    access_epoch: Mapped[int] = mapped_column(Integer, default=1)
+    access_until: Mapped[datetime | None] = mapped_column(Instant)
+    user_name: Mapped[str] = mapped_column(Text)
+    user_name_key: Mapped[str] = mapped_column(ByteText)
+    display_name: Mapped[str] = mapped_column(Text)
+    email: Mapped[str | None] = mapped_column(Text)
+    user_type: Mapped[str | None] = mapped_column(Text)
+    department: Mapped[str | None] = mapped_column(Text)
+    division: Mapped[str | None] = mapped_column(Text)
+    employee_number: Mapped[str | None] = mapped_column(Text)
+    manager_id: Mapped[str | None] = mapped_column(ByteText)
+    document: Mapped[dict[str, Any]] = mapped_column(Document)
+    version: Mapped[int] = mapped_column(Integer, default=1)
+    created_at: Mapped[datetime] = mapped_column(Instant)
+    modified_at: Mapped[datetime] = mapped_column(Instant)
+    journal_id: Mapped[int] = mapped_column(Number)
+    __table_args__ = (
+        Index("ix_person_standing", "organization_id", "standing", "id"),
+        Index("ix_person_user_name", "organization_id", "user_name_key"),
+        Index("ix_person_employee_number", "organization_id", "employee_number"),
+        Index("ix_person_department", "organization_id", "department"),
+        Index("ix_person_manager", "organization_id", "manager_id"),
+    )
+
+
+class Group(Base):
+    __tablename__ = "directory_group"
+    organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[str] = mapped_column(ByteText, primary_key=True)
+    source_id: Mapped[str] = mapped_column(Text)
+    external_id: Mapped[str | None] = mapped_column(Text)
+    display_name: Mapped[str] = mapped_column(Text)
+    display_name_key: Mapped[str] = mapped_column(ByteText)
+    document: Mapped[dict[str, Any]] = mapped_column(Document)
+    version: Mapped[int] = mapped_column(Integer, default=1)
+    created_at: Mapped[datetime] = mapped_column(Instant)
+    modified_at: Mapped[datetime] = mapped_column(Instant)
+    ended_at: Mapped[datetime | None] = mapped_column(Instant)
+    journal_id: Mapped[int] = mapped_column(Number)
+    __table_args__ = (
+        Index("uq_group_display_name", "organization_id", "source_id", "display_name_key", unique=True, postgresql_where=STANDS, sqlite_where=STANDS),
+        Index("uq_group_external_id", "organization_id", "source_id", "external_id", unique=True, postgresql_where=STANDS, sqlite_where=STANDS),
+        Index("ix_group_source", "organization_id", "source_id", "id"),
+    )
+
+
+class Membership(Base):
+    """A record in a group. It is switched off rather than deleted, so that its history stays."""
+
+    __tablename__ = "membership"
+    organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    group_id: Mapped[str] = mapped_column(ByteText, primary_key=True)
+    record_id: Mapped[str] = mapped_column(ByteText, primary_key=True)
+    ended_at: Mapped[datetime | None] = mapped_column(Instant)
+    journal_id: Mapped[int] = mapped_column(Number)
+    __table_args__ = (Index("ix_membership_record", "organization_id", "record_id"),)
+
+
+class Statement(Base):
+    """What a voice that is no record said of a person: an operator, an HR system, a sponsor, a signal.
+
+    `engagement` tells two employments of one person apart; `means` (*departed* or *paused*) was frozen when it was said.
+    """
+
+    __tablename__ = "statement"
+    organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    person_id: Mapped[str] = mapped_column(ByteText)
+    voice: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    engagement: Mapped[str] = mapped_column(Text, default="")
+    said_by: Mapped[str] = mapped_column(Text)
+    said_at: Mapped[datetime] = mapped_column(Instant)
+    effective_at: Mapped[datetime] = mapped_column(Instant)
+    means: Mapped[str | None] = mapped_column(Text)
+    held: Mapped[bool] = mapped_column(Boolean, default=False)
+    withdrawn_at: Mapped[datetime | None] = mapped_column(Instant)
+    journal_id: Mapped[int] = mapped_column(Number)
+    __table_args__ = (Index("ix_statement_person", "organization_id", "person_id"),)
+
+
+JOURNALED = ("source", "record", "person", "directory_group", "membership", "statement")
+"""Tables whose rows a trigger guards: no change without a new entry, and no delete at all."""
