@@ -1,0 +1,53 @@
+"""Credentials at rest: encrypted with the installation's key; without the key nothing opens."""
+
+import os
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken
+
+from app.settings import Settings
+
+
+class KeyMissing(Exception):
+    """The encryption key is not there or is not the one that sealed this; nothing is done without it."""
+
+
+def _key_file(settings: Settings) -> Path:
+    return settings.home / "encryption.key"
+
+
+def make_key(settings: Settings) -> bool:
+    """Make the key file unless there is a key already; returns whether it was made."""
+    if settings.encryption_key is not None or _key_file(settings).exists():
+        return False
+    settings.home.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(_key_file(settings), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(Fernet.generate_key())
+    return True
+
+
+def _cipher(settings: Settings) -> Fernet:
+    key = settings.encryption_key
+    if key is None:
+        try:
+            key = _key_file(settings).read_text().strip()
+        except OSError as error:
+            raise KeyMissing(f"no encryption key: set DOORLIST_ENCRYPTION_KEY or restore {_key_file(settings)}") from error
+    try:
+        return Fernet(key)
+    except ValueError as error:
+        raise KeyMissing("the encryption key is not URL-safe base64 of 32 bytes") from error
+
+
+def seal(settings: Settings, secret: str) -> bytes:
+    """Encrypt. Raises KeyMissing."""
+    return _cipher(settings).encrypt(secret.encode())
+
+
+def unseal(settings: Settings, sealed: bytes) -> str:
+    """Decrypt. Raises KeyMissing, also when another key sealed it."""
+    try:
+        return _cipher(settings).decrypt(sealed).decode()
+    except InvalidToken as error:
+        raise KeyMissing("a stored credential was sealed with another encryption key") from error

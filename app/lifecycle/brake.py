@@ -1,0 +1,125 @@
+"""The brake on pushes: the first so many *offs* of a source take effect at once, the excess is stored and its effect held."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from app.actors import Actor, ActorKind
+from app.database import new_id
+from app.directory.settings import parse_push_brake, value_of
+from app.directory.tables import Source
+from app.journal import entries
+from app.lifecycle.errors import WorldMoved
+from app.lifecycle.tables import Held, HeldLine, HeldState, PushedOff
+
+
+def lets_through(session: Session, organization_id: str, source_id: str, subject_id: str, *, at: datetime) -> bool:
+    """Whether this *off* takes effect now. Counts it when it does.
+
+    The source's row is locked, so that two web processes cannot both let the last one through.
+    """
+    brake = parse_push_brake(value_of(session, organization_id, "push_brake"))
+    if brake is None:
+        return True
+    source = session.scalars(
+        select(Source).where(Source.organization_id == organization_id, Source.id == source_id).with_for_update().execution_options(populate_existing=True)
+    ).one()
+    of_source = (PushedOff.organization_id == organization_id, PushedOff.source_id == source_id)
+    session.execute(delete(PushedOff).where(*of_source, PushedOff.at <= at - brake.within))
+    count = session.scalar(select(func.count()).select_from(PushedOff).where(*of_source)) or 0
+    announced = source.expected_departures if source.expected_until is not None and source.expected_until > at else 0
+    if count < brake.most:
+        session.merge(PushedOff(organization_id=organization_id, source_id=source_id, subject_id=subject_id, at=at))
+        return True
+    if announced > 0:
+        # An announced layoff uses up its own allowance, and only once the ordinary one is used up.
+        source.expected_departures = announced - 1
+        source.journal_id = _journal_of_announcement(session, source, at=at)
+        return True
+    return False
+
+
+def _journal_of_announcement(session: Session, source: Source, *, at: datetime) -> int:
+    return entries.write(
+        session, source.organization_id, at=at, actor=Actor(kind=ActorKind.SOURCE, name=source.name), verb="used announced departure",
+        because="past the push brake, but announced", subject_kind="source", subject_id=source.id, after={"left": source.expected_departures},
+    )  # fmt: skip
+
+
+def hold(
+    session: Session, organization_id: str, *, source_id: str, source_name: str, subject_kind: str, subject_id: str, person_id: str, version: str, at: datetime
+) -> None:
+    """Put one *off* into the open burst of its source."""
+    held = session.scalar(
+        select(Held).where(Held.organization_id == organization_id, Held.kind == "pushes", Held.source_id == source_id, Held.state == HeldState.OPEN)
+    )
+    if held is None:
+        limit = value_of(session, organization_id, "push_brake")
+        held = Held(
+            organization_id=organization_id, id=new_id(), kind="pushes", source_id=source_id, state=HeldState.OPEN, created_at=at,
+            reason=f"{source_name} took access from more people than push_brake = {limit} allows; the excess waits",
+        )  # fmt: skip
+        session.add(held)
+    session.merge(
+        HeldLine(
+            organization_id=organization_id, held_id=held.id, subject_kind=subject_kind, subject_id=subject_id, version=version, becomes="off",
+            person_id=person_id, state=HeldState.OPEN, created_at=at,
+        )
+    )  # fmt: skip
+
+
+def lines_of(session: Session, held: Held) -> list[HeldLine]:
+    """The lines that still wait, in byte order."""
+    return list(
+        session.scalars(
+            select(HeldLine)
+            .where(HeldLine.organization_id == held.organization_id, HeldLine.held_id == held.id, HeldLine.state == HeldState.OPEN)
+            .order_by(HeldLine.subject_kind, HeldLine.subject_id)
+        )
+    )
+
+
+def digest_of(held: Held, lines: Iterable[HeldLine]) -> str:
+    """SHA-256 over the sorted lines (subject, version, what it becomes): what was seen is what is approved."""
+    rows = sorted(f"{line.subject_kind}\t{line.subject_id}\t{line.version}\t{line.becomes}" for line in lines)
+    return hashlib.sha256("\n".join([held.id, *rows]).encode()).hexdigest()[:16]
+
+
+def find(session: Session, organization_id: str, digest: str) -> tuple[Held, list[HeldLine]]:
+    """The open held thing with that digest. Raises WorldMoved: what was seen is no longer what waits."""
+    for held, lines in waiting(session, organization_id):
+        if digest_of(held, lines) == digest:
+            return held, lines
+    raise WorldMoved(f"nothing with digest {digest} is held; it was decided, or changed since you looked: see 'held list'")
+
+
+def waiting(session: Session, organization_id: str) -> list[tuple[Held, list[HeldLine]]]:
+    """Everything that is held, oldest first."""
+    rows = session.scalars(select(Held).where(Held.organization_id == organization_id, Held.state == HeldState.OPEN).order_by(Held.created_at)).all()
+    return [(held, lines_of(session, held)) for held in rows]
+
+
+def close_lines(session: Session, held: Held, lines: Sequence[HeldLine], *, state: HeldState, by: str, at: datetime) -> None:
+    """Mark lines as decided, and the whole as decided once no line waits."""
+    for line in lines:
+        line.state = state
+    session.flush()
+    if held.kind != "pushes" or not lines_of(session, held):
+        held.state, held.decided_at, held.decided_by = state, at, by
+
+
+def withdraw(session: Session, organization_id: str, subject_id: str) -> None:
+    """The source took its *off* back: the line waits no more."""
+    held_ids = session.scalars(
+        update(HeldLine)
+        .where(HeldLine.organization_id == organization_id, HeldLine.subject_id == subject_id, HeldLine.state == HeldState.OPEN)
+        .values(state=HeldState.WITHDRAWN)
+        .returning(HeldLine.held_id)
+    ).all()
+    for held_id in set(held_ids):
+        held = session.get_one(Held, (organization_id, held_id))
+        if not lines_of(session, held):
+            held.state = HeldState.WITHDRAWN

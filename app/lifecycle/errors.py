@@ -1,0 +1,47 @@
+"""What can go wrong with a verb.
+
+LifecycleError
+├── NotFound        no such thing, or not this source's: the two look alike
+├── Taken           a name or id that must be unique is in use
+├── UnknownMembers  a group was given members that are not this source's records
+├── StaleVersion    the caller's version is not the one that stands
+├── Ambiguous       a name fits several people; nothing was done
+└── WorldMoved      what was approved is not what is there now
+"""
+
+from collections.abc import Sequence
+
+
+class LifecycleError(Exception):
+    pass
+
+
+class NotFound(LifecycleError):
+    def __init__(self, kind: str, thing: str) -> None:
+        super().__init__(f"{kind} {thing} does not exist")
+        self.kind, self.id = kind, thing
+
+
+class Taken(LifecycleError):
+    def __init__(self, attribute: str, value: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.attribute, self.value = attribute, value
+
+
+class UnknownMembers(LifecycleError):
+    def __init__(self, ids: Sequence[str]) -> None:
+        shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+        super().__init__(f"unknown members: {shown}")
+        self.ids = tuple(ids)
+
+
+class StaleVersion(LifecycleError):
+    pass
+
+
+class Ambiguous(LifecycleError):
+    pass
+
+
+class WorldMoved(LifecycleError):
+    pass

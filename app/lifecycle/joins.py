@@ -1,0 +1,23 @@
+"""What else is to happen in the transaction in which somebody joins: told to us at start, since we know no door."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+JoinListener = Callable[[Session, str, list[str], datetime], int]
+_listeners: list[JoinListener] = []
+
+
+def on_join(listener: JoinListener) -> None:
+    """Call `listener(session, organization_id, employee_numbers, at)` after each join; registering twice is once."""
+    if listener not in _listeners:
+        _listeners.append(listener)
+
+
+def announce(session: Session, organization_id: str, employee_number: str | None, *, at: datetime) -> None:
+    """Somebody with this employee number has a record now."""
+    if employee_number is None:
+        return
+    for listener in _listeners:
+        listener(session, organization_id, [employee_number], at)

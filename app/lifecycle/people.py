@@ -1,0 +1,221 @@
+"""A person as joined from records and statements: composing, deciding standing, and what follows from a change of it."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.actors import CLOCK, Actor
+from app.database import new_id
+from app.directory.names import name_key
+from app.directory.tables import Person, Record, RecordEmail, Standing, Statement, StatementKind, Voice
+from app.journal import entries, work
+from app.journal.tables import Lane, Subject
+from app.lifecycle.standing import Decided, RecordSaid, Said, decide
+from app.revocation import departures
+
+ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+
+
+def enterprise(document: dict[str, Any]) -> dict[str, Any]:
+    """The enterprise extension of a document; empty where there is none."""
+    extension = document.get(ENTERPRISE)
+    return extension if isinstance(extension, dict) else {}
+
+
+def text_of(value: object) -> str | None:
+    """A non-empty string, else None."""
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def emails_of(document: dict[str, Any]) -> list[str]:
+    """Addresses of a document, the primary one first."""
+    found: list[tuple[bool, str]] = []
+    for element in document.get("emails") or []:
+        value = text_of(element.get("value")) if isinstance(element, dict) else text_of(element)
+        if value:
+            found.append((not (isinstance(element, dict) and element.get("primary") is True), value))
+    return [value for _, value in sorted(found, key=lambda pair: pair[0])]
+
+
+def manager_record(document: dict[str, Any]) -> str | None:
+    """The record id that a document names as manager."""
+    manager = enterprise(document).get("manager")
+    if isinstance(manager, dict):
+        return text_of(manager.get("value"))
+    return text_of(manager)
+
+
+def new_person(session: Session, record: Record, *, at: datetime, journal_id: int) -> Person:
+    """A person who has no record yet but this one; `settle` stores them."""
+    person = Person(
+        organization_id=record.organization_id, id=record.person_id or new_id(), standing=Standing.ACTIVE, standing_reason="joined",
+        user_name=record.user_name, user_name_key=record.user_name_key, display_name=record.display_name or record.user_name,
+        document={}, created_at=at, modified_at=at, journal_id=journal_id, access_epoch=1, version=0,
+    )  # fmt: skip
+    return person
+
+
+def lock_person(session: Session, organization_id: str, person_id: str) -> Person:
+    """The person's row, locked until the transaction ends, so that two changes of standing cannot pass each other."""
+    statement = select(Person).where(Person.organization_id == organization_id, Person.id == person_id).with_for_update()
+    return session.scalars(statement.execution_options(populate_existing=True)).one()
+
+
+def records_of(session: Session, person: Person) -> list[Record]:
+    """Every record of a person, ended ones too, oldest first."""
+    return list(session.scalars(select(Record).where(Record.organization_id == person.organization_id, Record.person_id == person.id).order_by(Record.created_at, Record.id)))
+
+
+def _compose(session: Session, person: Person, records: list[Record]) -> bool:
+    """Take the person's attributes from the records that stand, older ones winning. Returns whether anything changed."""
+    standing = [record for record in records if record.ended_at is None]
+    chosen = sorted(standing, key=lambda record: (not record.active, record.created_at, record.id))
+    if not chosen:
+        return False
+    first = chosen[0]
+    document: dict[str, Any] = {}
+    for record in reversed(chosen):
+        document.update(record.document)
+    extension = enterprise(document)
+    manager_id = None
+    named = manager_record(document)
+    if named is not None:
+        manager_id = session.scalar(select(Record.person_id).where(Record.organization_id == person.organization_id, Record.id == named))
+    emails = emails_of(document)
+    wanted: dict[str, Any] = {
+        "user_name": first.user_name,
+        "user_name_key": first.user_name_key,
+        "display_name": first.display_name or first.user_name,
+        "email": emails[0] if emails else None,
+        "user_type": text_of(document.get("userType")),
+        "department": text_of(extension.get("department")),
+        "division": text_of(extension.get("division")),
+        "employee_number": text_of(extension.get("employeeNumber")),
+        "manager_id": manager_id,
+        "document": document,
+    }
+    changed = any(getattr(person, name) != value for name, value in wanted.items())
+    for name, value in wanted.items():
+        setattr(person, name, value)
+    return changed
+
+
+def _said(statement: Statement) -> Said:
+    return Said(
+        voice=Voice(statement.voice), kind=StatementKind(statement.kind), engagement=statement.engagement, said_at=statement.said_at,
+        effective_at=statement.effective_at, means=Standing(statement.means) if statement.means else None,
+    )  # fmt: skip
+
+
+def standing_now(session: Session, person: Person, records: list[Record], *, at: datetime) -> Decided:
+    """Decide standing from what is stored. What the brake holds is not heard yet."""
+    said_by_records = [
+        RecordSaid(
+            on=record.active or record.held, said_at=record.active_said_at, ended=record.ended_at is not None and not record.held,
+            means=Standing(record.off_means) if record.off_means else None,
+        )
+        for record in records
+    ]  # fmt: skip
+    statements = session.scalars(
+        select(Statement).where(
+            Statement.organization_id == person.organization_id, Statement.person_id == person.id,
+            Statement.withdrawn_at.is_(None), Statement.held.is_(False),
+        )
+    )  # fmt: skip
+    return decide(said_by_records, [_said(statement) for statement in statements], now=at)
+
+
+def settle(
+    session: Session, person: Person, *, at: datetime, received_at: datetime, actor: Actor, because: str, journal_id: int, epoch_moves: bool = False
+) -> Decided:
+    """Bring a person in line with what voices now say: attributes, standing, access and the work that follows.
+
+    Called by every verb, in its transaction, with the person's row locked and the verb's journal entry written.
+    `epoch_moves` ends sessions even where the person stays (one of two records went off).
+    """
+    # A flush in the middle would write the person half changed, and the second half under the same entry is refused.
+    with session.no_autoflush:
+        decided = _settle(
+            session, person, at=at, received_at=received_at, actor=actor, because=because, journal_id=journal_id, epoch_moves=epoch_moves
+        )
+    session.flush()
+    return decided
+
+
+def _settle(
+    session: Session, person: Person, *, at: datetime, received_at: datetime, actor: Actor, because: str, journal_id: int, epoch_moves: bool
+) -> Decided:
+    records = records_of(session, person)
+    before = Standing(person.standing)
+    changed = _compose(session, person, records)
+    decided = standing_now(session, person, records, at=at)
+    due_at = min(person.access_until or at, at) if before is Standing.ACTIVE and actor == CLOCK else at
+    fresh = person.version == 0
+    if decided.standing is not before or decided.reason != person.standing_reason or decided.until != person.access_until:
+        changed = True
+        person.standing, person.standing_reason, person.access_until = decided.standing, decided.reason, decided.until
+    if changed or fresh:
+        person.version += 1
+        person.modified_at = at
+        person.journal_id = journal_id
+    lost = decided.standing in (Standing.DEPARTED, Standing.PAUSED)
+    if lost and (before is not decided.standing or fresh):
+        if before is not Standing.ACTIVE and not fresh:
+            departures.close(session, person, at=at)
+        departures.revoke(
+            session, person, means=decided.standing, reason=f"{decided.reason}: {because}", actor=str(actor), due_at=due_at,
+            received_at=received_at, at=at, journal_id=journal_id,
+        )  # fmt: skip
+        person.journal_id = journal_id
+    elif not lost and before is not Standing.ACTIVE:
+        departures.close(session, person, at=at)
+        # Nothing old comes back to life: a return moves the epoch as well.
+        person.access_epoch += 1
+        person.journal_id = journal_id
+    elif epoch_moves:
+        person.access_epoch += 1
+        person.journal_id = journal_id
+    if changed or fresh:
+        work.want(session, person.organization_id, subject=Subject.PERSON, subject_ids=[person.id], because=journal_id, due_at=at)
+    if decided.wake_at is not None:
+        work.want(
+            session, person.organization_id, subject=Subject.DUE, subject_ids=[person.id], because=journal_id, due_at=decided.wake_at,
+            lane=Lane.DEPARTURES,
+        )  # fmt: skip
+    if fresh:
+        session.add(person)
+    return decided
+
+
+def reconsider(session: Session, organization_id: str, person_id: str, *, at: datetime) -> Decided:
+    """Decide again because an instant has come. Safe to call at any time; without a change nothing is written but the entry."""
+    person = lock_person(session, organization_id, person_id)
+    decided = standing_now(session, person, records_of(session, person), at=at)
+    if decided.standing == person.standing:
+        if decided.wake_at is not None:
+            work.want(session, organization_id, subject=Subject.DUE, subject_ids=[person_id], because=None, due_at=decided.wake_at, lane=Lane.DEPARTURES)
+        return decided
+    entry = entries.write(
+        session, organization_id, at=at, actor=CLOCK, verb="came due", because="a stated instant has come", subject_kind="person", subject_id=person_id,
+        before={"standing": person.standing}, after={"standing": decided.standing},
+    )  # fmt: skip
+    due = person.access_until or at
+    return settle(session, person, at=at, received_at=min(due, at), actor=CLOCK, because="due", journal_id=entry)
+
+
+def find_people(session: Session, organization_id: str, text: str) -> list[Person]:
+    """Whoever PERSON may mean: a userName, an e-mail, an employee number, an externalId or an id."""
+    key = name_key(text)
+    own = (Person.user_name_key == key) | (Person.id == text) | (Person.employee_number == text)
+    found = {person.id: person for person in session.scalars(select(Person).where(Person.organization_id == organization_id, own))}
+    by_record = select(Record.person_id).where(Record.organization_id == organization_id, (Record.external_id == text) | (Record.id == text))
+    by_email = (
+        select(Record.person_id)
+        .join(RecordEmail, (RecordEmail.organization_id == Record.organization_id) & (RecordEmail.record_id == Record.id))
+        .where(RecordEmail.organization_id == organization_id, RecordEmail.address_key == key)
+    )
+    for person in session.scalars(select(Person).where(Person.organization_id == organization_id, Person.id.in_(by_record.union(by_email)))):
+        found.setdefault(person.id, person)
+    return [found[person_id] for person_id in sorted(found)]

@@ -1,0 +1,110 @@
+"""Verbs of set-up: organisations, sources that push or call, announced departures."""
+
+import base64
+import secrets
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.access import tokens
+from app.access.sealing import seal, unseal
+from app.actors import Actor
+from app.database import new_id
+from app.directory.settings import check
+from app.directory.tables import Source
+from app.journal import entries
+from app.journal.tables import Organization
+from app.lifecycle.errors import NotFound, Taken
+from app.settings import Settings
+
+
+def add_organization(session: Session, name: str, *, at: datetime) -> Organization:
+    """The organisation of that name, made where it is not there yet."""
+    there = session.scalar(select(Organization).where(Organization.name == name))
+    if there is not None:
+        return there
+    organization = Organization(id=new_id(), name=name, settings={}, created_at=at)
+    session.add(organization)
+    session.flush()
+    return organization
+
+
+def set_setting(session: Session, organization: Organization, key: str, value: str, *, actor: Actor, at: datetime) -> None:
+    """Change a setting. Raises UnusableSetting before anything is written."""
+    check(key, value)
+    before = organization.settings.get(key)
+    organization.settings = {**organization.settings, key: value}
+    entries.write(
+        session, organization.id, at=at, actor=actor, verb="setting changed", because="operator", subject_kind="setting", subject_id=key,
+        before={"value": before}, after={"value": value},
+    )  # fmt: skip
+
+
+def find_source(session: Session, organization_id: str, name: str) -> Source:
+    """A source by its name. Raises NotFound."""
+    source = session.scalar(select(Source).where(Source.organization_id == organization_id, Source.name == name, Source.ended_at.is_(None)))
+    if source is None:
+        raise NotFound("source", name)
+    return source
+
+
+def _new_source(session: Session, organization_id: str, name: str, *, kind: str, sealed: bytes | None, actor: Actor, at: datetime) -> Source:
+    taken = session.scalar(select(Source.id).where(Source.organization_id == organization_id, Source.name == name, Source.ended_at.is_(None)))
+    if taken is not None:
+        raise Taken("name", name, f"there is a source named {name!r} already")
+    source = Source(organization_id=organization_id, id=new_id(), kind=kind, name=name, sealed_secret=sealed, created_at=at, journal_id=0)
+    source.journal_id = entries.write(
+        session, organization_id, at=at, actor=actor, verb="source added", because="operator", subject_kind="source", subject_id=source.id,
+        after={"name": name, "kind": kind},
+    )  # fmt: skip
+    session.add(source)
+    session.flush()
+    return source
+
+
+def add_scim_source(session: Session, organization_id: str, name: str, *, actor: Actor, at: datetime) -> tuple[Source, str]:
+    """A directory that pushes over SCIM, and its first token. Raises Taken."""
+    source = _new_source(session, organization_id, name, kind="scim", sealed=None, actor=actor, at=at)
+    return source, tokens.issue(session, organization_id, holder_kind="source", holder_id=source.id, at=at)
+
+
+def add_hr_source(session: Session, organization_id: str, name: str, *, settings: Settings, actor: Actor, at: datetime) -> tuple[Source, str]:
+    """An HR system that calls with Standard Webhooks, and its secret. Raises Taken, KeyMissing."""
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    return _new_source(session, organization_id, name, kind="hr", sealed=seal(settings, secret), actor=actor, at=at), secret
+
+
+def _journal(session: Session, source: Source, verb: str, *, actor: Actor, at: datetime, after: dict[str, object] | None = None) -> None:
+    source.journal_id = entries.write(
+        session, source.organization_id, at=at, actor=actor, verb=verb, because="operator", subject_kind="source", subject_id=source.id, after=after
+    )
+
+
+def rotate(session: Session, source: Source, *, settings: Settings, actor: Actor, at: datetime) -> str:
+    """A new token or secret; the one before stays good until the next rotation or `revoke`. Raises KeyMissing."""
+    _journal(session, source, "source rotated", actor=actor, at=at)
+    if source.kind == "scim":
+        return tokens.issue(session, source.organization_id, holder_kind="source", holder_id=source.id, at=at)
+    secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    source.sealed_previous_secret, source.sealed_secret = source.sealed_secret, seal(settings, secret)
+    return secret
+
+
+def revoke(session: Session, source: Source, *, actor: Actor, at: datetime) -> None:
+    """No token or secret of this source is good any more; what it said stays."""
+    source.sealed_secret = source.sealed_previous_secret = None
+    _journal(session, source, "source revoked", actor=actor, at=at)
+    tokens.revoke_all(session, source.organization_id, holder_id=source.id, at=at)
+
+
+def secrets_of(source: Source, *, settings: Settings) -> list[str]:
+    """The secrets that a call of this HR system may be signed with. Raises KeyMissing."""
+    return [unseal(settings, sealed) for sealed in (source.sealed_secret, source.sealed_previous_secret) if sealed is not None]
+
+
+def expect_departures(session: Session, organization_id: str, count: int, *, until: datetime, actor: Actor, at: datetime) -> None:
+    """Let that many more pushed departures of each source past the brake, until then."""
+    for source in session.scalars(select(Source).where(Source.organization_id == organization_id, Source.ended_at.is_(None))):
+        source.expected_departures, source.expected_until = count, until
+        _journal(session, source, "departures announced", actor=actor, at=at, after={"count": count, "until": until.isoformat()})
