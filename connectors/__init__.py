@@ -1,0 +1,1 @@
+"""Everything that speaks to a foreign system. Imports nothing of the application."""

@@ -1,0 +1,1 @@
+"""Workspaces: where people have accounts and meet in channels."""

@@ -1,0 +1,1 @@
+"""Connectors against faked transports and against real servers."""
