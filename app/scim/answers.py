@@ -1,0 +1,77 @@
+"""Answers as SCIM gives them: resources, lists and errors, always `application/scim+json`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from flask import Response
+
+MEDIA_TYPE = "application/scim+json"
+ERROR_URN = "urn:ietf:params:scim:api:messages:2.0:Error"
+LIST_URN = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
+
+
+class Problem(StrEnum):
+    """`scimType` (RFC 7644 table 9)."""
+
+    INVALID_FILTER = "invalidFilter"
+    INVALID_PATH = "invalidPath"
+    INVALID_SYNTAX = "invalidSyntax"
+    INVALID_VALUE = "invalidValue"
+    NO_TARGET = "noTarget"
+    UNIQUENESS = "uniqueness"
+
+
+class SCIMError(Exception):
+    """The request is refused; `detail` is a sentence for whoever set the client up."""
+
+    def __init__(self, status: int, detail: str, *, problem: Problem | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.problem = status, detail, problem
+
+
+def refused(detail: str, problem: Problem) -> SCIMError:
+    return SCIMError(400, detail, problem=problem)
+
+
+def answer(
+    body: Mapping[str, Any], status: int = 200, *, headers: Mapping[str, str] | None = None
+) -> Response:
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return Response(
+        text, status=status, headers=dict(headers or {}), content_type=f"{MEDIA_TYPE}; charset=utf-8"
+    )
+
+
+def resource_answer(resource: Mapping[str, Any], status: int = 200) -> Response:
+    """A resource with its ETag and Location, where `meta` was not cut from it."""
+    meta = resource.get("meta", {})
+    names = {"ETag": "version", "Location": "location"}
+    return answer(
+        resource, status, headers={header: meta[name] for header, name in names.items() if name in meta}
+    )
+
+
+def list_answer(resources: Sequence[Mapping[str, Any]], *, total: int, start: int) -> Response:
+    # `itemsPerPage` is what was returned: the count that was asked for made Okta's own tests fail.
+    body = {
+        "schemas": [LIST_URN],
+        "totalResults": total,
+        "startIndex": start,
+        "itemsPerPage": len(resources),
+        "Resources": list(resources),
+    }
+    return answer(body)
+
+
+def error_answer(status: int, detail: str, *, problem: Problem | None = None) -> Response:
+    # RFC 7644 §3.12: `status` is a text.
+    body: dict[str, Any] = {"schemas": [ERROR_URN], "status": str(status), "detail": detail}
+    if problem is not None:
+        body["scimType"] = problem.value
+    return answer(body, status, headers={"WWW-Authenticate": "Bearer"} if status == 401 else {})
+
+
+def no_content() -> Response:
+    return Response(status=204, content_type=f"{MEDIA_TYPE}; charset=utf-8")

@@ -1,0 +1,70 @@
+"""What goes wrong, as SCIM's errors: each class of error once, and nobody's insides in the answer."""
+
+import logging
+
+from flask import Blueprint, Response, current_app, request
+from sqlalchemy.exc import InterfaceError, OperationalError
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+
+from app.database import new_id
+from app.lifecycle.errors import LifecycleError, NotFound, StaleVersion, Taken, UnknownMembers
+from app.scim.answers import Problem, SCIMError, error_answer
+
+_log = logging.getLogger(__name__)
+
+
+def wrong_address(error: HTTPException) -> Response:
+    """No route was found: an unknown path, or a method that it does not take."""
+    if isinstance(error, MethodNotAllowed):
+        response = error_answer(405, f"{request.method} is not possible here")
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+        return response
+    return error_answer(error.code or 404, f"nothing is at {request.path[:200]}")
+
+
+def answer_refusals(routes: Blueprint) -> None:
+    """Register the handlers of everything that a request can end in."""
+    routes.register_error_handler(SCIMError, _scim_error)
+    routes.register_error_handler(LifecycleError, _lifecycle_error)
+    routes.register_error_handler(HTTPException, _http_error)
+    routes.register_error_handler(OperationalError, _database_away)
+    routes.register_error_handler(InterfaceError, _database_away)
+    routes.register_error_handler(Exception, _unforeseen)
+
+
+def _scim_error(error: SCIMError) -> Response:
+    return error_answer(error.status, error.detail, problem=error.problem)
+
+
+def _lifecycle_error(error: LifecycleError) -> Response:
+    match error:
+        case NotFound():
+            return error_answer(404, str(error))
+        case Taken():
+            return error_answer(409, str(error), problem=Problem.UNIQUENESS)
+        case UnknownMembers():
+            return error_answer(400, f"members: {error}", problem=Problem.INVALID_VALUE)
+        case StaleVersion():
+            return error_answer(412, str(error))
+        case _:
+            return error_answer(409, str(error))
+
+
+def _http_error(error: HTTPException) -> Response:
+    if isinstance(error, RequestEntityTooLarge):
+        limit = current_app.config["MAX_CONTENT_LENGTH"]
+        return error_answer(413, f"the body is larger than {limit} bytes")
+    return error_answer(error.code or 500, error.description or error.name)
+
+
+def _database_away(error: Exception) -> Response:
+    _log.error("the database failed a SCIM request", exc_info=error)
+    response = error_answer(503, "the database does not answer; nothing was written")
+    response.headers["Retry-After"] = "5"
+    return response
+
+
+def _unforeseen(error: Exception) -> Response:
+    reference = new_id()
+    _log.error("a SCIM request failed", exc_info=error, extra={"reference": reference})
+    return error_answer(500, f"something went wrong here; nothing was written (reference {reference})")

@@ -1,0 +1,215 @@
+"""Rows to SCIM resources and back: what of a document other rows decide is spliced in when it is read."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.clock import iso
+from app.directory.filters import FilterError, split_path
+from app.directory.tables import Group, Membership, Person, Record
+from app.directory.vocabulary import GROUP_URN, USER_URN
+from app.lifecycle.groups import GroupDraft
+from app.lifecycle.records import RecordDraft, reads_active
+from app.scim.answers import Problem, refused
+from app.scim.bodies import member_ids, text_in, tidied
+
+Resource = dict[str, Any]
+
+
+def user_draft(body: Mapping[str, Any]) -> RecordDraft:
+    """A user as said. Raises SCIMError naming the attribute that is wrong or missing."""
+    document = tidied(body, USER_URN)
+    active = document.pop("active", None)
+    name = text_in(document, "userName")
+    if name is None:
+        raise refused("userName is required", Problem.INVALID_VALUE)
+    return RecordDraft(
+        external_id=text_in(document, "externalId"), user_name=name, active=active, document=document
+    )
+
+
+def group_draft(body: Mapping[str, Any]) -> GroupDraft:
+    """A group as said. Raises SCIMError naming the attribute that is wrong or missing."""
+    members = next((value for key, value in body.items() if key.lower() == "members"), None)
+    document = tidied({key: value for key, value in body.items() if key.lower() != "members"}, GROUP_URN)
+    name = text_in(document, "displayName")
+    if name is None:
+        raise refused("displayName is required", Problem.INVALID_VALUE)
+    return GroupDraft(
+        external_id=text_in(document, "externalId"),
+        display_name=name,
+        document=document,
+        members=member_ids(members),
+    )
+
+
+def user_said(record: Record) -> Resource:
+    """The user as its directory said it: what a PATCH is applied to."""
+    said = {**record.document, "userName": record.user_name, "active": record.active}
+    return said if record.external_id is None else {**said, "externalId": record.external_id}
+
+
+def group_said(group: Group) -> Resource:
+    """The group as its directory said it, without its members."""
+    said = {**group.document, "displayName": group.display_name}
+    return said if group.external_id is None else {**said, "externalId": group.external_id}
+
+
+def _meta(kind: str, row: Record | Group, location: str) -> Resource:
+    return {
+        "resourceType": kind,
+        "created": iso(row.created_at),
+        "lastModified": iso(row.modified_at),
+        "location": location,
+        "version": f'W/"{row.version}"',
+    }
+
+
+def user_resources(
+    session: Session, records: Sequence[Record], *, base: str, with_groups: bool = True
+) -> list[Resource]:
+    """Users as they are answered, in the order given."""
+    if not records:
+        return []
+    organization_id = records[0].organization_id
+    people = select(Person.id, Person.standing).where(
+        Person.organization_id == organization_id, Person.id.in_({record.person_id for record in records})
+    )
+    standing = {person_id: stands for person_id, stands in session.execute(people)}
+    groups = (
+        _groups_of(session, organization_id, [record.id for record in records], base) if with_groups else {}
+    )
+    return [
+        {
+            "id": record.id,
+            **user_said(record),
+            "active": reads_active(record, standing.get(record.person_id, "")),
+            **({"groups": groups.get(record.id, [])} if with_groups else {}),
+            "meta": _meta("User", record, f"{base}/Users/{record.id}"),
+        }
+        for record in records
+    ]
+
+
+def _groups_of(
+    session: Session, organization_id: str, ids: list[str], base: str
+) -> dict[str, list[Resource]]:
+    query = (
+        select(Membership.record_id, Group.id, Group.display_name)
+        .join(
+            Group, (Group.organization_id == Membership.organization_id) & (Group.id == Membership.group_id)
+        )
+        .where(Membership.organization_id == organization_id, Membership.record_id.in_(ids))
+        .where(Membership.ended_at.is_(None), Group.ended_at.is_(None))
+        .order_by(Group.id)
+    )
+    found: dict[str, list[Resource]] = {}
+    for record_id, group_id, name in session.execute(query):
+        element = {"value": group_id, "$ref": f"{base}/Groups/{group_id}", "display": name, "type": "direct"}
+        found.setdefault(record_id, []).append(element)
+    return found
+
+
+def group_resources(
+    session: Session, groups: Sequence[Group], *, base: str, with_members: bool = True
+) -> list[Resource]:
+    """Groups as they are answered, in the order given; without their members nobody's membership is read."""
+    if not groups:
+        return []
+    members: dict[str, list[Resource]] = {}
+    if with_members:
+        members = _members_of(session, groups[0].organization_id, [group.id for group in groups], base)
+    return [
+        {
+            "id": group.id,
+            **group_said(group),
+            **({"members": members.get(group.id, [])} if with_members else {}),
+            "meta": _meta("Group", group, f"{base}/Groups/{group.id}"),
+        }
+        for group in groups
+    ]
+
+
+def _members_of(
+    session: Session, organization_id: str, ids: list[str], base: str
+) -> dict[str, list[Resource]]:
+    query = (
+        select(Membership.group_id, Record.id, Record.display_name, Record.user_name)
+        .join(
+            Record,
+            (Record.organization_id == Membership.organization_id) & (Record.id == Membership.record_id),
+        )
+        .where(Membership.organization_id == organization_id, Membership.group_id.in_(ids))
+        .where(Membership.ended_at.is_(None))
+        .order_by(Membership.group_id, Record.id)
+    )
+    found: dict[str, list[Resource]] = {}
+    for group_id, record_id, display_name, user_name in session.execute(query):
+        element = {
+            "value": record_id,
+            "$ref": f"{base}/Users/{record_id}",
+            "display": display_name or user_name,
+            "type": "User",
+        }
+        found.setdefault(group_id, []).append(element)
+    return found
+
+
+class Selection:
+    """Which attributes an answer shows (RFC 7644 §3.9). What is no path names nothing, and is no error."""
+
+    def __init__(self, attributes: str | None, excluded: str | None) -> None:
+        self._only = None if not attributes else set(_paths(attributes)) | {("id",), ("schemas",)}
+        self._without = set() if self._only else set(_paths(excluded or "")) - {("id",), ("schemas",)}
+
+    def shows(self, name: str) -> bool:
+        """Whether anything of this attribute is shown."""
+        if self._only is not None:
+            return any(path[0] == name for path in self._only)
+        return (name,) not in self._without
+
+    def of(self, resource: Resource) -> Resource:
+        """The resource as it is to be shown."""
+        if self._only is not None:
+            return _kept(resource, self._only)
+        return _cut(resource, self._without) if self._without else resource
+
+
+def _paths(listed: str) -> Iterable[tuple[str, ...]]:
+    for text in listed.split(","):
+        try:
+            yield split_path(text.strip()).names
+        except FilterError:
+            continue
+
+
+def _below(paths: set[tuple[str, ...]], name: str) -> set[tuple[str, ...]]:
+    return {path[1:] for path in paths if path[0] == name}
+
+
+def _kept(value: Resource, paths: set[tuple[str, ...]]) -> Resource:
+    kept: Resource = {}
+    for name, part in value.items():
+        below = _below(paths, name)
+        if () in below:
+            kept[name] = part
+        elif below:
+            kept[name] = _each(part, lambda element, below=below: _kept(element, below))
+    return kept
+
+
+def _cut(value: Resource, paths: set[tuple[str, ...]]) -> Resource:
+    kept: Resource = {}
+    for name, part in value.items():
+        below = _below(paths, name)
+        if () not in below:
+            kept[name] = _each(part, lambda element, below=below: _cut(element, below)) if below else part
+    return kept
+
+
+def _each(part: Any, change: Any) -> Any:
+    if isinstance(part, list):
+        return [change(element) if isinstance(element, dict) else element for element in part]
+    return change(part) if isinstance(part, dict) else part

@@ -1,0 +1,93 @@
+"""Discovery (RFC 7643 §5-7): what this door can do, and the schemas of what it holds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.directory.filters import LONGEST
+from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, SCHEMAS, USER_URN, Attribute, Kind
+
+LARGEST_PAGE = 200
+_CORE = "urn:ietf:params:scim:schemas:core:2.0"
+_NAMES = {
+    USER_URN: ("User", "User account"),
+    GROUP_URN: ("Group", "Group of users"),
+    ENTERPRISE_URN: ("EnterpriseUser", "What an employer adds to a user"),
+}
+
+
+def provider_config(base: str) -> dict[str, Any]:
+    return {
+        "schemas": [f"{_CORE}:ServiceProviderConfig"],
+        "patch": {"supported": True},
+        "bulk": {"supported": False, "maxOperations": 0, "maxPayloadSize": 0},
+        "filter": {"supported": True, "maxResults": LARGEST_PAGE},
+        "changePassword": {"supported": False},
+        "sort": {"supported": False},
+        "etag": {"supported": True},
+        "authenticationSchemes": [
+            {
+                "type": "oauthbearertoken",
+                "name": "Bearer token",
+                "description": f"A token of this directory in the Authorization header; filters of up to {LONGEST} characters.",
+                "specUri": "https://www.rfc-editor.org/info/rfc6750",
+                "primary": True,
+            }
+        ],
+        "meta": {"resourceType": "ServiceProviderConfig", "location": f"{base}/ServiceProviderConfig"},
+    }
+
+
+def resource_types(base: str) -> list[dict[str, Any]]:
+    shapes: list[tuple[str, str, list[dict[str, Any]]]] = [
+        ("User", USER_URN, [{"schema": ENTERPRISE_URN, "required": False}]),
+        ("Group", GROUP_URN, []),
+    ]
+    return [
+        {
+            "schemas": [f"{_CORE}:ResourceType"],
+            "id": name,
+            "name": name,
+            "endpoint": f"/{name}s",
+            "description": _NAMES[urn][1],
+            "schema": urn,
+            **({"schemaExtensions": extensions} if extensions else {}),
+            "meta": {"resourceType": "ResourceType", "location": f"{base}/ResourceTypes/{name}"},
+        }
+        for name, urn, extensions in shapes
+    ]
+
+
+def schemas(base: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "schemas": [f"{_CORE}:Schema"],
+            "id": urn,
+            "name": _NAMES[urn][0],
+            "description": _NAMES[urn][1],
+            "attributes": _attributes(attributes),
+            "meta": {"resourceType": "Schema", "location": f"{base}/Schemas/{urn}"},
+        }
+        for urn, attributes in SCHEMAS.items()
+    ]
+
+
+def _attributes(attributes: Mapping[str, Attribute]) -> list[dict[str, Any]]:
+    return [_attribute(attribute) for attribute in attributes.values()]
+
+
+def _attribute(attribute: Attribute) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": attribute.name,
+        "type": attribute.kind.value,
+        "multiValued": attribute.many,
+        "description": attribute.name,
+        "required": attribute.required,
+        "mutability": attribute.mutability,
+        "returned": "never" if attribute.mutability == "writeOnly" else "default",
+        "uniqueness": "server" if attribute.unique else "none",
+    }
+    if attribute.kind is Kind.COMPLEX:
+        return {**described, "subAttributes": _attributes(attribute.subs)}
+    if attribute.kind is Kind.REFERENCE:
+        described["referenceTypes"] = ["User", "Group"] if attribute.name == "$ref" else ["external"]
+    return {**described, "caseExact": attribute.exact}

@@ -1,0 +1,1 @@
+"""What real identity providers send, as they send it."""

@@ -1,0 +1,15 @@
+"""Okta as it comes over the wire: connection test, its own test suites, both of its dialects, group push, import."""
+
+from pathlib import Path
+
+from tests.clients.directory import directory_on
+from tests.clients.transcript import play
+
+
+def test_every_step_that_okta_relies_on_is_answered_as_it_expects(database_url: str, tmp_path: Path) -> None:
+    with directory_on(database_url, tmp_path) as directory:
+        outcomes = play("okta", directory, token=directory.token, base=directory.base)
+
+    unmet = [str(outcome) for outcome in outcomes if outcome.failures]
+    assert not unmet, "\n".join(unmet)
+    assert len(outcomes) == 89
