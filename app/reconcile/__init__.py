@@ -1,0 +1,1 @@
+"""What should be against what is: plans as values, and the ceiling that they are measured by."""

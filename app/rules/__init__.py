@@ -1,0 +1,1 @@
+"""Channel rules: who belongs where, said as queries."""

@@ -1,0 +1,360 @@
+"""From keys to channels: which channel a rule reaches for a key, what the channel is called, and what becomes of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import and_, delete, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.database import new_id
+from app.directory.names import name_key
+from app.directory.tables import Person, Standing
+from app.rules import templates
+from app.rules.file import MANAGER, Joining, Rule
+from app.rules.membership import Belongs, dialect_of, has_people
+from app.rules.revisions import current_rules
+from app.rules.scopes import Rendered, chunks, render_all
+from app.rules.tables import Channel, ChannelState, Reach
+
+UNRULED_ARCHIVE_AFTER = timedelta(days=30)
+"""How long an empty channel stays open when no rule speaks of it any more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelShape:
+    """What a channel should be now, in every workspace. Where several rules reach it, the more careful word counts."""
+
+    channel_id: str
+    name: str
+    topic: str
+    parent: str | None
+    space: bool
+    owners: frozenset[str]
+    private: bool
+    encrypted: bool
+    federated: bool
+    membership: Joining
+    keep_for: timedelta
+    archive_after: timedelta
+    state: ChannelState
+
+    @property
+    def archived(self) -> bool:
+        return self.state is ChannelState.ARCHIVED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """The state of a channel, and when to look again because time alone will change it."""
+
+    state: ChannelState
+    look_again_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reached:
+    """One row of `reach`, and what its rule says of it now."""
+
+    belongs: Belongs
+    channel_id: str
+    created_at: datetime
+    rendered: Rendered
+
+
+def reach(
+    session: Session, organization_id: str, rules: Sequence[Rule], belongs: Iterable[Belongs], at: datetime
+) -> dict[tuple[str, str], str]:
+    """The channel of each (rule, key), made where there is none yet; so are the spaces above them.
+
+    The same rendered name by another rule is the same channel. By another key of the same rule it is another
+    channel: it gets `-2`, `-3` … in the order they were made, and keeps it. A name that renders differently than
+    before (a renamed group, a manager's new userName, a changed template) renames the channel in place.
+    May be called any number of times; it writes only what is new.
+    """
+    by_id = {rule.id: rule for rule in rules}
+    order = {rule.id: number for number, rule in enumerate(rules)}
+    wanted = sorted({one for one in belongs if one.rule_id in by_id}, key=lambda one: (order[one.rule_id], one.key))
+    if not wanted:
+        return {}
+    known = _known(session, organization_id, wanted)
+    rendered = render_all(session, organization_id, by_id, wanted)
+    parents = {one.parent for one in rendered.values() if one.parent is not None}
+    complete = len(known) == len(wanted) and not _missing_spaces(session, organization_id, parents)
+    if not complete or _astray(session, organization_id, by_id, known.values()):
+        one_at_a_time(session, organization_id)
+        _correct_names(session, organization_id, by_id, _known(session, organization_id, wanted).values())
+        for name in sorted(_missing_spaces(session, organization_id, parents)):
+            _make_space(session, organization_id, name, at)
+        known = _known(session, organization_id, wanted)
+        missing = [one for one in wanted if one not in known]
+        known |= _allocate(session, organization_id, by_id, missing, rendered, at)
+    return {(one.rule_id, one.key): known[one] for one in wanted}
+
+
+def one_at_a_time(session: Session, organization_id: str) -> None:
+    """Until the transaction ends, nobody else gives out names of channels. SQLite has a single writer anyway."""
+    if dialect_of(session) == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtext("channel names"), func.hashtext(organization_id))))
+
+
+def reaches_of(
+    session: Session, organization_id: str, rules: Mapping[str, Rule], channel_ids: Iterable[str]
+) -> dict[str, list[Reached]]:
+    """What reaches these channels by rules that are in force, the eldest first."""
+    rows: list[tuple[Belongs, str, datetime]] = []
+    for some in chunks(channel_ids):
+        query = select(Reach).where(Reach.organization_id == organization_id, Reach.channel_id.in_(some))
+        rows += [(Belongs(rule_id=row.rule_id, key=row.key), row.channel_id, row.created_at) for row in session.scalars(query)]
+    rendered = render_all(session, organization_id, rules, [one for one, _, _ in rows])
+    found: dict[str, list[Reached]] = {}
+    for one, channel_id, created_at in sorted(rows, key=lambda row: (row[2], row[0])):
+        if one in rendered:
+            found.setdefault(channel_id, []).append(
+                Reached(belongs=one, channel_id=channel_id, created_at=created_at, rendered=rendered[one])
+            )
+    return found
+
+
+def speaking(name: str, reached: Sequence[Reached]) -> list[Reached]:
+    """Those among the reaches that render to the channel's name. The others are former keys, kept until nobody has them."""
+    return [one for one in reached if templates.is_numbered(name, one.rendered.name)]
+
+
+def shape(session: Session, organization_id: str, rules: Sequence[Rule], channel_id: str) -> ChannelShape | None:
+    """What the channel should be now; None when there is no such channel. Only reads."""
+    channel = _channel(session, organization_id, channel_id)
+    if channel is None:
+        return None
+    by_id = {rule.id: rule for rule in rules}
+    reached = reaches_of(session, organization_id, by_id, [channel_id]).get(channel_id, [])
+    heard = speaking(channel.name, reached) or reached
+    ruling = [by_id[one.belongs.rule_id] for one in heard]
+    parents = [one.rendered.parent for one in heard if one.rendered.parent is not None]
+    modes = {rule.membership for rule in ruling} or {Joining.ENFORCED}
+    return ChannelShape(
+        channel_id=channel.id,
+        name=channel.name,
+        topic=next((one.rendered.topic for one in heard if one.rendered.topic), ""),
+        parent=_space_id(session, organization_id, parents[0]) if parents else None,
+        space=channel.space,
+        owners=_owners(session, organization_id, by_id, heard),
+        private=not ruling or any(rule.private for rule in ruling),
+        encrypted=any(rule.encrypted for rule in ruling),
+        federated=bool(ruling) and all(rule.federated for rule in ruling),
+        membership=next(mode for mode in Joining if mode in modes),
+        keep_for=max((rule.keep_for for rule in ruling), default=timedelta(0)),
+        archive_after=max((rule.archive_after for rule in ruling), default=UNRULED_ARCHIVE_AFTER),
+        state=ChannelState(channel.state),
+    )
+
+
+def settle(session: Session, organization_id: str, channel_id: str, at: datetime) -> Settled | None:
+    """Bring the channel's state in line with whether the rules put anybody in it; None when there is no such channel.
+
+    An empty channel is archived (never deleted) once it has been empty for as long as its rules say, and comes
+    back with the first person who belongs there. Former keys that nobody has any more are let go.
+    """
+    channel = _channel(session, organization_id, channel_id)
+    if channel is None:
+        return None
+    if channel.space:
+        return Settled(state=ChannelState.ACTIVE)
+    by_id = {rule.id: rule for rule in current_rules(session, organization_id)}
+    reached = reaches_of(session, organization_id, by_id, [channel_id]).get(channel_id, [])
+    _let_go(session, organization_id, by_id, channel.name, reached)
+    if any(has_people(session, organization_id, by_id[one.belongs.rule_id], one.belongs.key) for one in reached):
+        channel.state, channel.empty_since = ChannelState.ACTIVE, None
+        session.flush()
+        return Settled(state=ChannelState.ACTIVE)
+    if channel.empty_since is None:
+        channel.state, channel.empty_since = ChannelState.EMPTY, at
+    ruling = [by_id[one.belongs.rule_id] for one in reached]
+    # Movers who are kept a while longer still write there.
+    patience = max((max(rule.archive_after, rule.keep_for) for rule in ruling), default=UNRULED_ARCHIVE_AFTER)
+    due_at = channel.empty_since + patience
+    if due_at <= at:
+        channel.state = ChannelState.ARCHIVED
+    session.flush()
+    return Settled(state=ChannelState(channel.state), look_again_at=due_at if due_at > at else None)
+
+
+def place(
+    session: Session, organization_id: str, rules: Mapping[str, Rule], rule_id: str, name: str, *, channel_id: str | None = None
+) -> tuple[str, str | None]:
+    """A name that this rule may use for a channel (`channel_id`: one it has already), and the channel to be shared for it.
+
+    Only the plain name is ever shared: `sales-2` was made to keep two channels apart. Call `one_at_a_time` first.
+    """
+    for number in range(1, 100_000):
+        candidate = templates.with_number(name, number)
+        holder = session.execute(
+            select(Channel.id, Channel.space).where(Channel.organization_id == organization_id, Channel.name == candidate)
+        ).one_or_none()
+        if holder is None or holder.id == channel_id:
+            return candidate, None
+        if number > 1 or holder.space:
+            continue
+        reached = reaches_of(session, organization_id, rules, [holder.id]).get(holder.id, [])
+        if any(one.belongs.rule_id == rule_id for one in reached):
+            continue
+        # A channel that no rule in force reaches is taken up again by name: its rule may only have been given another id.
+        if not reached or any(one.rendered.name == name for one in reached):
+            return candidate, holder.id
+    raise AssertionError(f"{name}: 100,000 channels of this name")
+
+
+def point(session: Session, organization_id: str, belongs: Belongs, channel_id: str, at: datetime) -> None:
+    """Let the rule reach this channel for this key, wherever it led before."""
+    mine = and_(Reach.organization_id == organization_id, Reach.rule_id == belongs.rule_id, Reach.key == belongs.key)
+    session.execute(delete(Reach).where(mine), execution_options={"synchronize_session": False})
+    row = {"organization_id": organization_id, "rule_id": belongs.rule_id, "key": belongs.key, "channel_id": channel_id, "created_at": at}
+    session.execute(insert(Reach), [row])
+
+
+def call(session: Session, organization_id: str, channel_id: str, name: str) -> None:
+    """Give the channel this name, which `place` said is free."""
+    session.execute(update(Channel).where(Channel.organization_id == organization_id, Channel.id == channel_id).values(name=name))
+
+
+def _channel(session: Session, organization_id: str, channel_id: str) -> Channel | None:
+    query = select(Channel).where(Channel.organization_id == organization_id, Channel.id == channel_id)
+    return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+
+
+def _known(session: Session, organization_id: str, wanted: Sequence[Belongs]) -> dict[Belongs, str]:
+    keys: dict[str, list[str]] = {}
+    for one in wanted:
+        keys.setdefault(one.rule_id, []).append(one.key)
+    found: dict[Belongs, str] = {}
+    for rule_id, listed in keys.items():
+        for some in chunks(listed):
+            query = select(Reach.key, Reach.channel_id).where(
+                Reach.organization_id == organization_id, Reach.rule_id == rule_id, Reach.key.in_(some)
+            )
+            found |= {Belongs(rule_id=rule_id, key=row.key): row.channel_id for row in session.execute(query)}
+    return found
+
+
+def _allocate(
+    session: Session,
+    organization_id: str,
+    rules: Mapping[str, Rule],
+    missing: Sequence[Belongs],
+    rendered: Mapping[Belongs, Rendered],
+    at: datetime,
+) -> dict[Belongs, str]:
+    made: dict[Belongs, str] = {}
+    for one in missing:
+        name, shared = place(session, organization_id, rules, one.rule_id, rendered[one].name)
+        made[one] = shared or _make(session, organization_id, name, at)
+        point(session, organization_id, one, made[one], at)
+    return made
+
+
+def _make(session: Session, organization_id: str, name: str, at: datetime, *, space: bool = False) -> str:
+    channel_id = new_id()
+    row = {"organization_id": organization_id, "id": channel_id, "name": name, "space": space, "created_at": at}
+    session.execute(insert(Channel), [row | {"state": ChannelState.ACTIVE}])
+    return channel_id
+
+
+def _astray(session: Session, organization_id: str, rules: Mapping[str, Rule], channel_ids: Iterable[str]) -> dict[str, list[Reached]]:
+    """Reaches of these channels that render to another name than the channel's, where not even another key of theirs does."""
+    ids = set(channel_ids)
+    names = _names(session, organization_id, ids)
+    found: dict[str, list[Reached]] = {}
+    for channel_id, reached in reaches_of(session, organization_id, rules, ids).items():
+        kept = {one.belongs.rule_id for one in speaking(names[channel_id], reached)}
+        lost = [one for one in reached if one.belongs.rule_id not in kept]
+        if lost:
+            found[channel_id] = lost
+    return found
+
+
+def _correct_names(session: Session, organization_id: str, rules: Mapping[str, Rule], channel_ids: Iterable[str]) -> None:
+    """Rename channels whose every rule now says another name. A rule that alone says otherwise parts from the channel."""
+    names = _names(session, organization_id, set(channel_ids))
+    for channel_id, lost in sorted(_astray(session, organization_id, rules, channel_ids).items()):
+        stays = speaking(names[channel_id], reaches_of(session, organization_id, rules, [channel_id])[channel_id])
+        leaving = lost
+        if not stays:
+            # The eldest rule keeps the room and its history; of its keys the newest is the one that counts.
+            first = lost[0].belongs.rule_id
+            lead = [one for one in lost if one.belongs.rule_id == first][-1]
+            leaving = [one for one in lost if one.belongs.rule_id != first and one.rendered.name != lead.rendered.name]
+            name, shared = place(session, organization_id, rules, first, lead.rendered.name, channel_id=channel_id)
+            if shared is None:
+                call(session, organization_id, channel_id, name)
+            else:
+                leaving = lost
+        for one in leaving:
+            # Whoever has this key is looked at again, and it is then given a channel of its own.
+            session.execute(
+                delete(Reach).where(
+                    Reach.organization_id == organization_id, Reach.rule_id == one.belongs.rule_id, Reach.key == one.belongs.key
+                ),
+                execution_options={"synchronize_session": False},
+            )
+
+
+def _names(session: Session, organization_id: str, channel_ids: Iterable[str]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for some in chunks(channel_ids):
+        query = select(Channel.id, Channel.name).where(Channel.organization_id == organization_id, Channel.id.in_(some))
+        names |= {row.id: row.name for row in session.execute(query)}
+    return names
+
+
+def _missing_spaces(session: Session, organization_id: str, names: Iterable[str]) -> set[str]:
+    return {name for name in names if _space_id(session, organization_id, name) is None}
+
+
+def _space_id(session: Session, organization_id: str, name: str) -> str | None:
+    """The space of this name, or of this name with a number where a channel had taken it."""
+    number = 1
+    while True:
+        query = select(Channel.id, Channel.space).where(
+            Channel.organization_id == organization_id, Channel.name == templates.with_number(name, number)
+        )
+        holder = session.execute(query).one_or_none()
+        if holder is None or holder.space:
+            return None if holder is None else holder.id
+        number += 1
+
+
+def _make_space(session: Session, organization_id: str, name: str, at: datetime) -> None:
+    number = 1
+    while session.execute(
+        select(Channel.id).where(Channel.organization_id == organization_id, Channel.name == templates.with_number(name, number))
+    ).first():
+        number += 1
+    _make(session, organization_id, templates.with_number(name, number), at, space=True)
+
+
+def _owners(session: Session, organization_id: str, rules: Mapping[str, Rule], heard: Sequence[Reached]) -> frozenset[str]:
+    """Owners who are active; one who left owns nothing."""
+    heads = [one.belongs.key for one in heard if MANAGER in rules[one.belongs.rule_id].owners]
+    named = {name_key(owner) for one in heard for owner in rules[one.belongs.rule_id].owners if owner != MANAGER}
+    if not heads and not named:
+        return frozenset()
+    query = select(Person.id).where(
+        Person.organization_id == organization_id,
+        Person.standing == Standing.ACTIVE,
+        or_(Person.id.in_(heads), Person.user_name_key.in_(sorted(named))),
+    )
+    return frozenset(session.scalars(query))
+
+
+def _let_go(session: Session, organization_id: str, rules: Mapping[str, Rule], name: str, reached: Sequence[Reached]) -> None:
+    spoken = speaking(name, reached)
+    kept = {one.belongs.rule_id for one in spoken}
+    for one in reached:
+        former = one not in spoken and one.belongs.rule_id in kept
+        if former and not has_people(session, organization_id, rules[one.belongs.rule_id], one.belongs.key):
+            session.execute(
+                delete(Reach).where(
+                    Reach.organization_id == organization_id, Reach.rule_id == one.belongs.rule_id, Reach.key == one.belongs.key
+                ),
+                execution_options={"synchronize_session": False},
+            )

@@ -1,0 +1,180 @@
+"""Why somebody is, or is not, in a channel: one sentence, then the steps that led to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.clock import iso
+from app.directory.tables import Group, Person, Standing
+from app.rules.channels import ChannelShape, shape
+from app.rules.file import MANAGER, Rule
+from app.rules.membership import Belongs, fits, keys_of_person
+from app.rules.revisions import current_revision, current_rules
+from app.rules.scopes import render_all
+from app.rules.tables import Channel, ChannelMember, Reach, Revision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One thing that was asked, and the answer."""
+
+    question: str
+    answer: str
+    holds: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    sentence: str
+    steps: tuple[Step, ...]
+
+
+def explain(session: Session, organization_id: str, person_id: str, channel_name: str | None, at: datetime) -> Explanation:
+    """Say why by the rules and the mirror as they are now; with no channel, say where the person belongs. Only reads."""
+    person = session.scalars(select(Person).where(Person.organization_id == organization_id, Person.id == person_id)).one_or_none()
+    if person is None:
+        return Explanation(sentence=f"There is no person {person_id}.", steps=())
+    rules = current_rules(session, organization_id)
+    revision = current_revision(session, organization_id)
+    active = person.standing == Standing.ACTIVE
+    steps = [
+        Step(question="Is the person active?", answer=f"{person.standing} ({person.standing_reason})", holds=active),
+        Step(question="Are there rules?", answer=_say_revision(rules, revision), holds=bool(rules)),
+    ]
+    belongs = keys_of_person(session, organization_id, rules, person_id)
+    names = _channels_of(session, organization_id, rules, belongs)
+    if channel_name is None:
+        steps += [_of_rule(session, organization_id, rule, person_id, belongs, names) for rule in rules]
+        return Explanation(sentence=_say_all(person, sorted(set(names.values()))), steps=tuple(steps))
+    channel = session.scalars(
+        select(Channel).where(Channel.organization_id == organization_id, Channel.name == channel_name, Channel.space.is_(False))
+    ).one_or_none()
+    reaching = _reaching(session, organization_id, rules, channel, channel_name, belongs, names)
+    steps += [_of_rule(session, organization_id, rule, person_id, belongs, names) for rule in reaching]
+    by_rule = [one for one in belongs if names[one] == channel_name]
+    found = None if channel is None else shape(session, organization_id, rules, channel.id)
+    mirror = [] if channel is None else _mirror(session, organization_id, channel.id, person_id)
+    steps += [_of_workspace(member, at) for member in mirror]
+    sentence = _say_one(session, organization_id, person, channel_name, found, {rule.id: rule for rule in rules}, by_rule, mirror, at)
+    if not by_rule and channel is None and not reaching:
+        sentence = f"There is no channel {channel_name}, and no rule would put {person.display_name} in one of that name."
+    return Explanation(sentence=sentence, steps=tuple(steps))
+
+
+def _say_revision(rules: Sequence[Rule], revision: Revision | None) -> str:
+    if revision is None:
+        return "none was applied yet"
+    return f"{len(rules)} in revision {revision.number}, applied {iso(revision.applied_at)} by {revision.applied_by}"
+
+
+def _channels_of(session: Session, organization_id: str, rules: Sequence[Rule], belongs: Sequence[Belongs]) -> dict[Belongs, str]:
+    """The name of the channel for each; where none was made yet, the name it would be given."""
+    names = {one: said.name for one, said in render_all(session, organization_id, {rule.id: rule for rule in rules}, belongs).items()}
+    for one in belongs:
+        given = session.scalar(
+            select(Channel.name)
+            .join(Reach, (Reach.organization_id == Channel.organization_id) & (Reach.channel_id == Channel.id))
+            .where(Reach.organization_id == organization_id, Reach.rule_id == one.rule_id, Reach.key == one.key)
+        )
+        names[one] = given or names[one]
+    return names
+
+
+def _reaching(
+    session: Session,
+    organization_id: str,
+    rules: Sequence[Rule],
+    channel: Channel | None,
+    channel_name: str,
+    belongs: Sequence[Belongs],
+    names: dict[Belongs, str],
+) -> list[Rule]:
+    """The rules that reach the channel for anybody."""
+    ids = {one.rule_id for one in belongs if names[one] == channel_name}
+    if channel is not None:
+        ids |= set(session.scalars(select(Reach.rule_id).where(Reach.organization_id == organization_id, Reach.channel_id == channel.id)))
+    return [rule for rule in rules if rule.id in ids]
+
+
+def _of_rule(
+    session: Session, organization_id: str, rule: Rule, person_id: str, belongs: Sequence[Belongs], names: dict[Belongs, str]
+) -> Step:
+    mine = [one for one in belongs if one.rule_id == rule.id]
+    question = f"Does rule {rule.id} reach the person?"
+    if mine:
+        said = ", ".join(f"{_say_key(session, organization_id, rule, one.key)} → {names[one]}" for one in mine)
+        return Step(question=question, answer=f"yes: {said}", holds=True)
+    if rule.where is not None and not fits(session, organization_id, rule, person_id):
+        return Step(question=question, answer=f"no: {rule.where} does not hold", holds=False)
+    if rule.for_each is not None:
+        return Step(question=question, answer=f"no: the person has no {rule.for_each}", holds=False)
+    return Step(question=question, answer="no: the person is not active", holds=False)
+
+
+def _say_key(session: Session, organization_id: str, rule: Rule, key: str) -> str:
+    if rule.for_each is None:
+        return "everyone" if rule.where is None else rule.where
+    if rule.for_each == MANAGER:
+        name = session.scalar(select(Person.display_name).where(Person.organization_id == organization_id, Person.id == key))
+        return f"manager {name or key}"
+    if rule.for_each == "group":
+        name = session.scalar(select(Group.display_name).where(Group.organization_id == organization_id, Group.id == key))
+        return f"group {name or key}"
+    return f"{rule.for_each} {key}"
+
+
+def _mirror(session: Session, organization_id: str, channel_id: str, person_id: str) -> list[ChannelMember]:
+    query = select(ChannelMember).where(
+        ChannelMember.organization_id == organization_id, ChannelMember.channel_id == channel_id, ChannelMember.person_id == person_id
+    )
+    return list(session.scalars(query.order_by(ChannelMember.workspace_id)))
+
+
+def _of_workspace(member: ChannelMember, at: datetime) -> Step:
+    question = f"Is the person in it in workspace {member.workspace_id}?"
+    if member.left_at is not None:
+        return Step(question=question, answer=f"no: left {iso(member.left_at)}", holds=False)
+    kept = f", kept until {iso(member.keep_until)}" if member.keep_until is not None and member.keep_until > at else ""
+    return Step(question=question, answer=f"yes: since {iso(member.since)} ({member.why}){kept}", holds=True)
+
+
+def _say_all(person: Person, names: Sequence[str]) -> str:
+    if person.standing != Standing.ACTIVE:
+        return f"{person.display_name} belongs in no channel, being {person.standing} ({person.standing_reason})."
+    if not names:
+        return f"{person.display_name} belongs in no channel: no rule reaches them."
+    return f"{person.display_name} belongs in {len(names)} channel{'' if len(names) == 1 else 's'}: {', '.join(names)}."
+
+
+def _say_one(
+    session: Session,
+    organization_id: str,
+    person: Person,
+    channel_name: str,
+    channel: ChannelShape | None,
+    rules: dict[str, Rule],
+    by_rule: Sequence[Belongs],
+    mirror: Sequence[ChannelMember],
+    at: datetime,
+) -> str:
+    name = person.display_name
+    if person.standing != Standing.ACTIVE:
+        return f"{name} does not belong in {channel_name}, being {person.standing} ({person.standing_reason})."
+    if by_rule:
+        said = " and ".join(f"rule {one.rule_id} ({_say_key(session, organization_id, rules[one.rule_id], one.key)})" for one in by_rule)
+        if channel is None:
+            return f"{name} belongs in {channel_name} by {said}; the channel is still to be made."
+        if any(member.left_at is not None for member in mirror):
+            return f"{name} belongs in {channel_name} by {said}, but left it, and membership is {channel.membership}."
+        if not mirror:
+            return f"{name} belongs in {channel_name} by {said}, and is still to be added."
+        return f"{name} is in {channel_name} by {said}."
+    kept = [member.keep_until for member in mirror if member.left_at is None and member.keep_until is not None and member.keep_until > at]
+    if kept:
+        return f"{name} is in {channel_name} until {iso(max(kept))}: no rule asks for it any more, and movers keep it that long."
+    if any(member.left_at is None for member in mirror):
+        return f"{name} is in {channel_name} although no rule asks for it ({mirror[0].why})."
+    return f"{name} is not in {channel_name}: no rule that reaches it reaches them."

@@ -1,0 +1,150 @@
+"""Revisions of the rule file: which rules are in force, applying new ones, and what a change would do."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+from sqlalchemy import Text, cast, func, literal, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from app.actors import Actor
+from app.database import Instant, Number
+from app.directory.tables import Person, Standing
+from app.journal import entries
+from app.journal.tables import Lane, Subject, Work, WorkState
+from app.journal.work import PRIORITY
+from app.rules.file import Rule, as_data, from_data
+from app.rules.membership import Belongs, belongings, dialect_of, keys_in_use
+from app.rules.scopes import render_all
+from app.rules.tables import Revision, as_rules
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """What another set of rules would change, counted. `people` lose or gain at least one membership."""
+
+    added: int
+    removed: int
+    kept: int
+    people: int
+    new_channels: tuple[str, ...]
+    lost_channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """A revision that is now in force; `entry` is its journal entry, `people` how many will be looked at."""
+
+    revision: Revision
+    entry: int
+    people: int
+
+
+def current_revision(session: Session, organization_id: str) -> Revision | None:
+    """The revision in force; None before the first."""
+    query = select(Revision).where(Revision.organization_id == organization_id).order_by(Revision.number.desc()).limit(1)
+    return session.scalars(query).one_or_none()
+
+
+def current_rules(session: Session, organization_id: str) -> tuple[Rule, ...]:
+    """The rules in force; none before any were applied."""
+    return from_data(as_rules(current_revision(session, organization_id)))
+
+
+def apply_rules(session: Session, organization_id: str, rules: Sequence[Rule], actor: Actor, at: datetime) -> Applied:
+    """Put these rules in force, in the caller's transaction, and ask that every active person be looked at.
+
+    How much that changes is not checked here: ask `diff` and the ceiling first. Applying the same rules again
+    makes another revision and changes nothing else.
+    """
+    before = current_revision(session, organization_id)
+    number = 1 if before is None else before.number + 1
+    entry = entries.write(
+        session, organization_id, at=at, actor=actor, verb="apply rules", because=f"rules revision {number}",
+        subject_kind="rules", subject_id=str(number), before={"revision": number - 1}, after={"revision": number, "rules": len(rules)},
+    )  # fmt: skip
+    revision = Revision(organization_id=organization_id, number=number, rules=as_data(rules), applied_at=at, applied_by=str(actor))
+    session.add(revision)
+    session.flush()
+    people = _want_everybody(session, organization_id, because=entry, at=at)
+    return Applied(revision=revision, entry=entry, people=people)
+
+
+def _want_everybody(session: Session, organization_id: str, *, because: int, at: datetime) -> int:
+    """`work.want` for all active people in one statement: a million rows never pass through Python."""
+    plain: dict[str, object] = {
+        "workspace_id": "", "subject": Subject.PERSON.value, "lane": Lane.SYNC.value, "state": WorkState.WAITING.value,
+    }  # fmt: skip
+    numbers = {"priority": PRIORITY[Subject.PERSON], "generation": 1, "attempts": 0}
+    columns = [Person.organization_id, Person.id]
+    columns += [cast(literal(value, Text()), Text()) for value in plain.values()]  # type: ignore[misc]  # a list of any SQL expressions
+    columns += [cast(literal(value), Number) for value in numbers.values()]  # type: ignore[misc]  # likewise
+    columns += [cast(literal(because), Number), literal(at, Instant())]  # type: ignore[list-item]  # likewise
+    everybody = Person.organization_id == organization_id, Person.standing == Standing.ACTIVE
+    names = ["organization_id", "subject_id", *plain, *numbers, "because", "due_at"]
+    postgres = dialect_of(session) == "postgresql"
+    statement = (postgresql.insert if postgres else sqlite.insert)(Work).from_select(names, select(*columns).where(*everybody))
+    new, earlier = statement.excluded, func.least if postgres else func.min
+    statement = statement.on_conflict_do_update(
+        index_elements=["organization_id", "workspace_id", "subject", "subject_id", "lane"],
+        set_={
+            "generation": Work.generation + 1, "attempts": 0, "state": WorkState.WAITING, "because": new.because, "last_error": None,
+            "due_at": earlier(Work.due_at, new.due_at),
+        },
+    )  # fmt: skip
+    session.execute(statement)
+    return session.scalar(select(func.count()).select_from(Person).where(*everybody)) or 0
+
+
+def diff(session: Session, organization_id: str, old: Sequence[Rule], new: Sequence[Rule]) -> Difference:
+    """Count what changes between two sets of rules, for the people of now. Writes nothing.
+
+    Channels are told apart by the names that the rules render: where two keys of one rule render alike they count as one.
+    """
+    old_names, new_names = (_channel_names(session, organization_id, rules) for rules in (old, new))
+    before, after = _by_person(session, organization_id, old, old_names), _by_person(session, organization_id, new, new_names)
+    added = removed = kept = people = 0
+    for was, will in _side_by_side(before, after):
+        added += len(will - was)
+        removed += len(was - will)
+        kept += len(was & will)
+        people += was != will
+    had, gets = set(old_names.values()), set(new_names.values())
+    return Difference(
+        added=added, removed=removed, kept=kept, people=people,
+        new_channels=tuple(sorted(gets - had)), lost_channels=tuple(sorted(had - gets)),
+    )  # fmt: skip
+
+
+def _channel_names(session: Session, organization_id: str, rules: Sequence[Rule]) -> dict[tuple[str, str], str]:
+    used = [one.belongs for one in keys_in_use(session, organization_id, rules)]
+    rendered = render_all(session, organization_id, {rule.id: rule for rule in rules}, used)
+    return {(one.rule_id, one.key): said.name for one, said in rendered.items()}
+
+
+def _by_person(
+    session: Session, organization_id: str, rules: Sequence[Rule], names: dict[tuple[str, str], str]
+) -> Iterator[tuple[str, frozenset[str]]]:
+    for person_id, rows in groupby(belongings(session, organization_id, rules), key=lambda row: row[0]):
+        yield person_id, frozenset(names.get((rule_id, key), Belongs(rule_id=rule_id, key=key).key) for _, rule_id, key in rows)
+
+
+def _side_by_side(
+    before: Iterator[tuple[str, frozenset[str]]], after: Iterator[tuple[str, frozenset[str]]]
+) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
+    """Each person's channels before and after; both streams are sorted by person."""
+    nobody: frozenset[str] = frozenset()
+    was, will = next(before, None), next(after, None)
+    while was is not None or will is not None:
+        if will is None or (was is not None and was[0] < will[0]):
+            assert was is not None
+            yield was[1], nobody
+            was = next(before, None)
+        elif was is None or will[0] < was[0]:
+            yield nobody, will[1]
+            will = next(after, None)
+        else:
+            yield was[1], will[1]
+            was, will = next(before, None), next(after, None)

@@ -1,0 +1,1 @@
+"""Rules of reconciliation, one file each, and what plays them."""

@@ -1,0 +1,142 @@
+"""A renamed department keeps its channel: told by an operator, or seen."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.rules.channels import settle
+from app.rules.moves import Renamed, RenameRefused, follow_moves, rename
+from app.rules.revisions import apply_rules
+from tests.unit.rules.conftest import OPERATOR, ORGANIZATION, Company, rules_of
+
+RULES = rules_of('- {id: d, for_each: department, name: "dept-{{ key | slug }}"}')
+
+
+@pytest.fixture
+def research(company: Company) -> str:
+    """Ada and Bob are in Research, and their channel is delivered; its id."""
+    company.hires("Ada", department="Research")
+    company.hires("Bob", department="Research")
+    company.hires("Cy", department="Sales")
+    apply_rules(company.session, ORGANIZATION, RULES, OPERATOR, company.now)
+    company.is_delivered(RULES)
+    return company.channel_named("dept-research")
+
+
+def follow(company: Company) -> list[Renamed]:
+    return follow_moves(company.session, ORGANIZATION, RULES, company.now, ["ada", "bob"])
+
+
+def test_a_rename_keeps_the_channel(company: Company, research: str) -> None:
+    rename(company.session, ORGANIZATION, "d", "Research", "Science", company.now)
+
+    assert company.channel_named("dept-science") == research
+    assert company.roster(RULES)["dept-science"] == {"ada", "bob"}
+
+
+def test_people_come_after_a_rename_one_by_one(company: Company, research: str) -> None:
+    rename(company.session, ORGANIZATION, "d", "Research", "Science", company.now)
+    company.moves("ada", department="Science")
+
+    assert company.roster(RULES) == {"dept-science": {"ada", "bob"}, "dept-sales": {"cy"}}
+
+
+def test_a_former_key_is_let_go_when_nobody_has_it(company: Company, research: str) -> None:
+    rename(company.session, ORGANIZATION, "d", "Research", "Science", company.now)
+    for person in ("ada", "bob"):
+        company.moves(person, department="Science")
+    settle(company.session, ORGANIZATION, research, company.now)
+    company.hires("Dee", department="Research")
+
+    assert company.roster(RULES) == {"dept-science": {"ada", "bob"}, "dept-sales": {"cy"}, "dept-research": {"dee"}}
+
+
+def test_renaming_twice_finds_it_done(company: Company, research: str) -> None:
+    once = rename(company.session, ORGANIZATION, "d", "Research", "Science", company.now)
+
+    assert rename(company.session, ORGANIZATION, "d", "Research", "Science", company.now) == once
+
+
+@pytest.mark.parametrize(("rule", "old", "new"), [("x", "Research", "Science"), ("d", "Nowhere", "Science"), ("d", "Research", " ")])
+def test_what_is_not_there_cannot_be_renamed(company: Company, research: str, rule: str, old: str, new: str) -> None:
+    with pytest.raises(RenameRefused):
+        rename(company.session, ORGANIZATION, rule, old, new, company.now)
+
+
+def test_a_department_that_moves_as_one_is_followed(company: Company, research: str) -> None:
+    for person in ("ada", "bob"):
+        company.moves(person, department="Science")
+
+    assert [one.new for one in follow(company)] == ["Science"]
+    assert company.channel_named("dept-science") == research
+    assert follow(company) == []
+
+
+def test_the_channel_made_for_the_first_mover_is_superseded(company: Company, research: str) -> None:
+    company.moves("ada", department="Science")
+    assert follow(company) == []
+    company.allocates(RULES)
+    made = company.channel_named("dept-science")
+    company.waits(minutes=20)
+    company.moves("bob", department="Science")
+
+    followed = follow(company)
+
+    assert [one.superseded for one in followed] == [made]
+    assert company.channel_named("dept-science") == research
+    assert company.channel_named("dept-science-superseded") == made
+    assert company.roster(RULES)["dept-science"] == {"ada", "bob"}
+
+
+def test_a_slow_dissolution_is_no_rename(company: Company, research: str) -> None:
+    company.moves("ada", department="Science")
+    company.allocates(RULES)
+    company.waits(hours=2)
+    company.moves("bob", department="Science")
+
+    assert follow(company) == []
+
+
+def test_a_merger_into_another_department_is_no_rename(company: Company, research: str) -> None:
+    for person in ("ada", "bob"):
+        company.moves(person, department="Sales")
+    company.waits(hours=2)
+
+    assert follow(company) == []
+    assert company.roster(RULES) == {"dept-sales": {"ada", "bob", "cy"}}
+
+
+def test_a_split_is_no_rename(company: Company, research: str) -> None:
+    company.moves("ada", department="Science")
+    company.moves("bob", department="Engineering")
+
+    assert follow(company) == []
+
+
+def test_history_is_not_shown_to_those_who_came_from_elsewhere(company: Company, research: str) -> None:
+    for person in ("ada", "bob", "cy"):
+        company.moves(person, department="Science")
+
+    assert follow(company) == []
+
+
+def test_who_left_does_not_hold_up_the_others(company: Company, research: str) -> None:
+    company.moves("ada", department="Science")
+    company.leaves("bob")
+
+    assert [one.new for one in follow(company)] == ["Science"]
+
+
+def test_a_team_goes_along_with_its_new_manager(company: Company) -> None:
+    teams = rules_of('- {id: t, for_each: manager, name: "team-{{ manager.displayName }}"}')
+    company.hires("Ada")
+    company.hires("Bob")
+    company.hires("Cy", manager="ada")
+    company.is_delivered(teams)
+    channel = company.channel_named("team-Ada")
+    company.moves("cy", manager_id="bob")
+
+    follow_moves(company.session, ORGANIZATION, teams, company.now)
+
+    assert company.channel_named("team-Bob") == channel
+    assert company.roster(teams) == {"team-Bob": {"bob", "cy"}}

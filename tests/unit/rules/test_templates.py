@@ -1,0 +1,50 @@
+"""Names: how they are written from keys, and that no template can do more."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.rules.templates import LONGEST_NAME, fit_name, is_numbered, render, slug, with_number
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Research & Development", "research-development"),
+        ("  Straße Łódź Ørsted  ", "strasse-lodz-orsted"),
+        ("ada.lovelace@example.com", "ada-lovelace-example-com"),
+        ("研究開発部", "研究開発部"),
+        ("서울", "서울"),
+        ("a_b--c", "a-b-c"),
+        ("!!!", ""),
+    ],
+)  # fmt: skip
+def test_a_slug_is_plain(text: str, expected: str) -> None:
+    assert slug(text) == expected
+
+
+@given(st.text())
+def test_a_slug_of_a_slug_is_itself(text: str) -> None:
+    assert slug(slug(text)) == slug(text)
+
+
+@given(st.text(min_size=1), st.integers(min_value=1, max_value=99_999))
+def test_every_name_fits(text: str, number: int) -> None:
+    name = with_number(fit_name(text, key="k"), number)
+
+    assert 0 < len(name) <= LONGEST_NAME
+    assert is_numbered(name, fit_name(text, key="k"))
+
+
+def test_what_is_missing_renders_to_nothing() -> None:
+    assert render("team-{{ manager.userName }}", {"key": "x", "manager": {}}) == ""
+
+
+def test_a_template_reads_nothing_but_its_scope() -> None:
+    assert render("{{ key.__class__.__mro__ }}", {"key": "x"}) == ""
+
+
+def test_a_name_is_one_line() -> None:
+    assert render("{{ key }}", {"key": " a\n b "}) == "a b"
