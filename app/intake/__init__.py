@@ -1,0 +1,1 @@
+"""The HR door: signed calls that say who leaves, verified, stored, and acted on."""
