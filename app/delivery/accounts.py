@@ -1,0 +1,326 @@
+"""Delivering an account of someone who is active: the account itself, then the channels it is in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.access.tables import Account as AccountRow
+from app.audit import deeds
+from app.clock import Clock
+from app.database import in_transaction, reading
+from app.directory.tables import Person, Standing
+from app.journal import work
+from app.journal.tables import Subject
+from app.journal.work import Claim
+from app.lifecycle.people import emails_of
+from app.rules.channels import ChannelShape, reach, shape
+from app.rules.membership import keys_of_person
+from app.rules.revisions import current_rules
+from app.rules.tables import ChannelMember, Reach, Room
+from connectors.contract import Account, AccountId, AccountState, ChannelRef, Conflict, HoldsChannels, Permit, Profile, Target, Withdrawn
+
+LAST_GIFT_BEFORE_LEASE = timedelta(seconds=15)
+"""A gift is started only while the lease has this long to run: longer than any single request may take."""
+
+
+class NotYet(Exception):
+    """Something that this subject needs is still being made; look again in a moment."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A person's channel in this workspace. `ref` is None while it is being made there."""
+
+    channel_id: str
+    ref: ChannelRef | None
+    shape: ChannelShape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desired:
+    """What should be so at the moment of looking."""
+
+    profile: Profile
+    epoch: int
+    channels: dict[str, Wanted]
+    mirror: dict[str, ChannelMember]
+    account_id: AccountId | None
+
+
+def permit_for(taken: Claim, *, epoch: int, clock: Clock) -> Permit:
+    """Allows a gift while the person stands in the same epoch and the claim is surely still ours."""
+
+    def permit() -> None:
+        now = clock()
+        if now > taken.lease_until - LAST_GIFT_BEFORE_LEASE:
+            raise Withdrawn("the lease is running out")
+        with reading() as session:
+            row = session.execute(
+                select(Person.standing, Person.access_epoch, Person.access_until).where(
+                    Person.organization_id == taken.organization_id, Person.id == taken.subject_id
+                )
+            ).one()
+        if row.standing != Standing.ACTIVE or row.access_epoch != epoch or (row.access_until is not None and row.access_until <= now):
+            raise Withdrawn(f"person {taken.subject_id} lost access meanwhile")
+
+    return permit
+
+
+def deliver_account(taken: Claim, target: Target, *, clock: Clock) -> None:
+    """Bring one account in line. Raises ConnectorError, NotYet."""
+    desired = in_transaction(lambda session: _desired(session, taken, at=clock()))
+    if desired is None:
+        return
+    permit = permit_for(taken, epoch=desired.epoch, clock=clock)
+    account, did = _ensure_account(taken, target, desired, permit=permit, clock=clock)
+    if isinstance(target, HoldsChannels):
+        pending = _ensure_channels(taken, target, desired, account, permit=permit, clock=clock, did=did)
+        if pending:
+            raise NotYet(f"{pending} channels are still being made")
+
+
+def _desired(session: Session, taken: Claim, *, at: datetime) -> Desired | None:
+    organization_id, workspace_id, person_id = taken.organization_id, taken.workspace_id, taken.subject_id
+    person = session.get(Person, (organization_id, person_id))
+    if person is None or person.standing != Standing.ACTIVE or (person.access_until is not None and person.access_until <= at):
+        return None
+    rules = current_rules(session, organization_id)
+    belongs = keys_of_person(session, organization_id, rules, person_id)
+    channel_ids = set(reach(session, organization_id, rules, belongs, at).values())
+    mirror = {
+        row.channel_id: row
+        for row in session.scalars(
+            select(ChannelMember).where(
+                ChannelMember.organization_id == organization_id, ChannelMember.workspace_id == workspace_id,
+                ChannelMember.person_id == person_id,
+            )
+        )
+    }  # fmt: skip
+    channel_ids |= {channel_id for channel_id, row in mirror.items() if row.keep_until is not None and row.keep_until > at}
+    shapes: dict[str, ChannelShape] = {}
+    ahead = channel_ids
+    while ahead:
+        shapes.update({channel_id: one for channel_id in sorted(ahead) if (one := shape(session, organization_id, rules, channel_id))})
+        # Whoever is in a channel sees the spaces above it, or could not find it there.
+        ahead = {one.parent for one in shapes.values() if one.parent is not None} - shapes.keys()
+    rooms = {
+        room.channel_id: room
+        for room in session.scalars(
+            select(Room).where(Room.organization_id == organization_id, Room.workspace_id == workspace_id, Room.channel_id.in_(list(shapes)))
+        )
+    }
+    channels = {
+        channel_id: Wanted(channel_id=channel_id, ref=ChannelRef(room.ref) if (room := rooms.get(channel_id)) and room.ref else None, shape=one)
+        for channel_id, one in shapes.items()
+    }
+    missing = [one.channel_id for one in channels.values() if one.ref is None]
+    if missing:
+        work.want(
+            session, organization_id, subject=Subject.CHANNEL, subject_ids=missing, because=None, due_at=at, workspace_id=workspace_id, anew=False
+        )
+    row = session.get(AccountRow, (organization_id, workspace_id, person_id))
+    profile = Profile(
+        person_id=person_id, user_name=person.user_name, display_name=person.display_name, emails=tuple(emails_of(person.document)[:1])
+    )
+    return Desired(
+        profile=profile, epoch=person.access_epoch, channels=channels, mirror=mirror, account_id=AccountId(row.account_id) if row else None
+    )
+
+
+def _ensure_account(
+    taken: Claim, target: Target, desired: Desired, *, permit: Permit, clock: Clock
+) -> tuple[Account, Callable[[str], None]]:
+    profile = target.fit(desired.profile)
+
+    def did(what: str) -> None:
+        def act(session: Session) -> None:
+            deeds.record(
+                session, taken.organization_id, workspace_id=taken.workspace_id, at=clock(), subject="person", subject_id=taken.subject_id, did=what
+            )
+
+        in_transaction(act)
+
+    seen = target.find_account(profile.person_id)
+    if seen is None:
+        account_id = desired.account_id or _reserve(taken, target, profile)
+        try:
+            seen = target.create_account(account_id, profile, permit=permit)
+        except Conflict:
+            # The id was free when it was reserved. Whoever made it since, it is not marked as ours, so it is not taken over.
+            account_id = _reserve(taken, target, profile)
+            seen = target.create_account(account_id, profile, permit=permit)
+        did(f"created account {seen.id}")
+    elif seen.state is not AccountState.ACTIVE:
+        seen = target.reactivate_account(seen.id, profile, permit=permit)
+        did(f"reactivated account {seen.id}")
+    elif seen.display_name != profile.display_name or not set(profile.emails) <= set(seen.emails):
+        seen = target.update_account(seen.id, profile, permit=permit)
+        did(f"updated account {seen.id}")
+    account = seen
+
+    def act(session: Session) -> None:
+        row = session.get(AccountRow, (taken.organization_id, taken.workspace_id, taken.subject_id))
+        if row is not None and (row.account_id, row.state) == (account.id, account.state):
+            return
+        if row is None:
+            row = AccountRow(
+                organization_id=taken.organization_id, workspace_id=taken.workspace_id, person_id=taken.subject_id, account_id=account.id,
+                state=account.state,
+            )  # fmt: skip
+            session.add(row)
+        fresh = row.seen_at is None
+        row.account_id, row.state, row.seen_at = account.id, account.state, clock()
+        if fresh:
+            # Channels that wait for this person as their owner could not name them before the account was there.
+            led = session.scalars(select(Reach.channel_id).where(Reach.organization_id == taken.organization_id, Reach.key == taken.subject_id))
+            work.want(
+                session, taken.organization_id, subject=Subject.CHANNEL, subject_ids=led, because=None, due_at=clock(),
+                workspace_id=taken.workspace_id,
+            )  # fmt: skip
+
+    in_transaction(act)
+    return account, did
+
+
+def _reserve(taken: Claim, target: Target, profile: Profile) -> AccountId:
+    """Choose an id that no person ever had here and that nobody holds there, and keep it before it is used."""
+    for attempt in range(1, 100):
+        proposed = target.proposed_id(profile, attempt=attempt)
+        with reading() as session:
+            used = session.scalar(
+                select(AccountRow.person_id).where(
+                    AccountRow.organization_id == taken.organization_id, AccountRow.workspace_id == taken.workspace_id,
+                    AccountRow.account_id == proposed,
+                )
+            )  # fmt: skip
+        if used is not None or target.get_account(proposed) is not None:
+            continue
+
+        def act(session: Session, proposed: AccountId = proposed) -> None:
+            session.merge(
+                AccountRow(
+                    organization_id=taken.organization_id, workspace_id=taken.workspace_id, person_id=taken.subject_id, account_id=proposed,
+                    state="reserved", profile_digest=None, seen_at=None,
+                )
+            )  # fmt: skip
+
+        try:
+            in_transaction(act)
+        except IntegrityError:
+            continue
+        return proposed
+    raise Conflict(f"{target.name}: no free account id for {profile.user_name} in 99 attempts")
+
+
+def _ensure_channels(
+    taken: Claim, target: HoldsChannels, desired: Desired, account: Account, *, permit: Permit, clock: Clock, did: Callable[[str], None]
+) -> int:
+    """Join and leave channels; returns how many wanted ones are not there yet."""
+    joined = target.channels_of(account.id)
+    ready = [one for one in desired.channels.values() if one.ref is not None]
+    added: list[Wanted] = []
+    left_by_choice: list[str] = []
+    for one in ready:
+        assert one.ref is not None
+        known = desired.mirror.get(one.channel_id)
+        if one.ref in joined:
+            continue
+        if one.shape.membership != "enforced" and known is not None:
+            # Added or invited once already: they left, and a rule that only adds does not bring them back.
+            left_by_choice.append(one.channel_id)
+            continue
+        if one.shape.membership == "suggested":
+            target.invite_members(one.ref, [account.id], permit=permit)
+        else:
+            target.add_members(one.ref, [account.id], permit=permit)
+        added.append(one)
+    removed = _leave(taken, target, desired, account, joined, clock=clock)
+    if added or removed:
+        # Look again: an answer that said yes is not yet a membership.
+        now = target.channels_of(account.id)
+        missing = [one.shape.name for one in added if one.ref not in now and one.shape.membership != "suggested"]
+        if missing:
+            raise NotYet(f"{account.id} is not yet seen in {', '.join(missing)}")
+        for one in added:
+            did(f"added to {one.shape.name}")
+    changed = [one for one in ready if one.channel_id not in desired.mirror]
+    if changed or left_by_choice:
+        in_transaction(lambda session: _mirror(session, taken, changed, left_by_choice, at=clock()))
+    return len(desired.channels) - len(ready)
+
+
+def _mirror(session: Session, taken: Claim, joined: list[Wanted], left: list[str], *, at: datetime) -> None:
+    for one in joined:
+        session.merge(
+            ChannelMember(
+                organization_id=taken.organization_id, workspace_id=taken.workspace_id, channel_id=one.channel_id,
+                person_id=taken.subject_id, why="rule", since=at, keep_until=None,
+            )
+        )  # fmt: skip
+    if left:
+        session.execute(update(ChannelMember).where(*_mine(taken), ChannelMember.channel_id.in_(left), ChannelMember.left_at.is_(None)).values(left_at=at))
+
+
+def _mine(taken: Claim) -> tuple[ColumnElement[bool], ...]:
+    return (
+        ChannelMember.organization_id == taken.organization_id,
+        ChannelMember.workspace_id == taken.workspace_id,
+        ChannelMember.person_id == taken.subject_id,
+    )
+
+
+def _leave(
+    taken: Claim, target: HoldsChannels, desired: Desired, account: Account, joined: frozenset[ChannelRef], *, clock: Clock
+) -> list[str]:
+    """Leave channels of ours that nothing asks for any more; a mover keeps the old one for as long as its rule says."""
+    at = clock()
+
+    def surplus(session: Session) -> list[tuple[str, str | None, ChannelShape]]:
+        rules = current_rules(session, taken.organization_id)
+        stays = {one.ref for one in desired.channels.values()}
+        rows = session.execute(
+            select(Room.channel_id, Room.ref).where(
+                Room.organization_id == taken.organization_id, Room.workspace_id == taken.workspace_id, Room.ref.in_(joined - stays)
+            )
+        ).all()
+        return [(channel_id, ref, one) for channel_id, ref in rows if (one := shape(session, taken.organization_id, rules, channel_id))]
+
+    with reading() as session:
+        extra = surplus(session)
+    gone = [channel_id for channel_id in desired.mirror if channel_id not in desired.channels]
+    kept: dict[str, datetime] = {}
+    later = [row.keep_until for row in desired.mirror.values() if row.keep_until is not None and row.keep_until > at]
+    removed: list[str] = []
+    for channel_id, ref, one in extra:
+        known = desired.mirror.get(channel_id)
+        if known is None and one.membership != "enforced":
+            # Somebody invited them by hand, and the rule does not forbid it.
+            continue
+        if known is not None and known.keep_until is None and one.keep_for > timedelta():
+            kept[channel_id] = at + one.keep_for
+            continue
+        assert ref is not None
+        target.remove_members(ChannelRef(ref), [account.id])
+        removed.append(channel_id)
+
+    def act(session: Session) -> None:
+        drop = [channel_id for channel_id in gone if channel_id not in kept]
+        if drop:
+            session.execute(delete(ChannelMember).where(*_mine(taken), ChannelMember.channel_id.in_(drop)))
+        for channel_id, until in kept.items():
+            session.execute(update(ChannelMember).where(*_mine(taken), ChannelMember.channel_id == channel_id).values(keep_until=until))
+        if until_next := [*kept.values(), *later]:
+            work.want(session, taken.organization_id, subject=Subject.DUE, subject_ids=[taken.subject_id], because=None, due_at=min(until_next))
+        for channel_id in removed:
+            deeds.record(
+                session, taken.organization_id, workspace_id=taken.workspace_id, at=at, subject="person", subject_id=taken.subject_id,
+                did=f"removed from channel {channel_id}",
+            )  # fmt: skip
+
+    if gone or kept or removed or later:
+        in_transaction(act)
+    return removed

@@ -1,0 +1,179 @@
+"""Delivering a channel: that it is there, called, placed, owned and open or archived as the rules say."""
+
+import hashlib
+import json
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.access.tables import Account as AccountRow
+from app.audit import deeds
+from app.clock import Clock
+from app.database import in_transaction, reading
+from app.delivery.accounts import NotYet
+from app.directory.tables import Person, Standing
+from app.journal import work
+from app.journal.tables import Subject
+from app.journal.work import Claim
+from app.rules.channels import ChannelShape, shape
+from app.rules.revisions import current_rules
+from app.rules.tables import Channel, ChannelMember, ChannelState, Room
+from connectors.contract import AccountId, ChannelRef, ChannelSeen, ChannelWanted, Conflict, HoldsChannels, Target
+
+
+def deliver_channel(taken: Claim, target: Target, *, clock: Clock, look: bool = False) -> None:
+    """Bring one channel in line. With `look` the workspace is read even where nothing changed here.
+
+    Raises ConnectorError, and NotYet while the space above it is being made.
+    """
+    if not isinstance(target, HoldsChannels):
+        return
+    prepared = in_transaction(lambda session: _prepare(session, taken, clock=clock))
+    if prepared is None:
+        return
+    key, ref, shown, wanted, owners, waits_for_parent = prepared
+    if waits_for_parent:
+        raise NotYet("the space above is still being made")
+    digest = _digest(wanted, owners)
+    if ref is not None and shown == digest and not look:
+        return
+    seen = target.get_channel(ref) if ref is not None else None
+    if seen is None:
+        seen = _create(taken, target, wanted)
+    else:
+        seen = target.update_channel(seen.ref, wanted)
+    if seen.owners != owners:
+        target.set_owners(seen.ref, owners)
+    found = seen
+
+    def act(session: Session) -> None:
+        room = session.get_one(Room, (taken.organization_id, taken.workspace_id, taken.subject_id))
+        fresh = room.ref is None
+        room.ref, room.shown, room.seen_at = found.ref, digest, clock()
+        deeds.record(
+            session, taken.organization_id, workspace_id=taken.workspace_id, at=clock(), subject="channel", subject_id=taken.subject_id,
+            did=f"{'created' if fresh else 'updated'} channel {wanted.name}",
+        )  # fmt: skip
+
+    in_transaction(act)
+
+
+def _create(taken: Claim, target: HoldsChannels, wanted: ChannelWanted) -> ChannelSeen:
+    try:
+        return target.create_channel(wanted)
+    except Conflict:
+        # A room that is not ours holds the alias: the channel takes the next free one, and keeps it.
+        in_transaction(lambda session: _next_key(session, taken))
+        raise NotYet(f"the address {wanted.key} belongs to a room that is not ours; another is tried") from None
+
+
+def _digest(wanted: ChannelWanted, owners: frozenset[AccountId]) -> str:
+    shown = [wanted.key, wanted.name, wanted.topic, wanted.parent, wanted.space, wanted.read_only, wanted.encrypted, sorted(owners)]
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
+
+
+def _prepare(
+    session: Session, taken: Claim, *, clock: Clock
+) -> tuple[str, ChannelRef | None, str | None, ChannelWanted, frozenset[AccountId], bool] | None:
+    organization_id, workspace_id, channel_id = taken.organization_id, taken.workspace_id, taken.subject_id
+    channel = session.get(Channel, (organization_id, channel_id))
+    if channel is None:
+        return None
+    one = shape(session, organization_id, current_rules(session, organization_id), channel_id)
+    if one is None:
+        return None
+    room = session.get(Room, (organization_id, workspace_id, channel_id))
+    if room is None:
+        room = Room(organization_id=organization_id, workspace_id=workspace_id, channel_id=channel_id, key="", ref=None)
+        room.key = _free_key(session, taken, one.name)
+        session.add(room)
+        session.flush()
+    elif room.shown is not None and _slug(one.name) != room.key and not room.key.startswith(f"{_slug(one.name)}-"):
+        # Renamed: the address follows, and the connector keeps the old one leading here.
+        room.key = _free_key(session, taken, one.name)
+    parent_ref = None
+    if one.parent is not None:
+        above = session.get(Room, (organization_id, workspace_id, one.parent))
+        if above is None or above.ref is None:
+            work.want(
+                session, organization_id, subject=Subject.CHANNEL, subject_ids=[one.parent], because=None, due_at=clock(), workspace_id=workspace_id,
+                anew=False,
+            )  # fmt: skip
+        parent_ref = ChannelRef(above.ref) if above is not None and above.ref is not None else None
+    wanted = ChannelWanted(
+        key=room.key, name=one.name, topic=one.topic, parent=parent_ref, space=channel.space, encrypted=one.encrypted, federated=one.federated,
+        read_only=channel.state == ChannelState.ARCHIVED,
+    )  # fmt: skip
+    return room.key, ChannelRef(room.ref) if room.ref else None, room.shown, wanted, _owners(session, taken, one), one.parent is not None and parent_ref is None
+
+
+def _owners(session: Session, taken: Claim, one: ChannelShape) -> frozenset[AccountId]:
+    return frozenset(
+        AccountId(account_id)
+        for account_id in session.scalars(
+            select(AccountRow.account_id)
+            .join(Person, (Person.organization_id == AccountRow.organization_id) & (Person.id == AccountRow.person_id))
+            .where(
+                AccountRow.organization_id == taken.organization_id, AccountRow.workspace_id == taken.workspace_id,
+                AccountRow.person_id.in_(one.owners), AccountRow.state == "active", Person.standing == Standing.ACTIVE,
+            )
+        )
+    )  # fmt: skip
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name.lower()).strip("-") or "channel"
+
+
+def _free_key(session: Session, taken: Claim, name: str) -> str:
+    base = _slug(name)
+    taken_keys = set(
+        session.scalars(
+            select(Room.key).where(
+                Room.organization_id == taken.organization_id, Room.workspace_id == taken.workspace_id, Room.key.like(f"{base}%"),
+                Room.channel_id != taken.subject_id,
+            )
+        )
+    )  # fmt: skip
+    number = 1
+    while (key := base if number == 1 else f"{base}-{number}") in taken_keys:
+        number += 1
+    return key
+
+
+def _next_key(session: Session, taken: Claim) -> None:
+    room = session.get_one(Room, (taken.organization_id, taken.workspace_id, taken.subject_id))
+    head, _, tail = room.key.rpartition("-")
+    room.key = f"{head}-{int(tail) + 1}" if head and tail.isdigit() else f"{room.key}-2"
+
+
+def deliver_roster(taken: Claim, target: Target) -> None:
+    """Put out of a channel whoever a sweep found there and no rule and no hand of ours put in: accounts that are not people's."""
+    if not isinstance(target, HoldsChannels):
+        return
+    with reading() as session:
+        room = session.get(Room, (taken.organization_id, taken.workspace_id, taken.subject_id))
+        if room is None or room.ref is None:
+            return
+        one = shape(session, taken.organization_id, current_rules(session, taken.organization_id), taken.subject_id)
+        if one is None or one.membership != "enforced":
+            return
+        people = set(
+            session.scalars(
+                select(AccountRow.account_id)
+                .join(
+                    ChannelMember,
+                    (ChannelMember.organization_id == AccountRow.organization_id)
+                    & (ChannelMember.workspace_id == AccountRow.workspace_id)
+                    & (ChannelMember.person_id == AccountRow.person_id),
+                )
+                .where(
+                    ChannelMember.organization_id == taken.organization_id, ChannelMember.workspace_id == taken.workspace_id,
+                    ChannelMember.channel_id == taken.subject_id,
+                )
+            )
+        )  # fmt: skip
+        ref = ChannelRef(room.ref)
+    strangers = [member.account for member in target.list_members(ref) if member.account not in people]
+    if strangers:
+        target.remove_members(ref, strangers)

@@ -1,0 +1,102 @@
+"""From *this person changed* to *this account and these channels, in this workspace*."""
+
+from datetime import datetime
+
+from sqlalchemy import select, tuple_
+from sqlalchemy.orm import Session
+
+from app.access.tables import Workspace
+from app.directory.tables import Person, Standing
+from app.journal import work
+from app.journal.tables import Subject
+from app.rules.channels import reach, settle
+from app.rules.membership import Belongs, keys_of_person
+from app.rules.moves import follow_moves
+from app.rules.revisions import current_rules
+from app.rules.tables import Channel, ChannelMember, ChannelState, Reach, Room
+
+
+def workspace_ids(session: Session, organization_id: str) -> list[str]:
+    """Every workspace of an organisation."""
+    return list(session.scalars(select(Workspace.id).where(Workspace.organization_id == organization_id)))
+
+
+def want_channels(session: Session, organization_id: str, channel_ids: set[str], *, at: datetime) -> None:
+    """Ask that channels be looked at in every workspace."""
+    for workspace_id in workspace_ids(session, organization_id):
+        work.want(
+            session, organization_id, subject=Subject.CHANNEL, subject_ids=channel_ids, because=None, due_at=at, workspace_id=workspace_id
+        )
+
+
+def expand_person(session: Session, organization_id: str, person_id: str, *, at: datetime) -> None:
+    """Name the accounts and channels that a changed person touches; makes channels that a rule reaches for the first time."""
+    person = session.get(Person, (organization_id, person_id))
+    if person is None:
+        return
+    rules = current_rules(session, organization_id)
+    now_in: set[str] = set()
+    changed: set[str] = set()
+    if person.standing == Standing.ACTIVE:
+        changed.update(moved.channel_id for moved in follow_moves(session, organization_id, rules, at, [person_id]))
+        belongs = keys_of_person(session, organization_id, rules, person_id)
+        names = _names(session, organization_id, [(one.rule_id, one.key) for one in belongs])
+        now_in = set(reach(session, organization_id, rules, belongs, at).values())
+        after = _names(session, organization_id, [(one.rule_id, one.key) for one in belongs])
+        changed.update(channel_id for channel_id, name in after.items() if names.get(channel_id, name) != name)
+    # A channel that is kept for this person as its manager shows their name and has them as owner.
+    changed.update(session.scalars(select(Reach.channel_id).where(Reach.organization_id == organization_id, Reach.key == person_id)))
+    was_in = set(
+        session.scalars(select(ChannelMember.channel_id).where(ChannelMember.organization_id == organization_id, ChannelMember.person_id == person_id))
+    )
+    for channel_id in sorted(was_in ^ now_in):
+        if settle_channel(session, organization_id, channel_id, at=at):
+            changed.add(channel_id)
+    for workspace_id in workspace_ids(session, organization_id):
+        here = (Room.organization_id == organization_id, Room.workspace_id == workspace_id)
+        known = set(session.scalars(select(Room.channel_id).where(*here, Room.channel_id.in_(now_in))))
+        work.want(
+            session, organization_id, subject=Subject.CHANNEL, subject_ids=(now_in - known) | changed, because=None, due_at=at, workspace_id=workspace_id
+        )  # fmt: skip
+        if person.standing == Standing.ACTIVE:
+            work.want(
+                session, organization_id, subject=Subject.ACCOUNT, subject_ids=[person_id], because=None, due_at=at, workspace_id=workspace_id
+            )
+
+
+def _names(session: Session, organization_id: str, keys: list[tuple[str, str]]) -> dict[str, str]:
+    if not keys:
+        return {}
+    query = (
+        select(Channel.id, Channel.name)
+        .join(Reach, (Reach.organization_id == Channel.organization_id) & (Reach.channel_id == Channel.id))
+        .where(Channel.organization_id == organization_id, tuple_(Reach.rule_id, Reach.key).in_(keys))
+    )
+    return {channel_id: name for channel_id, name in session.execute(query)}
+
+
+def settle_channel(session: Session, organization_id: str, channel_id: str, *, at: datetime) -> bool:
+    """Bring a channel's state in line; returns whether workspaces have to show it differently.
+
+    `Channel.empty_since` is the row with an instant: whoever keeps time looks for those that have been empty long enough.
+    """
+    state = select(Channel.state).where(Channel.organization_id == organization_id, Channel.id == channel_id)
+    archived = session.scalar(state) == ChannelState.ARCHIVED
+    settled = settle(session, organization_id, channel_id, at)
+    return settled is not None and (settled.state is ChannelState.ARCHIVED) != archived
+
+
+def settle_all_due(session: Session, organization_id: str, *, at: datetime) -> int:
+    """Look again at every channel that is empty; returns how many changed. Time alone may have archived them."""
+    empty = select(Channel.id).where(Channel.organization_id == organization_id, Channel.state == ChannelState.EMPTY)
+    changed = {channel_id for channel_id in session.scalars(empty).all() if settle_channel(session, organization_id, channel_id, at=at)}
+    want_channels(session, organization_id, changed, at=at)
+    return len(changed)
+
+
+def expand_group(session: Session, organization_id: str, group_id: str, *, at: datetime) -> None:
+    """A group's name changed: the channels that rules keep for it are called anew and looked at again."""
+    rules = current_rules(session, organization_id)
+    rows = session.execute(select(Reach.rule_id, Reach.key).where(Reach.organization_id == organization_id, Reach.key == group_id)).all()
+    belongs = [Belongs(rule_id=rule_id, key=key) for rule_id, key in rows]
+    want_channels(session, organization_id, set(reach(session, organization_id, rules, belongs, at).values()), at=at)

@@ -1,0 +1,193 @@
+"""The worker: threads per lane that claim work, deliver it, and say what became of it."""
+
+import logging
+import os
+import random
+import socket
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+
+from flask import Flask
+from sqlalchemy import or_, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from app.access.sealing import KeyMissing
+from app.clock import Clock
+from app.clock import now as wall_clock
+from app.database import in_transaction, reading
+from app.delivery.accounts import NotYet, deliver_account
+from app.delivery.channels import deliver_channel, deliver_roster
+from app.delivery.departing import deliver_departure, note_failure
+from app.delivery.expansion import expand_group, expand_person
+from app.delivery.workspaces import Targets, halt, halted
+from app.journal import work
+from app.journal.tables import Lane, Subject, Work, WorkState
+from app.journal.work import Claim
+from app.lifecycle.people import reconsider
+from connectors.contract import Conflict, Misconfigured, Missing, RateLimited, Refused, Unauthorised, Unreachable, Withdrawn
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = {Lane.DEPARTURES: 0.03, Lane.SYNC: 0.1}
+"""Seconds between two looks at the work table while it is idle: another process may have put something there."""
+LOOK_AGAIN = timedelta(milliseconds=60)
+LONGEST_PAUSE = {Lane.DEPARTURES: 5.0, Lane.SYNC: 60.0}
+_MARKERS = (Subject.PERSON, Subject.GROUP, Subject.DUE)
+
+
+def pause_after(attempts: int, *, lane: Lane) -> timedelta:
+    """How long to wait after so many failures: doubling, with jitter so that a thousand subjects do not come back at once."""
+    longest = min(0.25 * 2 ** min(attempts, 12), LONGEST_PAUSE[lane])
+    return timedelta(seconds=random.uniform(longest / 2, longest))
+
+
+class Worker:
+    """Delivers until it is stopped. Several may run side by side, in one process or in many."""
+
+    def __init__(self, app: Flask, *, threads: dict[Lane, int], clock: Clock = wall_clock) -> None:
+        self._app = app
+        self._threads_per_lane = threads
+        self._clock = clock
+        self._targets = Targets()
+        self._stop = threading.Event()
+        self._wake = {lane: threading.Condition() for lane in threads}
+        self._threads: list[threading.Thread] = []
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+
+    def start(self) -> None:
+        """Start the threads; returns at once."""
+        for lane, count in self._threads_per_lane.items():
+            self._spawn(self._watch, lane, f"watch-{lane}")
+            for number in range(count):
+                self._spawn(self._run, lane, f"{lane}-{number}")
+
+    def _spawn(self, run: object, lane: Lane, name: str) -> None:
+        thread = threading.Thread(target=run, args=(lane, f"{self.name}:{name}"), name=name, daemon=True)  # type: ignore[arg-type]  # a bound method
+        thread.start()
+        self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Ask every thread to end after what it has in hand, and wait for them."""
+        self._stop.set()
+        for condition in self._wake.values():
+            with condition:
+                condition.notify_all()
+        for thread in self._threads:
+            thread.join(timeout=60)
+
+    def run_until_idle(self) -> None:
+        """Deliver in this thread until nothing is due; for tests and `doorlist apply --wait`."""
+        with self._app.app_context():
+            while any(self.step([lane], f"{self.name}:once") for lane in self._threads_per_lane):
+                pass
+
+    def _watch(self, lane: Lane, _name: str) -> None:
+        """Wake the lane's threads as soon as anything is due; one cheap query instead of one per thread."""
+        with self._app.app_context():
+            while not self._stop.wait(LOOK_EVERY[lane]):
+                try:
+                    due = self._is_due(lane)
+                except DBAPIError as error:
+                    log.error("cannot look for work: %s", error.__class__.__name__)
+                    self._stop.wait(0.5)
+                    continue
+                if due:
+                    with self._wake[lane]:
+                        self._wake[lane].notify_all()
+
+    def _is_due(self, lane: Lane) -> bool:
+        now = self._clock()
+        free = or_(Work.lease_until.is_(None), Work.lease_until < now)
+        with reading() as session:
+            query = select(Work.due_at).where(Work.lane == lane, Work.state == WorkState.WAITING, Work.due_at <= now, free)
+            return session.scalar(query.where(Work.workspace_id.not_in(halted(session))).limit(1)) is not None
+
+    def _run(self, lane: Lane, name: str) -> None:
+        with self._app.app_context():
+            while not self._stop.is_set():
+                try:
+                    busy = self.step([lane], name)
+                except Exception:
+                    # The worker's loop is the one place that outlives any error: the claim's lease brings the work back.
+                    log.exception("a delivery failed in a way nobody foresaw")
+                    busy = False
+                    self._stop.wait(0.5)
+                if not busy:
+                    with self._wake[lane]:
+                        self._wake[lane].wait(timeout=1.0)
+
+    def step(self, lanes: Sequence[Lane], name: str) -> bool:
+        """Claim one piece of work and deal with it; False where there was none. Needs an application context."""
+        if not any(self._is_due(lane) for lane in lanes):
+            return False
+        now = self._clock()
+        claims = in_transaction(
+            lambda session: work.claim(session, lanes=lanes, worker=name, at=now, most=1, halted=halted(session))
+        )
+        for taken in claims:
+            self._deal_with(taken)
+        return bool(claims)
+
+    def _deal_with(self, taken: Claim) -> None:
+        if taken.subject in _MARKERS:
+            in_transaction(lambda session: self._expand(session, taken))
+            return
+        try:
+            target = self._targets.of(taken.organization_id, taken.workspace_id)
+            if taken.subject is Subject.ACCOUNT and taken.lane is Lane.DEPARTURES:
+                deliver_departure(taken, target, clock=self._clock)
+            elif taken.subject is Subject.ACCOUNT:
+                deliver_account(taken, target, clock=self._clock)
+            elif taken.subject is Subject.CHANNEL:
+                deliver_channel(taken, target, clock=self._clock)
+            else:
+                deliver_roster(taken, target)
+        except NotYet as reason:
+            self._postpone(taken, LOOK_AGAIN if taken.attempts < 50 else timedelta(seconds=1), str(reason), counted=True)
+        except Withdrawn as reason:
+            # Nothing was given. Whoever took the access has put its own work in the departure lane; what is left is looked at anew.
+            log.info("withdrawn: %s", reason)
+            self._postpone(taken, LOOK_AGAIN, None, counted=False)
+        except RateLimited as error:
+            self._postpone(taken, max(timedelta(seconds=error.wait), LOOK_AGAIN), str(error), counted=False)
+        except Unreachable as error:
+            self._postpone(taken, pause_after(taken.attempts, lane=taken.lane), str(error), counted=True)
+        except (Unauthorised, Misconfigured, KeyMissing) as error:
+            log.error("workspace %s halted: %s", taken.workspace_id, error)
+            halt(taken.organization_id, taken.workspace_id, str(error))
+            self._postpone(taken, timedelta(), str(error), counted=False)
+        except (Refused, Conflict, Missing) as error:
+            self._park(taken, str(error))
+        else:
+            in_transaction(lambda session: work.finish(session, taken))
+
+    def _expand(self, session: Session, taken: Claim) -> None:
+        now = self._clock()
+        if taken.subject is Subject.GROUP:
+            expand_group(session, taken.organization_id, taken.subject_id, at=now)
+        elif taken.subject is Subject.PERSON:
+            expand_person(session, taken.organization_id, taken.subject_id, at=now)
+        else:
+            reconsider(session, taken.organization_id, taken.subject_id, at=now)
+            work.want(session, taken.organization_id, subject=Subject.PERSON, subject_ids=[taken.subject_id], because=None, due_at=now)
+        work.finish(session, taken)
+
+    def _postpone(self, taken: Claim, pause: timedelta, error: str | None, *, counted: bool) -> None:
+        until = self._clock() + pause
+
+        def act(session: Session) -> None:
+            work.postpone(session, taken, until=until, error=error, counted=counted)
+            if taken.lane is Lane.DEPARTURES and error is not None:
+                note_failure(session, taken, error, at=self._clock())
+
+        in_transaction(act)
+
+    def _park(self, taken: Claim, error: str) -> None:
+        if taken.lane is Lane.DEPARTURES:
+            # A departure is never set aside: it is tried again and shown overdue until it is done.
+            self._postpone(taken, timedelta(seconds=LONGEST_PAUSE[Lane.DEPARTURES]), error, counted=True)
+            return
+        log.warning("parked %s %s: %s", taken.subject, taken.subject_id, error)
+        in_transaction(lambda session: work.park(session, taken, error=error))

@@ -1,0 +1,60 @@
+"""Opening the connector of a workspace, and stopping one that cannot work."""
+
+from flask import current_app
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.access.sealing import unseal
+from app.access.tables import Workspace, WorkspaceState
+from app.database import in_transaction, reading
+from app.settings import Settings
+from connectors.contract import Secret, Target, TargetSettings
+from connectors.registry import open_target
+
+
+def settings_here() -> Settings:
+    """The settings that this process was started with."""
+    settings = current_app.config["DOORLIST"]
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def open_workspace(workspace: Workspace) -> Target:
+    """The connector of a workspace. Raises KeyMissing, Misconfigured; speaks to nobody yet."""
+    token = Secret(unseal(settings_here(), workspace.sealed_token))
+    options = {str(key): str(value) for key, value in workspace.options.items()}
+    return open_target(workspace.kind, TargetSettings(name=workspace.name, url=workspace.url, token=token, options=options))
+
+
+class Targets:
+    """Connectors kept open by one worker, so that connections are used again; one for each workspace."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, bytes], Target] = {}
+
+    def of(self, organization_id: str, workspace_id: str) -> Target:
+        with reading() as session:
+            workspace = session.get_one(Workspace, (organization_id, workspace_id))
+            # A new token or address makes a new connector: the sealed bytes differ each time they are written.
+            key = (workspace.id, workspace.sealed_token)
+            if key not in self._open:
+                self._open[key] = open_workspace(workspace)
+            return self._open[key]
+
+
+def halted(session: Session) -> list[str]:
+    """Workspaces to which nothing is delivered until an operator resumes them."""
+    return list(session.scalars(select(Workspace.id).where(Workspace.state == WorkspaceState.HALTED)))
+
+
+def halt(organization_id: str, workspace_id: str, reason: str) -> None:
+    """Stop delivering to a workspace, loudly: its credential or its settings cannot be right."""
+
+    def act(session: Session) -> None:
+        session.execute(
+            update(Workspace)
+            .where(Workspace.organization_id == organization_id, Workspace.id == workspace_id)
+            .values(state=WorkspaceState.HALTED, halted_reason=reason)
+        )
+
+    in_transaction(act)

@@ -1,0 +1,1 @@
+"""The whole job from end to end, on real parts."""
