@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
 from app import database, schema
+from app.console.metrics import routes as metrics_routes
 from app.database import reading
 from app.intake.hr import retry_parked
 from app.intake.routes import problem
@@ -31,6 +32,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     on_join(retry_parked)
     app.register_blueprint(scim_blueprint())
     app.register_blueprint(intake_routes)
+    app.register_blueprint(metrics_routes)
     _add_health(app)
     app.register_error_handler(HTTPException, _as_problem)
     return app

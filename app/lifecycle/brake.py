@@ -25,7 +25,10 @@ def lets_through(session: Session, organization_id: str, source_id: str, subject
     if brake is None:
         return True
     source = session.scalars(
-        select(Source).where(Source.organization_id == organization_id, Source.id == source_id).with_for_update().execution_options(populate_existing=True)
+        select(Source)
+        .where(Source.organization_id == organization_id, Source.id == source_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
     ).one()
     of_source = (PushedOff.organization_id == organization_id, PushedOff.source_id == source_id)
     session.execute(delete(PushedOff).where(*of_source, PushedOff.at <= at - brake.within))
@@ -50,11 +53,22 @@ def _journal_of_announcement(session: Session, source: Source, *, at: datetime) 
 
 
 def hold(
-    session: Session, organization_id: str, *, source_id: str, source_name: str, subject_kind: str, subject_id: str, person_id: str, version: str, at: datetime
+    session: Session,
+    organization_id: str,
+    *,
+    source_id: str,
+    source_name: str,
+    subject_kind: str,
+    subject_id: str,
+    person_id: str,
+    version: str,
+    at: datetime,
 ) -> None:
     """Put one *off* into the open burst of its source."""
     held = session.scalar(
-        select(Held).where(Held.organization_id == organization_id, Held.kind == "pushes", Held.source_id == source_id, Held.state == HeldState.OPEN)
+        select(Held).where(
+            Held.organization_id == organization_id, Held.kind == "pushes", Held.source_id == source_id, Held.state == HeldState.OPEN
+        )
     )
     if held is None:
         limit = value_of(session, organization_id, "push_brake")
@@ -98,7 +112,9 @@ def find(session: Session, organization_id: str, digest: str) -> tuple[Held, lis
 
 def waiting(session: Session, organization_id: str) -> list[tuple[Held, list[HeldLine]]]:
     """Everything that is held, oldest first."""
-    rows = session.scalars(select(Held).where(Held.organization_id == organization_id, Held.state == HeldState.OPEN).order_by(Held.created_at)).all()
+    rows = session.scalars(
+        select(Held).where(Held.organization_id == organization_id, Held.state == HeldState.OPEN).order_by(Held.created_at)
+    ).all()
     return [(held, lines_of(session, held)) for held in rows]
 
 

@@ -141,7 +141,10 @@ def _times(session: Session, organization_id: str) -> list[tuple[str, int | None
         .order_by(Proof.shut_at.desc())
         .limit(LATEST)
     )
-    return [(row.workspace_id, milliseconds(row.received_at, row.shut_at), milliseconds(row.received_at, row.gone_at)) for row in session.execute(query)]
+    return [
+        (row.workspace_id, milliseconds(row.received_at, row.shut_at), milliseconds(row.received_at, row.gone_at))
+        for row in session.execute(query)
+    ]
 
 
 def milliseconds(since: datetime, until: datetime | None) -> int | None:

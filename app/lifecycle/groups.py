@@ -51,7 +51,9 @@ def read_group(session: Session, organization_id: str, source_id: str, group_id:
     return group
 
 
-def add_group(session: Session, organization_id: str, source_id: str, draft: GroupDraft, *, actor: Actor, at: datetime, because: str) -> Group:
+def add_group(
+    session: Session, organization_id: str, source_id: str, draft: GroupDraft, *, actor: Actor, at: datetime, because: str
+) -> Group:
     """A directory names a group. Raises Taken, UnknownMembers."""
     _refuse_taken(session, organization_id, source_id, display_name=draft.display_name, external_id=draft.external_id, but=None)
     group = Group(
@@ -72,7 +74,7 @@ def add_group(session: Session, organization_id: str, source_id: str, draft: Gro
 
 def change_group(
     session: Session, organization_id: str, source_id: str, group_id: str, *,
-    display_name: str | None = None, external_id: str | None | Unchanged = UNCHANGED, document: dict[str, Any] | None = None,
+    display_name: str | None = None, external_id: str | Unchanged | None = UNCHANGED, document: dict[str, Any] | None = None,
     members: Iterable[str] | None = None, add: Iterable[str] = (), remove: Iterable[str] = (), expected_version: int | None = None,
     actor: Actor, at: datetime, because: str,
 ) -> Group:  # fmt: skip
@@ -165,7 +167,8 @@ def _add_members(session: Session, group: Group, ids: set[str], *, journal_id: i
     for start in range(0, len(rows), 500):
         statement = insert(Membership).values(rows[start : start + 500])
         statement = statement.on_conflict_do_update(
-            index_elements=["organization_id", "group_id", "record_id"], set_={"ended_at": None, "journal_id": statement.excluded.journal_id}
+            index_elements=["organization_id", "group_id", "record_id"],
+            set_={"ended_at": None, "journal_id": statement.excluded.journal_id},
         )
         session.execute(statement)
     return ids
@@ -190,14 +193,18 @@ def _want(session: Session, group: Group, *, records: set[str], at: datetime, jo
     ids = sorted(records)
     for start in range(0, len(ids), 500):
         people.update(
-            session.scalars(select(Record.person_id).where(Record.organization_id == group.organization_id, Record.id.in_(ids[start : start + 500])))
+            session.scalars(
+                select(Record.person_id).where(Record.organization_id == group.organization_id, Record.id.in_(ids[start : start + 500]))
+            )
         )
     work.want(session, group.organization_id, subject=Subject.PERSON, subject_ids=people, because=journal_id, due_at=at)
     if renamed:
         work.want(session, group.organization_id, subject=Subject.GROUP, subject_ids=[group.id], because=journal_id, due_at=at)
 
 
-def _refuse_taken(session: Session, organization_id: str, source_id: str, *, display_name: str, external_id: str | None, but: str | None) -> None:
+def _refuse_taken(
+    session: Session, organization_id: str, source_id: str, *, display_name: str, external_id: str | None, but: str | None
+) -> None:
     stands = (Group.organization_id == organization_id, Group.source_id == source_id, Group.ended_at.is_(None))
     same = session.scalar(select(Group.id).where(*stands, Group.display_name_key == name_key(display_name)))
     if same is not None and same != but:

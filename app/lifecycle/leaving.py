@@ -99,12 +99,16 @@ def reject(session: Session, held: Held, lines: Sequence[HeldLine], *, actor: Ac
 
 def _unhold(session: Session, organization_id: str, line: HeldLine, *, journal_id: int) -> None:
     if line.subject_kind == "record":
-        record = session.scalar(select(Record).where(Record.organization_id == organization_id, Record.id == line.subject_id).with_for_update())
+        record = session.scalar(
+            select(Record).where(Record.organization_id == organization_id, Record.id == line.subject_id).with_for_update()
+        )
         if record is None or not record.held or record.active_said_at.isoformat() != line.version:
             raise WorldMoved(f"record {line.subject_id} has changed since it was held")
         record.held, record.journal_id = False, journal_id
     else:
-        statement = session.scalar(select(Statement).where(Statement.organization_id == organization_id, Statement.id == line.subject_id).with_for_update())
+        statement = session.scalar(
+            select(Statement).where(Statement.organization_id == organization_id, Statement.id == line.subject_id).with_for_update()
+        )
         if statement is None or not statement.held:
             raise WorldMoved(f"statement {line.subject_id} has changed since it was held")
         statement.held, statement.journal_id = False, journal_id

@@ -65,7 +65,13 @@ def lock_person(session: Session, organization_id: str, person_id: str) -> Perso
 
 def records_of(session: Session, person: Person) -> list[Record]:
     """Every record of a person, ended ones too, oldest first."""
-    return list(session.scalars(select(Record).where(Record.organization_id == person.organization_id, Record.person_id == person.id).order_by(Record.created_at, Record.id)))
+    return list(
+        session.scalars(
+            select(Record)
+            .where(Record.organization_id == person.organization_id, Record.person_id == person.id)
+            .order_by(Record.created_at, Record.id)
+        )
+    )
 
 
 def _compose(session: Session, person: Person, records: list[Record]) -> bool:
@@ -128,7 +134,15 @@ def standing_now(session: Session, person: Person, records: list[Record], *, at:
 
 
 def settle(
-    session: Session, person: Person, *, at: datetime, received_at: datetime, actor: Actor, because: str, journal_id: int, epoch_moves: bool = False
+    session: Session,
+    person: Person,
+    *,
+    at: datetime,
+    received_at: datetime,
+    actor: Actor,
+    because: str,
+    journal_id: int,
+    epoch_moves: bool = False,
 ) -> Decided:
     """Bring a person in line with what voices now say: attributes, standing, access and the work that follows.
 
@@ -149,7 +163,12 @@ def _settle(
 ) -> Decided:
     records = records_of(session, person)
     before = Standing(person.standing)
+    manager_before = person.manager_id
     changed = _compose(session, person, records)
+    if person.manager_id != manager_before:
+        # Whoever gains a first report has a team now, and whoever loses the last one has none.
+        managers = [manager for manager in (manager_before, person.manager_id) if manager is not None]
+        work.want(session, person.organization_id, subject=Subject.PERSON, subject_ids=managers, because=journal_id, due_at=at)
     decided = standing_now(session, person, records, at=at)
     due_at = min(person.access_until or at, at) if before is Standing.ACTIVE and actor == CLOCK else at
     fresh = person.version == 0
@@ -195,7 +214,15 @@ def reconsider(session: Session, organization_id: str, person_id: str, *, at: da
     decided = standing_now(session, person, records_of(session, person), at=at)
     if decided.standing == person.standing:
         if decided.wake_at is not None:
-            work.want(session, organization_id, subject=Subject.DUE, subject_ids=[person_id], because=None, due_at=decided.wake_at, lane=Lane.DEPARTURES)
+            work.want(
+                session,
+                organization_id,
+                subject=Subject.DUE,
+                subject_ids=[person_id],
+                because=None,
+                due_at=decided.wake_at,
+                lane=Lane.DEPARTURES,
+            )
         return decided
     entry = entries.write(
         session, organization_id, at=at, actor=CLOCK, verb="came due", because="a stated instant has come", subject_kind="person", subject_id=person_id,
@@ -210,12 +237,16 @@ def find_people(session: Session, organization_id: str, text: str) -> list[Perso
     key = name_key(text)
     own = (Person.user_name_key == key) | (Person.id == text) | (Person.employee_number == text)
     found = {person.id: person for person in session.scalars(select(Person).where(Person.organization_id == organization_id, own))}
-    by_record = select(Record.person_id).where(Record.organization_id == organization_id, (Record.external_id == text) | (Record.id == text))
+    by_record = select(Record.person_id).where(
+        Record.organization_id == organization_id, (Record.external_id == text) | (Record.id == text)
+    )
     by_email = (
         select(Record.person_id)
         .join(RecordEmail, (RecordEmail.organization_id == Record.organization_id) & (RecordEmail.record_id == Record.id))
         .where(RecordEmail.organization_id == organization_id, RecordEmail.address_key == key)
     )
-    for person in session.scalars(select(Person).where(Person.organization_id == organization_id, Person.id.in_(by_record.union(by_email)))):
+    for person in session.scalars(
+        select(Person).where(Person.organization_id == organization_id, Person.id.in_(by_record.union(by_email)))
+    ):
         found.setdefault(person.id, person)
     return [found[person_id] for person_id in sorted(found)]

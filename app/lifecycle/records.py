@@ -51,7 +51,12 @@ def add_record(
 ) -> Record:
     """A directory names somebody. Raises Taken when the userName or externalId stands for another of its records."""
     returning = _of_external_id(session, organization_id, source_id, draft.external_id)
-    if returning is not None and not returning.active and draft.active is not False and returning.user_name_key == name_key(draft.user_name):
+    if (
+        returning is not None
+        and not returning.active
+        and draft.active is not False
+        and returning.user_name_key == name_key(draft.user_name)
+    ):
         on = RecordDraft(external_id=draft.external_id, user_name=draft.user_name, active=True, document=draft.document)
         return change_record(session, organization_id, source_id, returning.id, on, actor=actor, at=at, because=because)
     _refuse_taken(session, organization_id, source_id, draft, but=None)
@@ -94,7 +99,12 @@ def change_record(
         raise StaleVersion(f"version {expected_version} was expected, {record.version} stands")
     active = record.active if draft.active is None else draft.active
     before = {"userName": record.user_name, "externalId": record.external_id, "active": record.active, "document": record.document}
-    if (draft.user_name, draft.external_id, active, draft.document) == (record.user_name, record.external_id, record.active, record.document):
+    if (draft.user_name, draft.external_id, active, draft.document) == (
+        record.user_name,
+        record.external_id,
+        record.active,
+        record.document,
+    ):
         return record
     _refuse_taken(session, organization_id, source_id, draft, but=record.id)
     person = lock_person(session, organization_id, record.person_id)
@@ -111,9 +121,7 @@ def change_record(
     record.modified_at = at
     record.journal_id = entry
     _write_emails(session, record)
-    settle(
-        session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry, epoch_moves=went_off and not record.held
-    )
+    settle(session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry, epoch_moves=went_off and not record.held)
     if record.employee_number != number_before:
         joins.announce(session, organization_id, record.employee_number, at=at)
     return record
@@ -230,4 +238,3 @@ def _match(session: Session, record: Record) -> Person | None:
     if len(ids) != 1:
         return None
     return lock_person(session, record.organization_id, ids[0])
-

@@ -49,8 +49,12 @@ def find_source(session: Session, organization_id: str, name: str) -> Source:
     return source
 
 
-def _new_source(session: Session, organization_id: str, name: str, *, kind: str, sealed: bytes | None, actor: Actor, at: datetime) -> Source:
-    taken = session.scalar(select(Source.id).where(Source.organization_id == organization_id, Source.name == name, Source.ended_at.is_(None)))
+def _new_source(
+    session: Session, organization_id: str, name: str, *, kind: str, sealed: bytes | None, actor: Actor, at: datetime
+) -> Source:
+    taken = session.scalar(
+        select(Source.id).where(Source.organization_id == organization_id, Source.name == name, Source.ended_at.is_(None))
+    )
     if taken is not None:
         raise Taken("name", name, f"there is a source named {name!r} already")
     source = Source(organization_id=organization_id, id=new_id(), kind=kind, name=name, sealed_secret=sealed, created_at=at, journal_id=0)
@@ -69,7 +73,9 @@ def add_scim_source(session: Session, organization_id: str, name: str, *, actor:
     return source, tokens.issue(session, organization_id, holder_kind="source", holder_id=source.id, at=at)
 
 
-def add_hr_source(session: Session, organization_id: str, name: str, *, settings: Settings, actor: Actor, at: datetime) -> tuple[Source, str]:
+def add_hr_source(
+    session: Session, organization_id: str, name: str, *, settings: Settings, actor: Actor, at: datetime
+) -> tuple[Source, str]:
     """An HR system that calls with Standard Webhooks, and its secret. Raises Taken, KeyMissing."""
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     return _new_source(session, organization_id, name, kind="hr", sealed=seal(settings, secret), actor=actor, at=at), secret
@@ -77,7 +83,15 @@ def add_hr_source(session: Session, organization_id: str, name: str, *, settings
 
 def _journal(session: Session, source: Source, verb: str, *, actor: Actor, at: datetime, after: dict[str, object] | None = None) -> None:
     source.journal_id = entries.write(
-        session, source.organization_id, at=at, actor=actor, verb=verb, because="operator", subject_kind="source", subject_id=source.id, after=after
+        session,
+        source.organization_id,
+        at=at,
+        actor=actor,
+        verb=verb,
+        because="operator",
+        subject_kind="source",
+        subject_id=source.id,
+        after=after,
     )
 
 

@@ -1,0 +1,112 @@
+"""The verb that looks for what is wrong: here, in the database, and in each workspace."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import click
+from sqlalchemy import select
+
+from app.access.sealing import KeyMissing, seal
+from app.access.tables import Workspace, WorkspaceState
+from app.commands.acting import ANYONE, Acting, verb
+from app.commands.exits import Exit
+from app.commands.output import Answer, Table
+from app.database import reading
+from app.delivery.workspaces import open_workspace
+from app.directory.tables import Source
+from app.lifecycle.sources import secrets_of
+from app.lifecycle.workspaces import workspaces_of
+from app.rules.revisions import current_revision
+from connectors.contract import ConnectorError, Unreachable
+
+LEAST_FREE = 200 * 1024 * 1024
+
+_root = click.Group()
+
+
+def add_to(doorlist: click.Group) -> None:
+    doorlist.add_command(doctor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """`level` is ok, note or fault; a fault keeps Doorlist from doing its work."""
+
+    about: str
+    level: str
+    sentence: str
+
+
+@verb(_root, "doctor", may=ANYONE)
+def doctor(acting: Acting) -> Answer:
+    """Look for what is wrong or leaks by configuration: here, in the database, in each workspace. Writes nothing."""
+    with reading() as session:
+        workspaces = list(workspaces_of(session, acting.organization_id))
+        sources = session.scalars(select(Source).where(Source.organization_id == acting.organization_id, Source.ended_at.is_(None))).all()
+        revision = current_revision(session, acting.organization_id)
+    findings = [*_of_machine(acting), *_of_sources(acting, list(sources)), *(one for each in workspaces for one in _of_workspace(each))]
+    if revision is None:
+        findings.append(Finding(about="rules", level="note", sentence="no rules are in force: doorlist rules apply FILE"))
+    faults = [one for one in findings if one.level == "fault"]
+    unreachable = [one for one in faults if one.sentence.startswith(_UNREACHABLE)]
+    return Answer(
+        schema="doctor",
+        fields={
+            "findings": [{"about": one.about, "level": one.level, "sentence": one.sentence} for one in findings], "faults": len(faults),
+        },
+        tables=[Table(columns=("about", "level", "finding"), rows=[(one.about, one.level, one.sentence) for one in findings])],
+        exit=Exit.DONE if not faults else Exit.UNREACHABLE if len(unreachable) == len(faults) else Exit.ERROR,
+    )  # fmt: skip
+
+
+_UNREACHABLE = "does not answer"
+
+
+def _of_machine(acting: Acting) -> Iterator[Finding]:
+    settings = acting.settings
+    yield Finding(about="database", level="ok", sentence="answers, and has the present schema")
+    try:
+        seal(settings, "probe")
+    except KeyMissing as error:
+        yield Finding(about="encryption key", level="fault", sentence=str(error))
+    else:
+        yield Finding(about="encryption key", level="ok", sentence="is there")
+    key = settings.home / "encryption.key"
+    if key.exists() and key.stat().st_mode & 0o077 and os.name == "posix":
+        yield Finding(about="encryption key", level="fault", sentence=f"others on this machine can read {key}: chmod 600 {key}")
+    if settings.home.exists() and (free := shutil.disk_usage(settings.home).free) < LEAST_FREE:
+        yield Finding(about="disk", level="fault", sentence=f"{free // 2**20} MB are free in {settings.home}")
+    if settings.public_url.startswith("http://127.0.0.1"):
+        yield Finding(about="links", level="note", sentence=f"links say {settings.public_url}, which no other machine reaches: set DOORLIST_PUBLIC_URL")
+
+
+def _of_sources(acting: Acting, sources: list[Source]) -> Iterator[Finding]:
+    if not sources:
+        yield Finding(about="sources", level="note", sentence="nobody tells us of people yet: doorlist source add scim NAME")
+    for one in sources:
+        if one.kind != "hr":
+            continue
+        try:
+            good = secrets_of(one, settings=acting.settings)
+        except KeyMissing as error:
+            yield Finding(about=one.name, level="fault", sentence=str(error))
+        else:
+            if not good:
+                yield Finding(about=one.name, level="note", sentence=f"its secret was revoked: doorlist source rotate {one.name}")
+
+
+def _of_workspace(one: Workspace) -> Iterator[Finding]:
+    if one.state == WorkspaceState.HALTED:
+        yield Finding(about=one.name, level="fault", sentence=f"is halted: {one.halted_reason}; then: doorlist workspace resume {one.name}")
+    try:
+        found = open_workspace(one).check()
+    except Unreachable as error:
+        yield Finding(about=one.name, level="fault", sentence=f"{_UNREACHABLE}: {error}")
+    except (ConnectorError, KeyMissing) as error:
+        yield Finding(about=one.name, level="fault", sentence=str(error))
+    else:
+        yield Finding(about=one.name, level="ok", sentence=f"answers, version {found.version}")
+        for problem in found.problems:
+            yield Finding(about=one.name, level="note", sentence=problem)

@@ -1,0 +1,74 @@
+"""The command line as a whole: its verbs, and how the process ends."""
+
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+from flask import Flask
+
+from app.commands import doctor, held, leaving, parked, planning, receipts, rules, serving, setting_up, sources, watching, workspaces
+from app.commands.exits import Exit, Failure, failure_of
+from app.commands.output import show_failure
+
+
+class CommandLine(click.Group):
+    """Ends the process with our exit codes, and says errors in the form that was asked for."""
+
+    def main(
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, complete_var: str | None = None,
+        standalone_mode: bool = True, windows_expand_args: bool = True, **extra: Any,
+    ) -> Any:  # fmt: skip
+        given = list(sys.argv[1:] if args is None else args)
+        code = self._run(given, prog_name=prog_name or "doorlist", complete_var=complete_var, **extra)
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+    def _run(self, given: list[str], **extra: Any) -> int:
+        # A usage error may come before --json was read, and is still to be said as JSON.
+        as_json = "--json" in given
+        try:
+            ended = super().main(given, standalone_mode=False, **extra)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.ctx.get_help(), err=True)
+            return Exit.USAGE
+        except BrokenPipeError:
+            # Whoever read our output has seen enough; Python would complain once more when it closes stdout.
+            sys.stdout = None
+            return Exit.DONE
+        except (Exception, KeyboardInterrupt) as error:
+            failure = failure_of(error)
+            if failure is None:
+                # Shown whole, since only who mends it can make sense of it.
+                traceback.print_exception(error)
+                failure = Failure(exit=Exit.ERROR, message=f"a fault of Doorlist itself: {type(error).__name__}: {error}")
+            show_failure(failure, as_json=as_json)
+            return failure.exit
+        return ended if isinstance(ended, int) else Exit.DONE
+
+
+@click.group(cls=CommandLine)
+@click.version_option(package_name="doorlist", message="%(prog)s %(version)s")
+def doorlist() -> None:
+    """Who is on the list gets in; whoever is struck off is shut out, and that is proved.
+
+    \b
+    First steps:
+      doorlist init --organization Acme
+      doorlist source add scim okta
+      doorlist workspace add matrix chat --url https://chat.example --token-file token
+      doorlist rules apply rules.yaml
+      doorlist serve
+    """
+
+
+for _family in (setting_up, sources, workspaces, rules, serving, watching, doctor, planning, receipts, leaving, held, parked):
+    _family.add_to(doorlist)
+
+
+def run(create_app: Callable[[], Flask]) -> int:
+    """Run what was typed; returns the exit code of the process."""
+    ended = doorlist.main(standalone_mode=False, obj=create_app)
+    return int(ended)

@@ -1,0 +1,76 @@
+"""How a verb's answer is shown: one JSON object, a table on a terminal, tab-separated values in a pipe."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import click
+
+from app.commands.exits import Exit, Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a verb found or did. `fields` is what `--json` prints, `tables` are for people, `notes` go to stderr."""
+
+    schema: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+    tables: Sequence[Table] = ()
+    notes: Sequence[str] = ()
+    exit: Exit = Exit.DONE
+
+
+def plain(value: object) -> str:
+    """One cell of a table. What could move the cursor or break the line becomes a space: names come from outside."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "".join(letter if letter.isprintable() else " " for letter in str(value))
+
+
+def show(answer: Answer, *, as_json: bool) -> None:
+    """Print an answer; with `as_json` exactly one object on stdout and nothing else anywhere."""
+    if as_json:
+        click.echo(json.dumps({"schema": f"doorlist.{answer.schema}/1", **answer.fields}))
+        return
+    for note in answer.notes:
+        click.echo(plain(note), err=True)
+    for table in answer.tables:
+        if sys.stdout.isatty():
+            _draw(table)
+        else:
+            for row in (table.columns, *table.rows):
+                click.echo("\t".join(plain(cell) for cell in row))
+
+
+def show_failure(failure: Failure, *, as_json: bool) -> None:
+    """Print an error: on stdout as JSON where JSON was asked for, else as one line on stderr."""
+    if as_json:
+        click.echo(json.dumps({"schema": "doorlist.error/1", "error": failure.message, "exit": int(failure.exit), **failure.more}))
+        return
+    click.echo(f"doorlist: {failure.message}", err=True)
+    listed = failure.more.get("people")
+    if isinstance(listed, list):
+        for one in listed:
+            click.echo("  " + "  ".join(plain(value) for value in one.values()), err=True)
+
+
+def _draw(table: Table) -> None:
+    # Drawing libraries are slow to load, and most calls of the command line are in scripts.
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    drawn = Drawn(*table.columns, box=box.SIMPLE_HEAD)
+    for row in table.rows:
+        drawn.add_row(*(Text(plain(cell)) for cell in row))
+    Console().print(drawn)

@@ -1,0 +1,92 @@
+"""The verb of watching: what waits, what is stuck, and how fast people were shut out."""
+
+from datetime import timedelta
+
+import click
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.clock import iso, now
+from app.commands.acting import ANYONE, Acting, verb
+from app.commands.output import Answer, Table
+from app.database import reading
+from app.intake.tables import HREvent
+from app.lifecycle.brake import digest_of, waiting
+from app.lifecycle.figures import Figures, Spread, take
+
+_root = click.Group()
+
+
+def add_to(doorlist: click.Group) -> None:
+    doorlist.add_command(status)
+
+
+@verb(_root, "status", may=ANYONE)
+def status(acting: Acting) -> Answer:
+    """What waits, what is stuck and needs somebody, and how long it took to shut people out."""
+    at = now()
+    with reading() as session:
+        figures = take(session, acting.organization_id, at=at, overdue_after=timedelta(seconds=acting.settings.overdue_after))
+        parked_calls = session.scalars(
+            select(HREvent).where(HREvent.organization_id == acting.organization_id, HREvent.state == "parked").order_by(HREvent.received_at)
+        ).all()
+        alarms = [*_alarms(figures), *_held(session, acting), *(_of_call(call) for call in parked_calls)]
+    parked = figures.parked + len(parked_calls)
+    workspaces = [
+        {
+            "id": one.id, "name": one.name, "kind": one.kind, "state": "halted" if one.halted else "running", "halted_reason": one.halted_reason,
+            "waiting": one.waiting, "parked": one.parked, "halted": int(one.halted), "overdue": one.overdue,
+            "time_to_shut_ms": spread_fields(one.to_shut), "time_to_gone_ms": spread_fields(one.to_gone),
+        }
+        for one in figures.workspaces
+    ]  # fmt: skip
+    counts = {
+        "waiting": figures.waiting, "scheduled": figures.scheduled, "parked": parked, "halted": figures.halted, "held": figures.held,
+        "overdue": figures.overdue,
+    }  # fmt: skip
+    shown = ("waiting", "parked", "halted", "overdue")
+    return Answer(
+        schema="status",
+        fields={
+            "organization": acting.organization, "at": iso(at), **counts, "parked_hr_calls": len(parked_calls),
+            "time_to_shut_ms": spread_fields(figures.to_shut), "time_to_gone_ms": spread_fields(figures.to_gone),
+            "workspaces": workspaces, "alarms": alarms,
+        },
+        tables=[
+            Table(columns=("figure", "value"), rows=[
+                *counts.items(), ("to shut, ms (p50, p99)", _brief(figures.to_shut)), ("to gone, ms (p50, p99)", _brief(figures.to_gone))
+            ]),
+            *([Table(columns=("workspace", "state", *shown), rows=[[one["name"], one["state"], *(one[name] for name in shown)] for one in workspaces])]
+              if workspaces else []),
+            *([Table(columns=("alarm",), rows=[[alarm] for alarm in alarms])] if alarms else []),
+        ],
+    )  # fmt: skip
+
+
+def spread_fields(spread: Spread) -> dict[str, object]:
+    """Times as `--json` shows them."""
+    return {"p50": spread.p50, "p99": spread.p99, "count": spread.count}
+
+
+def _brief(spread: Spread) -> str:
+    return "-" if spread.p50 is None else f"{spread.p50}, {spread.p99}"
+
+
+def _alarms(figures: Figures) -> list[str]:
+    said = [f"{one.name} is halted: {one.halted_reason}; mend it, then: doorlist workspace resume {one.name}" for one in figures.workspaces if one.halted]
+    said += [
+        f"{one.overdue} departures are overdue in {one.name}" + (f": {one.last_error}" if one.last_error else "")
+        for one in figures.workspaces
+        if one.overdue
+    ]
+    if figures.undecided:
+        said.append(f"{figures.undecided} departures have come due and nobody acted on them: is a worker running?")
+    return said
+
+
+def _held(session: Session, acting: Acting) -> list[str]:
+    return [f"held: {held.reason}; see: doorlist held show {digest_of(held, lines)}" for held, lines in waiting(session, acting.organization_id)]
+
+
+def _of_call(call: HREvent) -> str:
+    return f"an HR call of {iso(call.received_at)} is parked: {call.problem}; see: doorlist parked list"

@@ -1,0 +1,127 @@
+"""Verbs on workspaces: the chat servers that are kept in step."""
+
+from pathlib import Path
+
+import click
+
+from app.access.tables import Workspace
+from app.clock import iso, now
+from app.commands.acting import ADMINS, ANYONE, Acting, verb
+from app.commands.exits import NotReady
+from app.commands.output import Answer, Table
+from app.database import in_transaction, reading
+from app.delivery.workspaces import open_workspace
+from app.lifecycle.workspaces import add_workspace, find_workspace, resume, workspaces_of
+from connectors.contract import Secret, TargetSettings
+from connectors.registry import TARGETS, open_target
+
+
+def add_to(doorlist: click.Group) -> None:
+    doorlist.add_command(workspace)
+
+
+@click.group()
+def workspace() -> None:
+    """The chat servers that are kept in step."""
+
+
+@verb(workspace, "add", may=ADMINS)
+@click.argument("kind", type=click.Choice(sorted(TARGETS)))
+@click.argument("name")
+@click.option("--url", required=True, help="Where its API answers, such as https://chat.example.")
+@click.option("--token-file", type=click.Path(path_type=Path), required=True, help="File with the administrator's token; kept encrypted.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="What this kind of workspace also needs to be told.")
+def add(acting: Acting, kind: str, name: str, url: str, token_file: Path, options: tuple[str, ...]) -> Answer:
+    """Connect a workspace once it answers; every active person is then brought into it."""
+    token = read_token(token_file)
+    chosen = {key: value for key, _, value in (_pair(option) for option in options)}
+    # Asked before anything is kept: a workspace that cannot work would be halted in a moment anyway.
+    found = open_target(kind, TargetSettings(name=name, url=url, token=Secret(token), options=chosen)).check()
+    made = in_transaction(
+        lambda session: add_workspace(
+            session, acting.organization_id, name, kind=kind, url=url, token=token, options=chosen, problems=found.problems,
+            settings=acting.settings, actor=acting.actor, at=now(),
+        )
+    )  # fmt: skip
+    return Answer(
+        schema="workspace",
+        fields={"id": made.id, "name": name, "kind": kind, "url": url, "version": found.version, "problems": list(found.problems)},
+        tables=[Table(columns=("name", "kind", "url", "version"), rows=[(name, kind, url, found.version)])],
+        notes=[*(f"Note: {problem}" for problem in found.problems), "Next: doorlist rules apply FILE"],
+    )
+
+
+def read_token(file: Path) -> str:
+    """The token in a file, without the line's end."""
+    try:
+        token = file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise NotReady(f"the token file {file} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}") from error
+    if not token or any(letter.isspace() for letter in token):
+        raise NotReady(f"the token file {file} must hold one token and nothing else")
+    return token
+
+
+def _pair(option: str) -> tuple[str, str, str]:
+    if "=" not in option:
+        raise click.BadParameter(f"{option!r} is not KEY=VALUE", param_hint="--option")
+    return option.partition("=")
+
+
+@verb(workspace, "list", may=ANYONE)
+def list_workspaces(acting: Acting) -> Answer:
+    """Every workspace and whether it is being delivered to."""
+    with reading() as session:
+        found = workspaces_of(session, acting.organization_id)
+    rows = [_fields(one) for one in found]
+    columns = ("name", "kind", "url", "state", "halted_reason")
+    return Answer(
+        schema="workspaces", fields={"workspaces": rows}, tables=[Table(columns=columns, rows=[[row[name] for name in columns] for row in rows])]
+    )
+
+
+def _fields(one: Workspace) -> dict[str, object]:
+    return {
+        "id": one.id, "name": one.name, "kind": one.kind, "url": one.url, "state": one.state, "halted_reason": one.halted_reason,
+        "problems": list(one.problems), "since": iso(one.created_at),
+    }  # fmt: skip
+
+
+@verb(workspace, "check", may=ANYONE)
+@click.argument("name")
+def check(acting: Acting, name: str) -> Answer:
+    """Ask the workspace now: whether it answers, its version, what leaks or limits by its configuration."""
+    with reading() as session:
+        one = find_workspace(session, acting.organization_id, name)
+    found = open_workspace(one).check()
+    return Answer(
+        schema="workspace",
+        fields={**_fields(one), "version": found.version, "problems": list(found.problems)},
+        tables=[Table(columns=("name", "version", "problem"), rows=[(name, found.version, problem) for problem in found.problems or (None,)])],
+    )
+
+
+@verb(workspace, "resume", may=ADMINS)
+@click.argument("name")
+@click.option("--token-file", type=click.Path(path_type=Path), help="File with a new token, where the old one is no longer good.")
+def resume_one(acting: Acting, name: str, token_file: Path | None) -> Answer:
+    """Deliver again to a workspace that was halted, once it answers."""
+    token = read_token(token_file) if token_file is not None else None
+    with reading() as session:
+        one = find_workspace(session, acting.organization_id, name)
+    if token is None:
+        found = open_workspace(one).check()
+    else:
+        options = {str(key): str(value) for key, value in one.options.items()}
+        found = open_target(one.kind, TargetSettings(name=one.name, url=one.url, token=Secret(token), options=options)).check()
+
+    in_transaction(
+        lambda session: resume(
+            session, find_workspace(session, acting.organization_id, name), token=token, settings=acting.settings, actor=acting.actor, at=now()
+        )
+    )
+    return Answer(
+        schema="workspace",
+        fields={"id": one.id, "name": name, "kind": one.kind, "state": "running", "version": found.version, "problems": list(found.problems)},
+        notes=[f"{name} is delivered to again."],
+    )

@@ -1,0 +1,1 @@
+"""Pages for people and programs that watch: for now the figures that Prometheus reads."""

@@ -1,0 +1,95 @@
+"""GET /metrics: the figures of every organisation, in the text form that Prometheus reads. Counts and names only, no person."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from flask import Blueprint, Response, current_app
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.clock import now
+from app.database import reading
+from app.directory.tables import Person
+from app.intake.tables import HREvent
+from app.journal.tables import Organization
+from app.lifecycle.figures import Figures, Spread, take
+
+routes = Blueprint("metrics", __name__)
+
+
+@routes.get("/metrics")
+def metrics() -> Response:
+    """Taken anew from the database at each call, so that every process of one installation says the same."""
+    overdue_after = timedelta(seconds=current_app.config["DOORLIST"].overdue_after)
+    registry = CollectorRegistry()
+    with reading() as session:
+        registry.register(_Snapshot(list(_families(session, overdue_after))))
+    return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+class _Snapshot(Collector):
+    """Figures that were taken already."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families
+
+
+def _families(session: Session, overdue_after: timedelta) -> Iterator[Metric]:
+    at = now()
+    taken = [
+        (one, take(session, one.id, at=at, overdue_after=overdue_after)) for one in session.scalars(select(Organization).order_by(Organization.name))
+    ]
+    yield _people(session, {one.id: one.name for one, _ in taken})
+    calls = GaugeMetricFamily("doorlist_parked_hr_calls", "HR calls whose person is not known.", labels=["organization"])
+    held = GaugeMetricFamily("doorlist_held_people", "People whose change waits behind a brake.", labels=["organization"])
+    undecided = GaugeMetricFamily("doorlist_undecided_departures", "Departures that came due and nobody acted on.", labels=["organization"])
+    for one, figures in taken:
+        held.add_metric([one.name], figures.held)
+        undecided.add_metric([one.name], figures.undecided)
+        parked = select(func.count()).select_from(HREvent).where(HREvent.organization_id == one.id, HREvent.state == "parked")
+        calls.add_metric([one.name], session.scalar(parked) or 0)
+    yield from (calls, held, undecided)
+    yield from _of_workspaces([(one.name, figures) for one, figures in taken])
+
+
+def _people(session: Session, names: dict[str, str]) -> Metric:
+    family = GaugeMetricFamily("doorlist_people", "People by their standing.", labels=["organization", "standing"])
+    for organization_id, standing, count in session.execute(
+        select(Person.organization_id, Person.standing, func.count()).group_by(Person.organization_id, Person.standing)
+    ):
+        if organization_id in names:
+            family.add_metric([names[organization_id], standing], count)
+    return family
+
+
+def _of_workspaces(taken: list[tuple[str, Figures]]) -> Iterator[Metric]:
+    where = ["organization", "workspace"]
+    waiting = GaugeMetricFamily("doorlist_work_waiting", "Subjects to be looked at now; no workspace: still to be expanded.", labels=where)
+    parked = GaugeMetricFamily("doorlist_work_parked", "Subjects that a workspace refused.", labels=where)
+    halted = GaugeMetricFamily("doorlist_workspace_halted", "1 while nothing is delivered to the workspace.", labels=where)
+    overdue = GaugeMetricFamily("doorlist_overdue_departures", "Departures that are due and not shut yet.", labels=where)
+    shut = GaugeMetricFamily("doorlist_time_to_shut_seconds", "From received to shut, over the latest departures.", labels=[*where, "quantile"])
+    gone = GaugeMetricFamily("doorlist_time_to_gone_seconds", "From received to gone, over the latest departures.", labels=[*where, "quantile"])
+    for name, figures in taken:
+        waiting.add_metric([name, ""], figures.waiting - sum(one.waiting for one in figures.workspaces))
+        for one in figures.workspaces:
+            waiting.add_metric([name, one.name], one.waiting)
+            parked.add_metric([name, one.name], one.parked)
+            halted.add_metric([name, one.name], one.halted)
+            overdue.add_metric([name, one.name], one.overdue)
+            _add_times(shut, [name, one.name], one.to_shut)
+            _add_times(gone, [name, one.name], one.to_gone)
+    yield from (waiting, parked, halted, overdue, shut, gone)
+
+
+def _add_times(family: GaugeMetricFamily, where: list[str], spread: Spread) -> None:
+    for quantile, time in (("0.5", spread.p50), ("0.99", spread.p99)):
+        if time is not None:
+            family.add_metric([*where, quantile], time / 1000)

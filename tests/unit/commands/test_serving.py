@@ -1,0 +1,139 @@
+"""`serve` and `worker` as processes, and the figures that Prometheus reads."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from flask import Flask
+
+from app.assembly import create_app
+from app.commands import housekeeping
+from app.console.metrics import routes
+from app.database import db, reading
+from app.rules.tables import Channel
+from app.settings import from_environment
+from tests.unit.commands.conftest import Desk
+
+HOUSE = Path(__file__).parents[3]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def started(desk: Desk, *arguments: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DOORLIST_")}
+    return subprocess.Popen(
+        [sys.executable, "-c", "from app.assembly import main; main()", *arguments],
+        cwd=HOUSE, env=environment | desk.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def first_words(process: subprocess.Popen[str], word: str) -> None:
+    """Waits until the process has said on stderr that it is ready."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if word in line:
+            return
+    raise AssertionError(f"it ended with {process.wait()} without saying {word}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_serve_answers_and_ends_cleanly(desk: Desk, number: signal.Signals, code: int) -> None:
+    port = free_port()
+    process = started(desk, "serve", "--port", str(port))
+    try:
+        first_words(process, "serving on")
+        ready = requests.get(f"http://127.0.0.1:{port}/readyz", timeout=10)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert ready.status_code == 200
+    assert process.returncode == code
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_worker_runs_one_lane_and_ends_cleanly(desk: Desk) -> None:
+    process = started(desk, "worker", "--lanes", "departures")
+    try:
+        first_words(process, "delivering departures")
+        time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert process.returncode == 0
+    assert "Traceback" not in said
+
+
+def test_serve_refuses_to_start_without_its_key(desk: Desk) -> None:
+    (desk.folder / "home" / "encryption.key").unlink()
+
+    said = desk.types("serve", "--json")
+
+    assert said.exit == 1 and "encryption key" in said.json["error"]
+
+
+def test_serve_says_that_its_port_is_taken(desk: Desk) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+
+        said = desk.types("serve", "--port", str(holder.getsockname()[1]), "--json")
+
+    assert said.exit == 1 and "cannot listen" in said.json["error"]
+
+
+def test_worker_knows_its_lanes(desk: Desk) -> None:
+    assert desk.types("worker", "--lanes", "arrivals", "--json").exit == 2
+
+
+def test_metrics_show_counts_and_no_person(desk: Desk) -> None:
+    desk.hires(desk.directory(), "ada")
+    desk.connects_chat()
+    app: Flask = create_app(from_environment(desk.environment))
+    if "metrics" not in app.blueprints:
+        app.register_blueprint(routes)
+
+    text = app.test_client().get("/metrics").get_data(as_text=True)
+    with app.app_context():
+        db.engine.dispose()
+
+    assert 'doorlist_people{organization="Acme",standing="active"} 1.0' in text
+    assert 'doorlist_workspace_halted{organization="Acme",workspace="chat"} 0.0' in text
+    assert "ada" not in text
+
+
+def test_a_channel_that_was_empty_for_long_is_archived_by_the_tick(desk: Desk) -> None:
+    from datetime import timedelta
+
+    from sqlalchemy import select
+
+    from app.clock import now
+
+    organization_id = desk.organization_id
+    long_ago = now() - timedelta(days=400)
+    channel = Channel(organization_id=organization_id, id="c1", name="old", state="empty", space=False, empty_since=long_ago, created_at=long_ago)
+    desk.acts(lambda session: session.add(channel))
+
+    housekeeping.tick(desk.app)
+
+    with desk.app.app_context(), reading() as session:
+        assert session.scalars(select(Channel.state)).one() == "archived"
