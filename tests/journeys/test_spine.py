@@ -1,5 +1,7 @@
 """The main job on real parts: people joined here are found in a real Synapse, and a leaver is shut out of it, proved by its own API."""
 
+import time
+
 import pytest
 from flask import Flask
 from sqlalchemy import select
@@ -14,11 +16,12 @@ from app.delivery.workspaces import open_workspace
 from app.directory.tables import Standing, StatementKind, Voice
 from app.journal.tables import Lane, Work
 from app.lifecycle import leaving
+from app.lifecycle.records import RecordDraft, change_record
 from app.revocation.departures import history
 from app.rules.file import parse
 from app.rules.revisions import apply_rules
 from app.settings import Settings
-from tests.company import ADMIN, Company, new_company
+from tests.company import ADMIN, OKTA, Company, document, new_company
 from tests.servers.synapse import Synapse
 
 pytestmark = pytest.mark.synapse
@@ -65,8 +68,6 @@ def deliver(app: Flask) -> None:
     worker = Worker(app, threads={Lane.DEPARTURES: 2, Lane.SYNC: 2})
     worker.start()
     try:
-        import time
-
         end = time.monotonic() + 20
         while time.monotonic() < end:
             with reading() as session:
@@ -91,6 +92,7 @@ def account_of(company: Company, person_id: str) -> str:
 def rooms_of(synapse: Synapse, account: str) -> set[str]:
     """Names of the rooms that an account is in, as Synapse tells them to its admin."""
     joined = synapse.admin("GET", f"/_synapse/admin/v1/users/{account}/joined_rooms")["joined_rooms"]
+    assert isinstance(joined, list)
     return {str(synapse.admin("GET", f"/_synapse/admin/v1/rooms/{room}")["name"]) for room in joined}
 
 
@@ -106,15 +108,13 @@ def test_people_are_in_the_channels_of_their_department_and_team_and_a_mover_fol
     account = account_of(company, ada.person_id)
     assert rooms_of(synapse, account) == {"all-hands", f"dept-sales-{tag}", f"team-boss-{tag}-x-example", "company"}
     eve = company.joins(f"eve-{tag}@x.example", f"E-{tag}", department=f"Legal {tag}", manager={"value": boss.id})
-    from app.database import in_transaction as transact
-    from app.lifecycle.records import RecordDraft, change_record
-    from tests.company import OKTA, document
-
     moved = RecordDraft(
         external_id=ada.external_id, user_name=ada.user_name, active=True,
         document=document(ada.user_name, f"A-{tag}", department=f"Legal {tag}", manager={"value": boss.id}),
     )  # fmt: skip
-    transact(lambda s: change_record(s, company.organization_id, company.source_id, ada.id, moved, actor=OKTA, at=now(), because="moved"))
+    in_transaction(
+        lambda s: change_record(s, company.organization_id, company.source_id, ada.id, moved, actor=OKTA, at=now(), because="moved")
+    )
     deliver(installed)
     assert rooms_of(synapse, account) == {"all-hands", f"dept-legal-{tag}", f"team-boss-{tag}-x-example", "company"}
     assert rooms_of(synapse, account_of(company, eve.person_id)) == {
