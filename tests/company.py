@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.actors import Actor, ActorKind
-from app.database import in_transaction
+from app.database import in_transaction, new_id
 from app.directory.tables import Person, Record
 from app.lifecycle.people import ENTERPRISE
 from app.lifecycle.records import RecordDraft, add_record, change_record
 from app.lifecycle.sources import add_organization, add_scim_source
 
-NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+NOW = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
 OKTA = Actor(kind=ActorKind.SOURCE, name="okta")
 ADMIN = Actor(kind=ActorKind.OPERATOR, name="ana")
 
@@ -39,8 +39,12 @@ class Company:
     organization_id: str
     source_id: str
 
-    def joins(self, user_name: str, number: str | None = None, *, source_id: str | None = None, at: datetime = NOW, **enterprise: Any) -> Record:
-        draft = RecordDraft(external_id=f"00u-{user_name}", user_name=user_name, active=True, document=document(user_name, number, **enterprise))
+    def joins(
+        self, user_name: str, number: str | None = None, *, source_id: str | None = None, at: datetime = NOW, **enterprise: Any
+    ) -> Record:
+        draft = RecordDraft(
+            external_id=f"00u-{user_name}", user_name=user_name, active=True, document=document(user_name, number, **enterprise)
+        )
         return in_transaction(
             lambda session: add_record(session, self.organization_id, source_id or self.source_id, draft, actor=OKTA, at=at, because="test")
         )
@@ -59,7 +63,7 @@ class Company:
 
 def new_company() -> Company:
     def act(session: Session) -> Company:
-        organization = add_organization(session, "Northwind", at=NOW)
+        organization = add_organization(session, f"Northwind {new_id()}", at=NOW)
         source, _ = add_scim_source(session, organization.id, "okta", actor=ADMIN, at=NOW)
         return Company(organization_id=organization.id, source_id=source.id)
 

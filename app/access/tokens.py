@@ -40,7 +40,9 @@ def issue(session: Session, organization_id: str, *, holder_kind: str, holder_id
     for old in standing[VALID_AT_ONCE - 1 :]:
         old.revoked_at = at
     session.add(
-        BearerToken(organization_id=organization_id, id=new_id(), digest=_digest(token), holder_kind=holder_kind, holder_id=holder_id, created_at=at)
+        BearerToken(
+            organization_id=organization_id, id=new_id(), digest=_digest(token), holder_kind=holder_kind, holder_id=holder_id, created_at=at
+        )
     )
     session.flush()
     return token

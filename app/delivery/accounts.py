@@ -1,6 +1,5 @@
 """Delivering an account of someone who is active: the account itself, then the channels it is in."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,12 +18,17 @@ from app.journal.work import Claim
 from app.lifecycle.people import emails_of
 from app.rules.channels import ChannelShape, reach, shape
 from app.rules.membership import keys_of_person
+from app.rules.moves import SETTLING
 from app.rules.revisions import current_rules
-from app.rules.tables import ChannelMember, Reach, Room
+from app.rules.tables import MOVED, ChannelMember, Reach, Room
 from connectors.contract import Account, AccountId, AccountState, ChannelRef, Conflict, HoldsChannels, Permit, Profile, Target, Withdrawn
 
 LAST_GIFT_BEFORE_LEASE = timedelta(seconds=15)
 """A gift is started only while the lease has this long to run: longer than any single request may take."""
+
+
+RESERVED = "reserved"
+"""State of an account row whose id is kept for a person, before the account is known to be there."""
 
 
 class NotYet(Exception):
@@ -76,9 +80,9 @@ def deliver_account(taken: Claim, target: Target, *, clock: Clock) -> None:
     if desired is None:
         return
     permit = permit_for(taken, epoch=desired.epoch, clock=clock)
-    account, did = _ensure_account(taken, target, desired, permit=permit, clock=clock)
+    account = _ensure_account(taken, target, desired, permit=permit, clock=clock)
     if isinstance(target, HoldsChannels):
-        pending = _ensure_channels(taken, target, desired, account, permit=permit, clock=clock, did=did)
+        pending = _ensure_channels(taken, target, desired, account, permit=permit, clock=clock)
         if pending:
             raise NotYet(f"{pending} channels are still being made")
 
@@ -96,7 +100,7 @@ def _desired(session: Session, taken: Claim, *, at: datetime) -> Desired | None:
         for row in session.scalars(
             select(ChannelMember).where(
                 ChannelMember.organization_id == organization_id, ChannelMember.workspace_id == workspace_id,
-                ChannelMember.person_id == person_id,
+                ChannelMember.person_id == person_id, ChannelMember.why != MOVED,
             )
         )
     }  # fmt: skip
@@ -110,17 +114,28 @@ def _desired(session: Session, taken: Claim, *, at: datetime) -> Desired | None:
     rooms = {
         room.channel_id: room
         for room in session.scalars(
-            select(Room).where(Room.organization_id == organization_id, Room.workspace_id == workspace_id, Room.channel_id.in_(list(shapes)))
+            select(Room).where(
+                Room.organization_id == organization_id, Room.workspace_id == workspace_id, Room.channel_id.in_(list(shapes))
+            )
         )
     }
     channels = {
-        channel_id: Wanted(channel_id=channel_id, ref=ChannelRef(room.ref) if (room := rooms.get(channel_id)) and room.ref else None, shape=one)
+        channel_id: Wanted(
+            channel_id=channel_id, ref=ChannelRef(room.ref) if (room := rooms.get(channel_id)) and room.ref else None, shape=one
+        )
         for channel_id, one in shapes.items()
     }
     missing = [one.channel_id for one in channels.values() if one.ref is None]
     if missing:
         work.want(
-            session, organization_id, subject=Subject.CHANNEL, subject_ids=missing, because=None, due_at=at, workspace_id=workspace_id, anew=False
+            session,
+            organization_id,
+            subject=Subject.CHANNEL,
+            subject_ids=missing,
+            because=None,
+            due_at=at,
+            workspace_id=workspace_id,
+            anew=False,
         )
     row = session.get(AccountRow, (organization_id, workspace_id, person_id))
     profile = Profile(
@@ -131,19 +146,10 @@ def _desired(session: Session, taken: Claim, *, at: datetime) -> Desired | None:
     )
 
 
-def _ensure_account(
-    taken: Claim, target: Target, desired: Desired, *, permit: Permit, clock: Clock
-) -> tuple[Account, Callable[[str], None]]:
+def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: Permit, clock: Clock) -> Account:
     profile = target.fit(desired.profile)
 
-    def did(what: str) -> None:
-        def act(session: Session) -> None:
-            deeds.record(
-                session, taken.organization_id, workspace_id=taken.workspace_id, at=clock(), subject="person", subject_id=taken.subject_id, did=what
-            )
-
-        in_transaction(act)
-
+    did: list[str] = []
     seen = target.find_account(profile.person_id)
     if seen is None:
         account_id = desired.account_id or _reserve(taken, target, profile)
@@ -153,16 +159,17 @@ def _ensure_account(
             # The id was free when it was reserved. Whoever made it since, it is not marked as ours, so it is not taken over.
             account_id = _reserve(taken, target, profile)
             seen = target.create_account(account_id, profile, permit=permit)
-        did(f"created account {seen.id}")
+        did.append(f"created account {seen.id}")
     elif seen.state is not AccountState.ACTIVE:
         seen = target.reactivate_account(seen.id, profile, permit=permit)
-        did(f"reactivated account {seen.id}")
+        did.append(f"reactivated account {seen.id}")
     elif seen.display_name != profile.display_name or not set(profile.emails) <= set(seen.emails):
         seen = target.update_account(seen.id, profile, permit=permit)
-        did(f"updated account {seen.id}")
+        did.append(f"updated account {seen.id}")
     account = seen
 
     def act(session: Session) -> None:
+        _record(session, taken, did, at=clock())
         row = session.get(AccountRow, (taken.organization_id, taken.workspace_id, taken.subject_id))
         if row is not None and (row.account_id, row.state) == (account.id, account.state):
             return
@@ -176,14 +183,16 @@ def _ensure_account(
         row.account_id, row.state, row.seen_at = account.id, account.state, clock()
         if fresh:
             # Channels that wait for this person as their owner could not name them before the account was there.
-            led = session.scalars(select(Reach.channel_id).where(Reach.organization_id == taken.organization_id, Reach.key == taken.subject_id))
+            led = session.scalars(
+                select(Reach.channel_id).where(Reach.organization_id == taken.organization_id, Reach.key == taken.subject_id)
+            )
             work.want(
                 session, taken.organization_id, subject=Subject.CHANNEL, subject_ids=led, because=None, due_at=clock(),
                 workspace_id=taken.workspace_id,
             )  # fmt: skip
 
     in_transaction(act)
-    return account, did
+    return account
 
 
 def _reserve(taken: Claim, target: Target, profile: Profile) -> AccountId:
@@ -204,7 +213,7 @@ def _reserve(taken: Claim, target: Target, profile: Profile) -> AccountId:
             session.merge(
                 AccountRow(
                     organization_id=taken.organization_id, workspace_id=taken.workspace_id, person_id=taken.subject_id, account_id=proposed,
-                    state="reserved", profile_digest=None, seen_at=None,
+                    state=RESERVED, profile_digest=None, seen_at=None,
                 )
             )  # fmt: skip
 
@@ -216,9 +225,7 @@ def _reserve(taken: Claim, target: Target, profile: Profile) -> AccountId:
     raise Conflict(f"{target.name}: no free account id for {profile.user_name} in 99 attempts")
 
 
-def _ensure_channels(
-    taken: Claim, target: HoldsChannels, desired: Desired, account: Account, *, permit: Permit, clock: Clock, did: Callable[[str], None]
-) -> int:
+def _ensure_channels(taken: Claim, target: HoldsChannels, desired: Desired, account: Account, *, permit: Permit, clock: Clock) -> int:
     """Join and leave channels; returns how many wanted ones are not there yet."""
     joined = target.channels_of(account.id)
     ready = [one for one in desired.channels.values() if one.ref is not None]
@@ -245,12 +252,23 @@ def _ensure_channels(
         missing = [one.shape.name for one in added if one.ref not in now and one.shape.membership != "suggested"]
         if missing:
             raise NotYet(f"{account.id} is not yet seen in {', '.join(missing)}")
-        for one in added:
-            did(f"added to {one.shape.name}")
     changed = [one for one in ready if one.channel_id not in desired.mirror]
-    if changed or left_by_choice:
-        in_transaction(lambda session: _mirror(session, taken, changed, left_by_choice, at=clock()))
+    if changed or left_by_choice or added:
+        did = [f"added to {one.shape.name}" for one in added]
+
+        def act(session: Session) -> None:
+            _mirror(session, taken, changed, left_by_choice, at=clock())
+            _record(session, taken, did, at=clock())
+
+        in_transaction(act)
     return len(desired.channels) - len(ready)
+
+
+def _record(session: Session, taken: Claim, did: list[str], *, at: datetime) -> None:
+    for what in did:
+        deeds.record(
+            session, taken.organization_id, workspace_id=taken.workspace_id, at=at, subject="person", subject_id=taken.subject_id, did=what
+        )
 
 
 def _mirror(session: Session, taken: Claim, joined: list[Wanted], left: list[str], *, at: datetime) -> None:
@@ -258,11 +276,15 @@ def _mirror(session: Session, taken: Claim, joined: list[Wanted], left: list[str
         session.merge(
             ChannelMember(
                 organization_id=taken.organization_id, workspace_id=taken.workspace_id, channel_id=one.channel_id,
-                person_id=taken.subject_id, why="rule", since=at, keep_until=None,
+                person_id=taken.subject_id, why="rule", since=at, keep_until=None, left_at=None,
             )
         )  # fmt: skip
     if left:
-        session.execute(update(ChannelMember).where(*_mine(taken), ChannelMember.channel_id.in_(left), ChannelMember.left_at.is_(None)).values(left_at=at))
+        session.execute(
+            update(ChannelMember)
+            .where(*_mine(taken), ChannelMember.channel_id.in_(left), ChannelMember.left_at.is_(None))
+            .values(left_at=at)
+        )
 
 
 def _mine(taken: Claim) -> tuple[ColumnElement[bool], ...]:
@@ -310,11 +332,15 @@ def _leave(
     def act(session: Session) -> None:
         drop = [channel_id for channel_id in gone if channel_id not in kept]
         if drop:
-            session.execute(delete(ChannelMember).where(*_mine(taken), ChannelMember.channel_id.in_(drop)))
+            # Kept for a while, so that a whole channel that moves bit by bit is still seen to have moved.
+            session.execute(delete(ChannelMember).where(*_mine(taken), ChannelMember.why == MOVED, ChannelMember.left_at < at - SETTLING))
+            session.execute(update(ChannelMember).where(*_mine(taken), ChannelMember.channel_id.in_(drop)).values(why=MOVED, left_at=at))
         for channel_id, until in kept.items():
             session.execute(update(ChannelMember).where(*_mine(taken), ChannelMember.channel_id == channel_id).values(keep_until=until))
         if until_next := [*kept.values(), *later]:
-            work.want(session, taken.organization_id, subject=Subject.DUE, subject_ids=[taken.subject_id], because=None, due_at=min(until_next))
+            work.want(
+                session, taken.organization_id, subject=Subject.DUE, subject_ids=[taken.subject_id], because=None, due_at=min(until_next)
+            )
         for channel_id in removed:
             deeds.record(
                 session, taken.organization_id, workspace_id=taken.workspace_id, at=at, subject="person", subject_id=taken.subject_id,

@@ -31,17 +31,14 @@ def deliver_channel(taken: Claim, target: Target, *, clock: Clock, look: bool = 
     prepared = in_transaction(lambda session: _prepare(session, taken, clock=clock))
     if prepared is None:
         return
-    key, ref, shown, wanted, owners, waits_for_parent = prepared
+    _, ref, shown, wanted, owners, waits_for_parent = prepared
     if waits_for_parent:
         raise NotYet("the space above is still being made")
     digest = _digest(wanted, owners)
     if ref is not None and shown == digest and not look:
         return
     seen = target.get_channel(ref) if ref is not None else None
-    if seen is None:
-        seen = _create(taken, target, wanted)
-    else:
-        seen = target.update_channel(seen.ref, wanted)
+    seen = _create(taken, target, wanted) if seen is None else target.update_channel(seen.ref, wanted)
     if seen.owners != owners:
         target.set_owners(seen.ref, owners)
     found = seen
@@ -104,7 +101,14 @@ def _prepare(
         key=room.key, name=one.name, topic=one.topic, parent=parent_ref, space=channel.space, encrypted=one.encrypted, federated=one.federated,
         read_only=channel.state == ChannelState.ARCHIVED,
     )  # fmt: skip
-    return room.key, ChannelRef(room.ref) if room.ref else None, room.shown, wanted, _owners(session, taken, one), one.parent is not None and parent_ref is None
+    return (
+        room.key,
+        ChannelRef(room.ref) if room.ref else None,
+        room.shown,
+        wanted,
+        _owners(session, taken, one),
+        one.parent is not None and parent_ref is None,
+    )
 
 
 def _owners(session: Session, taken: Claim, one: ChannelShape) -> frozenset[AccountId]:

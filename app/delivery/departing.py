@@ -9,14 +9,14 @@ from app.access.tables import Account as AccountRow
 from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
-from app.delivery.accounts import NotYet
+from app.delivery.accounts import RESERVED, NotYet
 from app.directory.tables import Person, Standing
 from app.journal import work
 from app.journal.work import Claim
 from app.revocation import departures
 from app.revocation.tables import Departure, Grade, Proof
 from app.rules.tables import ChannelMember
-from connectors.contract import Access, AccountId, HoldsChannels, PausesAccounts, ShowsAccess, Target
+from connectors.contract import Access, AccountId, AccountState, HoldsChannels, PausesAccounts, ShowsAccess, Target
 
 NOTHING = Access(sessions=0, pushers=0, memberships=0, can_sign_in=False)
 
@@ -32,19 +32,24 @@ def deliver_departure(taken: Claim, target: Target, *, clock: Clock) -> None:
         return
     already_shut = proof is not None and proof.shut_at is not None
     sent_at = clock()
-    accounts = {AccountId(row.account_id)} if row is not None else set()
+    means = Standing(departure.means)
+    # A reserved id is not known to be this person's: somebody else may have taken it before we could.
+    accounts = {AccountId(row.account_id)} if row is not None and row.state != RESERVED else set()
+    # The known account first, before anything is looked up: each request more would leave it open that much longer.
+    if not already_shut:
+        for account_id in accounts:
+            _shut(target, account_id, means=means)
     # Whoever carries the person's external id can sign in as them, whatever we remember.
     marked = target.find_account(taken.subject_id)
-    if marked is not None:
+    if marked is not None and (marked.id not in accounts or marked.state is AccountState.ACTIVE):
+        _shut(target, marked.id, means=means)
         accounts.add(marked.id)
-    before = _look(target, accounts) if not already_shut else None
-    for account_id in sorted(accounts):
-        if not already_shut or marked is not None:
-            _shut(target, account_id, means=Standing(departure.means), again=already_shut)
     acknowledged_at = clock()
     # Asked before the last look: a claim that was open then could still give something after it.
     with reading() as session:
-        open_until = work.open_claims(session, taken.organization_id, workspace_id=taken.workspace_id, subject_id=taken.subject_id, at=clock())
+        open_until = work.open_claims(
+            session, taken.organization_id, workspace_id=taken.workspace_id, subject_id=taken.subject_id, at=clock()
+        )
     seen = _look(target, accounts)
     seen_at = clock()
     known = Grade.REREAD if isinstance(target, ShowsAccess) else Grade.CLAIMED
@@ -52,7 +57,7 @@ def deliver_departure(taken: Claim, target: Target, *, clock: Clock) -> None:
     def act(session: Session) -> None:
         _write(
             session, taken, departure, sent_at=sent_at, acknowledged_at=acknowledged_at, seen=seen, seen_at=seen_at, final=open_until is None,
-            grade=known, before=before, accounts=accounts,
+            grade=known, accounts=accounts,
         )  # fmt: skip
 
     in_transaction(act)
@@ -68,10 +73,10 @@ def deliver_departure(taken: Claim, target: Target, *, clock: Clock) -> None:
         raise NotYet(f"{seen.memberships} memberships are still there")
 
 
-def _shut(target: Target, account_id: AccountId, *, means: Standing, again: bool) -> None:
+def _shut(target: Target, account_id: AccountId, *, means: Standing) -> None:
     if means is Standing.PAUSED and isinstance(target, PausesAccounts):
         target.pause_account(account_id)
-    elif not again:
+    else:
         target.deactivate_account(account_id)
 
 
@@ -87,7 +92,7 @@ def _look(target: Target, accounts: set[AccountId]) -> Access:
 
 def _write(
     session: Session, taken: Claim, departure: Departure, *,
-    sent_at: datetime, acknowledged_at: datetime, seen: Access, seen_at: datetime, final: bool, grade: Grade, before: Access | None,
+    sent_at: datetime, acknowledged_at: datetime, seen: Access, seen_at: datetime, final: bool, grade: Grade,
     accounts: set[AccountId],
 ) -> None:  # fmt: skip
     key = (taken.organization_id, departure.id, taken.workspace_id)
@@ -99,10 +104,8 @@ def _write(
     proof.last_error = None
     if proof.sent_at is None:
         proof.sent_at, proof.acknowledged_at = sent_at, acknowledged_at
-    if proof.closed is None and before is not None:
-        proof.closed = {
-            "accounts": sorted(accounts), "sessions": before.sessions, "pushers": before.pushers, "memberships": before.memberships
-        }  # fmt: skip
+    if accounts:
+        proof.closed = {"accounts": sorted(accounts)}
     if final and seen.shut and proof.shut_at is None:
         proof.shut_at, proof.shut_grade = seen_at, grade
         for account_id in accounts:

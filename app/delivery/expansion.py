@@ -6,14 +6,15 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from app.access.tables import Workspace
+from app.actors import CLOCK
 from app.directory.tables import Person, Standing
-from app.journal import work
+from app.journal import entries, work
 from app.journal.tables import Subject
 from app.rules.channels import reach, settle
 from app.rules.membership import Belongs, keys_of_person
 from app.rules.moves import follow_moves
 from app.rules.revisions import current_rules
-from app.rules.tables import Channel, ChannelMember, ChannelState, Reach, Room
+from app.rules.tables import MOVED, Channel, ChannelMember, ChannelState, Reach, Room
 
 
 def workspace_ids(session: Session, organization_id: str) -> list[str]:
@@ -38,7 +39,12 @@ def expand_person(session: Session, organization_id: str, person_id: str, *, at:
     now_in: set[str] = set()
     changed: set[str] = set()
     if person.standing == Standing.ACTIVE:
-        changed.update(moved.channel_id for moved in follow_moves(session, organization_id, rules, at, [person_id]))
+        for moved in follow_moves(session, organization_id, rules, at, [person_id]):
+            changed.update({moved.channel_id} if moved.superseded is None else {moved.channel_id, moved.superseded})
+            entries.write(
+                session, organization_id, at=at, actor=CLOCK, verb="channel followed a move", because="all of its people have the new key",
+                subject_kind="channel", subject_id=moved.channel_id, before={"key": moved.old}, after={"key": moved.new, "name": moved.name},
+            )  # fmt: skip
         belongs = keys_of_person(session, organization_id, rules, person_id)
         names = _names(session, organization_id, [(one.rule_id, one.key) for one in belongs])
         now_in = set(reach(session, organization_id, rules, belongs, at).values())
@@ -47,7 +53,11 @@ def expand_person(session: Session, organization_id: str, person_id: str, *, at:
     # A channel that is kept for this person as its manager shows their name and has them as owner.
     changed.update(session.scalars(select(Reach.channel_id).where(Reach.organization_id == organization_id, Reach.key == person_id)))
     was_in = set(
-        session.scalars(select(ChannelMember.channel_id).where(ChannelMember.organization_id == organization_id, ChannelMember.person_id == person_id))
+        session.scalars(
+            select(ChannelMember.channel_id).where(
+                ChannelMember.organization_id == organization_id, ChannelMember.person_id == person_id, ChannelMember.why != MOVED
+            )
+        )
     )
     for channel_id in sorted(was_in ^ now_in):
         if settle_channel(session, organization_id, channel_id, at=at):
@@ -60,7 +70,13 @@ def expand_person(session: Session, organization_id: str, person_id: str, *, at:
         )  # fmt: skip
         if person.standing == Standing.ACTIVE:
             work.want(
-                session, organization_id, subject=Subject.ACCOUNT, subject_ids=[person_id], because=None, due_at=at, workspace_id=workspace_id
+                session,
+                organization_id,
+                subject=Subject.ACCOUNT,
+                subject_ids=[person_id],
+                because=None,
+                due_at=at,
+                workspace_id=workspace_id,
             )
 
 

@@ -123,9 +123,7 @@ class Worker:
         if not any(self._is_due(lane) for lane in lanes):
             return False
         now = self._clock()
-        claims = in_transaction(
-            lambda session: work.claim(session, lanes=lanes, worker=name, at=now, most=1, halted=halted(session))
-        )
+        claims = in_transaction(lambda session: work.claim(session, lanes=lanes, worker=name, at=now, most=1, halted=halted(session)))
         for taken in claims:
             self._deal_with(taken)
         return bool(claims)

@@ -166,7 +166,9 @@ def _match(session: Session, organization_id: str, call: Call) -> tuple[str | No
         person = session.get_one(Person, (organization_id, ids[0]))
         mine = [record.id for record in records_of(session, person)]
         known = set(
-            session.scalars(select(RecordEmail.address_key).where(RecordEmail.organization_id == organization_id, RecordEmail.record_id.in_(mine)))
+            session.scalars(
+                select(RecordEmail.address_key).where(RecordEmail.organization_id == organization_id, RecordEmail.record_id.in_(mine))
+            )
         )
         known.add(person.user_name_key)
         if name_key(call.work_email) not in known:

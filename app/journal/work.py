@@ -132,7 +132,10 @@ def postpone(session: Session, taken: Claim, *, until: datetime, error: str | No
         update(Work)
         .where(tuple_(*_KEY) == _mine(taken), Work.claimed_by == taken.claimed_by)
         .values(
-            claimed_by=None, lease_until=None, attempts=Work.attempts + (1 if counted else 0), last_error=error,
+            claimed_by=None,
+            lease_until=None,
+            attempts=Work.attempts + (1 if counted else 0),
+            last_error=error,
             due_at=case((Work.generation == taken.generation, literal(until, Instant())), else_=Work.due_at),
         ),
         execution_options={"synchronize_session": False},

@@ -15,7 +15,16 @@ from app.revocation.tables import Departure, Proof
 
 
 def revoke(
-    session: Session, person: Person, *, means: Standing, reason: str, actor: str, due_at: datetime, received_at: datetime, at: datetime, journal_id: int
+    session: Session,
+    person: Person,
+    *,
+    means: Standing,
+    reason: str,
+    actor: str,
+    due_at: datetime,
+    received_at: datetime,
+    at: datetime,
+    journal_id: int,
 ) -> Departure:
     """Move the epoch, open the departure with one proof per workspace, and put its work in the departure lane.
 
@@ -60,7 +69,9 @@ def current(session: Session, organization_id: str, person_id: str) -> Departure
 def history(session: Session, organization_id: str, person_id: str) -> Iterator[tuple[Departure, list[tuple[Proof, str]]]]:
     """Every departure of a person, newest first, each with its proofs and the workspaces' names."""
     departures = session.scalars(
-        select(Departure).where(Departure.organization_id == organization_id, Departure.person_id == person_id).order_by(Departure.decided_at.desc())
+        select(Departure)
+        .where(Departure.organization_id == organization_id, Departure.person_id == person_id)
+        .order_by(Departure.decided_at.desc())
     ).all()
     for departure in departures:
         rows = session.execute(

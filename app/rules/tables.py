@@ -9,6 +9,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, ByteText, Document, Instant
 
+MOVED = "moved"
+"""Why a member's row is still there although they were taken out: for `moves` to see where everybody went."""
+
 
 class ChannelState(StrEnum):
     ACTIVE = "active"

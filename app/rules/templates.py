@@ -26,7 +26,8 @@ class BadTemplate(ValueError):
 
 def slug(text: object) -> str:
     """Lower case, without accents, words joined by single dashes. Letters of other scripts stay: 研究 has no plain form."""
-    folded = unicodedata.normalize("NFKD", str(text).casefold()).translate(_PLAIN)
+    # Decomposed on both sides of folding: mathematical 𝐀 is only then a letter with a small form.
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", str(text)).casefold()).translate(_PLAIN)
     bare = "".join(character for character in folded if not unicodedata.combining(character))
     # Composed again, or Hangul and kana would stay in pieces.
     whole = unicodedata.normalize("NFC", bare)

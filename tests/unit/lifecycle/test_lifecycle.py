@@ -19,13 +19,22 @@ from app.revocation.departures import current
 from tests.company import ADMIN, OKTA, Company, another_source, later, new_company
 
 
-def say(company: Company, person_id: str, kind: StatementKind, *, voice: Voice = Voice.HR, at: float = 0, effective: float | None = None, **more: str) -> Person:
+def say(
+    company: Company,
+    person_id: str,
+    kind: StatementKind,
+    *,
+    voice: Voice = Voice.HR,
+    at: float = 0,
+    effective: float | None = None,
+    engagement: str = "",
+) -> Person:
     effective_at = later(at if effective is None else effective)
     return in_transaction(
         lambda session: leaving.say(
             session, company.organization_id, person_id, voice=voice, kind=kind, said_by="x", effective_at=effective_at, actor=ADMIN,
-            at=later(at), because="test", **more,
-        )  # type: ignore[arg-type]  # only engagement is passed on
+            at=later(at), because="test", engagement=engagement,
+        )
     )  # fmt: skip
 
 
@@ -170,7 +179,9 @@ def test_off_means_paused_once_leaving_is_hrs_to_say_and_stays_what_it_meant(ins
 
 def test_the_brake_lets_the_first_through_and_holds_the_effect_of_the_rest(installed: Flask) -> None:
     company = new_company()
-    in_transaction(lambda s: set_setting(s, s.get_one(Organization, company.organization_id), "push_brake", "2/60s", actor=ADMIN, at=later(0)))
+    in_transaction(
+        lambda s: set_setting(s, s.get_one(Organization, company.organization_id), "push_brake", "2/60s", actor=ADMIN, at=later(0))
+    )
     people = [company.joins(f"p{number}@x.example", f"E-{number}") for number in range(5)]
 
     said = [company.says(record, active=False, at=later(1)) for record in people]
@@ -189,7 +200,9 @@ def test_the_brake_lets_the_first_through_and_holds_the_effect_of_the_rest(insta
 
 def test_approving_what_has_changed_since_is_refused(installed: Flask) -> None:
     company = new_company()
-    in_transaction(lambda s: set_setting(s, s.get_one(Organization, company.organization_id), "push_brake", "0/60s", actor=ADMIN, at=later(0)))
+    in_transaction(
+        lambda s: set_setting(s, s.get_one(Organization, company.organization_id), "push_brake", "0/60s", actor=ADMIN, at=later(0))
+    )
     ada, bob = company.joins("ada@x.example"), company.joins("bob@x.example")
     company.says(ada, active=False, at=later(1))
     with reading() as session:
@@ -204,7 +217,9 @@ def test_approving_what_has_changed_since_is_refused(installed: Flask) -> None:
 
 def test_on_again_takes_a_held_line_back(installed: Flask) -> None:
     company = new_company()
-    in_transaction(lambda s: set_setting(s, s.get_one(Organization, company.organization_id), "push_brake", "0/60s", actor=ADMIN, at=later(0)))
+    in_transaction(
+        lambda s: set_setting(s, s.get_one(Organization, company.organization_id), "push_brake", "0/60s", actor=ADMIN, at=later(0))
+    )
     ada = company.joins("ada@x.example")
     off = company.says(ada, active=False, at=later(1))
 
@@ -278,4 +293,6 @@ def test_the_database_refuses_a_change_without_a_new_entry_and_every_delete(inst
 def test_a_setting_that_cannot_be_used_is_refused(installed: Flask) -> None:
     company = new_company()
     with pytest.raises(UnusableSetting, match="push_brake"):
-        in_transaction(lambda s: set_setting(s, s.get_one(Organization, company.organization_id), "push_brake", "many", actor=ADMIN, at=later(0)))
+        in_transaction(
+            lambda s: set_setting(s, s.get_one(Organization, company.organization_id), "push_brake", "many", actor=ADMIN, at=later(0))
+        )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 
 from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from app.directory.tables import Group
 from app.rules.channels import ChannelShape, reach, settle, shape
@@ -206,3 +209,26 @@ def test_a_channel_that_no_rule_reaches_keeps_nobody(company: Company) -> None:
 
     assert found is not None
     assert (found.membership, found.owners, found.private) == (Joining.ENFORCED, frozenset(), True)
+
+
+def test_two_workers_at_once_make_one_channel_per_key(company: Company) -> None:
+    company.session.commit()
+    engine = company.session.get_bind().engine
+    keys = ["Sales", "SALES", "sales!"]
+    together = Barrier(4)
+
+    def work(number: int) -> dict[tuple[str, str], str]:
+        with engine.begin() as connection, Session(connection) as session:
+            # SQLite lets only one of them begin, so there they come one after the other by themselves.
+            if connection.dialect.name == "postgresql":
+                together.wait(timeout=10)
+            wanted = [Belongs(rule_id="departments", key=key) for key in keys[number % 3 :] + keys]
+            found = reach(session, ORGANIZATION, DEPARTMENTS, wanted, company.now)
+            session.flush()
+            return found
+
+    with ThreadPoolExecutor(4) as pool:
+        first, *others = pool.map(work, range(4))
+
+    assert all(other == first for other in others)
+    assert len(set(first.values())) == 3

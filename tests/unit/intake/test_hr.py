@@ -1,0 +1,179 @@
+"""HR calls through the real door: who is believed, when access ends, and what a repetition does."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from datetime import datetime
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+from werkzeug.test import TestResponse
+
+from app.clock import now
+from app.database import in_transaction, reading
+from app.directory.tables import Person, Source, Standing
+from app.intake.hr import BadCall, read
+from app.intake.tables import HREvent
+from app.lifecycle.sources import add_hr_source, revoke, rotate
+from tests.company import ADMIN, Company, new_company
+
+
+class HR:
+    """An HR system that signs as Standard Webhooks says, with nothing of the receiving side."""
+
+    def __init__(self, app: Flask, company: Company) -> None:
+        self.app, self.company = app, company
+        settings = app.config["DOORLIST"]
+        source, self.secret = in_transaction(
+            lambda session: add_hr_source(session, company.organization_id, "hr", settings=settings, actor=ADMIN, at=now())
+        )
+        self.url = f"/hr/{source.id}"
+        self.source_id = source.id
+
+    def sign(self, body: bytes, event_id: str, stamp: str) -> str:
+        key = base64.b64decode(self.secret.removeprefix("whsec_"))
+        return "v1," + base64.b64encode(hmac.new(key, f"{event_id}.{stamp}.".encode() + body, hashlib.sha256).digest()).decode()
+
+    def call(self, event: dict[str, Any], *, event_id: str = "msg_1", age: int = 0, body: bytes | None = None) -> TestResponse:
+        signed = json.dumps(event).encode()
+        stamp = str(int(time.time()) - age)
+        headers = {"webhook-id": event_id, "webhook-timestamp": stamp, "webhook-signature": self.sign(signed, event_id, stamp)}
+        return self.app.test_client().post(self.url, data=signed if body is None else body, headers=headers)
+
+
+def leaving(number: str, **data: Any) -> dict[str, Any]:
+    return {"type": "employee.terminated", "timestamp": "2026-11-25T09:00:00Z", "data": {"employee_id": number, **data}}
+
+
+def standing(company: Company, person_id: str) -> str:
+    with reading() as session:
+        return session.get_one(Person, (company.organization_id, person_id)).standing
+
+
+def test_a_signed_call_takes_access_before_it_is_answered(installed: Flask) -> None:
+    company = new_company()
+    ada = company.joins("ada@x.example", "E-1")
+
+    answer = HR(installed, company).call(leaving("E-1", work_email="Ada@X.example", revoke_access="immediately"))
+
+    assert answer.status_code == 200
+    assert standing(company, ada.person_id) == Standing.DEPARTED
+
+
+@pytest.mark.parametrize("spoil", ["one byte", "another secret", "stale", "early", "no signature", "odd signature"])
+def test_a_call_that_is_not_surely_from_hr_does_nothing(installed: Flask, spoil: str) -> None:
+    company = new_company()
+    ada = company.joins("ada@x.example", "E-1")
+    hr = HR(installed, company)
+    event = leaving("E-1", revoke_access="immediately")
+
+    if spoil == "one byte":
+        answer = hr.call(event, body=json.dumps(event).encode().replace(b"E-1", b"E-2"))
+    elif spoil == "another secret":
+        hr.secret = "whsec_" + base64.b64encode(b"x" * 32).decode()
+        answer = hr.call(event)
+    elif spoil in ("stale", "early"):
+        answer = hr.call(event, age=400 if spoil == "stale" else -400)
+    else:
+        signature = {} if spoil == "no signature" else {"webhook-signature": "v1,ä=,x"}
+        answer = installed.test_client().post(
+            hr.url, data=b"{}", headers={"webhook-id": "m", "webhook-timestamp": str(int(time.time())), **signature}
+        )
+
+    assert answer.status_code == 401
+    assert answer.content_type == "application/problem+json"
+    assert standing(company, ada.person_id) == Standing.ACTIVE
+    with reading() as session:
+        assert session.scalars(select(HREvent)).all() == []
+
+
+def test_a_repeated_delivery_is_answered_and_has_no_second_effect(installed: Flask) -> None:
+    company = new_company()
+    ada = company.joins("ada@x.example", "E-1")
+    hr = HR(installed, company)
+    hr.call(leaving("E-1", revoke_access="immediately"))
+    hr.call({"type": "employee.rehired", "data": {"employee_id": "E-1", "engagement_id": "2"}}, event_id="msg_2")
+    assert standing(company, ada.person_id) == Standing.ACTIVE
+
+    answer = hr.call(leaving("E-1", revoke_access="immediately"))
+
+    assert answer.status_code == 200
+    assert standing(company, ada.person_id) == Standing.ACTIVE
+
+
+def test_an_unknown_employee_is_parked_and_the_call_applied_when_they_appear(installed: Flask) -> None:
+    company = new_company()
+    answer = HR(installed, company).call(leaving("E-7", revoke_access="immediately"))
+    assert answer.status_code == 202
+
+    late = company.joins("late@x.example", "E-7", at=now())
+
+    assert standing(company, late.person_id) == Standing.DEPARTED
+
+
+def test_an_address_that_contradicts_parks_the_call(installed: Flask) -> None:
+    company = new_company()
+    ada = company.joins("ada@x.example", "E-1")
+
+    answer = HR(installed, company).call(leaving("E-1", work_email="bob@x.example", revoke_access="immediately"))
+
+    assert answer.status_code == 202
+    assert standing(company, ada.person_id) == Standing.ACTIVE
+    with reading() as session:
+        assert "not with the address" in (session.scalars(select(HREvent.problem)).one() or "")
+
+
+def test_both_secrets_are_good_while_one_is_being_changed_over_and_none_after_revoking(installed: Flask) -> None:
+    company = new_company()
+    company.joins("ada@x.example", "E-1")
+    hr = HR(installed, company)
+    settings = installed.config["DOORLIST"]
+
+    def source(session: Any) -> Source:
+        found = session.get_one(Source, (company.organization_id, hr.source_id))
+        assert isinstance(found, Source)
+        return found
+
+    in_transaction(lambda session: rotate(session, source(session), settings=settings, actor=ADMIN, at=now()))
+    assert hr.call(leaving("E-1", revoke_access="immediately")).status_code == 200
+
+    in_transaction(lambda session: revoke(session, source(session), actor=ADMIN, at=now()))
+    assert hr.call(leaving("E-1", revoke_access="immediately"), event_id="msg_3").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"last_day_of_work": "2026-03-28", "time_zone": "Europe/Berlin"}, "2026-03-28T23:00:00+00:00"),
+        # The clocks go forward in the night of the 29th: the last day is an hour shorter, and ends when it ends there.
+        ({"last_day_of_work": "2026-03-29", "time_zone": "Europe/Berlin"}, "2026-03-29T22:00:00+00:00"),
+        ({"last_day_of_work": "2028-02-29", "time_zone": "America/Denver"}, "2028-03-01T07:00:00+00:00"),
+        ({"termination_date": "2026-12-31"}, "2026-12-31T23:00:00+00:00"),
+        ({"revoke_access": "2026-12-01T17:00:00+01:00"}, "2026-12-01T16:00:00+00:00"),
+    ],
+)
+def test_access_ends_at_the_end_of_the_last_day_there_or_at_the_instant_given(data: dict[str, str], expected: str) -> None:
+    call = read(json.dumps(leaving("E-1", **data)).encode(), "m", time_zone="Europe/Paris")
+
+    assert call.effective_at is not None
+    assert call.effective_at == datetime.fromisoformat(expected)
+
+
+@pytest.mark.parametrize(
+    ("event", "names"),
+    [
+        ({"type": "employee.fired", "data": {"employee_id": "E-1"}}, "type must be"),
+        ({"type": "employee.terminated", "data": {}}, "employee_id"),
+        (leaving("E-1", last_day_of_work="31.12.2026"), "last_day_of_work"),
+        (leaving("E-1", last_day_of_work="2026-12-31", time_zone="Mars/Base"), "time_zone"),
+        (leaving("E-1", revoke_access="2026-12-31T12:00:00"), "revoke_access"),
+        ([], "must be an object"),
+    ],
+)
+def test_a_call_that_cannot_be_read_is_refused_with_what_was_wrong(event: Any, names: str) -> None:
+    with pytest.raises(BadCall, match=names):
+        read(json.dumps(event).encode(), "m", time_zone="UTC")
