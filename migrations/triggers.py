@@ -23,7 +23,9 @@ def guard(table: str) -> None:
             END $$
             """
         )
-        op.execute(f"CREATE TRIGGER {table}_journaled BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION refuse_unjournaled()")
+        op.execute(
+            f"CREATE TRIGGER {table}_journaled BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION refuse_unjournaled()"
+        )
         return
     op.execute(
         f"CREATE TRIGGER {table}_journaled BEFORE UPDATE ON {table} WHEN NEW.journal_id <= OLD.journal_id "
