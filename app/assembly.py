@@ -1,6 +1,7 @@
 """Joins every part, top to bottom: the web application and the entry point of the command line."""
 
 import json
+import logging
 import sys
 
 from flask import Flask, Response
@@ -17,6 +18,8 @@ from app.intake.routes import routes as intake_routes
 from app.lifecycle.joins import on_join
 from app.scim.routes import blueprint as scim_blueprint
 from app.settings import Settings, from_environment
+
+log = logging.getLogger(__name__)
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -35,11 +38,19 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(metrics_routes)
     _add_health(app)
     app.register_error_handler(HTTPException, _as_problem)
+    app.register_error_handler(DBAPIError, _database_away)
     return app
 
 
 def _as_problem(error: HTTPException) -> Response:
     return problem(error.code or 500, error.name, error.description or error.name)
+
+
+def _database_away(error: DBAPIError) -> Response:
+    log.error("the database failed: %s", error.__class__.__name__, exc_info=error)
+    answer = problem(503, "Not ready", "the database does not take this just now; nothing was changed, try again")
+    answer.headers["Retry-After"] = "5"
+    return answer
 
 
 def _add_health(app: Flask) -> None:

@@ -38,7 +38,7 @@ def deliver_channel(taken: Claim, target: Target, *, clock: Clock, look: bool = 
     if ref is not None and shown == digest and not look:
         return
     seen = target.get_channel(ref) if ref is not None else None
-    seen = _create(taken, target, wanted) if seen is None else target.update_channel(seen.ref, wanted)
+    seen = _create(taken, target, wanted) if seen is None else _update(taken, target, seen, wanted)
     if seen.owners != owners:
         target.set_owners(seen.ref, owners)
     found = seen
@@ -62,6 +62,17 @@ def _create(taken: Claim, target: HoldsChannels, wanted: ChannelWanted) -> Chann
         # A room that is not ours holds the alias: the channel takes the next free one, and keeps it.
         in_transaction(lambda session: _next_key(session, taken))
         raise NotYet(f"the address {wanted.key} belongs to a room that is not ours; another is tried") from None
+
+
+def _update(taken: Claim, target: HoldsChannels, seen: ChannelSeen, wanted: ChannelWanted) -> ChannelSeen:
+    try:
+        return target.update_channel(seen.ref, wanted)
+    except Conflict:
+        if not seen.ours or seen.key == wanted.key or seen.space != wanted.space:
+            raise
+        # An alias still leads to the room that had it before that one was renamed: this channel takes the next free one.
+        in_transaction(lambda session: _next_key(session, taken))
+        raise NotYet(f"the address {wanted.key} leads to another room; another is tried") from None
 
 
 def _digest(wanted: ChannelWanted, owners: frozenset[AccountId]) -> str:

@@ -1,11 +1,9 @@
 """The worker: threads per lane that claim work, deliver it, and say what became of it."""
 
 import logging
-import os
 import random
-import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from flask import Flask
@@ -21,6 +19,7 @@ from app.delivery.accounts import NotYet, deliver_account
 from app.delivery.channels import deliver_channel, deliver_roster
 from app.delivery.departing import deliver_departure, note_failure
 from app.delivery.expansion import expand_group, expand_person
+from app.delivery.liveness import free_claims_of_the_dead, own_name
 from app.delivery.workspaces import Targets, halt, halted
 from app.journal import work
 from app.journal.tables import Lane, Subject, Work, WorkState
@@ -54,17 +53,19 @@ class Worker:
         self._stop = threading.Event()
         self._wake = {lane: threading.Condition() for lane in threads}
         self._threads: list[threading.Thread] = []
-        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.name = own_name()
 
     def start(self) -> None:
-        """Start the threads; returns at once."""
+        """Start the threads; returns at once. What a killed neighbour had in hand is free again from here on."""
+        with self._app.app_context():
+            in_transaction(free_claims_of_the_dead)
         for lane, count in self._threads_per_lane.items():
             self._spawn(self._watch, lane, f"watch-{lane}")
             for number in range(count):
                 self._spawn(self._run, lane, f"{lane}-{number}")
 
     def _spawn(self, run: object, lane: Lane, name: str) -> None:
-        thread = threading.Thread(target=run, args=(lane, f"{self.name}:{name}"), name=name, daemon=True)  # type: ignore[arg-type]  # a bound method
+        thread = threading.Thread(target=run, args=(lane, f"{self.name}#{name}"), name=name, daemon=True)  # type: ignore[arg-type]  # a bound method
         thread.start()
         self._threads.append(thread)
 
@@ -80,7 +81,7 @@ class Worker:
     def run_until_idle(self) -> None:
         """Deliver in this thread until nothing is due; for tests and `doorlist apply --wait`."""
         with self._app.app_context():
-            while any(self.step([lane], f"{self.name}:once") for lane in self._threads_per_lane):
+            while any(self.step([lane], f"{self.name}#once") for lane in self._threads_per_lane):
                 pass
 
     def _watch(self, lane: Lane, _name: str) -> None:
@@ -159,7 +160,20 @@ class Worker:
         except (Refused, Conflict, Missing) as error:
             self._park(taken, str(error))
         else:
-            in_transaction(lambda session: work.finish(session, taken))
+            self._keep(lambda session: work.finish(session, taken))
+
+    def _keep(self, act: Callable[[Session], None]) -> None:
+        """Write down how a claim ended. A database that is away for a moment would else cost a whole lease."""
+        for pause in (0.2, 0.5, 1.0, 2.0, 3.0, 4.0):
+            try:
+                in_transaction(act)
+            except DBAPIError as error:
+                log.error("the database does not take what was done: %s", error.__class__.__name__)
+                if self._stop.wait(pause):
+                    break
+            else:
+                return
+        in_transaction(act)
 
     def _expand(self, session: Session, taken: Claim) -> None:
         now = self._clock()
@@ -180,7 +194,7 @@ class Worker:
             if taken.lane is Lane.DEPARTURES and error is not None:
                 note_failure(session, taken, error, at=self._clock())
 
-        in_transaction(act)
+        self._keep(act)
 
     def _park(self, taken: Claim, error: str) -> None:
         if taken.lane is Lane.DEPARTURES:
@@ -188,4 +202,4 @@ class Worker:
             self._postpone(taken, timedelta(seconds=LONGEST_PAUSE[Lane.DEPARTURES]), error, counted=True)
             return
         log.warning("parked %s %s: %s", taken.subject, taken.subject_id, error)
-        in_transaction(lambda session: work.park(session, taken, error=error))
+        self._keep(lambda session: work.park(session, taken, error=error))
