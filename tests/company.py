@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.actors import Actor, ActorKind
 from app.database import in_transaction, new_id
 from app.directory.tables import Person, Record
-from app.lifecycle.people import ENTERPRISE
+from app.directory.vocabulary import ENTERPRISE_URN
 from app.lifecycle.records import RecordDraft, add_record, change_record
 from app.lifecycle.sources import add_organization, add_scim_source
 
@@ -30,7 +30,7 @@ def document(user_name: str, number: str | None, **enterprise: Any) -> dict[str,
         "displayName": user_name.split("@", maxsplit=1)[0].title(),
         "userType": "Employee",
         "emails": [{"value": user_name, "type": "work", "primary": True}],
-        ENTERPRISE: extension,
+        ENTERPRISE_URN: extension,
     }
 
 

@@ -10,17 +10,16 @@ from app.actors import CLOCK, Actor
 from app.database import new_id
 from app.directory.names import name_key
 from app.directory.tables import Person, Record, RecordEmail, Standing, Statement, StatementKind, Voice
+from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal import entries, work
 from app.journal.tables import Lane, Subject
 from app.lifecycle.standing import Decided, RecordSaid, Said, decide
 from app.revocation import departures
 
-ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
-
 
 def enterprise(document: dict[str, Any]) -> dict[str, Any]:
     """The enterprise extension of a document; empty where there is none."""
-    extension = document.get(ENTERPRISE)
+    extension = document.get(ENTERPRISE_URN)
     return extension if isinstance(extension, dict) else {}
 
 

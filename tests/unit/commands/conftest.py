@@ -18,6 +18,7 @@ from app.assembly import create_app
 from app.clock import now
 from app.commands.entry import doorlist
 from app.database import db, in_transaction
+from app.directory.vocabulary import ENTERPRISE_URN
 from app.lifecycle.records import RecordDraft, add_record, change_record
 from app.settings import from_environment
 from connectors import registry
@@ -37,7 +38,7 @@ from connectors.contract import (
 )
 
 Result = TypeVar("Result")
-ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+ENTERPRISE = ENTERPRISE_URN
 OKTA = Actor(kind=ActorKind.SOURCE, name="okta")
 
 

@@ -17,6 +17,7 @@ from app.actors import Actor, ActorKind
 from app.database import Base, configure, db, new_id
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
+from app.directory.vocabulary import ENTERPRISE_URN
 from app.rules.channels import reach
 from app.rules.file import Rule, parse
 from app.rules.membership import desired, keys_in_use
@@ -27,7 +28,7 @@ ORGANIZATION = "acme"
 WORKSPACE = "chat"
 MORNING = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 OPERATOR = Actor(kind=ActorKind.OPERATOR, name="ada")
-ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+ENTERPRISE = ENTERPRISE_URN
 
 
 @dataclass(kw_only=True)
