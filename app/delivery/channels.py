@@ -17,7 +17,7 @@ from app.journal.tables import Subject
 from app.journal.work import Claim
 from app.rules.channels import ChannelShape, shape
 from app.rules.revisions import current_rules
-from app.rules.tables import Channel, ChannelMember, ChannelState, Room
+from app.rules.tables import MOVED, Channel, ChannelMember, ChannelState, Room
 from connectors.contract import AccountId, ChannelRef, ChannelSeen, ChannelWanted, Conflict, HoldsChannels, Target
 
 
@@ -184,7 +184,7 @@ def deliver_roster(taken: Claim, target: Target) -> None:
                 )
                 .where(
                     ChannelMember.organization_id == taken.organization_id, ChannelMember.workspace_id == taken.workspace_id,
-                    ChannelMember.channel_id == taken.subject_id,
+                    ChannelMember.channel_id == taken.subject_id, ChannelMember.why != MOVED,
                 )
             )
         )  # fmt: skip

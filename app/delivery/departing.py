@@ -12,6 +12,7 @@ from app.database import in_transaction, reading
 from app.delivery.accounts import RESERVED, NotYet
 from app.directory.tables import Person, Standing
 from app.journal import work
+from app.journal.tables import Subject
 from app.journal.work import Claim
 from app.revocation import departures
 from app.revocation.tables import Departure, Grade, Proof
@@ -29,6 +30,9 @@ def deliver_departure(taken: Claim, target: Target, *, clock: Clock) -> None:
         row = session.get(AccountRow, (taken.organization_id, taken.workspace_id, taken.subject_id))
         proof = session.get(Proof, (taken.organization_id, departure.id, taken.workspace_id)) if departure else None
     if departure is None or person is None or person.standing not in (Standing.DEPARTED, Standing.PAUSED):
+        # They came back, perhaps while an earlier attempt was shutting them out: what it shut is opened again.
+        if row is not None:
+            in_transaction(lambda session: _open_again(session, taken, at=clock()))
         return
     already_shut = proof is not None and proof.shut_at is not None
     sent_at = clock()
@@ -59,6 +63,10 @@ def deliver_departure(taken: Claim, target: Target, *, clock: Clock) -> None:
             session, taken, departure, sent_at=sent_at, acknowledged_at=acknowledged_at, seen=seen, seen_at=seen_at, final=open_until is None,
             grade=known, accounts=accounts,
         )  # fmt: skip
+        # A return that was committed while we were shutting them out may have been delivered before our last call.
+        back = select(Person.standing).where(Person.organization_id == taken.organization_id, Person.id == taken.subject_id)
+        if session.scalar(back) == Standing.ACTIVE:
+            _open_again(session, taken, at=clock())
 
     in_transaction(act)
     if open_until is not None:
@@ -71,6 +79,13 @@ def deliver_departure(taken: Claim, target: Target, *, clock: Clock) -> None:
                 for ref in sorted(target.channels_of(account_id)):
                     target.remove_members(ref, [account_id])
         raise NotYet(f"{seen.memberships} memberships are still there")
+
+
+def _open_again(session: Session, taken: Claim, *, at: datetime) -> None:
+    work.want(
+        session, taken.organization_id, subject=Subject.ACCOUNT, subject_ids=[taken.subject_id], because=None, due_at=at,
+        workspace_id=taken.workspace_id,
+    )  # fmt: skip
 
 
 def _shut(target: Target, account_id: AccountId, *, means: Standing) -> None:

@@ -2,14 +2,17 @@
 
 import os
 import socket
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from app.journal.tables import Work
+from app.journal.tables import Lane, Subject, Work
 
 _PARTS = 4
+IN_FLIGHT = timedelta(seconds=10)
+"""Longer than any single request may take (`connectors.http`)."""
 
 
 def _started(pid: int) -> str | None:
@@ -45,14 +48,16 @@ def is_surely_dead(name: str) -> bool:
     return parts[2].isdigit() and _started(int(parts[2])) != parts[3]
 
 
-def free_claims_of_the_dead(session: Session) -> int:
+def free_claims_of_the_dead(session: Session, *, at: datetime) -> int:
     """Give back what dead neighbours had in hand; returns how many pieces of work that was. Safe at any time."""
     freed = 0
     for claimed_by in session.scalars(select(Work.claimed_by).where(Work.claimed_by.is_not(None)).distinct()).all():
         if claimed_by is not None and is_surely_dead(claimed_by.partition("#")[0]):
-            session.execute(
-                update(Work).where(Work.claimed_by == claimed_by).values(claimed_by=None, lease_until=None),
-                execution_options={"synchronize_session": False},
-            )
+            mine = update(Work).where(Work.claimed_by == claimed_by)
+            gave = (Work.lane == Lane.SYNC) & (Work.subject == Subject.ACCOUNT)
+            quiet = {"synchronize_session": False}
+            session.execute(mine.where(~gave).values(claimed_by=None, lease_until=None), execution_options=quiet)
+            # Its last request may still be under way over there, and may still give: a departure waits that out.
+            session.execute(mine.where(gave, Work.lease_until > at + IN_FLIGHT).values(lease_until=at + IN_FLIGHT), execution_options=quiet)
             freed += 1
     return freed

@@ -58,7 +58,7 @@ class Worker:
     def start(self) -> None:
         """Start the threads; returns at once. What a killed neighbour had in hand is free again from here on."""
         with self._app.app_context():
-            in_transaction(free_claims_of_the_dead)
+            in_transaction(lambda session: free_claims_of_the_dead(session, at=self._clock()))
         for lane, count in self._threads_per_lane.items():
             self._spawn(self._watch, lane, f"watch-{lane}")
             for number in range(count):

@@ -11,6 +11,7 @@ from app.access.tables import Workspace as WorkspaceRow
 from app.clock import now
 from app.database import in_transaction, new_id, reading
 from app.delivery import worker
+from app.directory.tables import Record
 from app.journal import work
 from app.journal.tables import Lane, Subject, Work, WorkState
 from app.lifecycle.records import RecordDraft, change_record
@@ -196,6 +197,35 @@ def test_a_mover_whose_departure_is_committed_at_any_point_of_their_delivery_is_
             settle(installed, workspace)
 
         assert_out(company, workspace, ada.person_id)
+        wipe()
+
+
+def test_someone_who_returns_at_any_point_of_their_departures_delivery_is_in_again(installed: Flask) -> None:
+    for moment in range(1, 7):
+        workspace = Workspace()
+        company, _ = employ(workspace)
+        ada = company.joins("ada@x.example", "E-1", department="Sales")
+        settle(installed, workspace)
+        off = company.says(ada, active=False, at=now())
+        workspace.calls = 0
+
+        def return_now(
+            what: str, number: int, *, moment: int = moment, company: Company = company, workspace: Workspace = workspace, off: Record = off
+        ) -> None:
+            if number == moment:
+                workspace.before_call = None
+                company.says(off, active=True, at=now())
+
+        workspace.before_call = return_now
+        settle(installed, workspace)
+        if workspace.before_call is not None:
+            workspace.before_call = None
+            company.says(off, active=True, at=now())
+            settle(installed, workspace)
+
+        account = only_account(workspace)
+        assert workspace.accounts[account].state is AccountState.ACTIVE
+        assert workspace.names_of(account) == {"all-hands", "dept-sales", "company"}
         wipe()
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.clock import now
 from app.database import in_transaction
-from app.delivery.liveness import free_claims_of_the_dead, is_surely_dead, own_name
+from app.delivery.liveness import IN_FLIGHT, free_claims_of_the_dead, is_surely_dead, own_name
 from app.journal import work
 from app.journal.tables import Lane, Subject
 
@@ -35,7 +35,24 @@ def test_work_of_the_dead_is_claimed_by_the_next_and_that_of_the_living_is_not(i
 
         in_transaction(take)
 
-    in_transaction(free_claims_of_the_dead)
+    in_transaction(lambda session: free_claims_of_the_dead(session, at=at))
 
     claims = in_transaction(lambda session: work.claim(session, lanes=[Lane.SYNC], worker="next", at=at, most=9))
     assert [taken.subject_id for taken in claims] == ["a"]
+
+
+def test_an_account_that_a_killed_delivery_may_still_be_giving_something_is_not_free_before_that_request_has_ended(
+    installed: Flask,
+) -> None:
+    at = now()
+
+    def take(session: Session) -> None:
+        work.want(session, "o", subject=Subject.ACCOUNT, subject_ids=["a"], because=None, due_at=at, workspace_id="w")
+        work.claim(session, lanes=[Lane.SYNC], worker=f"{name_of_a_dead_process()}#sync-0", at=at, most=1)
+
+    in_transaction(take)
+
+    in_transaction(lambda session: free_claims_of_the_dead(session, at=at))
+
+    until = in_transaction(lambda session: work.open_claims(session, "o", workspace_id="w", subject_id="a", at=at))
+    assert until == at + IN_FLIGHT
