@@ -34,3 +34,16 @@ def guard(table: str) -> None:
     op.execute(
         f"CREATE TRIGGER {table}_kept BEFORE DELETE ON {table} BEGIN SELECT RAISE(ABORT, 'rows of {table} are never deleted: end them'); END"
     )
+
+
+def keep(table: str) -> None:
+    """Make a table append-only: its rows are never changed and never deleted."""
+    words = f"rows of {table} are never changed or deleted"
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            f"CREATE OR REPLACE FUNCTION keep_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '{words}'; END $$"
+        )
+        op.execute(f"CREATE TRIGGER {table}_kept BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION keep_{table}()")
+        return
+    for what in ("UPDATE", "DELETE"):
+        op.execute(f"CREATE TRIGGER {table}_no_{what.lower()} BEFORE {what} ON {table} BEGIN SELECT RAISE(ABORT, '{words}'); END")

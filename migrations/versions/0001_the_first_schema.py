@@ -6,7 +6,7 @@ from sqlalchemy.dialects import postgresql
 
 import app.database
 from app.directory.tables import JOURNALED
-from migrations.triggers import guard
+from migrations.triggers import guard, keep
 
 revision = "0001"
 down_revision = None
@@ -480,3 +480,5 @@ def upgrade() -> None:
 
     for table in JOURNALED:
         guard(table)
+    for table in ("journal", "deed"):
+        keep(table)

@@ -290,6 +290,14 @@ def test_the_database_refuses_a_change_without_a_new_entry_and_every_delete(inst
         in_transaction(lambda session: session.execute(delete(rows)))
 
 
+def test_the_journal_is_never_changed_and_never_deleted(installed: Flask) -> None:
+    new_company().joins("ada@x.example", "E-1")
+
+    for statement in (update(Entry).values(actor="somebody else"), delete(Entry)):
+        with pytest.raises(DBAPIError, match="never changed or deleted"):
+            in_transaction(lambda session, statement=statement: session.execute(statement))  # type: ignore[misc]  # bound, not typed
+
+
 def test_a_setting_that_cannot_be_used_is_refused(installed: Flask) -> None:
     company = new_company()
     with pytest.raises(UnusableSetting, match="push_brake"):
