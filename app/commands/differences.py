@@ -23,7 +23,7 @@ from app.rules.file import Joining, Rule
 from app.rules.membership import belongings, desired, keys_in_use
 from app.rules.revisions import current_rules
 from app.rules.scopes import render_all
-from app.rules.tables import Channel, ChannelMember, Reach, Room
+from app.rules.tables import MOVED, Channel, ChannelMember, Reach, Room
 from connectors.contract import AccountId, AccountState, ChannelRef, HoldsChannels
 
 ACCOUNTS = ""
@@ -108,7 +108,9 @@ def _wanted(session: Session, organization_id: str, workspace_id: str, at: datet
     pairs = {channel_id: {person for _, person in rows} for channel_id, rows in groupby(desired(session, organization_id, rules), lambda row: row[0])}
     mirror: dict[str, set[str]] = {}
     for row in session.scalars(
-        select(ChannelMember).where(ChannelMember.organization_id == organization_id, ChannelMember.workspace_id == workspace_id)
+        select(ChannelMember).where(
+            ChannelMember.organization_id == organization_id, ChannelMember.workspace_id == workspace_id, ChannelMember.why != MOVED
+        )
     ):
         mirror.setdefault(row.channel_id, set()).add(row.person_id)
         if row.keep_until is not None and row.keep_until > at:

@@ -15,9 +15,10 @@ from app.commands.exits import Exit
 from app.commands.output import Answer, Table
 from app.database import reading
 from app.delivery.workspaces import open_workspace
-from app.directory.tables import Source
+from app.directory.tables import Person, Source
 from app.lifecycle.sources import secrets_of
 from app.lifecycle.workspaces import workspaces_of
+from app.rules.cycles import manager_cycles
 from app.rules.revisions import current_revision
 from connectors.contract import ConnectorError, Unreachable
 
@@ -44,11 +45,16 @@ def doctor(acting: Acting) -> Answer:
     """Look for what is wrong or leaks by configuration: here, in the database, in each workspace. Writes nothing."""
     with reading() as session:
         workspaces = list(workspaces_of(session, acting.organization_id))
+        rings = [[session.get_one(Person, (acting.organization_id, one)).user_name for one in ring] for ring in manager_cycles(session, acting.organization_id)]
         sources = session.scalars(select(Source).where(Source.organization_id == acting.organization_id, Source.ended_at.is_(None))).all()
         revision = current_revision(session, acting.organization_id)
     findings = [*_of_machine(acting), *_of_sources(acting, list(sources)), *(one for each in workspaces for one in _of_workspace(each))]
     if revision is None:
         findings.append(Finding(about="rules", level="note", sentence="no rules are in force: doorlist rules apply FILE"))
+    findings += [
+        Finding(about="people", level="note", sentence=f"{' manages '.join(reversed([*ring, ring[0]]))}: a ring in the manager line, not followed")
+        for ring in rings
+    ]
     faults = [one for one in findings if one.level == "fault"]
     unreachable = [one for one in faults if one.sentence.startswith(_UNREACHABLE)]
     return Answer(

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.access import tokens
-from app.access.sealing import seal, unseal
+from app.access.sealing import KeyMissing, seal, unseal
 from app.actors import Actor
 from app.database import new_id
 from app.directory.settings import check
@@ -114,7 +114,17 @@ def revoke(session: Session, source: Source, *, actor: Actor, at: datetime) -> N
 
 def secrets_of(source: Source, *, settings: Settings) -> list[str]:
     """The secrets that a call of this HR system may be signed with. Raises KeyMissing."""
-    return [unseal(settings, sealed) for sealed in (source.sealed_secret, source.sealed_previous_secret) if sealed is not None]
+    found: list[str] = []
+    unreadable: KeyMissing | None = None
+    for sealed in (source.sealed_secret, source.sealed_previous_secret):
+        try:
+            found += [unseal(settings, sealed)] if sealed is not None else []
+        except KeyMissing as error:
+            # The older secret may have been sealed with a key that was lost: the newer one is enough.
+            unreadable = error
+    if unreadable is not None and not found:
+        raise unreadable
+    return found
 
 
 def expect_departures(session: Session, organization_id: str, count: int, *, until: datetime, actor: Actor, at: datetime) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.access.tables import Workspace
 from app.clock import iso
 from app.directory.tables import Group, Person, Standing
 from app.rules.channels import ChannelShape, shape
@@ -14,7 +15,7 @@ from app.rules.file import MANAGER, Rule
 from app.rules.membership import Belongs, fits, keys_of_person
 from app.rules.revisions import current_revision, current_rules
 from app.rules.scopes import render_all
-from app.rules.tables import Channel, ChannelMember, Reach, Revision
+from app.rules.tables import MOVED, Channel, ChannelMember, Reach, Revision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +58,18 @@ def explain(session: Session, organization_id: str, person_id: str, channel_name
     by_rule = [one for one in belongs if names[one] == channel_name]
     found = None if channel is None else shape(session, organization_id, rules, channel.id)
     mirror = [] if channel is None else _mirror(session, organization_id, channel.id, person_id)
-    steps += [_of_workspace(member, at) for member in mirror]
-    sentence = _say_one(session, organization_id, person, channel_name, found, {rule.id: rule for rule in rules}, by_rule, mirror, at)
+    steps += [_of_workspace(member, workspace, at) for member, workspace in mirror]
+    sentence = _say_one(
+        session,
+        organization_id,
+        person,
+        channel_name,
+        found,
+        {rule.id: rule for rule in rules},
+        by_rule,
+        [member for member, _ in mirror],
+        at,
+    )
     if not by_rule and channel is None and not reaching:
         sentence = f"There is no channel {channel_name}, and no rule would put {person.display_name} in one of that name."
     return Explanation(sentence=sentence, steps=tuple(steps))
@@ -126,15 +137,22 @@ def _say_key(session: Session, organization_id: str, rule: Rule, key: str) -> st
     return f"{rule.for_each} {key}"
 
 
-def _mirror(session: Session, organization_id: str, channel_id: str, person_id: str) -> list[ChannelMember]:
-    query = select(ChannelMember).where(
-        ChannelMember.organization_id == organization_id, ChannelMember.channel_id == channel_id, ChannelMember.person_id == person_id
+def _mirror(session: Session, organization_id: str, channel_id: str, person_id: str) -> list[tuple[ChannelMember, str]]:
+    here = (Workspace.organization_id == ChannelMember.organization_id) & (Workspace.id == ChannelMember.workspace_id)
+    query = (
+        select(ChannelMember, func.coalesce(Workspace.name, ChannelMember.workspace_id))
+        .join(Workspace, here, isouter=True)
+        .where(
+            ChannelMember.organization_id == organization_id, ChannelMember.channel_id == channel_id, ChannelMember.person_id == person_id
+        )
+        .where(ChannelMember.why != MOVED)
+        .order_by(ChannelMember.workspace_id)
     )
-    return list(session.scalars(query.order_by(ChannelMember.workspace_id)))
+    return [(member, name) for member, name in session.execute(query)]
 
 
-def _of_workspace(member: ChannelMember, at: datetime) -> Step:
-    question = f"Is the person in it in workspace {member.workspace_id}?"
+def _of_workspace(member: ChannelMember, workspace: str, at: datetime) -> Step:
+    question = f"Is the person in it in workspace {workspace}?"
     if member.left_at is not None:
         return Step(question=question, answer=f"no: left {iso(member.left_at)}", holds=False)
     kept = f", kept until {iso(member.keep_until)}" if member.keep_until is not None and member.keep_until > at else ""
