@@ -164,10 +164,6 @@ def _settle(
     before = Standing(person.standing)
     manager_before = person.manager_id
     changed = _compose(session, person, records)
-    if person.manager_id != manager_before:
-        # Whoever gains a first report has a team now, and whoever loses the last one has none.
-        managers = [manager for manager in (manager_before, person.manager_id) if manager is not None]
-        work.want(session, person.organization_id, subject=Subject.PERSON, subject_ids=managers, because=journal_id, due_at=at)
     decided = standing_now(session, person, records, at=at)
     due_at = min(person.access_until or at, at) if before is Standing.ACTIVE and actor == CLOCK else at
     fresh = person.version == 0
@@ -196,7 +192,10 @@ def _settle(
         person.access_epoch += 1
         person.journal_id = journal_id
     if changed or fresh:
-        work.want(session, person.organization_id, subject=Subject.PERSON, subject_ids=[person.id], because=journal_id, due_at=at)
+        # Whoever gains a first report has a team now, and whoever loses the last one has none: to another manager, because
+        # the report left, or because a rule's `where` fits them no more.
+        touched = [one for one in (person.id, manager_before, person.manager_id) if one is not None]
+        work.want(session, person.organization_id, subject=Subject.PERSON, subject_ids=touched, because=journal_id, due_at=at)
     if decided.wake_at is not None:
         work.want(
             session, person.organization_id, subject=Subject.DUE, subject_ids=[person.id], because=journal_id, due_at=decided.wake_at,

@@ -37,15 +37,15 @@ PUSH_THREADS: Final = 4
 UNASSIGNED: Final = 200
 
 
-def set_up(folder: Path, *, size: int, leaving: ExitStack) -> Stage:
-    """Synapse, Doorlist, one directory, one workspace, the rules and the HR source."""
+def set_up(folder: Path, *, size: int, leaving: ExitStack, port: int = DEFAULT_PORT) -> Stage:
+    """Synapse, Doorlist (on `port` where it is free), one directory, one workspace, the rules and the HR source."""
     say("Starting Matrix Synapse and Doorlist")
     synapse = Synapse()
     leaving.callback(synapse.stop)
     # Its configuration names its files, and it runs in a folder of its own.
     synapse.start((folder / "synapse").absolute())
     chat = ChatAdmin(synapse.url, synapse.admin_token)
-    doorlist = Doorlist(home=folder / "doorlist", port=free_port())
+    doorlist = Doorlist(home=folder / "doorlist", port=free_port(port))
     doorlist.run("init", "--organization", "Northwind")
     server = doorlist.serve(folder / "doorlist.log")
     leaving.callback(end, server)
@@ -202,8 +202,8 @@ def kinds(names: frozenset[str]) -> set[str]:
     return {name.split("-", 1)[0] for name in names}
 
 
-def free_port() -> int:
-    for port in (DEFAULT_PORT, 0):
+def free_port(wanted: int) -> int:
+    for port in (wanted, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

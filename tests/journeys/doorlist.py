@@ -74,22 +74,29 @@ class Doorlist:
 
     def serve(self, log: Path) -> subprocess.Popen[bytes]:
         """The server as a child of ours, ready for requests; its own words go to `log`."""
-        with log.open("wb") as file:
-            # A session of its own: Ctrl-C in the terminal is ours, and we end it in our order.
-            server = subprocess.Popen(
-                [self._program, "serve", "--host", "127.0.0.1", "--port", str(self._port)],
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        server = self._start("serve", "--host", "127.0.0.1", "--port", str(self._port), log=log)
         try:
             self._wait_until_ready(server, log)
         except BaseException:
             end(server)
             raise
         return server
+
+    def worker(self, log: Path) -> subprocess.Popen[bytes]:
+        """A worker alone, beside the server's own; it may still be starting."""
+        return self._start("worker", log=log)
+
+    def _start(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
+        with log.open("wb") as file:
+            # A session of its own: Ctrl-C in the terminal is ours, and we end it in our order.
+            return subprocess.Popen(
+                [self._program, *arguments],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def _wait_until_ready(self, server: subprocess.Popen[bytes], log: Path) -> None:
         until = time.monotonic() + READY_WITHIN

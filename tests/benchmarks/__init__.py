@@ -1,0 +1,1 @@
+"""What Doorlist costs, each figure beside its floor measured in the same run."""
