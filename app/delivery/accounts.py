@@ -1,5 +1,6 @@
 """Delivering an account of someone who is active: the account itself, then the channels it is in."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -53,6 +54,17 @@ class Desired:
     channels: dict[str, Wanted]
     mirror: dict[str, ChannelMember]
     account_id: AccountId | None
+
+
+def profile_of(person: Person) -> Profile:
+    """What a workspace is to know of a person."""
+    emails = tuple(emails_of(person.document)[:1])
+    return Profile(person_id=person.id, user_name=person.user_name, display_name=person.display_name, emails=emails)
+
+
+def digest_of(profile: Profile) -> str:
+    """Tells whether a profile was delivered already."""
+    return hashlib.sha256(repr((profile.user_name, profile.display_name, profile.emails)).encode()).hexdigest()
 
 
 def permit_for(taken: Claim, *, epoch: int, clock: Clock) -> Permit:
@@ -138,11 +150,12 @@ def _desired(session: Session, taken: Claim, *, at: datetime) -> Desired | None:
             anew=False,
         )
     row = session.get(AccountRow, (organization_id, workspace_id, person_id))
-    profile = Profile(
-        person_id=person_id, user_name=person.user_name, display_name=person.display_name, emails=tuple(emails_of(person.document)[:1])
-    )
     return Desired(
-        profile=profile, epoch=person.access_epoch, channels=channels, mirror=mirror, account_id=AccountId(row.account_id) if row else None
+        profile=profile_of(person),
+        epoch=person.access_epoch,
+        channels=channels,
+        mirror=mirror,
+        account_id=AccountId(row.account_id) if row else None,
     )
 
 
@@ -171,7 +184,8 @@ def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: P
     def act(session: Session) -> None:
         _record(session, taken, did, at=clock())
         row = session.get(AccountRow, (taken.organization_id, taken.workspace_id, taken.subject_id))
-        if row is not None and (row.account_id, row.state) == (account.id, account.state):
+        digest = digest_of(desired.profile)
+        if row is not None and (row.account_id, row.state, row.profile_digest) == (account.id, account.state, digest):
             return
         if row is None:
             row = AccountRow(
@@ -180,7 +194,7 @@ def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: P
             )  # fmt: skip
             session.add(row)
         fresh = row.seen_at is None
-        row.account_id, row.state, row.seen_at = account.id, account.state, clock()
+        row.account_id, row.state, row.seen_at, row.profile_digest = account.id, account.state, clock(), digest
         if fresh:
             # Channels that wait for this person as their owner could not name them before the account was there.
             led = session.scalars(

@@ -1,5 +1,6 @@
 """Delivering a departure: shut the account, look again, and write down how it is known."""
 
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime
 
 from sqlalchemy import select
@@ -19,6 +20,10 @@ from app.revocation.tables import Departure, Grade, Proof
 from app.rules.tables import ChannelMember
 from connectors.contract import Access, AccountId, AccountState, HoldsChannels, PausesAccounts, ShowsAccess, Target
 
+PATIENCE = 20
+"""Looks before we take a departed account out of channels ourselves: a workspace may still be doing it."""
+
+_beside = ThreadPoolExecutor(max_workers=16, thread_name_prefix="beside")
 NOTHING = Access(sessions=0, pushers=0, memberships=0, can_sign_in=False)
 
 
@@ -39,13 +44,17 @@ def deliver_departure(taken: Claim, target: Target, *, clock: Clock) -> None:
     means = Standing(departure.means)
     # A reserved id is not known to be this person's: somebody else may have taken it before we could.
     accounts = {AccountId(row.account_id)} if row is not None and row.state != RESERVED else set()
-    # The known account first, before anything is looked up: each request more would leave it open that much longer.
-    if not already_shut:
-        for account_id in accounts:
-            _shut(target, account_id, means=means)
-    # Whoever carries the person's external id can sign in as them, whatever we remember.
-    marked = target.find_account(taken.subject_id)
-    if marked is not None and (marked.id not in accounts or marked.state is AccountState.ACTIVE):
+    # Whoever carries the person's external id can sign in as them, whatever we remember. That is looked up beside
+    # shutting the known account, since each request before it would leave it open that much longer.
+    looked_up = _beside.submit(target.find_account, taken.subject_id)
+    try:
+        if not already_shut:
+            for account_id in accounts:
+                _shut(target, account_id, means=means)
+    finally:
+        wait([looked_up])
+    marked = looked_up.result()
+    if marked is not None and (marked.id not in accounts or (already_shut and marked.state is AccountState.ACTIVE)):
         _shut(target, marked.id, means=means)
         accounts.add(marked.id)
     acknowledged_at = clock()
@@ -74,7 +83,7 @@ def deliver_departure(taken: Claim, target: Target, *, clock: Clock) -> None:
     if not seen.shut:
         raise NotYet(f"{seen.sessions} sessions and {seen.pushers} push registrations are still there")
     if not seen.gone:
-        if isinstance(target, HoldsChannels) and taken.attempts > 0:
+        if isinstance(target, HoldsChannels) and taken.attempts > PATIENCE:
             for account_id in sorted(accounts):
                 for ref in sorted(target.channels_of(account_id)):
                     target.remove_members(ref, [account_id])

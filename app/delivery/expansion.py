@@ -5,16 +5,18 @@ from datetime import datetime
 from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
-from app.access.tables import Workspace
+from app.access.tables import Account, Workspace
 from app.actors import CLOCK
+from app.delivery.accounts import digest_of, profile_of
 from app.directory.tables import Person, Standing
 from app.journal import entries, work
-from app.journal.tables import Subject
+from app.journal.tables import Lane, Subject, Work
 from app.rules.channels import reach, settle
 from app.rules.membership import Belongs, keys_of_person
 from app.rules.moves import follow_moves
 from app.rules.revisions import current_rules
 from app.rules.tables import MOVED, Channel, ChannelMember, ChannelState, Reach, Room
+from connectors.contract import AccountState
 
 
 def workspace_ids(session: Session, organization_id: str) -> list[str]:
@@ -68,7 +70,7 @@ def expand_person(session: Session, organization_id: str, person_id: str, *, at:
         work.want(
             session, organization_id, subject=Subject.CHANNEL, subject_ids=(now_in - known) | changed, because=None, due_at=at, workspace_id=workspace_id
         )  # fmt: skip
-        if person.standing == Standing.ACTIVE:
+        if person.standing == Standing.ACTIVE and not _is_delivered(session, person, workspace_id, now_in):
             work.want(
                 session,
                 organization_id,
@@ -78,6 +80,25 @@ def expand_person(session: Session, organization_id: str, person_id: str, *, at:
                 due_at=at,
                 workspace_id=workspace_id,
             )
+
+
+def _is_delivered(session: Session, person: Person, workspace_id: str, now_in: set[str]) -> bool:
+    """Whether the mirror shows just this, and nobody is changing it: then only a sweep has a reason to look there again."""
+    under_way = (person.organization_id, workspace_id, Subject.ACCOUNT, person.id, Lane.SYNC)
+    if session.get(Work, under_way) is not None:
+        return False
+    account = session.get(Account, (person.organization_id, workspace_id, person.id))
+    if account is None or account.state != AccountState.ACTIVE or account.profile_digest != digest_of(profile_of(person)):
+        return False
+    mirror = (
+        select(ChannelMember.channel_id)
+        .join(Channel, (Channel.organization_id == ChannelMember.organization_id) & (Channel.id == ChannelMember.channel_id))
+        .where(
+            ChannelMember.organization_id == person.organization_id, ChannelMember.workspace_id == workspace_id,
+            ChannelMember.person_id == person.id, ChannelMember.why != MOVED, Channel.space.is_(False),
+        )
+    )  # fmt: skip
+    return set(session.scalars(mirror)) == now_in
 
 
 def _names(session: Session, organization_id: str, keys: list[tuple[str, str]]) -> dict[str, str]:

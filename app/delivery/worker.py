@@ -29,7 +29,7 @@ from connectors.contract import Conflict, Misconfigured, Missing, RateLimited, R
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = {Lane.DEPARTURES: 0.03, Lane.SYNC: 0.1}
+LOOK_EVERY = {Lane.DEPARTURES: 0.015, Lane.SYNC: 0.05}
 """Seconds between two looks at the work table while it is idle: another process may have put something there."""
 LOOK_AGAIN = timedelta(milliseconds=60)
 LONGEST_PAUSE = {Lane.DEPARTURES: 5.0, Lane.SYNC: 60.0}

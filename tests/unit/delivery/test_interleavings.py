@@ -214,7 +214,8 @@ def test_someone_who_returns_at_any_point_of_their_departures_delivery_is_in_aga
         ) -> None:
             if number == moment:
                 workspace.before_call = None
-                company.says(off, active=True, at=now())
+                with installed.app_context():
+                    company.says(off, active=True, at=now())
 
         workspace.before_call = return_now
         settle(installed, workspace)
@@ -380,3 +381,40 @@ def test_a_name_reused_by_a_successor_gets_another_account(installed: Flask) -> 
     assert second.person_id != first.person_id
     assert {account.id: account.person_id for account in workspace.accounts.values()} == {"ada": first.person_id, "ada-2": second.person_id}
     assert workspace.accounts[AccountId("ada")].state is AccountState.DEACTIVATED
+
+
+def test_someone_who_moves_back_at_any_point_of_their_move_is_where_they_were(installed: Flask) -> None:
+    def move(company: Company, record_id: str, department: str) -> None:
+        said = document("ada@x.example", "E-1", department=department)
+        draft = RecordDraft(external_id="00u-ada@x.example", user_name="ada@x.example", active=None, document=said)
+        in_transaction(
+            lambda session: change_record(
+                session, company.organization_id, company.source_id, record_id, draft, actor=OKTA, at=now(), because="moved"
+            )
+        )
+
+    for moment in range(1, 9):
+        workspace = Workspace()
+        company, _ = employ(workspace)
+        ada = company.joins("ada@x.example", "E-1", department="Sales")
+        # Somebody stays behind, so that the channel does not move along.
+        company.joins("bob@x.example", "E-2", department="Sales")
+        settle(installed, workspace)
+        workspace.calls = 0
+        move(company, ada.id, "Legal")
+
+        def back(
+            what: str, number: int, *, moment: int = moment, company: Company = company, workspace: Workspace = workspace, who: str = ada.id
+        ) -> None:
+            if number == moment:
+                workspace.before_call = None
+                move(company, who, "Sales")
+                crew(installed, workspace).step([Lane.SYNC], "expansion")
+
+        workspace.before_call = back
+        settle(installed, workspace)
+
+        # Where the move took fewer calls than that, nobody moved back.
+        if workspace.calls >= moment:
+            assert workspace.names_of(AccountId("ada")) == {"all-hands", "dept-sales", "company"}
+        wipe()
