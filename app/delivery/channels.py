@@ -21,8 +21,8 @@ from app.rules.tables import MOVED, Channel, ChannelMember, ChannelState, Room
 from connectors.contract import AccountId, ChannelRef, ChannelSeen, ChannelWanted, Conflict, HoldsChannels, Target
 
 
-def deliver_channel(taken: Claim, target: Target, *, clock: Clock, look: bool = False) -> None:
-    """Bring one channel in line. With `look` the workspace is read even where nothing changed here.
+def deliver_channel(taken: Claim, target: Target, *, clock: Clock) -> None:
+    """Bring one channel in line; the workspace is read only where something changed here.
 
     Raises ConnectorError, and NotYet while the space above it is being made.
     """
@@ -35,7 +35,7 @@ def deliver_channel(taken: Claim, target: Target, *, clock: Clock, look: bool = 
     if waits_for_parent:
         raise NotYet("the space above is still being made")
     digest = _digest(wanted, owners)
-    if ref is not None and shown == digest and not look:
+    if ref is not None and shown == digest:
         return
     seen = target.get_channel(ref) if ref is not None else None
     seen = _create(taken, target, wanted) if seen is None else _update(taken, target, seen, wanted)

@@ -123,14 +123,6 @@ def settle_channel(session: Session, organization_id: str, channel_id: str, *, a
     return settled is not None and (settled.state is ChannelState.ARCHIVED) != archived
 
 
-def settle_all_due(session: Session, organization_id: str, *, at: datetime) -> int:
-    """Look again at every channel that is empty; returns how many changed. Time alone may have archived them."""
-    empty = select(Channel.id).where(Channel.organization_id == organization_id, Channel.state == ChannelState.EMPTY)
-    changed = {channel_id for channel_id in session.scalars(empty).all() if settle_channel(session, organization_id, channel_id, at=at)}
-    want_channels(session, organization_id, changed, at=at)
-    return len(changed)
-
-
 def expand_group(session: Session, organization_id: str, group_id: str, *, at: datetime) -> None:
     """A group's name changed: the channels that rules keep for it are called anew and looked at again."""
     rules = current_rules(session, organization_id)
