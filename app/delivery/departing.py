@@ -17,7 +17,7 @@ from app.journal.tables import Subject
 from app.journal.work import Claim
 from app.revocation import departures
 from app.revocation.tables import Departure, Grade, Proof
-from app.rules.tables import ChannelMember
+from app.rules.tables import MOVED, ChannelMember
 from connectors.contract import Access, AccountId, AccountState, HoldsChannels, PausesAccounts, ShowsAccess, Target
 
 PATIENCE = 20
@@ -148,7 +148,8 @@ def _write(
                 ChannelMember.person_id == taken.subject_id,
             )
         ):  # fmt: skip
-            session.delete(member)
+            # Marked rather than deleted: whoever looks whether the channel is empty now has to know that it was theirs.
+            member.why, member.left_at = MOVED, seen_at
 
 
 def note_failure(session: Session, taken: Claim, error: str, *, at: datetime) -> None:

@@ -1,5 +1,6 @@
 """From *this person changed* to *this account and these channels, in this workspace*."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select, tuple_
@@ -11,7 +12,8 @@ from app.delivery.accounts import digest_of, profile_of
 from app.directory.tables import Person, Standing
 from app.journal import entries, work
 from app.journal.tables import Lane, Subject, Work
-from app.rules.channels import reach, settle
+from app.rules.channels import reach, settle, shape
+from app.rules.file import Rule
 from app.rules.membership import Belongs, keys_of_person
 from app.rules.moves import follow_moves
 from app.rules.revisions import current_rules
@@ -50,17 +52,15 @@ def expand_person(session: Session, organization_id: str, person_id: str, *, at:
         belongs = keys_of_person(session, organization_id, rules, person_id)
         names = _names(session, organization_id, [(one.rule_id, one.key) for one in belongs])
         now_in = set(reach(session, organization_id, rules, belongs, at).values())
+        _look_at_owners(session, organization_id, rules, now_in - names.keys(), but=person_id, at=at)
         after = _names(session, organization_id, [(one.rule_id, one.key) for one in belongs])
         changed.update(channel_id for channel_id, name in after.items() if names.get(channel_id, name) != name)
     # A channel that is kept for this person as its manager shows their name and has them as owner.
     changed.update(session.scalars(select(Reach.channel_id).where(Reach.organization_id == organization_id, Reach.key == person_id)))
-    was_in = set(
-        session.scalars(
-            select(ChannelMember.channel_id).where(
-                ChannelMember.organization_id == organization_id, ChannelMember.person_id == person_id, ChannelMember.why != MOVED
-            )
-        )
-    )
+    were = select(ChannelMember.channel_id).where(ChannelMember.organization_id == organization_id, ChannelMember.person_id == person_id)
+    if person.standing == Standing.ACTIVE:
+        were = were.where(ChannelMember.why != MOVED)
+    was_in = set(session.scalars(were))
     for channel_id in sorted(was_in ^ now_in):
         if settle_channel(session, organization_id, channel_id, at=at):
             changed.add(channel_id)
@@ -117,10 +117,21 @@ def settle_channel(session: Session, organization_id: str, channel_id: str, *, a
 
     `Channel.empty_since` is the row with an instant: whoever keeps time looks for those that have been empty long enough.
     """
-    state = select(Channel.state).where(Channel.organization_id == organization_id, Channel.id == channel_id)
-    archived = session.scalar(state) == ChannelState.ARCHIVED
+    before = session.scalar(select(Channel.state).where(Channel.organization_id == organization_id, Channel.id == channel_id))
     settled = settle(session, organization_id, channel_id, at)
-    return settled is not None and (settled.state is ChannelState.ARCHIVED) != archived
+    if settled is None or settled.state == before:
+        return False
+    _look_at_owners(session, organization_id, current_rules(session, organization_id), {channel_id}, but="", at=at)
+    return ChannelState.ARCHIVED in (settled.state, before)
+
+
+def _look_at_owners(
+    session: Session, organization_id: str, rules: Sequence[Rule], channel_ids: set[str], *, but: str, at: datetime
+) -> None:
+    """Whoever is named as owner is in every channel of the rule that has people: in a new one too, and not in an empty one."""
+    shapes = [shape(session, organization_id, rules, channel_id) for channel_id in sorted(channel_ids)]
+    owners = {owner for one in shapes if one is not None for owner in one.owners} - {but}
+    work.want(session, organization_id, subject=Subject.PERSON, subject_ids=owners, because=None, due_at=at)
 
 
 def expand_group(session: Session, organization_id: str, group_id: str, *, at: datetime) -> None:

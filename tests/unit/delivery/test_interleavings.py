@@ -418,3 +418,27 @@ def test_someone_who_moves_back_at_any_point_of_their_move_is_where_they_were(in
         if workspace.calls >= moment:
             assert workspace.names_of(AccountId("ada")) == {"all-hands", "dept-sales", "company"}
         wipe()
+
+
+def test_a_named_owner_is_in_a_channel_as_soon_as_it_is_made_and_not_in_one_that_is_empty(installed: Flask) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    company.joins("olga@x.example", "E-0")
+    rules = """
+rules:
+  - id: departments
+    for_each: department
+    name: "dept-{{ key | slug }}"
+    owners: ["olga@x.example"]
+"""
+    in_transaction(lambda session: apply_rules(session, company.organization_id, parse(rules), ADMIN, now()))
+    settle(installed, workspace)
+    assert workspace.names_of(AccountId("olga")) == set()
+
+    ada = company.joins("ada@x.example", "E-1", department="Sales")
+    settle(installed, workspace)
+    assert workspace.names_of(AccountId("olga")) == {"dept-sales"}
+
+    company.says(ada, active=False, at=now())
+    settle(installed, workspace)
+    assert workspace.names_of(AccountId("olga")) == set()
