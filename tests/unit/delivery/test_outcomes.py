@@ -1,0 +1,171 @@
+"""How deliveries end: killed and taken up again, parked, halted, down; and who is where afterwards."""
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from app.access.tables import Workspace as WorkspaceRow
+from app.clock import now
+from app.database import in_transaction, reading
+from app.journal.tables import Work, WorkState
+from app.revocation.departures import history
+from app.rules.file import parse
+from app.rules.revisions import apply_rules
+from connectors.contract import AccountId, AccountState, Refused, Unauthorised, Unreachable
+from tests.company import ADMIN, OKTA
+from tests.unit.delivery.crew import Killed, assert_out, calls_needed, crew, employ, make_everything_due, only_account, settle, wipe
+from tests.workspace import Workspace
+
+
+def test_a_process_killed_before_any_call_leaves_the_rest_to_the_next(installed: Flask) -> None:
+    total = calls_needed(installed, lambda company: company.joins("ada@x.example", "E-1", department="Sales"))
+    for moment in range(1, total + 1):
+        workspace = Workspace()
+        company, _ = employ(workspace)
+        company.joins("ada@x.example", "E-1", department="Sales")
+
+        def kill(what: str, number: int, *, moment: int = moment, workspace: Workspace = workspace) -> None:
+            if number == moment:
+                workspace.before_call = None
+                raise Killed
+
+        workspace.before_call = kill
+        try:
+            settle(installed, workspace)
+        except Killed:
+            make_everything_due()
+            settle(installed, workspace)
+        else:
+            assert workspace.calls < moment
+
+        assert workspace.names_of(only_account(workspace)) == {"all-hands", "dept-sales", "company"}
+        assert len(workspace.rooms) == 3
+        wipe()
+
+
+@pytest.mark.parametrize("what", ["find_account", "deactivate_account", "show_access"])
+def test_a_departure_killed_at_any_call_is_finished_by_the_next(installed: Flask, what: str) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    ada = company.joins("ada@x.example", "E-1", department="Sales")
+    settle(installed, workspace)
+    company.says(ada, active=False, at=now())
+
+    def kill(called: str, number: int) -> None:
+        if called == what:
+            workspace.before_call = None
+            raise Killed
+
+    workspace.before_call = kill
+    with pytest.raises(Killed):
+        settle(installed, workspace)
+    make_everything_due()
+    settle(installed, workspace)
+
+    assert_out(company, workspace, ada.person_id)
+
+
+def test_a_workspace_that_is_down_is_never_reported_done_and_caught_up_later(installed: Flask) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    ada = company.joins("ada@x.example", "E-1", department="Sales")
+    settle(installed, workspace)
+
+    def down(called: str, number: int) -> None:
+        raise Unreachable("stand-in: no answer", sent=False)
+
+    workspace.before_call = down
+    company.says(ada, active=False, at=now())
+    crew(installed, workspace).run_until_idle()
+    with reading() as session:
+        [(_, [(proof, _)])] = list(history(session, company.organization_id, ada.person_id))
+    assert proof.shut_at is None and proof.last_error == "stand-in: no answer"
+
+    workspace.before_call = None
+    make_everything_due()
+    settle(installed, workspace)
+
+    assert_out(company, workspace, ada.person_id)
+
+
+def test_a_refused_subject_is_parked_and_others_go_on(installed: Flask) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    company.joins("ada@x.example", "E-1")
+
+    def refuse_first(called: str, number: int) -> None:
+        if called == "create_account":
+            workspace.before_call = None
+            raise Refused("stand-in: no")
+
+    workspace.before_call = refuse_first
+    crew(installed, workspace).run_until_idle()
+    company.joins("bob@x.example", "E-2")
+    make_everything_due()
+    crew(installed, workspace).run_until_idle()
+
+    with reading() as session:
+        parked = session.scalars(select(Work).where(Work.state == WorkState.PARKED)).all()
+    assert [row.last_error for row in parked] == ["stand-in: no"]
+    assert list(workspace.accounts) == ["bob"]
+
+
+def test_a_refused_credential_halts_the_workspace_until_it_is_resumed(installed: Flask) -> None:
+    workspace = Workspace()
+    company, workspace_id = employ(workspace)
+    company.joins("ada@x.example", "E-1")
+
+    def refuse(called: str, number: int) -> None:
+        raise Unauthorised("stand-in: who are you?")
+
+    workspace.before_call = refuse
+    crew(installed, workspace).run_until_idle()
+
+    with reading() as session:
+        row = session.get_one(WorkspaceRow, (company.organization_id, workspace_id))
+    assert row.state == "halted" and row.halted_reason == "stand-in: who are you?"
+    assert workspace.calls == 1
+
+
+def test_a_name_reused_by_a_successor_gets_another_account(installed: Flask) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    first = company.joins("ada@x.example", "E-1")
+    settle(installed, workspace)
+    from app.lifecycle.records import end_record
+
+    in_transaction(
+        lambda session: end_record(session, company.organization_id, company.source_id, first.id, actor=OKTA, at=now(), because="test")
+    )
+    settle(installed, workspace)
+
+    second = company.joins("ada@x.example", "E-2", at=now())
+    settle(installed, workspace)
+
+    assert second.person_id != first.person_id
+    assert {account.id: account.person_id for account in workspace.accounts.values()} == {"ada": first.person_id, "ada-2": second.person_id}
+    assert workspace.accounts[AccountId("ada")].state is AccountState.DEACTIVATED
+
+
+def test_a_named_owner_is_in_a_channel_as_soon_as_it_is_made_and_not_in_one_that_is_empty(installed: Flask) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    company.joins("olga@x.example", "E-0")
+    rules = """
+rules:
+  - id: departments
+    for_each: department
+    name: "dept-{{ key | slug }}"
+    owners: ["olga@x.example"]
+"""
+    in_transaction(lambda session: apply_rules(session, company.organization_id, parse(rules), ADMIN, now()))
+    settle(installed, workspace)
+    assert workspace.names_of(AccountId("olga")) == set()
+
+    ada = company.joins("ada@x.example", "E-1", department="Sales")
+    settle(installed, workspace)
+    assert workspace.names_of(AccountId("olga")) == {"dept-sales"}
+
+    company.says(ada, active=False, at=now())
+    settle(installed, workspace)
+    assert workspace.names_of(AccountId("olga")) == set()
