@@ -23,7 +23,8 @@ def say(
 ) -> Person:  # fmt: skip
     """A voice states something of a person. Leaving that a source pushes for *now* goes past the brake; an operator's does not.
 
-    A return also calls off what the same voice announced for later.
+    A return also calls off what the same voice announced for later. It counts as said when it was received: two calls
+    that waited for their person keep their order.
     """
     person = lock_person(session, organization_id, person_id)
     entry = entries.write(
@@ -46,7 +47,7 @@ def say(
         means = Standing.PAUSED if kind is StatementKind.PAUSES else Standing.DEPARTED
     statement = Statement(
         organization_id=organization_id, id=new_id(), person_id=person_id, voice=voice, kind=kind, engagement=engagement, said_by=said_by,
-        said_at=at, effective_at=effective_at, means=means, journal_id=entry,
+        said_at=received_at or at, effective_at=effective_at, means=means, journal_id=entry,
     )  # fmt: skip
     pushed_now = source is not None and not comeback and effective_at <= at and person.standing == Standing.ACTIVE
     if pushed_now and source is not None and not brake.lets_through(session, organization_id, source.id, person_id, at=at):

@@ -98,13 +98,13 @@ def _of_statements(statements: Sequence[Said], *, now: datetime) -> list[_Off]:
 
 
 def _undone(off: _Off, statements: Sequence[Said], *, now: datetime) -> bool:
-    """A return by an equal or stronger voice undoes what was said before it, a new engagement every earlier leaving;
-    a bar only an operator lifts."""
+    """An operator's return undoes what any voice said before it, a new engagement every earlier leaving; a voice may
+    take back its own. HR calling off a termination gives nobody back what the directory took. A bar only an operator lifts."""
     return any(
         said.kind in COMEBACKS
         and said.said_at > off.said_at
         and said.effective_at <= now
-        and (STRENGTH[said.voice] <= STRENGTH[off.voice] or said.kind is StatementKind.REHIRES)
+        and (said.voice in (off.voice, Voice.OPERATOR) or said.kind is StatementKind.REHIRES)
         and (not off.bar or said.voice is Voice.OPERATOR)
         for said in statements
     )

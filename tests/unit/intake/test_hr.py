@@ -115,6 +115,17 @@ def test_an_unknown_employee_is_parked_and_the_call_applied_when_they_appear(ins
     assert standing(company, late.person_id) == Standing.DEPARTED
 
 
+def test_calls_that_waited_for_their_person_are_applied_in_the_order_in_which_they_came(installed: Flask) -> None:
+    company = new_company()
+    hr = HR(installed, company)
+    hr.call(leaving("E-7", revoke_access="immediately"))
+    hr.call({"type": "employee.rehired", "data": {"employee_id": "E-7", "engagement_id": "2"}}, event_id="msg_2")
+
+    late = company.joins("late@x.example", "E-7", at=now())
+
+    assert standing(company, late.person_id) == Standing.ACTIVE
+
+
 def test_an_address_that_contradicts_parks_the_call(installed: Flask) -> None:
     company = new_company()
     ada = company.joins("ada@x.example", "E-1")

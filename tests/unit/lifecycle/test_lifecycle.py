@@ -129,6 +129,27 @@ def test_a_cancelled_leaving_never_takes_effect(installed: Flask) -> None:
     assert company.person(ada).access_until is None
 
 
+def test_hr_calling_off_a_termination_gives_nobody_back_what_the_directory_took(installed: Flask) -> None:
+    company = new_company()
+    ada = company.joins("ada@x.example", "E-1")
+    say(company, ada.person_id, StatementKind.LEAVES, at=1, effective=3600)
+    company.says(ada, active=False, at=later(2))
+
+    say(company, ada.person_id, StatementKind.RETURNS, at=3)
+
+    assert company.person(ada).standing == Standing.DEPARTED
+
+
+def test_an_operators_return_outranks_what_the_directory_said_before(installed: Flask) -> None:
+    company = new_company()
+    ada = company.joins("ada@x.example", "E-1")
+    company.says(ada, active=False, at=later(1))
+
+    say(company, ada.person_id, StatementKind.RETURNS, voice=Voice.OPERATOR, at=2)
+
+    assert company.person(ada).standing == Standing.ACTIVE
+
+
 def test_only_an_operator_lifts_a_bar(installed: Flask) -> None:
     company = new_company()
     ada = company.joins("ada@x.example", "E-1")
