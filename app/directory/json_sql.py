@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Protocol
 
 from sqlalchemy import (
@@ -32,8 +33,10 @@ _FOLD = "doorlist_fold"
 def _teach_folding(connection: Any, _record: object) -> None:
     # SQLite's own lower() knows ASCII only, so "ÅSA" and "åsa" would be two names there.
     if isinstance(connection, sqlite3.Connection):
+        # Remembered, since what is compared for a whole company has few values: kinds of people, departments, places.
+        remembered = lru_cache(maxsize=4096)(fold)
         connection.create_function(
-            _FOLD, 1, lambda text: fold(text) if isinstance(text, str) else text, deterministic=True
+            _FOLD, 1, lambda text: remembered(text) if isinstance(text, str) else text, deterministic=True
         )
 
 

@@ -57,7 +57,7 @@ def plan(desired: Iterable[Pair], observed: Iterable[Pair]) -> Iterator[Line]:
     observed gives what is desired, and planning again then gives none.
     """
     for line in _merge(desired, observed):
-        if isinstance(line, Line):
+        if line is not None:
             yield line
 
 
@@ -71,7 +71,7 @@ class Tally:
     def lines(self, desired: Iterable[Pair], observed: Iterable[Pair]) -> Iterator[Line]:
         """As `plan`, counting also what stays."""
         for line in _merge(desired, observed):
-            if not isinstance(line, Line):
+            if line is None:
                 self._kept += 1
                 continue
             self._added += line.kind is LineKind.ADD
@@ -95,28 +95,27 @@ def summarise(desired: Iterable[Pair], observed: Iterable[Pair]) -> Plan:
     return tally.plan()
 
 
-def _merge(desired: Iterable[Pair], observed: Iterable[Pair]) -> Iterator[Line | Pair]:
-    """Lines, and as a bare pair what stays."""
-    wanted, seen = _checked(desired, "desired"), _checked(observed, "observed")
+def _merge(desired: Iterable[Pair], observed: Iterable[Pair]) -> Iterator[Line | None]:
+    """Lines, and None for each pair that stays."""
+    wanted, seen = iter(desired), iter(observed)
     want, have = next(wanted, None), next(seen, None)
     while want is not None or have is not None:
-        if have is None or (want is not None and want < have):
+        # Nearly every pair stays, and for those one comparison is enough. Python compares texts by code points,
+        # which is the order of their UTF-8 bytes too.
+        if want == have:
+            yield None
+            want, have = _after(want, wanted, "desired"), _after(have, seen, "observed")
+        elif have is None or (want is not None and want < have):
             assert want is not None
             yield Line(kind=LineKind.ADD, channel=want[0], person=want[1])
-            want = next(wanted, None)
-        elif want is None or have < want:
-            yield Line(kind=LineKind.REMOVE, channel=have[0], person=have[1])
-            have = next(seen, None)
+            want = _after(want, wanted, "desired")
         else:
-            yield want
-            want, have = next(wanted, None), next(seen, None)
+            yield Line(kind=LineKind.REMOVE, channel=have[0], person=have[1])
+            have = _after(have, seen, "observed")
 
 
-def _checked(pairs: Iterable[Pair], name: str) -> Iterator[Pair]:
-    # Python compares texts by code points, which is the order of their UTF-8 bytes too.
-    last: Pair | None = None
-    for pair in pairs:
-        if last is not None and pair <= last:
-            raise UnsortedStream(f"{name}: {pair} after {last}")
-        last = pair
-        yield pair
+def _after(last: Pair | None, pairs: Iterator[Pair], name: str) -> Pair | None:
+    pair = next(pairs, None)
+    if pair is not None and last is not None and pair <= last:
+        raise UnsortedStream(f"{name}: {pair} after {last}")
+    return pair

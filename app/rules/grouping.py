@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.directory.filters import And, Compare, Filter, FilterError, split_path
 from app.directory.tables import Person
 from app.directory.values import Operator
-from app.directory.vocabulary import ENTERPRISE_URN
+from app.directory.vocabulary import ENTERPRISE_URN, attribute_at
 
 LONGEST_KEY = 500
 """Characters of a key. Longer ones are cut: PostgreSQL's index cannot hold a row of more than 2,704 bytes."""
@@ -98,9 +98,12 @@ def keys_of(grouping: Grouping, dialect: str) -> Keys:
 
 def _in_sqlite(grouping: Grouping) -> Keys:
     path = _sqlite_path(grouping.path)
+    known = attribute_at(grouping.path)
     said = Person.document.op("->")(literal(path, Text()))
     as_list = case((func.json_type(Person.document, path) == "array", said), else_=func.json_array(said))
-    elements = func.json_each(as_list).table_valued(column("value", Text()), column("type", Text()), name="element")
+    # What the standard calls a list is stored as one, and taken apart where it stands.
+    listed = func.json_each(Person.document, path) if known is not None and known.many else func.json_each(as_list)
+    elements = listed.table_valued(column("value", Text()), column("type", Text()), name="element")
     value, kind = elements.c["value"], elements.c["type"]
     # Only an object may be asked for its parts: plain text is no JSON, and asking it is an error.
     whole = case((kind == "object", value), else_=literal("{}", Text()))

@@ -2,11 +2,28 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, Subquery, Text, and_, cast, func, literal, select, true, union, union_all
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    Subquery,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.orm import Session, aliased
 
+from app.database import plain_rows
 from app.directory.filter_sql import PERSONS, compile_filter
 from app.directory.filters import parse as parse_filter
 from app.directory.names import name_key
@@ -17,6 +34,9 @@ from app.rules.tables import Reach
 
 AT_A_TIME = 1000
 """Rows held in memory while streaming."""
+
+Asked = str | BindParameter[str]
+"""An id, or the place of one in a statement that is built once and asked many times."""
 
 Pairs = Select[Any, Any]
 Query = Pairs | CompoundSelect[Any, Any]
@@ -43,7 +63,7 @@ def dialect_of(session: Session) -> str:
     return session.get_bind().dialect.name
 
 
-def rule_query(rule: Rule, *, organization_id: str, dialect: str, person_id: str | None = None, key: str | None = None) -> Query:
+def rule_query(rule: Rule, *, organization_id: Asked, dialect: str, person_id: Asked | None = None, key: Asked | None = None) -> Query:
     """SELECT person_id, key: the rule over all active people, or over one, or for one key. A pair may come twice."""
     chosen = [_reached(rule, organization_id=organization_id, dialect=dialect, person_id=person_id, key=key)]
     if rule.for_each == MANAGER:
@@ -51,24 +71,24 @@ def rule_query(rule: Rule, *, organization_id: str, dialect: str, person_id: str
     named = tuple(name_key(owner) for owner in rule.owners if owner != MANAGER)
     if named:
         chosen.append(_named_owners(rule, named, organization_id=organization_id, dialect=dialect, person_id=person_id, key=key))
-    return chosen[0] if len(chosen) == 1 else union(*chosen)
+    return chosen[0] if len(chosen) == 1 else union_all(*chosen)
 
 
 def _condition(rule: Rule, dialect: str) -> ColumnElement[bool]:
     return true() if rule.where is None else compile_filter(parse_filter(rule.where), PERSONS, dialect)
 
 
-def _active(organization_id: str) -> ColumnElement[bool]:
+def _active(organization_id: Asked) -> ColumnElement[bool]:
     return and_(Person.organization_id == organization_id, Person.standing == Standing.ACTIVE)
 
 
-def _active_by_manager(organization_id: str) -> ColumnElement[bool]:
+def _active_by_manager(organization_id: Asked) -> ColumnElement[bool]:
     # Nearly everybody is active. An expression keeps a planner without statistics from the index of standings,
     # by which it would read the whole company to find one team.
     return and_(Person.organization_id == organization_id, func.coalesce(Person.standing, "") == Standing.ACTIVE)
 
 
-def _reached(rule: Rule, *, organization_id: str, dialect: str, person_id: str | None, key: str | None) -> Pairs:
+def _reached(rule: Rule, *, organization_id: Asked, dialect: str, person_id: Asked | None, key: Asked | None) -> Pairs:
     """Those whom `where` finds, by `for_each`. Who has no key (no department, no manager) is in no channel of the rule."""
     query: Pairs
     if rule.for_each is None:
@@ -104,7 +124,7 @@ def _reached(rule: Rule, *, organization_id: str, dialect: str, person_id: str |
     return query
 
 
-def _heads(rule: Rule, *, organization_id: str, dialect: str, person_id: str | None, key: str | None) -> Pairs:
+def _heads(rule: Rule, *, organization_id: Asked, dialect: str, person_id: Asked | None, key: Asked | None) -> Pairs:
     """Managers belong to the channel of their own team, whether or not `where` finds them too."""
     wanted = key if person_id is None else person_id
     reached = _reached(rule, organization_id=organization_id, dialect=dialect, person_id=None, key=wanted).subquery()
@@ -117,7 +137,7 @@ def _heads(rule: Rule, *, organization_id: str, dialect: str, person_id: str | N
 
 
 def _named_owners(
-    rule: Rule, named: Sequence[str], *, organization_id: str, dialect: str, person_id: str | None, key: str | None
+    rule: Rule, named: Sequence[str], *, organization_id: Asked, dialect: str, person_id: Asked | None, key: Asked | None
 ) -> Pairs:
     """Owners named in the rule belong to each of its channels that has anybody in it."""
     owner = aliased(Person, name="owner")
@@ -131,7 +151,7 @@ def _named_owners(
     return query if person_id is None else query.where(owner.id == person_id)
 
 
-def _said(rules: Sequence[Rule], *, organization_id: str, dialect: str, person_id: str | None = None) -> Subquery:
+def _said(rules: Sequence[Rule], *, organization_id: Asked, dialect: str, person_id: Asked | None = None) -> Subquery:
     """SELECT rule_id, person_id, key over all rules."""
     parts: list[Select[Any, Any, Any]] = []
     for rule in rules:
@@ -140,12 +160,26 @@ def _said(rules: Sequence[Rule], *, organization_id: str, dialect: str, person_i
     return union_all(*parts).subquery()
 
 
+# Both are asked for every person who changes. Building such a statement costs far more than the database's answer to it.
+_ORGANIZATION, _PERSON, _KEY = (bindparam(name, type_=Text()) for name in ("organization", "person", "key"))
+
+
+@lru_cache(maxsize=256)
+def _asking_for_one(rules: tuple[Rule, ...], dialect: str) -> Select[Any]:
+    said = _said(rules, organization_id=_ORGANIZATION, dialect=dialect, person_id=_PERSON)
+    return select(said.c.rule_id, said.c.key).distinct()
+
+
+@lru_cache(maxsize=256)
+def _asking_for_anybody(rule: Rule, dialect: str) -> Select[Any]:
+    return select(rule_query(rule, organization_id=_ORGANIZATION, dialect=dialect, key=_KEY).subquery().c.person_id).limit(1)
+
+
 def keys_of_person(session: Session, organization_id: str, rules: Sequence[Rule], person_id: str) -> list[Belongs]:
     """Where one person belongs now, in order; nowhere unless they are active."""
     if not rules:
         return []
-    said = _said(rules, organization_id=organization_id, dialect=dialect_of(session), person_id=person_id)
-    rows = session.execute(select(said.c.rule_id, said.c.key).distinct())
+    rows = session.execute(_asking_for_one(tuple(rules), dialect_of(session)), {"organization": organization_id, "person": person_id})
     return sorted(Belongs(rule_id=row.rule_id, key=row.key) for row in rows)
 
 
@@ -161,8 +195,8 @@ def keys_in_use(session: Session, organization_id: str, rules: Sequence[Rule]) -
 
 def has_people(session: Session, organization_id: str, rule: Rule, key: str) -> bool:
     """Whether anybody has this key now."""
-    query = rule_query(rule, organization_id=organization_id, dialect=dialect_of(session), key=key).subquery()
-    return session.execute(select(query.c.person_id).limit(1)).first() is not None
+    asked = {"organization": organization_id, "key": key}
+    return session.execute(_asking_for_anybody(rule, dialect_of(session)), asked).first() is not None
 
 
 def people_of_key(session: Session, organization_id: str, rule: Rule, key: str) -> frozenset[str]:
@@ -199,12 +233,18 @@ def desired(session: Session, organization_id: str, rules: Sequence[Rule]) -> It
     for rule in rules:
         one = rule_query(rule, organization_id=organization_id, dialect=dialect).subquery()
         mine = and_(Reach.organization_id == organization_id, Reach.rule_id == rule.id, Reach.key == one.c.key)
-        # Looked up, not joined: SQLite would begin a join with the channels and read every document once for each.
-        channel_id = select(Reach.channel_id).where(mine).scalar_subquery()
-        parts.append(select(channel_id.label("channel_id"), one.c.person_id))
-    # Two rules that reach one channel give the union: each pair comes once.
-    either = union(*parts).subquery()
-    query = select(either.c.channel_id, either.c.person_id).where(either.c.channel_id.is_not(None))
-    query = query.order_by(either.c.channel_id, either.c.person_id)
-    for row in session.execute(query, execution_options={"yield_per": AT_A_TIME}):
-        yield row.channel_id, row.person_id
+        if dialect == "sqlite":
+            # An outer join keeps the people first: an inner one would begin with the channels, and read every document
+            # once for each. Keys without a channel are left out below, where that costs no other plan.
+            parts.append(select(Reach.channel_id, one.c.person_id).select_from(one).outerjoin(Reach, mine))
+        else:
+            # PostgreSQL has no statistics right after a first sync, and would join by comparing everybody with every channel.
+            parts.append(select(select(Reach.channel_id).where(mine).scalar_subquery().label("channel_id"), one.c.person_id))
+    found = union_all(*parts).subquery()
+    query = select(found.c.channel_id, found.c.person_id).order_by(found.c.channel_id, found.c.person_id)
+    last: tuple[str | None, str] = (None, "")
+    for pair in plain_rows(session, query):
+        # Two rules that reach one channel give the union: each pair comes once.
+        if pair != last and pair[0] is not None:
+            yield pair
+        last = pair

@@ -22,12 +22,12 @@ from sqlalchemy.orm import Session
 from app.actors import Actor, ActorKind
 from app.assembly import create_app
 from app.clock import now
-from app.database import Base, db, in_transaction, new_id, reading
+from app.database import Base, db, in_transaction, new_id, plain_rows, reading
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
 from app.journal.tables import Organization
 from app.lifecycle.sources import add_organization
-from app.reconcile.plan import Pair, summarise
+from app.reconcile.plan import summarise
 from app.rules.file import parse
 from app.rules.membership import desired, keys_in_use
 from app.rules.revisions import apply_rules, current_rules
@@ -235,14 +235,13 @@ def plan(session: Session) -> int:
     return found.added + found.kept
 
 
-def _observed(session: Session, organization_id: str) -> Iterator[Pair]:
+def _observed(session: Session, organization_id: str) -> Iterator[tuple[Any, ...]]:
     query = (
         select(ChannelMember.channel_id, ChannelMember.person_id)
         .where(ChannelMember.organization_id == organization_id, ChannelMember.workspace_id == WORKSPACE)
         .order_by(ChannelMember.channel_id, ChannelMember.person_id)
     )
-    for row in session.execute(query, execution_options={"yield_per": AT_A_TIME}):
-        yield row.channel_id, row.person_id
+    return plain_rows(session, query)
 
 
 PLAIN: Final = (
