@@ -58,6 +58,9 @@ class Workspace:
         return self.accounts.get(id)
 
     def create_account(self, id: AccountId, profile: Profile, *, permit: Permit) -> Account:
+        known = next((account.id for account in self.accounts.values() if account.person_id == profile.person_id), None)
+        if known is not None:
+            return self.reactivate_account(known, profile, permit=permit)
         if id in self.accounts and self.accounts[id].person_id != profile.person_id:
             raise Conflict(f"{id} belongs to someone else")
         permit()

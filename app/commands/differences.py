@@ -18,11 +18,11 @@ from app.journal import entries, work
 from app.journal.tables import Lane, Subject
 from app.reconcile.plan import Line as Planned
 from app.reconcile.plan import Plan, Tally
-from app.rules.channels import shape
 from app.rules.file import Joining, Rule
 from app.rules.membership import belongings, desired, keys_in_use
 from app.rules.revisions import current_rules
 from app.rules.scopes import render_all
+from app.rules.shapes import shapes
 from app.rules.tables import MOVED, Channel, ChannelMember, Reach, Room
 from connectors.contract import AccountId, AccountState, ChannelRef, HoldsChannels
 
@@ -123,17 +123,17 @@ def _wanted(session: Session, organization_id: str, workspace_id: str, at: datet
         if room.ref is not None
     }
     names = {channel.id: channel.name for channel in session.scalars(select(Channel).where(Channel.organization_id == organization_id))}
-    shapes = {channel_id: one for channel_id in sorted(names) if (one := shape(session, organization_id, rules, channel_id)) is not None}
+    shaped = shapes(session, organization_id, rules, names)
     for channel_id in sorted(pairs):
         # Whoever is in a channel is in the spaces above it too.
-        above = shapes[channel_id].parent if channel_id in shapes else None
+        above = shaped[channel_id].parent if channel_id in shaped else None
         while above is not None:
             pairs.setdefault(above, set()).update(pairs[channel_id])
-            above = shapes[above].parent if above in shapes else None
+            above = shaped[above].parent if above in shaped else None
     active = select(Person.id).where(Person.organization_id == organization_id, Person.standing == Standing.ACTIVE)
     return _Wanted(
         pairs=pairs, unmade=_unmade(session, organization_id, rules), names=names,
-        joining={channel_id: one.membership for channel_id, one in shapes.items()}, rooms=rooms, mirror=mirror,
+        joining={channel_id: one.membership for channel_id, one in shaped.items()}, rooms=rooms, mirror=mirror,
         active=frozenset(session.scalars(active)),
     )  # fmt: skip
 

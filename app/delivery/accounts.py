@@ -17,10 +17,11 @@ from app.journal import work
 from app.journal.tables import Subject
 from app.journal.work import Claim
 from app.lifecycle.people import emails_of
-from app.rules.channels import ChannelShape, reach, shape
+from app.rules.channels import reach, reached_so_far
 from app.rules.membership import keys_of_person
 from app.rules.moves import SETTLING
 from app.rules.revisions import current_rules
+from app.rules.shapes import ChannelShape, shapes
 from app.rules.tables import MOVED, ChannelMember, Reach, Room
 from connectors.contract import Account, AccountId, AccountState, ChannelRef, Conflict, HoldsChannels, Permit, Profile, Target, Withdrawn
 
@@ -54,6 +55,8 @@ class Desired:
     channels: dict[str, Wanted]
     mirror: dict[str, ChannelMember]
     account_id: AccountId | None
+    complete: bool
+    """Whether everything that is wanted was made already, here and there."""
 
 
 def profile_of(person: Person) -> Profile:
@@ -88,7 +91,11 @@ def permit_for(taken: Claim, *, epoch: int, clock: Clock) -> Permit:
 
 def deliver_account(taken: Claim, target: Target, *, clock: Clock) -> None:
     """Bring one account in line. Raises ConnectorError, NotYet."""
-    desired = in_transaction(lambda session: _desired(session, taken, at=clock()))
+    with reading() as session:
+        desired = _desired(session, taken, at=clock())
+    if desired is not None and not desired.complete:
+        # Only now the database's one pen is asked for.
+        desired = in_transaction(lambda session: _desired(session, taken, at=clock(), make=True))
     if desired is None:
         return
     permit = permit_for(taken, epoch=desired.epoch, clock=clock)
@@ -99,14 +106,16 @@ def deliver_account(taken: Claim, target: Target, *, clock: Clock) -> None:
             raise NotYet(f"{pending} channels are still being made")
 
 
-def _desired(session: Session, taken: Claim, *, at: datetime) -> Desired | None:
+def _desired(session: Session, taken: Claim, *, at: datetime, make: bool = False) -> Desired | None:
+    """What should be so; with `make`, channels that are not there yet are made here, and asked for in the workspace."""
     organization_id, workspace_id, person_id = taken.organization_id, taken.workspace_id, taken.subject_id
     person = session.get(Person, (organization_id, person_id))
     if person is None or person.standing != Standing.ACTIVE or (person.access_until is not None and person.access_until <= at):
         return None
     rules = current_rules(session, organization_id)
     belongs = keys_of_person(session, organization_id, rules, person_id)
-    channel_ids = set(reach(session, organization_id, rules, belongs, at).values())
+    reached = reach(session, organization_id, rules, belongs, at) if make else reached_so_far(session, organization_id, belongs)
+    channel_ids = set(reached.values())
     mirror = {
         row.channel_id: row
         for row in session.scalars(
@@ -117,17 +126,17 @@ def _desired(session: Session, taken: Claim, *, at: datetime) -> Desired | None:
         )
     }  # fmt: skip
     channel_ids |= {channel_id for channel_id, row in mirror.items() if row.keep_until is not None and row.keep_until > at}
-    shapes: dict[str, ChannelShape] = {}
+    shaped: dict[str, ChannelShape] = {}
     ahead = channel_ids
     while ahead:
-        shapes.update({channel_id: one for channel_id in sorted(ahead) if (one := shape(session, organization_id, rules, channel_id))})
+        shaped |= shapes(session, organization_id, rules, ahead)
         # Whoever is in a channel sees the spaces above it, or could not find it there.
-        ahead = {one.parent for one in shapes.values() if one.parent is not None} - shapes.keys()
+        ahead = {one.parent for one in shaped.values() if one.parent is not None} - shaped.keys()
     rooms = {
         room.channel_id: room
         for room in session.scalars(
             select(Room).where(
-                Room.organization_id == organization_id, Room.workspace_id == workspace_id, Room.channel_id.in_(list(shapes))
+                Room.organization_id == organization_id, Room.workspace_id == workspace_id, Room.channel_id.in_(list(shaped))
             )
         )
     }
@@ -135,20 +144,14 @@ def _desired(session: Session, taken: Claim, *, at: datetime) -> Desired | None:
         channel_id: Wanted(
             channel_id=channel_id, ref=ChannelRef(room.ref) if (room := rooms.get(channel_id)) and room.ref else None, shape=one
         )
-        for channel_id, one in shapes.items()
+        for channel_id, one in shaped.items()
     }
     missing = [one.channel_id for one in channels.values() if one.ref is None]
-    if missing:
+    if missing and make:
         work.want(
-            session,
-            organization_id,
-            subject=Subject.CHANNEL,
-            subject_ids=missing,
-            because=None,
-            due_at=at,
-            workspace_id=workspace_id,
+            session, organization_id, subject=Subject.CHANNEL, subject_ids=missing, because=None, due_at=at, workspace_id=workspace_id,
             anew=False,
-        )
+        )  # fmt: skip
     row = session.get(AccountRow, (organization_id, workspace_id, person_id))
     return Desired(
         profile=profile_of(person),
@@ -156,6 +159,7 @@ def _desired(session: Session, taken: Claim, *, at: datetime) -> Desired | None:
         channels=channels,
         mirror=mirror,
         account_id=AccountId(row.account_id) if row else None,
+        complete=len(reached) == len(belongs) and not missing,
     )
 
 
@@ -163,15 +167,10 @@ def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: P
     profile = target.fit(desired.profile)
 
     did: list[str] = []
-    seen = target.find_account(profile.person_id)
+    # Where we know of no account the connector's own look before it creates one is enough.
+    seen = None if desired.account_id is None else target.find_account(profile.person_id)
     if seen is None:
-        account_id = desired.account_id or _reserve(taken, target, profile)
-        try:
-            seen = target.create_account(account_id, profile, permit=permit)
-        except Conflict:
-            # The id was free when it was reserved. Whoever made it since, it is not marked as ours, so it is not taken over.
-            account_id = _reserve(taken, target, profile)
-            seen = target.create_account(account_id, profile, permit=permit)
+        seen = _create_account(taken, target, profile, desired.account_id, permit=permit)
         did.append(f"created account {seen.id}")
     elif seen.state is not AccountState.ACTIVE:
         seen = target.reactivate_account(seen.id, profile, permit=permit)
@@ -209,8 +208,17 @@ def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: P
     return account
 
 
-def _reserve(taken: Claim, target: Target, profile: Profile) -> AccountId:
-    """Choose an id that no person ever had here and that nobody holds there, and keep it before it is used."""
+def _create_account(taken: Claim, target: Target, profile: Profile, reserved: AccountId | None, *, permit: Permit) -> Account:
+    account_id = reserved or _reserve(taken, target, profile, look=False)
+    try:
+        return target.create_account(account_id, profile, permit=permit)
+    except Conflict:
+        # Somebody else has the id, and as it is not marked as ours it is not taken over.
+        return target.create_account(_reserve(taken, target, profile, look=True), profile, permit=permit)
+
+
+def _reserve(taken: Claim, target: Target, profile: Profile, *, look: bool) -> AccountId:
+    """Choose an id that no person ever had here and, with `look`, that nobody holds there; keep it before it is used."""
     for attempt in range(1, 100):
         proposed = target.proposed_id(profile, attempt=attempt)
         with reading() as session:
@@ -220,7 +228,7 @@ def _reserve(taken: Claim, target: Target, profile: Profile) -> AccountId:
                     AccountRow.account_id == proposed,
                 )
             )  # fmt: skip
-        if used is not None or target.get_account(proposed) is not None:
+        if used is not None or (look and target.get_account(proposed) is not None):
             continue
 
         def act(session: Session, proposed: AccountId = proposed) -> None:
@@ -309,24 +317,27 @@ def _mine(taken: Claim) -> tuple[ColumnElement[bool], ...]:
     )
 
 
+def _surplus(taken: Claim, refs: frozenset[ChannelRef]) -> list[tuple[str, str | None, ChannelShape]]:
+    """Those of the rooms that are channels of ours."""
+    if not refs:
+        return []
+    with reading() as session:
+        rows = session.execute(
+            select(Room.channel_id, Room.ref).where(
+                Room.organization_id == taken.organization_id, Room.workspace_id == taken.workspace_id, Room.ref.in_(refs)
+            )
+        ).all()
+        shaped = shapes(session, taken.organization_id, current_rules(session, taken.organization_id), [row.channel_id for row in rows])
+        return [(channel_id, ref, shaped[channel_id]) for channel_id, ref in rows if channel_id in shaped]
+
+
 def _leave(
     taken: Claim, target: HoldsChannels, desired: Desired, account: Account, joined: frozenset[ChannelRef], *, clock: Clock
 ) -> list[str]:
     """Leave channels of ours that nothing asks for any more; a mover keeps the old one for as long as its rule says."""
     at = clock()
 
-    def surplus(session: Session) -> list[tuple[str, str | None, ChannelShape]]:
-        rules = current_rules(session, taken.organization_id)
-        stays = {one.ref for one in desired.channels.values()}
-        rows = session.execute(
-            select(Room.channel_id, Room.ref).where(
-                Room.organization_id == taken.organization_id, Room.workspace_id == taken.workspace_id, Room.ref.in_(joined - stays)
-            )
-        ).all()
-        return [(channel_id, ref, one) for channel_id, ref in rows if (one := shape(session, taken.organization_id, rules, channel_id))]
-
-    with reading() as session:
-        extra = surplus(session)
+    extra = _surplus(taken, joined - {one.ref for one in desired.channels.values()})
     gone = [channel_id for channel_id in desired.mirror if channel_id not in desired.channels]
     kept: dict[str, datetime] = {}
     later = [row.keep_until for row in desired.mirror.values() if row.keep_until is not None and row.keep_until > at]

@@ -15,8 +15,8 @@ from app.directory.tables import Person, Standing
 from app.journal import work
 from app.journal.tables import Subject
 from app.journal.work import Claim
-from app.rules.channels import ChannelShape, shape
 from app.rules.revisions import current_rules
+from app.rules.shapes import ChannelShape, shape
 from app.rules.tables import MOVED, Channel, ChannelMember, ChannelState, Room
 from connectors.contract import AccountId, ChannelRef, ChannelSeen, ChannelWanted, Conflict, HoldsChannels, Target
 

@@ -12,11 +12,12 @@ from app.delivery.accounts import digest_of, profile_of
 from app.directory.tables import Person, Standing
 from app.journal import entries, work
 from app.journal.tables import Lane, Subject, Work
-from app.rules.channels import reach, settle, shape
+from app.rules.channels import reach, settle
 from app.rules.file import Rule
 from app.rules.membership import Belongs, keys_of_person
 from app.rules.moves import follow_moves
 from app.rules.revisions import current_rules
+from app.rules.shapes import shapes
 from app.rules.tables import MOVED, Channel, ChannelMember, ChannelState, Reach, Room
 from connectors.contract import AccountState
 
@@ -61,7 +62,12 @@ def expand_person(session: Session, organization_id: str, person_id: str, *, at:
     if person.standing == Standing.ACTIVE:
         were = were.where(ChannelMember.why != MOVED)
     was_in = set(session.scalars(were))
-    for channel_id in sorted(was_in ^ now_in):
+    # Who comes into a channel that has people changes nothing in it.
+    lively = select(Channel.id).where(
+        Channel.organization_id == organization_id, Channel.id.in_(now_in - was_in), Channel.state == ChannelState.ACTIVE,
+        Channel.empty_since.is_(None),
+    )  # fmt: skip
+    for channel_id in sorted((was_in ^ now_in) - set(session.scalars(lively))):
         if settle_channel(session, organization_id, channel_id, at=at):
             changed.add(channel_id)
     for workspace_id in workspace_ids(session, organization_id):
@@ -129,8 +135,7 @@ def _look_at_owners(
     session: Session, organization_id: str, rules: Sequence[Rule], channel_ids: set[str], *, but: str, at: datetime
 ) -> None:
     """Whoever is named as owner is in every channel of the rule that has people: in a new one too, and not in an empty one."""
-    shapes = [shape(session, organization_id, rules, channel_id) for channel_id in sorted(channel_ids)]
-    owners = {owner for one in shapes if one is not None for owner in one.owners} - {but}
+    owners = {owner for one in shapes(session, organization_id, rules, channel_ids).values() for owner in one.owners} - {but}
     work.want(session, organization_id, subject=Subject.PERSON, subject_ids=owners, because=None, due_at=at)
 
 

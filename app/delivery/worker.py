@@ -103,13 +103,14 @@ class Worker:
         free = or_(Work.lease_until.is_(None), Work.lease_until < now)
         with reading() as session:
             query = select(Work.due_at).where(Work.lane == lane, Work.state == WorkState.WAITING, Work.due_at <= now, free)
-            return session.scalar(query.where(Work.workspace_id.not_in(halted(session))).limit(1)) is not None
+            return session.scalar(query.where(Work.workspace_id.not_in(halted())).limit(1)) is not None
 
     def _run(self, lane: Lane, name: str) -> None:
+        busy = False
         with self._app.app_context():
             while not self._stop.is_set():
                 try:
-                    busy = self.step([lane], name)
+                    busy = self.step([lane], name, busy=busy)
                 except Exception:
                     # The worker's loop is the one place that outlives any error: the claim's lease brings the work back.
                     log.exception("a delivery failed in a way nobody foresaw")
@@ -119,12 +120,15 @@ class Worker:
                     with self._wake[lane]:
                         self._wake[lane].wait(timeout=1.0)
 
-    def step(self, lanes: Sequence[Lane], name: str) -> bool:
-        """Claim one piece of work and deal with it; False where there was none. Needs an application context."""
-        if not any(self._is_due(lane) for lane in lanes):
+    def step(self, lanes: Sequence[Lane], name: str, *, busy: bool = False) -> bool:
+        """Claim one piece of work and deal with it; False where there was none. Needs an application context.
+
+        Unless it is `busy` it looks first, since to claim takes the database's one pen.
+        """
+        if not busy and not any(self._is_due(lane) for lane in lanes):
             return False
         now = self._clock()
-        claims = in_transaction(lambda session: work.claim(session, lanes=lanes, worker=name, at=now, most=1, halted=halted(session)))
+        claims = in_transaction(lambda session: work.claim(session, lanes=lanes, worker=name, at=now, most=1, halted=halted()))
         for taken in claims:
             self._deal_with(taken)
         return bool(claims)

@@ -1,7 +1,9 @@
 """Opening the connector of a workspace, and stopping one that cannot work."""
 
+from typing import Any
+
 from flask import current_app
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from app.access.sealing import unseal
@@ -42,9 +44,9 @@ class Targets:
             return self._open[key]
 
 
-def halted(session: Session) -> list[str]:
-    """Workspaces to which nothing is delivered until an operator resumes them."""
-    return list(session.scalars(select(Workspace.id).where(Workspace.state == WorkspaceState.HALTED)))
+def halted() -> Select[Any]:
+    """SELECT of the workspaces to which nothing is delivered until an operator resumes them."""
+    return select(Workspace.id).where(Workspace.state == WorkspaceState.HALTED)
 
 
 def halt(organization_id: str, workspace_id: str, reason: str) -> None:

@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import case, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy import Select, case, delete, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -85,13 +86,15 @@ def want(
         session.execute(statement)
 
 
-def claim(session: Session, *, lanes: Sequence[Lane], worker: str, at: datetime, most: int, halted: Iterable[str] = ()) -> list[Claim]:
-    """Take up to `most` rows that are due and in nobody's hands, or in hands whose lease has run out."""
+def claim(session: Session, *, lanes: Sequence[Lane], worker: str, at: datetime, most: int, halted: Select[Any] | None = None) -> list[Claim]:
+    """Take up to `most` rows that are due and in nobody's hands, or in hands whose lease has run out.
+
+    `halted` selects the ids of the workspaces that are to be left alone.
+    """
     free = or_(Work.lease_until.is_(None), Work.lease_until < at)
     query = select(*_KEY).where(Work.lane.in_(lanes), Work.state == WorkState.WAITING, Work.due_at <= at, free)
-    stopped = list(halted)
-    if stopped:
-        query = query.where(Work.workspace_id.not_in(stopped))
+    if halted is not None:
+        query = query.where(Work.workspace_id.not_in(halted))
     query = query.order_by(Work.priority, Work.due_at).limit(most).with_for_update(skip_locked=True)
     keys = [tuple(row) for row in session.execute(query)]
     if not keys:

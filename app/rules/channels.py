@@ -8,10 +8,8 @@ from sqlalchemy import and_, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.database import new_id
-from app.directory.names import name_key
-from app.directory.tables import Person, Standing
 from app.rules import templates
-from app.rules.file import MANAGER, Joining, Rule
+from app.rules.file import Rule
 from app.rules.membership import Belongs, dialect_of, has_people
 from app.rules.revisions import current_rules
 from app.rules.scopes import Rendered, chunks, render_all
@@ -19,29 +17,6 @@ from app.rules.tables import Channel, ChannelState, Reach
 
 UNRULED_ARCHIVE_AFTER = timedelta(days=30)
 """How long an empty channel stays open when no rule speaks of it any more."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChannelShape:
-    """What a channel should be now, in every workspace. Where several rules reach it, the more careful word counts."""
-
-    channel_id: str
-    name: str
-    topic: str
-    parent: str | None
-    space: bool
-    owners: frozenset[str]
-    private: bool
-    encrypted: bool
-    federated: bool
-    membership: Joining
-    keep_for: timedelta
-    archive_after: timedelta
-    state: ChannelState
-
-    @property
-    def archived(self) -> bool:
-        return self.state is ChannelState.ARCHIVED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +67,11 @@ def reach(
     return {(one.rule_id, one.key): known[one] for one in wanted}
 
 
+def reached_so_far(session: Session, organization_id: str, belongs: Iterable[Belongs]) -> dict[Belongs, str]:
+    """The channels that these keys have already. Only reads; what is missing is not among them."""
+    return _known(session, organization_id, sorted(set(belongs)))
+
+
 def one_at_a_time(session: Session, organization_id: str) -> None:
     """Until the transaction ends, nobody else gives out names of channels. SQLite has a single writer anyway."""
     if dialect_of(session) == "postgresql":
@@ -119,34 +99,6 @@ def reaches_of(
 def speaking(name: str, reached: Sequence[Reached]) -> list[Reached]:
     """Those among the reaches that render to the channel's name. The others are former keys, kept until nobody has them."""
     return [one for one in reached if templates.is_numbered(name, one.rendered.name)]
-
-
-def shape(session: Session, organization_id: str, rules: Sequence[Rule], channel_id: str) -> ChannelShape | None:
-    """What the channel should be now; None when there is no such channel. Only reads."""
-    channel = _channel(session, organization_id, channel_id)
-    if channel is None:
-        return None
-    by_id = {rule.id: rule for rule in rules}
-    reached = reaches_of(session, organization_id, by_id, [channel_id]).get(channel_id, [])
-    heard = speaking(channel.name, reached) or reached
-    ruling = [by_id[one.belongs.rule_id] for one in heard]
-    parents = [one.rendered.parent for one in heard if one.rendered.parent is not None]
-    modes = {rule.membership for rule in ruling} or {Joining.ENFORCED}
-    return ChannelShape(
-        channel_id=channel.id,
-        name=channel.name,
-        topic=next((one.rendered.topic for one in heard if one.rendered.topic), ""),
-        parent=_space_id(session, organization_id, parents[0]) if parents else None,
-        space=channel.space,
-        owners=_owners(session, organization_id, by_id, heard),
-        private=not ruling or any(rule.private for rule in ruling),
-        encrypted=any(rule.encrypted for rule in ruling),
-        federated=bool(ruling) and all(rule.federated for rule in ruling),
-        membership=next(mode for mode in Joining if mode in modes),
-        keep_for=max((rule.keep_for for rule in ruling), default=timedelta(0)),
-        archive_after=max((rule.archive_after for rule in ruling), default=UNRULED_ARCHIVE_AFTER),
-        state=ChannelState(channel.state),
-    )
 
 
 def settle(session: Session, organization_id: str, channel_id: str, at: datetime) -> Settled | None:
@@ -218,8 +170,16 @@ def call(session: Session, organization_id: str, channel_id: str, name: str) -> 
 
 
 def _channel(session: Session, organization_id: str, channel_id: str) -> Channel | None:
-    query = select(Channel).where(Channel.organization_id == organization_id, Channel.id == channel_id)
-    return session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    return next(iter(channels_of(session, organization_id, [channel_id])), None)
+
+
+def channels_of(session: Session, organization_id: str, channel_ids: Iterable[str]) -> list[Channel]:
+    """The rows of these channels, as the database has them now."""
+    found: list[Channel] = []
+    for some in chunks(channel_ids):
+        query = select(Channel).where(Channel.organization_id == organization_id, Channel.id.in_(some))
+        found += session.scalars(query.execution_options(populate_existing=True))
+    return found
 
 
 def _known(session: Session, organization_id: str, wanted: Sequence[Belongs]) -> dict[Belongs, str]:
@@ -307,7 +267,12 @@ def _names(session: Session, organization_id: str, channel_ids: Iterable[str]) -
 
 
 def _missing_spaces(session: Session, organization_id: str, names: Iterable[str]) -> set[str]:
-    return {name for name in names if _space_id(session, organization_id, name) is None}
+    return {name for name, space in space_ids(session, organization_id, names).items() if space is None}
+
+
+def space_ids(session: Session, organization_id: str, names: Iterable[str | None]) -> dict[str, str | None]:
+    """By name, the space called so; None where there is none yet."""
+    return {name: _space_id(session, organization_id, name) for name in sorted({one for one in names if one is not None})}
 
 
 def _space_id(session: Session, organization_id: str, name: str) -> str | None:
@@ -330,20 +295,6 @@ def _make_space(session: Session, organization_id: str, name: str, at: datetime)
     ).first():
         number += 1
     _make(session, organization_id, templates.with_number(name, number), at, space=True)
-
-
-def _owners(session: Session, organization_id: str, rules: Mapping[str, Rule], heard: Sequence[Reached]) -> frozenset[str]:
-    """Owners who are active; one who left owns nothing."""
-    heads = [one.belongs.key for one in heard if MANAGER in rules[one.belongs.rule_id].owners]
-    named = {name_key(owner) for one in heard for owner in rules[one.belongs.rule_id].owners if owner != MANAGER}
-    # Two questions, each answered by an index; joined by OR they would be answered by reading everybody.
-    asked = [Person.id.in_(heads)] if heads else []
-    asked += [Person.user_name_key.in_(sorted(named))] if named else []
-    found: set[str] = set()
-    for one in asked:
-        query = select(Person.id).where(Person.organization_id == organization_id, one, Person.standing == Standing.ACTIVE)
-        found |= set(session.scalars(query))
-    return frozenset(found)
 
 
 def _let_go(session: Session, organization_id: str, rules: Mapping[str, Rule], name: str, reached: Sequence[Reached]) -> None:

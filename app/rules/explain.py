@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 from app.access.tables import Workspace
 from app.clock import iso
 from app.directory.tables import Group, Person, Standing
-from app.rules.channels import ChannelShape, shape
 from app.rules.file import MANAGER, Rule
 from app.rules.membership import Belongs, fits, keys_of_person
 from app.rules.revisions import current_revision, current_rules
 from app.rules.scopes import render_all
+from app.rules.shapes import ChannelShape, shape
 from app.rules.tables import MOVED, Channel, ChannelMember, Reach, Revision
 
 

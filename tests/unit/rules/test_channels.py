@@ -10,10 +10,11 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from app.directory.tables import Group
-from app.rules.channels import ChannelShape, reach, settle, shape
+from app.rules.channels import reach, settle
 from app.rules.file import Joining, Rule
 from app.rules.membership import Belongs
 from app.rules.revisions import apply_rules
+from app.rules.shapes import ChannelShape, shape
 from app.rules.tables import ChannelState
 from tests.unit.rules.conftest import OPERATOR, ORGANIZATION, Company, rules_of
 

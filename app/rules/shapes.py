@@ -1,0 +1,112 @@
+"""What a channel should be now, in every workspace: its name, its place, who owns it, and how one comes into it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from app.directory.names import name_key
+from app.directory.tables import Person, Standing
+from app.rules.channels import UNRULED_ARCHIVE_AFTER, Reached, channels_of, reaches_of, space_ids, speaking
+from app.rules.file import MANAGER, Joining, Rule
+from app.rules.scopes import chunks
+from app.rules.tables import Channel, ChannelState
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelShape:
+    """What a channel should be now, in every workspace. Where several rules reach it, the more careful word counts."""
+
+    channel_id: str
+    name: str
+    topic: str
+    parent: str | None
+    space: bool
+    owners: frozenset[str]
+    private: bool
+    encrypted: bool
+    federated: bool
+    membership: Joining
+    keep_for: timedelta
+    archive_after: timedelta
+    state: ChannelState
+
+    @property
+    def archived(self) -> bool:
+        return self.state is ChannelState.ARCHIVED
+
+
+def shape(session: Session, organization_id: str, rules: Sequence[Rule], channel_id: str) -> ChannelShape | None:
+    """What the channel should be now; None when there is no such channel. Only reads."""
+    return shapes(session, organization_id, rules, [channel_id]).get(channel_id)
+
+
+def shapes(session: Session, organization_id: str, rules: Sequence[Rule], channel_ids: Iterable[str]) -> dict[str, ChannelShape]:
+    """What each of these channels should be now; a channel that is not there is left out. Only reads."""
+    ids = set(channel_ids)
+    by_id = {rule.id: rule for rule in rules}
+    reached = reaches_of(session, organization_id, by_id, ids)
+    channels = channels_of(session, organization_id, ids)
+    heard = {channel.id: _heard(channel.name, reached.get(channel.id, [])) for channel in channels}
+    spaces = space_ids(session, organization_id, {one.rendered.parent for some in heard.values() for one in some})
+    owners = _owners(session, organization_id, by_id, heard)
+    return {
+        channel.id: _shaped(channel, [by_id[one.belongs.rule_id] for one in heard[channel.id]], heard[channel.id], spaces, owners[channel.id])
+        for channel in channels
+    }
+
+
+def _heard(name: str, reached: list[Reached]) -> list[Reached]:
+    return speaking(name, reached) or reached
+
+
+def _shaped(
+    channel: Channel, ruling: Sequence[Rule], heard: Sequence[Reached], spaces: Mapping[str, str | None], owners: frozenset[str]
+) -> ChannelShape:
+    parents = [one.rendered.parent for one in heard if one.rendered.parent is not None]
+    modes = {rule.membership for rule in ruling} or {Joining.ENFORCED}
+    return ChannelShape(
+        channel_id=channel.id,
+        name=channel.name,
+        topic=next((one.rendered.topic for one in heard if one.rendered.topic), ""),
+        parent=spaces[parents[0]] if parents else None,
+        space=channel.space,
+        owners=owners,
+        private=not ruling or any(rule.private for rule in ruling),
+        encrypted=any(rule.encrypted for rule in ruling),
+        federated=bool(ruling) and all(rule.federated for rule in ruling),
+        membership=next(mode for mode in Joining if mode in modes),
+        keep_for=max((rule.keep_for for rule in ruling), default=timedelta(0)),
+        archive_after=max((rule.archive_after for rule in ruling), default=UNRULED_ARCHIVE_AFTER),
+        state=ChannelState(channel.state),
+    )
+
+
+def _owners(
+    session: Session, organization_id: str, rules: Mapping[str, Rule], heard: Mapping[str, Sequence[Reached]]
+) -> dict[str, frozenset[str]]:
+    """By channel, its owners who are active; one who left owns nothing."""
+    heads: dict[str, set[str]] = {}
+    named: dict[str, set[str]] = {}
+    for channel_id, some in heard.items():
+        ruling = {one: rules[one.belongs.rule_id] for one in some}
+        heads[channel_id] = {one.belongs.key for one, rule in ruling.items() if MANAGER in rule.owners}
+        named[channel_id] = {name_key(owner) for rule in ruling.values() for owner in rule.owners if owner != MANAGER}
+    # Two questions, each answered by an index; joined by OR they would be answered by reading everybody.
+    by_id = set(_active(session, organization_id, Person.id, set().union(*heads.values())))
+    by_name = _active(session, organization_id, Person.user_name_key, set().union(*named.values()))
+    found = {channel_id: ids & by_id for channel_id, ids in heads.items()}
+    return {
+        channel_id: frozenset(found[channel_id] | {id for id, name in by_name.items() if name in names}) for channel_id, names in named.items()
+    }
+
+
+def _active(session: Session, organization_id: str, asked: InstrumentedAttribute[str], values: set[str]) -> dict[str, str]:
+    """By id, what was asked for, of the active people who have one of the values."""
+    found: dict[str, str] = {}
+    for some in chunks(values):
+        query = select(Person.id, asked).where(Person.organization_id == organization_id, asked.in_(some), Person.standing == Standing.ACTIVE)
+        found |= {id: value for id, value in session.execute(query)}
+    return found
