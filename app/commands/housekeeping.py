@@ -30,6 +30,6 @@ def tick(app: Flask) -> None:
 
 
 def _settle(session: Session, organization_id: str, channel_id: str) -> None:
-    settled = settle(session, organization_id, channel_id, now())
+    settled = settle(session, organization_id, [channel_id], now()).get(channel_id)
     if settled is not None and settled.state is not ChannelState.EMPTY:
         want_channels(session, organization_id, {channel_id}, at=now())

@@ -167,8 +167,7 @@ def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: P
     profile = target.fit(desired.profile)
 
     did: list[str] = []
-    # Where we know of no account the connector's own look before it creates one is enough.
-    seen = None if desired.account_id is None else target.find_account(profile.person_id)
+    seen = _known_account(target, desired)
     if seen is None:
         seen = _create_account(taken, target, profile, desired.account_id, permit=permit)
         did.append(f"created account {seen.id}")
@@ -206,6 +205,14 @@ def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: P
 
     in_transaction(act)
     return account
+
+
+def _known_account(target: Target, desired: Desired) -> Account | None:
+    # Where we know of no account, the connector's own look before it creates one is enough.
+    if desired.account_id is None:
+        return None
+    seen = target.get_account(desired.account_id)
+    return seen if seen is not None and seen.person_id == desired.profile.person_id else target.find_account(desired.profile.person_id)
 
 
 def _create_account(taken: Claim, target: Target, profile: Profile, reserved: AccountId | None, *, permit: Permit) -> Account:

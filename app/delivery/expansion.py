@@ -67,9 +67,7 @@ def expand_person(session: Session, organization_id: str, person_id: str, *, at:
         Channel.organization_id == organization_id, Channel.id.in_(now_in - was_in), Channel.state == ChannelState.ACTIVE,
         Channel.empty_since.is_(None),
     )  # fmt: skip
-    for channel_id in sorted((was_in ^ now_in) - set(session.scalars(lively))):
-        if settle_channel(session, organization_id, channel_id, at=at):
-            changed.add(channel_id)
+    changed |= _settle_channels(session, organization_id, rules, (was_in ^ now_in) - set(session.scalars(lively)), at=at)
     for workspace_id in workspace_ids(session, organization_id):
         here = (Room.organization_id == organization_id, Room.workspace_id == workspace_id)
         known = set(session.scalars(select(Room.channel_id).where(*here, Room.channel_id.in_(now_in))))
@@ -118,17 +116,15 @@ def _names(session: Session, organization_id: str, keys: list[tuple[str, str]]) 
     return {channel_id: name for channel_id, name in session.execute(query)}
 
 
-def settle_channel(session: Session, organization_id: str, channel_id: str, *, at: datetime) -> bool:
-    """Bring a channel's state in line; returns whether workspaces have to show it differently.
+def _settle_channels(session: Session, organization_id: str, rules: Sequence[Rule], channel_ids: set[str], *, at: datetime) -> set[str]:
+    """Bring the channels' states in line; returns those that workspaces have to show differently.
 
     `Channel.empty_since` is the row with an instant: whoever keeps time looks for those that have been empty long enough.
     """
-    before = session.scalar(select(Channel.state).where(Channel.organization_id == organization_id, Channel.id == channel_id))
-    settled = settle(session, organization_id, channel_id, at)
-    if settled is None or settled.state == before:
-        return False
-    _look_at_owners(session, organization_id, current_rules(session, organization_id), {channel_id}, but="", at=at)
-    return ChannelState.ARCHIVED in (settled.state, before)
+    turned = {channel_id: one for channel_id, one in settle(session, organization_id, channel_ids, at).items() if one.state != one.was}
+    if turned:
+        _look_at_owners(session, organization_id, rules, set(turned), but="", at=at)
+    return {channel_id for channel_id, one in turned.items() if ChannelState.ARCHIVED in (one.state, one.was)}
 
 
 def _look_at_owners(

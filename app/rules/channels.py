@@ -21,8 +21,9 @@ UNRULED_ARCHIVE_AFTER = timedelta(days=30)
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """The state of a channel, and when to look again because time alone will change it."""
+    """The state of a channel, before and now, and when to look again because time alone will change it."""
 
+    was: ChannelState
     state: ChannelState
     look_again_at: datetime | None = None
 
@@ -101,34 +102,41 @@ def speaking(name: str, reached: Sequence[Reached]) -> list[Reached]:
     return [one for one in reached if templates.is_numbered(name, one.rendered.name)]
 
 
-def settle(session: Session, organization_id: str, channel_id: str, at: datetime) -> Settled | None:
-    """Bring the channel's state in line with whether the rules put anybody in it; None when there is no such channel.
+def settle(session: Session, organization_id: str, channel_ids: Iterable[str], at: datetime) -> dict[str, Settled]:
+    """Bring the channels' states in line with whether the rules put anybody in them; a channel that is not there is left out.
 
     An empty channel is archived (never deleted) once it has been empty for as long as its rules say, and comes
     back with the first person who belongs there. Former keys that nobody has any more are let go.
     """
-    channel = _channel(session, organization_id, channel_id)
-    if channel is None:
-        return None
+    channels = channels_of(session, organization_id, channel_ids)
+    if not channels:
+        return {}
+    rules = {rule.id: rule for rule in current_rules(session, organization_id)}
+    reached = reaches_of(session, organization_id, rules, [channel.id for channel in channels])
+    return {channel.id: _settle(session, organization_id, rules, channel, reached.get(channel.id, []), at) for channel in channels}
+
+
+def _settle(
+    session: Session, organization_id: str, rules: Mapping[str, Rule], channel: Channel, reached: Sequence[Reached], at: datetime
+) -> Settled:
+    was = ChannelState(channel.state)
     if channel.space:
-        return Settled(state=ChannelState.ACTIVE)
-    by_id = {rule.id: rule for rule in current_rules(session, organization_id)}
-    reached = reaches_of(session, organization_id, by_id, [channel_id]).get(channel_id, [])
-    _let_go(session, organization_id, by_id, channel.name, reached)
-    if any(has_people(session, organization_id, by_id[one.belongs.rule_id], one.belongs.key) for one in reached):
+        return Settled(was=was, state=ChannelState.ACTIVE)
+    _let_go(session, organization_id, rules, channel.name, reached)
+    if any(has_people(session, organization_id, rules[one.belongs.rule_id], one.belongs.key) for one in reached):
         channel.state, channel.empty_since = ChannelState.ACTIVE, None
         session.flush()
-        return Settled(state=ChannelState.ACTIVE)
+        return Settled(was=was, state=ChannelState.ACTIVE)
     if channel.empty_since is None:
         channel.state, channel.empty_since = ChannelState.EMPTY, at
-    ruling = [by_id[one.belongs.rule_id] for one in reached]
+    ruling = [rules[one.belongs.rule_id] for one in reached]
     # Movers who are kept a while longer still write there.
     patience = max((max(rule.archive_after, rule.keep_for) for rule in ruling), default=UNRULED_ARCHIVE_AFTER)
     due_at = channel.empty_since + patience
     if due_at <= at:
         channel.state = ChannelState.ARCHIVED
     session.flush()
-    return Settled(state=ChannelState(channel.state), look_again_at=due_at if due_at > at else None)
+    return Settled(was=was, state=ChannelState(channel.state), look_again_at=due_at if due_at > at else None)
 
 
 def place(
@@ -167,10 +175,6 @@ def point(session: Session, organization_id: str, belongs: Belongs, channel_id: 
 def call(session: Session, organization_id: str, channel_id: str, name: str) -> None:
     """Give the channel this name, which `place` said is free."""
     session.execute(update(Channel).where(Channel.organization_id == organization_id, Channel.id == channel_id).values(name=name))
-
-
-def _channel(session: Session, organization_id: str, channel_id: str) -> Channel | None:
-    return next(iter(channels_of(session, organization_id, [channel_id])), None)
 
 
 def channels_of(session: Session, organization_id: str, channel_ids: Iterable[str]) -> list[Channel]:

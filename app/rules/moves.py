@@ -67,8 +67,10 @@ def follow_moves(
     """
     by_id = {rule.id: rule for rule in rules if rule.for_each is not None}
     followed: list[Renamed] = []
-    for channel_id in _delivered_channels(session, organization_id, person_ids):
-        reached = reaches_of(session, organization_id, by_id, [channel_id]).get(channel_id, [])
+    delivered = _delivered_channels(session, organization_id, person_ids)
+    reaches = reaches_of(session, organization_id, by_id, delivered)
+    for channel_id in delivered:
+        reached = reaches.get(channel_id, [])
         # A channel that two rules or two keys fill did not move as one.
         if len(reached) != 1:
             continue
@@ -87,6 +89,7 @@ def follow_moves(
         except RenameRefused:
             # Another rule has a channel of the new name, and people go there by that rule's word.
             continue
+        reaches = reaches_of(session, organization_id, by_id, delivered)
     return followed
 
 

@@ -182,9 +182,7 @@ def test_an_empty_channel_is_archived_after_its_time_and_comes_back(company: Com
     channel = company.channel_named("Research")
 
     def state() -> ChannelState:
-        settled = settle(company.session, ORGANIZATION, channel, company.now)
-        assert settled is not None
-        return settled.state
+        return settle(company.session, ORGANIZATION, [channel], company.now)[channel].state
 
     assert state() is ChannelState.ACTIVE
     company.moves("ada", department="Sales")

@@ -45,7 +45,7 @@ def test_a_former_key_is_let_go_when_nobody_has_it(company: Company, research: s
     rename(company.session, ORGANIZATION, "d", "Research", "Science", company.now)
     for person in ("ada", "bob"):
         company.moves(person, department="Science")
-    settle(company.session, ORGANIZATION, research, company.now)
+    settle(company.session, ORGANIZATION, [research], company.now)
     company.hires("Dee", department="Research")
 
     assert company.roster(RULES) == {"dept-science": {"ada", "bob"}, "dept-sales": {"cy"}, "dept-research": {"dee"}}
