@@ -2,13 +2,14 @@
 
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from flask import Flask
+from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import JSON, BigInteger, Connection, Dialect, Engine, Integer, MetaData, Select, Text, event
 from sqlalchemy.dialects import postgresql
@@ -22,6 +23,9 @@ from app.settings import Settings
 Result = TypeVar("Result")
 ROWS_AT_A_TIME = 1000
 """Rows held in memory while streaming."""
+SQLITE_WAITS = 15
+"""Seconds that a writer waits for another before it gives up."""
+_PEN = threading.Lock()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -69,7 +73,7 @@ def configure(app: Flask, settings: Settings) -> None:
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
     sqlite = settings.database_url.startswith("sqlite")
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = (
-        {"connect_args": {"timeout": 15}, "pool_size": 20, "max_overflow": 20}
+        {"connect_args": {"timeout": SQLITE_WAITS}, "pool_size": 20, "max_overflow": 20}
         if sqlite
         else {"pool_pre_ping": True, "pool_size": 20, "max_overflow": 20, "connect_args": {"connect_timeout": 5}}
     )
@@ -98,7 +102,7 @@ def _teach_sqlite(engine: Engine) -> None:
 def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
     # The driver's own BEGIN comes too late for BEGIN IMMEDIATE; we say it ourselves in _on_begin.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=15000"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={SQLITE_WAITS * 1000}"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -112,14 +116,41 @@ def _on_begin(connection: Connection) -> None:
 @contextmanager
 def transaction() -> Iterator[Session]:
     """One write transaction: everything in it is committed together, or nothing is."""
-    with Session(db.engine, expire_on_commit=False) as session, session.begin():
+    with _pen(db.engine), Session(db.engine, expire_on_commit=False) as session, session.begin():
         yield session
+
+
+@contextmanager
+def _pen(engine: Engine) -> Iterator[None]:
+    """Let the threads of this process write to SQLite one after the other, as it would have it anyway.
+
+    Threads that wait here are woken at once; in SQLite itself they would sleep for up to 100 ms between two tries.
+    Other processes still meet at the file, which is why nobody is kept out when the wait is too long.
+    """
+    if engine.dialect.name != "sqlite":
+        yield
+        return
+    had = _PEN.acquire(timeout=SQLITE_WAITS)
+    try:
+        yield
+    finally:
+        if had:
+            _PEN.release()
+
+
+def reading_engine() -> Engine:
+    """The engine for transactions that only read. For a question that needs no session; else use `reading`."""
+    kept = current_app.extensions
+    if "doorlist_reads" not in kept:
+        kept["doorlist_reads"] = db.engine.execution_options(doorlist_reads=True)
+    engine: Engine = kept["doorlist_reads"]
+    return engine
 
 
 @contextmanager
 def reading() -> Iterator[Session]:
     """A transaction that only reads, and takes no write lock."""
-    with Session(db.engine.execution_options(doorlist_reads=True), autoflush=False, expire_on_commit=False) as session, session.begin():
+    with Session(reading_engine(), autoflush=False, expire_on_commit=False) as session, session.begin():
         yield session
 
 

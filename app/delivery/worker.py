@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from flask import Flask
-from sqlalchemy import or_, select
+from sqlalchemy import Text, bindparam, or_, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.access.sealing import KeyMissing
 from app.clock import Clock
 from app.clock import now as wall_clock
-from app.database import in_transaction, reading
+from app.database import Instant, in_transaction, reading_engine
 from app.delivery.accounts import NotYet, deliver_account
 from app.delivery.channels import deliver_channel, deliver_roster
 from app.delivery.departing import deliver_departure, note_failure
@@ -33,6 +33,14 @@ LOOK_EVERY = {Lane.DEPARTURES: 0.015, Lane.SYNC: 0.05}
 """Seconds between two looks at the work table while it is idle: another process may have put something there."""
 LOOK_AGAIN = timedelta(milliseconds=60)
 LONGEST_PAUSE = {Lane.DEPARTURES: 5.0, Lane.SYNC: 60.0}
+# Asked many times in a second, so it is built once, and no session is opened for it.
+_NOW = bindparam("now", type_=Instant())
+_DUE = (
+    select(Work.due_at)
+    .where(Work.lane == bindparam("asked_lane", type_=Text()), Work.state == WorkState.WAITING, Work.due_at <= _NOW)
+    .where(or_(Work.lease_until.is_(None), Work.lease_until < _NOW), Work.workspace_id.not_in(halted()))
+    .limit(1)
+)
 _MARKERS = (Subject.PERSON, Subject.GROUP, Subject.DUE)
 
 
@@ -99,11 +107,8 @@ class Worker:
                         self._wake[lane].notify_all()
 
     def _is_due(self, lane: Lane) -> bool:
-        now = self._clock()
-        free = or_(Work.lease_until.is_(None), Work.lease_until < now)
-        with reading() as session:
-            query = select(Work.due_at).where(Work.lane == lane, Work.state == WorkState.WAITING, Work.due_at <= now, free)
-            return session.scalar(query.where(Work.workspace_id.not_in(halted())).limit(1)) is not None
+        with reading_engine().connect() as connection:
+            return connection.execute(_DUE, {"asked_lane": lane, "now": self._clock()}).first() is not None
 
     def _run(self, lane: Lane, name: str) -> None:
         busy = False

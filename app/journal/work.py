@@ -15,8 +15,9 @@ from app.journal.tables import Lane, Subject, Work, WorkState
 LEASE = timedelta(seconds=45)
 """Longer than any single delivery may take (deliveries stop themselves well before); after it the work is free again."""
 
-# Markers first, since they make the rest; then channels, since accounts join them; then accounts.
-PRIORITY = {Subject.DUE: 0, Subject.PERSON: 1, Subject.GROUP: 1, Subject.CHANNEL: 2, Subject.ACCOUNT: 3, Subject.ROSTER: 4}
+# Channels before the accounts that join them. Markers, which make the rest, take turns with accounts: were they all
+# dealt with first, the workspaces would stand idle for as long as a directory goes on pushing.
+PRIORITY = {Subject.DUE: 0, Subject.CHANNEL: 1, Subject.PERSON: 2, Subject.GROUP: 2, Subject.ACCOUNT: 2, Subject.ROSTER: 4}
 _KEY = (Work.organization_id, Work.workspace_id, Work.subject, Work.subject_id, Work.lane)
 
 

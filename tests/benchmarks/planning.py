@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session
 from app.actors import Actor, ActorKind
 from app.assembly import create_app
 from app.clock import now
-from app.database import Base, db, in_transaction, new_id, plain_rows, reading
+from app.database import Base, db, in_transaction, new_id, plain_rows, reading, reading_engine
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
 from app.journal.tables import Organization
@@ -275,14 +275,14 @@ def _peak_megabytes() -> float:
 def main(what: str, url: str) -> None:
     app = _app(url, Path(".bench"))
     with app.app_context():
-        with db.engine.execution_options(doorlist_reads=True).connect() as warm:
+        with reading_engine().connect() as warm:
             warm.execute(text("SELECT 1"))
         began = time.monotonic()
         if what == "plan":
             with reading() as session:
                 pairs = plan(session)
         else:
-            with db.engine.execution_options(doorlist_reads=True).connect() as connection:
+            with reading_engine().connect() as connection:
                 pairs = read(connection)
         seconds = time.monotonic() - began
         db.engine.dispose()
