@@ -127,7 +127,10 @@ class Account:
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelWanted:
-    """A channel as it should be. `key` is the idempotency key (on Matrix the alias' localpart)."""
+    """A channel as it should be. `key` is the idempotency key (on Matrix the alias' localpart).
+
+    Into one that is not `private` everybody with an account may come by themselves.
+    """
 
     key: str
     name: str
@@ -137,6 +140,7 @@ class ChannelWanted:
     encrypted: bool = False
     federated: bool = False
     read_only: bool = False
+    private: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +154,7 @@ class ChannelSeen:
     parent: ChannelRef | None
     space: bool
     read_only: bool
+    private: bool
     owners: frozenset[AccountId]
     ours: bool
 

@@ -130,7 +130,7 @@ class Workspace:
         ref = ChannelRef(f"!{len(self.rooms)}")
         self.rooms[ref] = ChannelSeen(
             ref=ref, key=wanted.key, name=wanted.name, topic=wanted.topic, parent=wanted.parent, space=wanted.space,
-            read_only=wanted.read_only, owners=frozenset(), ours=True,
+            read_only=wanted.read_only, private=wanted.private, owners=frozenset(), ours=True,
         )  # fmt: skip
         self.members[ref] = set()
         return self.rooms[ref]
@@ -138,8 +138,9 @@ class Workspace:
     def update_channel(self, ref: ChannelRef, wanted: ChannelWanted) -> ChannelSeen:
         self._called("update_channel")
         self.rooms[ref] = replace(
-            self.rooms[ref], key=wanted.key, name=wanted.name, topic=wanted.topic, parent=wanted.parent, read_only=wanted.read_only
-        )
+            self.rooms[ref], key=wanted.key, name=wanted.name, topic=wanted.topic, parent=wanted.parent, read_only=wanted.read_only,
+            private=wanted.private,
+        )  # fmt: skip
         return self.rooms[ref]
 
     def set_owners(self, ref: ChannelRef, owners: frozenset[AccountId]) -> None:

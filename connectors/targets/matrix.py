@@ -7,7 +7,8 @@ token is ever made in somebody's name: an administrator's "login as" token would
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from connectors.contract import (
     Access,
@@ -28,6 +29,7 @@ from connectors.targets.matrix_check import inspect
 from connectors.targets.matrix_homeserver import ADMIN, Homeserver
 from connectors.targets.matrix_rooms import MatrixRooms
 
+_beside = ThreadPoolExecutor(max_workers=24, thread_name_prefix="matrix-beside")
 PROVIDER = "oidc-doorlist"
 LONGEST_NAME = 256
 LONGEST_ADDRESS = 500
@@ -157,12 +159,13 @@ class Matrix(MatrixRooms):
         seen = self._look(id)
         if seen is None:
             return Access(sessions=0, pushers=0, memberships=0, can_sign_in=False)
-        pushers = self._caller.find(path(f"{ADMIN}/v1/users/{{}}/pushers", id))
+        # The rest at once: each question waits in Synapse behind all that it is busy with.
+        questions: tuple[Callable[[AccountId], Collection[str]], ...] = (self._devices, self._pushers, self.channels_of)
+        asked = [_beside.submit(ask, id) for ask in questions]
+        wait(asked)
+        sessions, pushers, memberships = (len(one.result()) for one in asked)
         return Access(
-            can_sign_in=_state(seen) is AccountState.ACTIVE,
-            sessions=len(self._devices(id)),
-            pushers=0 if pushers is None else len(list(pushers.parts("pushers"))),
-            memberships=len(self.channels_of(id)),
+            can_sign_in=_state(seen) is AccountState.ACTIVE, sessions=sessions, pushers=pushers, memberships=memberships
         )
 
     def _apply(
@@ -222,6 +225,10 @@ class Matrix(MatrixRooms):
 
     def _look(self, id: AccountId) -> Document | None:
         return self._caller.find(_user(id))
+
+    def _pushers(self, id: AccountId) -> tuple[str, ...]:
+        found = self._caller.find(path(f"{ADMIN}/v1/users/{{}}/pushers", id))
+        return () if found is None else tuple(pusher.text("pushkey") for pusher in found.parts("pushers"))
 
     def _devices(self, id: AccountId) -> tuple[str, ...]:
         found = self._caller.find(path(f"{ADMIN}/v2/users/{{}}/devices", id))

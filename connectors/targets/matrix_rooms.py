@@ -103,6 +103,7 @@ class MatrixRooms:
             parent=wanted.parent,
             space=wanted.space,
             read_only=wanted.read_only,
+            private=wanted.private,
             owners=frozenset(),
             ours=True,
         )
@@ -184,6 +185,7 @@ class MatrixRooms:
             parent=self._parent(ref),
             space=details.text("room_type") == "m.space",
             read_only=_level(powers.get("events_default")) >= SEALED,
+            private=details.text("join_rules") != "public",
             owners=frozenset(
                 AccountId(id)
                 for id, level in _users(powers).items()
@@ -201,6 +203,7 @@ class MatrixRooms:
             parent=None,
             space=details.text("room_type") == "m.space",
             read_only=False,
+            private=details.text("join_rules") != "public",
             owners=frozenset(),
             ours=False,
         )
@@ -255,6 +258,7 @@ class MatrixRooms:
         state: list[dict[str, object]] = [
             {"type": MARKER, "state_key": "", "content": {"key": wanted.key}},
             {"type": "m.room.guest_access", "state_key": "", "content": {"guest_access": "forbidden"}},
+            {"type": "m.room.join_rules", "state_key": "", "content": _joining(private=wanted.private)},
         ]
         if wanted.encrypted:
             state.append({"type": "m.room.encryption", "state_key": "", "content": _ENCRYPTION})
@@ -310,6 +314,8 @@ class MatrixRooms:
         if seen.read_only != wanted.read_only:
             levels = self._state_of(ref, "m.room.power_levels").plain()
             self._put_state(ref, "m.room.power_levels", {**levels, **_levels(read_only=wanted.read_only)})
+        if seen.private != wanted.private:
+            self._put_state(ref, "m.room.join_rules", _joining(private=wanted.private))
         if seen.parent != wanted.parent:
             self._move(ref, wanted.parent)
         if wanted.encrypted and "" not in self._states(ref, "m.room.encryption"):
@@ -360,6 +366,12 @@ _ENCRYPTION = {"algorithm": "m.megolm.v1.aes-sha2"}
 
 def _levels(*, read_only: bool) -> dict[str, object]:
     return {"events_default": SEALED if read_only else 0, "invite": SEALED if read_only else OWNER}
+
+
+def _joining(*, private: bool) -> dict[str, object]:
+    # Not in the server's directory: Synapse publishes no room unless its configuration says so. An open room is
+    # entered by its alias, or found in the space that it is under.
+    return {"join_rule": "invite" if private else "public"}
 
 
 def _level(value: object) -> int:

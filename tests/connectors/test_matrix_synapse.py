@@ -504,6 +504,24 @@ def test_a_channel_is_encrypted_and_federated_where_that_is_wanted(chat: Matrix,
     assert seen["m.room.create"].get("m.federate", True) is True
 
 
+def test_an_open_channel_lets_colleagues_in_by_themselves_until_it_is_closed(
+    chat: Matrix, synapse: Synapse
+) -> None:
+    ada, ben = joiner(chat), joiner(chat)
+    key = f"open-{next(_numbers)}"
+    made = chat.create_channel(ChannelWanted(key=key, name="Open", private=False))
+    join = path("/_matrix/client/v3/join/{}", f"#{key}:{SERVER_NAME}")
+
+    came = as_user(synapse.sign_in(ada), synapse, "POST", join)
+    closed = chat.update_channel(made.ref, ChannelWanted(key=key, name="Open"))
+    late = as_user(synapse.sign_in(ben), synapse, "POST", join)
+
+    assert (made.private, closed.private) == (False, True)
+    assert came.status_code == 200
+    assert late.status_code == 403
+    assert {member.account for member in chat.list_members(made.ref)} == {ada}
+
+
 def test_what_creating_answers_is_what_is_there(chat: Matrix) -> None:
     company = chat.create_channel(ChannelWanted(key=f"co-{next(_numbers)}", name="Company", space=True))
     made = chat.create_channel(
