@@ -12,6 +12,7 @@ from app.access.tables import Account as AccountRow
 from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
+from app.delivery.precedence import Precedence
 from app.directory.tables import Person, Standing
 from app.journal import work
 from app.journal.tables import Subject
@@ -70,10 +71,17 @@ def digest_of(profile: Profile) -> str:
     return hashlib.sha256(repr((profile.user_name, profile.display_name, profile.emails)).encode()).hexdigest()
 
 
-def permit_for(taken: Claim, *, epoch: int, clock: Clock) -> Permit:
-    """Allows a gift while the person stands in the same epoch and the claim is surely still ours."""
+def permit_for(taken: Claim, *, epoch: int, clock: Clock, precedence: Precedence) -> Permit:
+    """Allows a gift while the person stands in the same epoch and the claim is surely still ours. Departures go first."""
 
     def permit() -> None:
+        if precedence.asked():
+            # If it is this very person who leaves, nothing is waited for: the departure may be waiting for us.
+            look()
+            precedence.give_way()
+        look()
+
+    def look() -> None:
         now = clock()
         if now > taken.lease_until - LAST_GIFT_BEFORE_LEASE:
             raise Withdrawn("the lease is running out")
@@ -89,7 +97,7 @@ def permit_for(taken: Claim, *, epoch: int, clock: Clock) -> Permit:
     return permit
 
 
-def deliver_account(taken: Claim, target: Target, *, clock: Clock) -> None:
+def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: Precedence) -> None:
     """Bring one account in line. Raises ConnectorError, NotYet."""
     with reading() as session:
         desired = _desired(session, taken, at=clock())
@@ -98,7 +106,7 @@ def deliver_account(taken: Claim, target: Target, *, clock: Clock) -> None:
         desired = in_transaction(lambda session: _desired(session, taken, at=clock(), make=True))
     if desired is None:
         return
-    permit = permit_for(taken, epoch=desired.epoch, clock=clock)
+    permit = permit_for(taken, epoch=desired.epoch, clock=clock, precedence=precedence)
     account = _ensure_account(taken, target, desired, permit=permit, clock=clock)
     if isinstance(target, HoldsChannels):
         pending = _ensure_channels(taken, target, desired, account, permit=permit, clock=clock)

@@ -76,7 +76,7 @@ def _update(taken: Claim, target: HoldsChannels, seen: ChannelSeen, wanted: Chan
 
 
 def _digest(wanted: ChannelWanted, owners: frozenset[AccountId]) -> str:
-    shown = [wanted.key, wanted.name, wanted.topic, wanted.parent, wanted.space, wanted.read_only, wanted.encrypted, sorted(owners)]
+    shown = [wanted.key, wanted.name, wanted.topic, wanted.parent, wanted.space, wanted.read_only, wanted.encrypted, sorted(owners), wanted.private]
     return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
 
 
@@ -110,7 +110,7 @@ def _prepare(
         parent_ref = ChannelRef(above.ref) if above is not None and above.ref is not None else None
     wanted = ChannelWanted(
         key=room.key, name=one.name, topic=one.topic, parent=parent_ref, space=channel.space, encrypted=one.encrypted, federated=one.federated,
-        read_only=channel.state == ChannelState.ARCHIVED,
+        read_only=channel.state == ChannelState.ARCHIVED, private=one.private,
     )  # fmt: skip
     return (
         room.key,

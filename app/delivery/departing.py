@@ -20,7 +20,7 @@ from app.revocation.tables import Departure, Grade, Proof
 from app.rules.tables import MOVED, ChannelMember
 from connectors.contract import Access, AccountId, AccountState, HoldsChannels, PausesAccounts, ShowsAccess, Target
 
-PATIENCE = 20
+PATIENCE = 60
 """Looks before we take a departed account out of channels ourselves: a workspace may still be doing it."""
 
 _beside = ThreadPoolExecutor(max_workers=16, thread_name_prefix="beside")

@@ -20,6 +20,7 @@ from app.delivery.channels import deliver_channel, deliver_roster
 from app.delivery.departing import deliver_departure, note_failure
 from app.delivery.expansion import expand_group, expand_person
 from app.delivery.liveness import free_claims_of_the_dead, own_name
+from app.delivery.precedence import Precedence
 from app.delivery.workspaces import Targets, halt, halted
 from app.journal import work
 from app.journal.tables import Lane, Subject, Work, WorkState
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = {Lane.DEPARTURES: 0.015, Lane.SYNC: 0.05}
 """Seconds between two looks at the work table while it is idle: another process may have put something there."""
-LOOK_AGAIN = timedelta(milliseconds=60)
+LOOK_AGAIN = {Lane.DEPARTURES: timedelta(milliseconds=20), Lane.SYNC: timedelta(milliseconds=60)}
 LONGEST_PAUSE = {Lane.DEPARTURES: 5.0, Lane.SYNC: 60.0}
 # Asked many times in a second, so it is built once, and no session is opened for it.
 _NOW = bindparam("now", type_=Instant())
@@ -61,6 +62,7 @@ class Worker:
         self._stop = threading.Event()
         self._wake = {lane: threading.Condition() for lane in threads}
         self._threads: list[threading.Thread] = []
+        self._precedence = Precedence()
         self.name = own_name()
 
     def start(self) -> None:
@@ -114,6 +116,8 @@ class Worker:
         busy = False
         with self._app.app_context():
             while not self._stop.is_set():
+                if lane is not Lane.DEPARTURES:
+                    self._precedence.give_way()
                 try:
                     busy = self.step([lane], name, busy=busy)
                 except Exception:
@@ -145,21 +149,22 @@ class Worker:
         try:
             target = self._targets.of(taken.organization_id, taken.workspace_id)
             if taken.subject is Subject.ACCOUNT and taken.lane is Lane.DEPARTURES:
-                deliver_departure(taken, target, clock=self._clock)
+                with self._precedence.taken():
+                    deliver_departure(taken, target, clock=self._clock)
             elif taken.subject is Subject.ACCOUNT:
-                deliver_account(taken, target, clock=self._clock)
+                deliver_account(taken, target, clock=self._clock, precedence=self._precedence)
             elif taken.subject is Subject.CHANNEL:
                 deliver_channel(taken, target, clock=self._clock)
             else:
                 deliver_roster(taken, target)
         except NotYet as reason:
-            self._postpone(taken, LOOK_AGAIN if taken.attempts < 50 else timedelta(seconds=1), str(reason), counted=True)
+            self._postpone(taken, LOOK_AGAIN[taken.lane] if taken.attempts < 100 else timedelta(seconds=1), str(reason), counted=True)
         except Withdrawn as reason:
             # Nothing was given. Whoever took the access has put its own work in the departure lane; what is left is looked at anew.
             log.info("withdrawn: %s", reason)
-            self._postpone(taken, LOOK_AGAIN, None, counted=False)
+            self._postpone(taken, LOOK_AGAIN[taken.lane], None, counted=False)
         except RateLimited as error:
-            self._postpone(taken, max(timedelta(seconds=error.wait), LOOK_AGAIN), str(error), counted=False)
+            self._postpone(taken, max(timedelta(seconds=error.wait), LOOK_AGAIN[taken.lane]), str(error), counted=False)
         except Unreachable as error:
             self._postpone(taken, pause_after(taken.attempts, lane=taken.lane), str(error), counted=True)
         except (Unauthorised, Misconfigured, KeyMissing) as error:

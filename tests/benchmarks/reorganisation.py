@@ -20,7 +20,7 @@ def run(bench: Bench) -> list[Figure]:
     for person in moved:
         after[person.number] = person
     # Their teams' channels are made now where a team had none before; that is part of it on both sides.
-    changes = _changes(houses, after)
+    changes = _changes(houses, after, moved)
     seconds = timed(lambda: _through_doorlist(houses, moved))
     floor = timed(lambda: at_once(lambda acts: [act() for act in acts], changes))
     people[:] = after
@@ -43,12 +43,17 @@ def _through_doorlist(houses: Houses, moved: list[Person]) -> None:
     houses.ledger.settle()
 
 
-def _changes(houses: Houses, after: list[Person]) -> list[list[Callable[[], object]]]:
-    """For each person who moves, the kicks and joins that bring the bare house to the same shape."""
+def _changes(houses: Houses, after: list[Person], moved: list[Person]) -> list[list[Callable[[], object]]]:
+    """For each person who moves, the kicks and joins that bring the bare house to the same shape.
+
+    In the order in which the directory tells us of them: Synapse is a fifth faster for neighbours in the organisation,
+    one after the other, and nobody who hears of one person at a time could sort them so.
+    """
     bare: BareHouse = houses.bare
     was, will = turned(bare.members), turned(members_of(after, houses.groups))
     changes: list[list[Callable[[], object]]] = []
-    for number, user in sorted(bare.users.items()):
+    told = {person.number: place for place, person in enumerate(moved)}
+    for number, user in sorted(bare.users.items(), key=lambda one: told.get(one[0], len(told))):
         before, then = set(was[number]), set(will[number])
         acts: list[Callable[[], object]] = [partial(bare.server.kick, bare.rooms[topic], user) for topic in sorted(before - then)]
         acts += [partial(bare.server.join, bare.rooms[topic], user) for topic in sorted(then - before) if topic in bare.rooms]

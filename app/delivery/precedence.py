@@ -1,0 +1,38 @@
+"""Departures go first: while one is in hand, everything else of this process waits before its next request."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LONGEST_WAIT = 1.0
+"""Seconds after which a delivery goes on all the same: hundreds of departures in a row must not stop everybody else."""
+
+
+class Precedence:
+    """Shared by all threads of a worker. A departure takes a fraction of a second, so nobody waits for long."""
+
+    def __init__(self) -> None:
+        self._departing = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Held by a departure while its requests go out."""
+        with self._changed:
+            self._departing += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._departing -= 1
+                self._changed.notify_all()
+
+    def asked(self) -> bool:
+        """Whether a departure is under way."""
+        return self._departing > 0
+
+    def give_way(self) -> None:
+        """Wait until no departure is under way, or for `LONGEST_WAIT`."""
+        if self.asked():
+            with self._changed:
+                self._changed.wait_for(lambda: not self.asked(), timeout=LONGEST_WAIT)
