@@ -33,7 +33,7 @@ class Settings:
     """`DOORLIST_DEPARTURE_WORKERS` (default 4): threads that do nothing but departures."""
 
     sync_workers: int
-    """`DOORLIST_SYNC_WORKERS` (default 4): threads for everything else."""
+    """`DOORLIST_SYNC_WORKERS` (default 8): threads for everything else."""
 
     overdue_after: float
     """`DOORLIST_OVERDUE_AFTER` (default 60): seconds after which a departure that is not shut counts as overdue."""
@@ -73,7 +73,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         encryption_key=env.get("DOORLIST_ENCRYPTION_KEY") or None,
         operator_token=env.get("DOORLIST_TOKEN") or None,
         departure_workers=int(_number(env, "DOORLIST_DEPARTURE_WORKERS", 4, least=1)),
-        sync_workers=int(_number(env, "DOORLIST_SYNC_WORKERS", 4, least=1)),
+        sync_workers=int(_number(env, "DOORLIST_SYNC_WORKERS", 8, least=1)),
         overdue_after=_number(env, "DOORLIST_OVERDUE_AFTER", 60, least=1),
         body_limit=int(_number(env, "DOORLIST_BODY_LIMIT", 2 * 1024 * 1024, least=1024)),
     )

@@ -137,6 +137,8 @@ class Workspace:
 
     def update_channel(self, ref: ChannelRef, wanted: ChannelWanted) -> ChannelSeen:
         self._called("update_channel")
+        if any(room.key == wanted.key for room in self.rooms.values() if room.ref != ref):
+            raise Conflict(f"{wanted.key} leads to another channel")
         self.rooms[ref] = replace(
             self.rooms[ref], key=wanted.key, name=wanted.name, topic=wanted.topic, parent=wanted.parent, read_only=wanted.read_only,
             private=wanted.private,

@@ -15,9 +15,9 @@ from app.journal.tables import Lane, Subject, Work, WorkState
 LEASE = timedelta(seconds=45)
 """Longer than any single delivery may take (deliveries stop themselves well before); after it the work is free again."""
 
-# Channels before the accounts that join them. Markers, which make the rest, take turns with accounts: were they all
-# dealt with first, the workspaces would stand idle for as long as a directory goes on pushing.
-PRIORITY = {Subject.DUE: 0, Subject.CHANNEL: 1, Subject.PERSON: 2, Subject.GROUP: 2, Subject.ACCOUNT: 2, Subject.ROSTER: 4}
+# What has been begun is finished first: channels, then the accounts that join them, then the markers that make more of
+# both. Were markers dealt with first, the workspaces would stand idle for as long as a directory goes on pushing.
+PRIORITY = {Subject.DUE: 0, Subject.CHANNEL: 1, Subject.ACCOUNT: 2, Subject.PERSON: 3, Subject.GROUP: 3, Subject.ROSTER: 4}
 _KEY = (Work.organization_id, Work.workspace_id, Work.subject, Work.subject_id, Work.lane)
 
 

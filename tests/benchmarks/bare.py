@@ -17,7 +17,7 @@ ADMIN: Final = "/_synapse/admin"
 CLIENT: Final = "/_matrix/client/v3"
 PROVIDER: Final = "oidc-doorlist"
 # `sync_workers` by default.
-AT_ONCE: Final = 4
+AT_ONCE: Final = 8
 
 T = TypeVar("T")
 

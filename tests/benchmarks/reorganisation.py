@@ -46,8 +46,8 @@ def _through_doorlist(houses: Houses, moved: list[Person]) -> None:
 def _changes(houses: Houses, after: list[Person], moved: list[Person]) -> list[list[Callable[[], object]]]:
     """For each person who moves, the kicks and joins that bring the bare house to the same shape.
 
-    In the order in which the directory tells us of them: Synapse is a fifth faster for neighbours in the organisation,
-    one after the other, and nobody who hears of one person at a time could sort them so.
+    In the order in which the directory tells us of them: neighbours in the organisation, one after the other, are less
+    work for Synapse, and nobody who hears of one person at a time could sort them so.
     """
     bare: BareHouse = houses.bare
     was, will = turned(bare.members), turned(members_of(after, houses.groups))

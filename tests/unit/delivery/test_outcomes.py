@@ -1,17 +1,22 @@
 """How deliveries end: killed and taken up again, parked, halted, down; and who is where afterwards."""
 
+from dataclasses import replace
+
 import pytest
 from flask import Flask
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from app.access.tables import Workspace as WorkspaceRow
 from app.clock import now
 from app.database import in_transaction, reading
+from app.delivery.expansion import want_channels
 from app.journal.tables import Work, WorkState
 from app.revocation.departures import history
 from app.rules.file import parse
+from app.rules.moves import rename
 from app.rules.revisions import apply_rules
-from connectors.contract import AccountId, AccountState, Refused, Unauthorised, Unreachable
+from connectors.contract import AccountId, AccountState, ChannelWanted, Refused, Unauthorised, Unreachable
 from tests.company import ADMIN, OKTA
 from tests.unit.delivery.crew import Killed, assert_out, calls_needed, crew, employ, make_everything_due, only_account, settle, wipe
 from tests.workspace import Workspace
@@ -169,3 +174,23 @@ rules:
     company.says(ada, active=False, at=now())
     settle(installed, workspace)
     assert workspace.names_of(AccountId("olga")) == set()
+
+
+def test_a_renamed_channel_whose_new_address_is_somebody_elses_takes_the_next_free_one(installed: Flask) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    company.joins("ada@x.example", "E-1", department="Sales")
+    settle(installed, workspace)
+    foreign = workspace.create_channel(ChannelWanted(key="dept-marketing", name="Not ours"))
+    workspace.rooms[foreign.ref] = replace(foreign, ours=False)
+
+    def act(session: Session) -> None:
+        done = rename(session, company.organization_id, "departments", "Sales", "Marketing", now())
+        want_channels(session, company.organization_id, {done.channel_id}, at=now())
+
+    in_transaction(act)
+    settle(installed, workspace)
+
+    keys = {room.name: room.key for room in workspace.rooms.values()}
+    assert (keys["dept-marketing"], keys["Not ours"]) == ("dept-marketing-2", "dept-marketing")
+    assert workspace.names_of(AccountId("ada")) == {"all-hands", "dept-marketing", "company"}
