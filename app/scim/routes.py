@@ -169,7 +169,8 @@ def _add_users(routes: Blueprint) -> None:
     @routes.patch("/Users/<record_id>", strict_slashes=False)
     def patch_user(record_id: str) -> Response:
         operations = read_operations(_body())
-        return resource_answer(change(record_id, lambda said: patched(said, operations)))
+        # What is patched always says `active`, so where it is missing it was removed, and that is *off*. A PUT leaves it.
+        return resource_answer(change(record_id, lambda said: {"active": False, **patched(said, operations)}))
 
     @routes.delete("/Users/<record_id>", strict_slashes=False)
     def delete_user(record_id: str) -> Response:
