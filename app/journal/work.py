@@ -18,6 +18,9 @@ LEASE = timedelta(seconds=45)
 # What has been begun is finished first: channels, then the accounts that join them, then the markers that make more of
 # both. Were markers dealt with first, the workspaces would stand idle for as long as a directory goes on pushing.
 PRIORITY = {Subject.DUE: 0, Subject.CHANNEL: 1, Subject.ACCOUNT: 2, Subject.PERSON: 3, Subject.GROUP: 3, Subject.ROSTER: 4}
+# What has been put off once takes turns with the markers: a thousand accounts that wait for one channel to be mended must
+# not keep everybody's changes waiting with them.
+_PUT_OFF = PRIORITY[Subject.PERSON]
 _KEY = (Work.organization_id, Work.workspace_id, Work.subject, Work.subject_id, Work.lane)
 
 
@@ -77,6 +80,7 @@ def want(
             index_elements=[column.key for column in _KEY],
             set_={
                 "generation": Work.generation + 1, "attempts": 0, "state": WorkState.WAITING, "because": new.because, "last_error": None,
+                "priority": new.priority,
                 # The wish that somebody is serving just now is theirs to end; only what is still to be served keeps its time.
                 "due_at": case(
                     ((Work.claimed_by.is_not(None)) & (Work.claimed_generation == Work.generation), new.due_at),
@@ -140,6 +144,7 @@ def postpone(session: Session, taken: Claim, *, until: datetime, error: str | No
             lease_until=None,
             attempts=Work.attempts + (1 if counted else 0),
             last_error=error,
+            priority=case((Work.priority < _PUT_OFF, _PUT_OFF), else_=Work.priority),
             due_at=case((Work.generation == taken.generation, literal(until, Instant())), else_=Work.due_at),
         ),
         execution_options={"synchronize_session": False},
