@@ -24,7 +24,20 @@ from app.rules.moves import SETTLING
 from app.rules.revisions import current_rules
 from app.rules.shapes import ChannelShape, shapes
 from app.rules.tables import MOVED, ChannelMember, Reach, Room
-from connectors.contract import Account, AccountId, AccountState, ChannelRef, Conflict, HoldsChannels, Permit, Profile, Target, Withdrawn
+from connectors.contract import (
+    Account,
+    AccountId,
+    AccountState,
+    ChannelRef,
+    Conflict,
+    HoldsChannels,
+    Missing,
+    Permit,
+    Profile,
+    Refused,
+    Target,
+    Withdrawn,
+)
 
 LAST_GIFT_BEFORE_LEASE = timedelta(seconds=15)
 """A gift is started only while the lease has this long to run: longer than any single request may take."""
@@ -107,11 +120,15 @@ def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: P
     if desired is None:
         return
     permit = permit_for(taken, epoch=desired.epoch, clock=clock, precedence=precedence)
-    account = _ensure_account(taken, target, desired, permit=permit, clock=clock)
-    if isinstance(target, HoldsChannels):
-        pending = _ensure_channels(taken, target, desired, account, permit=permit, clock=clock)
-        if pending:
-            raise NotYet(f"{pending} channels are still being made")
+    try:
+        account = _ensure_account(taken, target, desired, permit=permit, clock=clock)
+        pending = _ensure_channels(taken, target, desired, account, permit=permit, clock=clock) if isinstance(target, HoldsChannels) else 0
+    except (Refused, Conflict, Missing):
+        # A workspace refuses what it is asked for somebody who is being shut out at this moment: that is no fault to be set aside.
+        permit()
+        raise
+    if pending:
+        raise NotYet(f"{pending} channels are still being made")
 
 
 def _desired(session: Session, taken: Claim, *, at: datetime, make: bool = False) -> Desired | None:

@@ -194,3 +194,22 @@ def test_a_renamed_channel_whose_new_address_is_somebody_elses_takes_the_next_fr
     keys = {room.name: room.key for room in workspace.rooms.values()}
     assert (keys["dept-marketing"], keys["Not ours"]) == ("dept-marketing-2", "dept-marketing")
     assert workspace.names_of(AccountId("ada")) == {"all-hands", "dept-marketing", "company"}
+
+
+def test_a_join_refused_because_the_person_is_leaving_just_now_is_not_set_aside(installed: Flask) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    ada = company.joins("ada@x.example", "E-1", department="Sales")
+
+    def leave(what: str, number: int) -> None:
+        if what == "add_members":
+            workspace.before_call = None
+            company.says(ada, active=False, at=now())
+            raise Refused("403 M_FORBIDDEN You are not invited to this room.")
+
+    workspace.before_call = leave
+    settle(installed, workspace)
+
+    assert_out(company, workspace, ada.person_id)
+    with reading() as session:
+        assert session.scalars(select(Work.state)).all() == []
