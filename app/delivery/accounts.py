@@ -12,6 +12,7 @@ from app.access.tables import Account as AccountRow
 from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
+from app.delivery.permits import permit_for
 from app.delivery.precedence import Precedence
 from app.directory.tables import Person, Standing
 from app.journal import work
@@ -36,12 +37,7 @@ from connectors.contract import (
     Profile,
     Refused,
     Target,
-    Withdrawn,
 )
-
-LAST_GIFT_BEFORE_LEASE = timedelta(seconds=15)
-"""A gift is started only while the lease has this long to run: longer than any single request may take."""
-
 
 RESERVED = "reserved"
 """State of an account row whose id is kept for a person, before the account is known to be there."""
@@ -82,32 +78,6 @@ def profile_of(person: Person) -> Profile:
 def digest_of(profile: Profile) -> str:
     """Tells whether a profile was delivered already."""
     return hashlib.sha256(repr((profile.user_name, profile.display_name, profile.emails)).encode()).hexdigest()
-
-
-def permit_for(taken: Claim, *, epoch: int, clock: Clock, precedence: Precedence) -> Permit:
-    """Allows a gift while the person stands in the same epoch and the claim is surely still ours. Departures go first."""
-
-    def permit() -> None:
-        if precedence.asked():
-            # If it is this very person who leaves, nothing is waited for: the departure may be waiting for us.
-            look()
-            precedence.give_way()
-        look()
-
-    def look() -> None:
-        now = clock()
-        if now > taken.lease_until - LAST_GIFT_BEFORE_LEASE:
-            raise Withdrawn("the lease is running out")
-        with reading() as session:
-            row = session.execute(
-                select(Person.standing, Person.access_epoch, Person.access_until).where(
-                    Person.organization_id == taken.organization_id, Person.id == taken.subject_id
-                )
-            ).one()
-        if row.standing != Standing.ACTIVE or row.access_epoch != epoch or (row.access_until is not None and row.access_until <= now):
-            raise Withdrawn(f"person {taken.subject_id} lost access meanwhile")
-
-    return permit
 
 
 def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: Precedence) -> None:

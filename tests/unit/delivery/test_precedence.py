@@ -9,7 +9,7 @@ from flask import Flask
 
 from app.clock import now
 from app.delivery import precedence as room
-from app.delivery.accounts import permit_for
+from app.delivery.permits import permit_for
 from app.delivery.precedence import Precedence
 from app.journal.tables import Lane, Subject
 from app.journal.work import Claim

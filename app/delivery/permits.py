@@ -1,0 +1,41 @@
+"""May this still be given? Asked before every gift, right before its request goes out."""
+
+from datetime import timedelta
+
+from sqlalchemy import select
+
+from app.clock import Clock
+from app.database import reading
+from app.delivery.precedence import Precedence
+from app.directory.tables import Person, Standing
+from app.journal.work import Claim
+from connectors.contract import Permit, Withdrawn
+
+LAST_GIFT_BEFORE_LEASE = timedelta(seconds=15)
+"""A gift is started only while the lease has this long to run: longer than any single request may take."""
+
+
+def permit_for(taken: Claim, *, epoch: int, clock: Clock, precedence: Precedence) -> Permit:
+    """Allows a gift while the person stands in the same epoch and the claim is surely still ours. Departures go first."""
+
+    def permit() -> None:
+        if precedence.asked():
+            # If it is this very person who leaves, nothing is waited for: the departure may be waiting for us.
+            look()
+            precedence.give_way()
+        look()
+
+    def look() -> None:
+        now = clock()
+        if now > taken.lease_until - LAST_GIFT_BEFORE_LEASE:
+            raise Withdrawn("the lease is running out")
+        with reading() as session:
+            row = session.execute(
+                select(Person.standing, Person.access_epoch, Person.access_until).where(
+                    Person.organization_id == taken.organization_id, Person.id == taken.subject_id
+                )
+            ).one()
+        if row.standing != Standing.ACTIVE or row.access_epoch != epoch or (row.access_until is not None and row.access_until <= now):
+            raise Withdrawn(f"person {taken.subject_id} lost access meanwhile")
+
+    return permit

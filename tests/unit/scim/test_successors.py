@@ -1,0 +1,232 @@
+"""The choices made at the SCIM door: who is somebody else under a known name, and what they do not inherit."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from app.database import reading
+from app.directory.tables import Standing, StatementKind, Voice
+from app.journal.tables import Entry
+from connectors.contract import AccountId, AccountState
+from tests.clients.directory import Directory
+from tests.clients.transcript import Answer
+from tests.unit.delivery.crew import settle
+from tests.unit.scim.choosing import (
+    ON,
+    approve_everything,
+    departures_of,
+    employ_at,
+    get,
+    group_with,
+    members_of,
+    numbered,
+    off,
+    person_again,
+    person_of,
+    post,
+    says,
+    set_brake,
+    someone_off,
+)
+from tests.workspace import Workspace
+
+# A name that is given to a successor: by PUT or PATCH, where the resource keeps its id.
+
+
+def put_successor(directory: Directory, record_id: str, external_id: str = "00u2", **attributes: Any) -> Answer:
+    said = {"userName": "ada", "externalId": external_id, "active": True, "displayName": "Ada Kim", **attributes}
+    return directory.send("PUT", f"/Users/{record_id}", said)
+
+
+def patch_successor(directory: Directory, record_id: str, external_id: str = "00u2", **attributes: Any) -> Answer:
+    said = {"externalId": external_id, "active": True, "displayName": "Ada Kim", **attributes}
+    return directory.patch(f"/Users/{record_id}", {"op": "replace", "value": said})
+
+
+GIVING = pytest.mark.parametrize("give", [put_successor, patch_successor])
+
+
+@GIVING
+def test_an_off_record_under_another_external_id_keeps_its_id_and_is_a_new_person_who_inherits_nothing(
+    directory: Directory, give: Any
+) -> None:
+    ada = directory.add_user("ada", externalId="00u1")
+    group = group_with(directory, ada)
+    off(directory, ada)
+    before = person_of(ada)
+    departed = departures_of(before)
+
+    answer = give(directory, ada)
+
+    assert (answer.status, answer.document["id"], answer.document["active"]) == (200, ada, True)
+    assert (answer.document["externalId"], answer.document["groups"]) == ("00u2", [])
+    assert members_of(directory, group) == []
+    successor = person_of(ada)
+    assert successor.id != before.id and successor.standing == Standing.ACTIVE
+    assert departures_of(successor) == []
+    assert departures_of(before) == departed != []
+
+
+@GIVING
+def test_a_predecessor_stays_out_whatever_is_decided_anew(directory: Directory, give: Any) -> None:
+    ada = someone_off(directory)
+    before = person_of(ada)
+    give(directory, ada)
+
+    says(before, Voice.HR, StatementKind.RETURNS)
+
+    again = person_again(before)
+    assert (again.standing, again.user_name, again.display_name) == (Standing.DEPARTED, "ada", before.display_name)
+
+
+@GIVING
+def test_a_successor_may_be_added_to_the_groups_of_the_predecessor_anew(directory: Directory, give: Any) -> None:
+    ada = directory.add_user("ada", externalId="00u1")
+    group = group_with(directory, ada)
+    off(directory, ada)
+    give(directory, ada)
+
+    directory.patch(f"/Groups/{group}", {"op": "add", "path": "members", "value": [{"value": ada}]})
+
+    assert members_of(directory, group) == [ada]
+
+
+@GIVING
+def test_the_matching_key_says_that_it_is_the_same_person_under_another_external_id(directory: Directory, give: Any) -> None:
+    ada = directory.add_user("ada", externalId="00u1", **numbered("E-1"))
+    group = group_with(directory, ada)
+    off(directory, ada)
+    before = person_of(ada)
+
+    answer = give(directory, ada, **numbered("E-1"))
+
+    assert answer.document["active"] is True
+    assert person_of(ada).id == before.id
+    assert members_of(directory, group) == [ada]
+
+
+@GIVING
+def test_a_successor_whom_the_matching_key_knows_is_that_person(directory: Directory, give: Any) -> None:
+    ada = someone_off(directory, **numbered("E-1"))
+    kim = directory.add_user("kim", externalId="00u9", **numbered("E-2"))
+    directory.send("DELETE", f"/Users/{kim}")
+
+    answer = give(directory, ada, **numbered("E-2"))
+
+    assert answer.document["active"] is True
+    assert person_of(ada).id == person_of(kim).id
+    assert person_of(kim).standing == Standing.ACTIVE
+
+
+@GIVING
+def test_a_bar_on_the_predecessor_does_not_keep_the_successor_out(directory: Directory, give: Any) -> None:
+    ada = someone_off(directory)
+    before = person_of(ada)
+    says(before, Voice.OPERATOR, StatementKind.BARS)
+
+    answer = give(directory, ada)
+
+    assert answer.document["active"] is True
+    assert person_again(before).standing == Standing.DEPARTED
+
+
+def test_another_external_id_said_before_switching_on_makes_a_new_person_as_well(directory: Directory) -> None:
+    ada = directory.add_user("ada", externalId="00u1", displayName="Ada", **numbered("E-1"))
+    group = group_with(directory, ada)
+    off(directory, ada)
+    before = person_of(ada)
+    directory.send("PUT", f"/Users/{ada}", {"userName": "ada", "externalId": "00u2", "displayName": "Kim", **numbered("E-2")})
+    assert get(directory, f"/Users/{ada}")["active"] is False
+
+    directory.patch(f"/Users/{ada}", ON)
+
+    assert get(directory, f"/Users/{ada}")["active"] is True
+    assert person_of(ada).id != before.id
+    assert members_of(directory, group) == []
+    assert (person_again(before).standing, person_again(before).display_name) == (Standing.DEPARTED, "Ada")
+
+
+@pytest.mark.parametrize("known", ["00u1", None])
+def test_switching_on_under_the_same_or_a_first_external_id_is_the_same_person(directory: Directory, known: str | None) -> None:
+    ada = someone_off(directory, external_id=known)
+    before = person_of(ada)
+
+    put_successor(directory, ada, external_id="00u1")
+
+    assert person_of(ada).id == before.id
+
+
+def test_another_external_id_for_someone_who_is_on_changes_nothing_else(directory: Directory) -> None:
+    ada = directory.add_user("ada", externalId="00u1")
+    group = group_with(directory, ada)
+    before = person_of(ada)
+
+    put_successor(directory, ada)
+    off(directory, ada)
+    directory.patch(f"/Users/{ada}", ON)
+
+    assert person_of(ada).id == before.id
+    assert members_of(directory, group) == [ada]
+
+
+def test_a_predecessor_who_is_hired_again_gets_a_record_of_their_own(directory: Directory) -> None:
+    ada = someone_off(directory, **numbered("E-1"))
+    before = person_of(ada)
+    put_successor(directory, ada, **numbered("E-2"))
+
+    answer = post(directory, "ada.first", "00u1", **numbered("E-1"))
+
+    assert (answer.status, answer.document["active"]) == (201, True)
+    assert answer.document["id"] != ada
+    assert person_of(answer.document["id"]).id == before.id != person_of(ada).id
+
+
+def test_the_journal_says_from_whom_to_whom_a_resource_was_given(directory: Directory) -> None:
+    ada = someone_off(directory)
+    before = person_of(ada)
+    put_successor(directory, ada)
+
+    with reading() as session:
+        entry = session.scalars(select(Entry).where(Entry.subject_id == ada).order_by(Entry.id.desc())).first()
+
+    assert entry is not None and entry.verb == "given to a successor"
+    assert entry.before is not None and entry.after is not None
+    assert (entry.before["person"], entry.before["externalId"]) == (before.id, "00u1")
+    assert (entry.after["person"], entry.after["externalId"]) == (person_of(ada).id, "00u2")
+
+
+@pytest.mark.parametrize("by", ["POST", "PUT"])
+def test_an_off_that_the_brake_holds_goes_on_waiting_for_the_predecessor(directory: Directory, by: str) -> None:
+    ada = directory.add_user("ada", externalId="00u1")
+    set_brake("0/60s")
+    off(directory, ada)
+    before = person_of(ada)
+    assert before.standing == Standing.ACTIVE
+
+    answer = post(directory, "ada", "00u2") if by == "POST" else put_successor(directory, ada)
+
+    successor = person_of(answer.document["id"])
+    assert person_again(before).standing == Standing.ACTIVE
+    approve_everything()
+    assert person_again(before).standing == Standing.DEPARTED
+    assert person_again(successor).standing == Standing.ACTIVE
+
+
+@pytest.mark.parametrize("by", ["POST", "PUT"])
+def test_a_successor_never_gets_the_account_of_the_predecessor(directory: Directory, by: str) -> None:
+    workspace = Workspace()
+    employ_at(workspace)
+    ada = directory.add_user("ada", externalId="00u1")
+    before = person_of(ada)
+    settle(directory.app, workspace)
+    off(directory, ada)
+    settle(directory.app, workspace)
+
+    answer = post(directory, "ada", "00u2") if by == "POST" else put_successor(directory, ada)
+    settle(directory.app, workspace)
+
+    successor = person_of(answer.document["id"])
+    assert {account.id: account.person_id for account in workspace.accounts.values()} == {"ada": before.id, "ada-2": successor.id}
+    assert workspace.accounts[AccountId("ada")].state is AccountState.DEACTIVATED
+    assert workspace.show_access(AccountId("ada")).gone
