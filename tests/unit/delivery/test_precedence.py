@@ -44,12 +44,34 @@ def test_nobody_waits_where_nobody_departs() -> None:
     assert monotonic() - began < room.LONGEST_WAIT / 2
 
 
+def test_a_departure_that_a_workspace_leaves_unanswered_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Frozen in time: what began longer ago than the wait is not waited for, though it is still in hand.
+    present = [100.0]
+    monkeypatch.setattr(room, "monotonic", lambda: present[0])
+    precedence = Precedence()
+    with precedence.taken():
+        assert precedence.asked()
+        present[0] += room.LONGEST_WAIT
+        assert not precedence.asked()
+        with precedence.taken():
+            assert precedence.asked()
+    assert not precedence.asked()
+
+
 def test_departures_without_end_only_slow_the_others_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "LONGEST_WAIT", 0.01)
     precedence = Precedence()
-    with precedence.taken():
+    passed = threading.Event()
+
+    def pass_by() -> None:
         precedence.give_way()
-        assert precedence.asked()
+        passed.set()
+
+    with precedence.taken():
+        waiting = threading.Thread(target=pass_by)
+        waiting.start()
+        assert passed.wait(10)
+    waiting.join()
 
 
 def test_a_gift_to_the_one_who_departs_is_refused_at_once_and_not_waited_for(installed: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
