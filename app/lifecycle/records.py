@@ -1,6 +1,6 @@
 """Verbs on records: what a directory says of its people. Each is called inside the door's transaction."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from app.database import new_id
 from app.directory.names import name_key
 from app.directory.settings import off_means, value_of
 from app.directory.tables import Membership, Person, Record, RecordEmail, Source, Standing
+from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal import entries, work
 from app.journal.tables import Subject
 from app.lifecycle import brake, joins
@@ -22,12 +23,16 @@ from app.lifecycle.tables import HeldLine, HeldState
 
 @dataclass(frozen=True, kw_only=True)
 class RecordDraft:
-    """A SCIM user as said: `document` without id, meta, groups, password and active. `active` None leaves it (on create: on)."""
+    """A SCIM user as said: `document` without id, meta, groups, password and active. `active` None leaves it (on create: on).
+
+    `number_said` is False where the employee number only stands because a PATCH did not speak of it.
+    """
 
     external_id: str | None
     user_name: str
     active: bool | None
     document: dict[str, Any]
+    number_said: bool = True
 
 
 def reads_active(record: Record, standing: str) -> bool:
@@ -110,6 +115,8 @@ def change_record(
     ):
         return record
     _refuse_taken(session, organization_id, source_id, draft, but=record.id)
+    if _has_another_key(record, draft) and not draft.number_said:
+        draft = _without_number(draft)
     if _becomes_another(session, record, draft):
         return _give_to_successor(session, record, draft, before=before, active=active, actor=actor, at=at, because=because)
     person = lock_person(session, organization_id, record.person_id)
@@ -204,9 +211,21 @@ def _becomes_another(session: Session, record: Record, draft: RecordDraft) -> bo
     Being switched on is not waited for, or what is said of a successor before that would be said of the predecessor. An
     externalId where there was none is nobody else's.
     """
-    if record.active or None in (record.external_id, draft.external_id) or record.external_id == draft.external_id:
-        return False
-    return _matched(session, record.organization_id, _employee_number(draft)) != record.person_id
+    return _has_another_key(record, draft) and _matched(session, record.organization_id, _employee_number(draft)) != record.person_id
+
+
+def _has_another_key(record: Record, draft: RecordDraft) -> bool:
+    return not record.active and None not in (record.external_id, draft.external_id) and record.external_id != draft.external_id
+
+
+def _without_number(draft: RecordDraft) -> RecordDraft:
+    """Without a number that nobody said of whoever has the new externalId: it is the predecessor's."""
+    extension = {name: value for name, value in enterprise(draft.document).items() if name != "employeeNumber"}
+    return replace(draft, document={**draft.document, ENTERPRISE_URN: extension} if extension else _but(draft.document, ENTERPRISE_URN))
+
+
+def _but(document: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != name}
 
 
 def _give_to_successor(

@@ -8,9 +8,9 @@ from typing import Any
 
 from app.directory.filters import And, AttributePath, Compare, Filter, FilterError, Or, matches, split_path
 from app.directory.values import Operator
-from app.directory.vocabulary import Attribute, Kind, attribute_at, schema_named
+from app.directory.vocabulary import ENTERPRISE_URN, USER_URN, Attribute, Kind, attribute_at, schema_named
 from app.scim.answers import Problem, refused
-from app.scim.bodies import member_ids
+from app.scim.bodies import member_ids, tidied
 
 
 class Verb(StrEnum):
@@ -47,9 +47,7 @@ def _read_operation(said: Mapping[str, Any], number: int) -> list[Operation]:
         # Entra writes Add, Replace, Remove.
         verb = Verb(word.lower() if isinstance(word, str) else "")
     except ValueError:
-        raise refused(
-            f"operation {number}: op must be add, replace or remove", Problem.INVALID_SYNTAX
-        ) from None
+        raise refused(f"operation {number}: op must be add, replace or remove", Problem.INVALID_SYNTAX) from None
     path, value = _member(said, "path"), _member(said, "value")
     if path is not None and not isinstance(path, str):
         raise refused(f"operation {number}: path must be a text", Problem.INVALID_PATH)
@@ -85,6 +83,12 @@ def patched(document: Mapping[str, Any], operations: Sequence[Operation]) -> dic
     return changed
 
 
+def sets_number(operations: Sequence[Operation]) -> bool:
+    """Whether these operations say an employee number themselves, in any of the ways to write one."""
+    said = patched({}, [one for one in operations if one.path.names[0] == ENTERPRISE_URN])
+    return bool(tidied(said, USER_URN).get(ENTERPRISE_URN, {}).get("employeeNumber"))
+
+
 def _apply(document: dict[str, Any], operation: Operation) -> None:
     path, value = operation.path, operation.value
     # "" and null both unassign (Entra's "null update" test sends "").
@@ -110,9 +114,7 @@ def _apply(document: dict[str, Any], operation: Operation) -> None:
         parent[name] = _replaced(parent.get(name), value, attribute_at(path.names))
 
 
-def _parent(
-    document: dict[str, Any], names: tuple[str, ...], *, make: bool
-) -> dict[str, Any] | list[Any] | None:
+def _parent(document: dict[str, Any], names: tuple[str, ...], *, make: bool) -> dict[str, Any] | list[Any] | None:
     place: Any = document
     for depth, name in enumerate(names[:-1], start=1):
         known = attribute_at(names[:depth])
@@ -225,9 +227,7 @@ def _without(elements: list[Any], fitting: list[dict[str, Any]], sub: str | None
     ]
 
 
-def _set_in_element(
-    element: dict[str, Any], sub: str | None, value: Any, where: Filter, *, replace: bool
-) -> None:
+def _set_in_element(element: dict[str, Any], sub: str | None, value: Any, where: Filter, *, replace: bool) -> None:
     if sub is not None:
         element[sub] = value
         return
@@ -317,9 +317,7 @@ def _change_members(changes: MemberChanges, operation: Operation) -> None:
         raise refused("a member is added or removed as a whole", Problem.INVALID_PATH)
     if path.where is not None:
         if operation.verb is not Verb.REMOVE:
-            raise refused(
-                'members[…] can be removed only; members are added at "members"', Problem.INVALID_PATH
-            )
+            raise refused('members[…] can be removed only; members are added at "members"', Problem.INVALID_PATH)
         changes.leave(_ids_named(path.where))
     elif operation.verb is Verb.REPLACE:
         changes.set_whole(member_ids(value))

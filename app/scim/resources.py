@@ -18,7 +18,7 @@ from app.scim.bodies import member_ids, text_in, tidied
 Resource = dict[str, Any]
 
 
-def user_draft(body: Mapping[str, Any]) -> RecordDraft:
+def user_draft(body: Mapping[str, Any], *, number_said: bool = True) -> RecordDraft:
     """A user as said. Raises SCIMError naming the attribute that is wrong or missing."""
     document = tidied(body, USER_URN)
     active = document.pop("active", None)
@@ -26,7 +26,7 @@ def user_draft(body: Mapping[str, Any]) -> RecordDraft:
     if name is None:
         raise refused("userName is required", Problem.INVALID_VALUE)
     return RecordDraft(
-        external_id=text_in(document, "externalId"), user_name=name, active=active, document=document
+        external_id=text_in(document, "externalId"), user_name=name, active=active, document=document, number_said=number_said
     )
 
 
@@ -67,9 +67,7 @@ def _meta(kind: str, row: Record | Group, location: str) -> Resource:
     }
 
 
-def user_resources(
-    session: Session, records: Sequence[Record], *, base: str, with_groups: bool = True
-) -> list[Resource]:
+def user_resources(session: Session, records: Sequence[Record], *, base: str, with_groups: bool = True) -> list[Resource]:
     """Users as they are answered, in the order given."""
     if not records:
         return []
@@ -78,9 +76,7 @@ def user_resources(
         Person.organization_id == organization_id, Person.id.in_({record.person_id for record in records})
     )
     standing = {person_id: stands for person_id, stands in session.execute(people)}
-    groups = (
-        _groups_of(session, organization_id, [record.id for record in records], base) if with_groups else {}
-    )
+    groups = _groups_of(session, organization_id, [record.id for record in records], base) if with_groups else {}
     return [
         {
             "id": record.id,
@@ -93,14 +89,10 @@ def user_resources(
     ]
 
 
-def _groups_of(
-    session: Session, organization_id: str, ids: list[str], base: str
-) -> dict[str, list[Resource]]:
+def _groups_of(session: Session, organization_id: str, ids: list[str], base: str) -> dict[str, list[Resource]]:
     query = (
         select(Membership.record_id, Group.id, Group.display_name)
-        .join(
-            Group, (Group.organization_id == Membership.organization_id) & (Group.id == Membership.group_id)
-        )
+        .join(Group, (Group.organization_id == Membership.organization_id) & (Group.id == Membership.group_id))
         .where(Membership.organization_id == organization_id, Membership.record_id.in_(ids))
         .where(Membership.ended_at.is_(None), Group.ended_at.is_(None))
         .order_by(Group.id)
@@ -112,9 +104,7 @@ def _groups_of(
     return found
 
 
-def group_resources(
-    session: Session, groups: Sequence[Group], *, base: str, with_members: bool = True
-) -> list[Resource]:
+def group_resources(session: Session, groups: Sequence[Group], *, base: str, with_members: bool = True) -> list[Resource]:
     """Groups as they are answered, in the order given; without their members nobody's membership is read."""
     if not groups:
         return []
@@ -132,9 +122,7 @@ def group_resources(
     ]
 
 
-def _members_of(
-    session: Session, organization_id: str, ids: list[str], base: str
-) -> dict[str, list[Resource]]:
+def _members_of(session: Session, organization_id: str, ids: list[str], base: str) -> dict[str, list[Resource]]:
     query = (
         select(Membership.group_id, Record.id, Record.display_name, Record.user_name)
         .join(

@@ -13,12 +13,12 @@ from app.actors import Actor, ActorKind
 from app.clock import now
 from app.database import in_transaction, reading
 from app.lifecycle.groups import UNCHANGED, add_group, change_group, end_group, read_group
-from app.lifecycle.records import add_record, change_record, end_record, read_record
+from app.lifecycle.records import RecordDraft, add_record, change_record, end_record, read_record
 from app.scim import schemas
 from app.scim.answers import Problem, SCIMError, list_answer, no_content, resource_answer
 from app.scim.bodies import read_object
 from app.scim.paging import asked_page, groups_on, records_on
-from app.scim.patch import patched, read_operations, split_members
+from app.scim.patch import patched, read_operations, sets_number, split_members
 from app.scim.refusals import answer_refusals, wrong_address
 from app.scim.resources import (
     Selection,
@@ -47,11 +47,7 @@ def blueprint() -> Blueprint:
     def answer_wrong_addresses() -> Response | None:
         # Flask asks a blueprint's error handlers only once a route was found; clients need SCIM's errors before, too.
         error = request.routing_exception
-        if (
-            error is None
-            or isinstance(error, RequestRedirect)
-            or not (request.path + "/").startswith("/scim/")
-        ):
+        if error is None or isinstance(error, RequestRedirect) or not (request.path + "/").startswith("/scim/"):
             return None
         return wrong_address(error)
 
@@ -129,9 +125,7 @@ def _written(act: Callable[[Session], Result]) -> Result:
     try:
         return in_transaction(act)
     except IntegrityError:
-        raise SCIMError(
-            409, "another request just took this name or id", problem=Problem.UNIQUENESS
-        ) from None
+        raise SCIMError(409, "another request just took this name or id", problem=Problem.UNIQUENESS) from None
 
 
 def _add_users(routes: Blueprint) -> None:
@@ -164,28 +158,31 @@ def _add_users(routes: Blueprint) -> None:
     @routes.put("/Users/<record_id>", strict_slashes=False)
     def put_user(record_id: str) -> Response:
         body = _body()
-        return resource_answer(change(record_id, lambda said: _with_kept(body, said, "externalId")))
+        return resource_answer(change(record_id, lambda said: user_draft(_with_kept(body, said, "externalId"))))
 
     @routes.patch("/Users/<record_id>", strict_slashes=False)
     def patch_user(record_id: str) -> Response:
         operations = read_operations(_body())
-        # What is patched always says `active`, so where it is missing it was removed, and that is *off*. A PUT leaves it.
-        return resource_answer(change(record_id, lambda said: {"active": False, **patched(said, operations)}))
+
+        def becomes(said: dict[str, Any]) -> RecordDraft:
+            # What is patched always says `active`, so where it is missing it was removed, and that is *off*. A PUT leaves it.
+            whole = {"active": False, **patched(said, operations)}
+            return user_draft(whole, number_said=sets_number(operations))
+
+        return resource_answer(change(record_id, becomes))
 
     @routes.delete("/Users/<record_id>", strict_slashes=False)
     def delete_user(record_id: str) -> Response:
         _written(lambda session: end_record(session, *_key(), record_id, **_said_by()))
         return no_content()
 
-    def change(record_id: str, becomes: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    def change(record_id: str, becomes: Callable[[dict[str, Any]], RecordDraft]) -> dict[str, Any]:
         expected = _expected_version()
 
         def act(session: Session) -> dict[str, Any]:
             record = read_record(session, *_key(), record_id, lock=True)
-            draft = user_draft(becomes(user_said(record)))
-            changed = change_record(
-                session, *_key(), record_id, draft, expected_version=expected, **_said_by()
-            )
+            draft = becomes(user_said(record))
+            changed = change_record(session, *_key(), record_id, draft, expected_version=expected, **_said_by())
             return shown(session, [changed])[0]
 
         return _written(act)

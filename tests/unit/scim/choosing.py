@@ -36,8 +36,8 @@ OTHER_VOICES = pytest.mark.parametrize(
 )
 
 
-def numbered(number: str) -> dict[str, Any]:
-    return {ENTERPRISE_URN: {"employeeNumber": number}}
+def numbered(number: str, **more: str) -> dict[str, Any]:
+    return {ENTERPRISE_URN: {"employeeNumber": number, **more}}
 
 
 def organization_of(session: Session) -> Organization:

@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from app.database import reading
 from app.directory.tables import Standing, StatementKind, Voice
+from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal.tables import Entry
 from connectors.contract import AccountId, AccountState
 from tests.clients.directory import Directory
@@ -104,6 +105,20 @@ def test_the_matching_key_says_that_it_is_the_same_person_under_another_external
     assert answer.document["active"] is True
     assert person_of(ada).id == before.id
     assert members_of(directory, group) == [ada]
+
+
+def test_a_patch_that_is_silent_about_the_number_makes_a_new_person_and_does_not_leave_them_the_number(directory: Directory) -> None:
+    ada = directory.add_user("ada", externalId="00u1", **numbered("E-1", department="Sales"))
+    off(directory, ada)
+    before = person_of(ada)
+
+    answer = patch_successor(directory, ada)
+
+    assert answer.document["active"] is True
+    assert person_of(ada).id != before.id
+    assert answer.document[ENTERPRISE_URN] == {"department": "Sales"}
+    # The number still names the one who left, and nobody else.
+    assert post(directory, "ada.first", "00u1", **numbered("E-1")).status == 201
 
 
 @GIVING
