@@ -63,9 +63,15 @@ def dialect_of(session: Session) -> str:
     return session.get_bind().dialect.name
 
 
-def rule_query(rule: Rule, *, organization_id: Asked, dialect: str, person_id: Asked | None = None, key: Asked | None = None) -> Query:
-    """SELECT person_id, key: the rule over all active people, or over one, or for one key. A pair may come twice."""
-    chosen = [_reached(rule, organization_id=organization_id, dialect=dialect, person_id=person_id, key=key)]
+def rule_query(
+    rule: Rule, *, organization_id: Asked, dialect: str, person_id: Asked | None = None, key: Asked | None = None, keyless: bool = False
+) -> Query:
+    """SELECT person_id, key: the rule over all active people, or over one, or for one key. A pair may come twice.
+
+    `keyless` also lets those pass who have no key, for a caller who can leave them out for less than a look into every
+    document costs.
+    """
+    chosen = [_reached(rule, organization_id=organization_id, dialect=dialect, person_id=person_id, key=key, keyless=keyless)]
     if rule.for_each == MANAGER:
         chosen.append(_heads(rule, organization_id=organization_id, dialect=dialect, person_id=person_id, key=key))
     named = tuple(name_key(owner) for owner in rule.owners if owner != MANAGER)
@@ -88,7 +94,9 @@ def _active_by_manager(organization_id: Asked) -> ColumnElement[bool]:
     return and_(Person.organization_id == organization_id, func.coalesce(Person.standing, "") == Standing.ACTIVE)
 
 
-def _reached(rule: Rule, *, organization_id: Asked, dialect: str, person_id: Asked | None, key: Asked | None) -> Pairs:
+def _reached(
+    rule: Rule, *, organization_id: Asked, dialect: str, person_id: Asked | None, key: Asked | None, keyless: bool = False
+) -> Pairs:
     """Those whom `where` finds, by `for_each`. Who has no key (no department, no manager) is in no channel of the rule."""
     query: Pairs
     if rule.for_each is None:
@@ -112,7 +120,7 @@ def _reached(rule: Rule, *, organization_id: Asked, dialect: str, person_id: Ask
         assert grouping is not None  # only `manager` and `group` are none
         keys = keys_of(grouping, dialect)
         found = keys.key
-        query = select(Person.id.label("person_id"), found.label("key")).where(found != "")
+        query = select(Person.id.label("person_id"), found.label("key")).where(true() if keyless else found != "")
         if keys.elements is not None:
             query = query.join(keys.elements, true()).where(true() if keys.where is None else keys.where)
     one_team = rule.for_each == MANAGER and key is not None
@@ -231,8 +239,11 @@ def desired(session: Session, organization_id: str, rules: Sequence[Rule]) -> It
     dialect = dialect_of(session)
     parts: list[Pairs] = []
     for rule in rules:
-        one = rule_query(rule, organization_id=organization_id, dialect=dialect).subquery()
+        one = rule_query(rule, organization_id=organization_id, dialect=dialect, keyless=True).subquery()
         mine = and_(Reach.organization_id == organization_id, Reach.rule_id == rule.id, Reach.key == one.c.key)
+        if rule.for_each is not None:
+            # An empty key is nobody's, even where a channel stands that the rule once had for everyone.
+            mine = and_(mine, Reach.key != "")
         if dialect == "sqlite":
             # An outer join keeps the people first: an inner one would begin with the channels, and read every document
             # once for each. Keys without a channel are left out below, where that costs no other plan.

@@ -39,6 +39,15 @@ def test_nobody_without_a_department_is_in_a_channel(company: Company, departmen
     assert keys_of_person(company.session, ORGANIZATION, DEPARTMENTS, "ada") == []
 
 
+def test_nobody_without_a_department_is_in_a_channel_that_the_rule_once_had_for_everyone(company: Company) -> None:
+    once = rules_of("- {id: departments, name: all-hands}")
+    company.hires("Ada")
+    company.hires("Bob", department=" ")
+    company.roster(once)
+
+    assert company.roster(DEPARTMENTS) == {}
+
+
 def test_a_filter_narrows_a_rule(company: Company) -> None:
     company.hires("Ada", userType="Employee")
     company.hires("Bob", userType="Contractor")
