@@ -1,0 +1,135 @@
+"""The acts on users and groups, each in a transaction of its own: what single requests and Bulk both do."""
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.directory.tables import Group, Record
+from app.lifecycle.groups import UNCHANGED, add_group, change_group, end_group, read_group
+from app.lifecycle.records import RecordDraft, add_record, change_record, end_record, read_record
+from app.scim.door import Caller, written
+from app.scim.patch import patched, read_operations, sets_number, split_members
+from app.scim.resources import (
+    Resource,
+    Selection,
+    group_draft,
+    group_resources,
+    group_said,
+    user_draft,
+    user_resources,
+    user_said,
+)
+
+Body = dict[str, Any]
+
+
+def users_shown(session: Session, caller: Caller, records: list[Record], selection: Selection) -> list[Resource]:
+    """Users as they are answered, cut to what was asked for."""
+    resources = user_resources(session, records, base=caller.base, with_groups=selection.shows("groups"))
+    return [selection.of(resource) for resource in resources]
+
+
+def groups_shown(session: Session, caller: Caller, groups: list[Group], selection: Selection) -> list[Resource]:
+    """Groups as they are answered, cut to what was asked for."""
+    resources = group_resources(session, groups, base=caller.base, with_members=selection.shows("members"))
+    return [selection.of(resource) for resource in resources]
+
+
+def post_user(caller: Caller, body: Body, selection: Selection) -> Resource:
+    """Raises SCIMError and what `add_record` raises."""
+    draft = user_draft(body)
+
+    def act(session: Session) -> Resource:
+        record = add_record(session, *caller.key, draft, **caller.saying())
+        return users_shown(session, caller, [record], selection)[0]
+
+    return written(act)
+
+
+def put_user(caller: Caller, record_id: str, body: Body, selection: Selection, *, version: int | None) -> Resource:
+    """Raises SCIMError and what `change_record` raises."""
+    return _change_user(caller, record_id, lambda said: user_draft(_with_kept(body, said, "externalId")), selection, version)
+
+
+def patch_user(caller: Caller, record_id: str, body: Body, selection: Selection, *, version: int | None) -> Resource:
+    """Raises SCIMError and what `change_record` raises."""
+    operations = read_operations(body)
+
+    def becomes(said: Resource) -> RecordDraft:
+        # What is patched always says `active`, so where it is missing it was removed, and that is *off*. A PUT leaves it.
+        return user_draft({"active": False, **patched(said, operations)}, number_said=sets_number(operations))
+
+    return _change_user(caller, record_id, becomes, selection, version)
+
+
+def delete_user(caller: Caller, record_id: str) -> None:
+    """Raises NotFound."""
+    written(lambda session: end_record(session, *caller.key, record_id, **caller.saying()))
+
+
+def _change_user(
+    caller: Caller, record_id: str, becomes: Callable[[Resource], RecordDraft], selection: Selection, version: int | None
+) -> Resource:
+    def act(session: Session) -> Resource:
+        draft = becomes(user_said(read_record(session, *caller.key, record_id, lock=True)))
+        record = change_record(session, *caller.key, record_id, draft, expected_version=version, **caller.saying())
+        return users_shown(session, caller, [record], selection)[0]
+
+    return written(act)
+
+
+def _with_kept(body: Body, said: Resource, name: str) -> Body:
+    # RFC 7644 §3.5.1 leaves open what a PUT without an attribute means; losing the directory's own key would make
+    # it create the person anew.
+    if name not in said or any(key.lower() == name.lower() for key in body):
+        return body
+    return {**body, name: said[name]}
+
+
+def post_group(caller: Caller, body: Body, selection: Selection) -> Resource:
+    """Raises SCIMError and what `add_group` raises."""
+    draft = group_draft(body)
+
+    def act(session: Session) -> Resource:
+        group = add_group(session, *caller.key, draft, **caller.saying())
+        return groups_shown(session, caller, [group], selection)[0]
+
+    return written(act)
+
+
+def put_group(caller: Caller, group_id: str, body: Body, selection: Selection, *, version: int | None) -> Resource:
+    """Raises SCIMError and what `change_group` raises."""
+    said = {key.lower() for key in body}
+    draft = group_draft(body)
+
+    def act(session: Session) -> Resource:
+        # A PUT that is silent about members keeps them: Keycloak's leaves them out (mitodl/keycloak-scim#134).
+        group = change_group(
+            session, *caller.key, group_id, display_name=draft.display_name, document=draft.document,
+            external_id=draft.external_id if "externalid" in said else UNCHANGED, members=draft.members if "members" in said else None,
+            expected_version=version, **caller.saying(),
+        )  # fmt: skip
+        return groups_shown(session, caller, [group], selection)[0]
+
+    return written(act)
+
+
+def patch_group(caller: Caller, group_id: str, body: Body, *, version: int | None) -> None:
+    """Raises SCIMError and what `change_group` raises."""
+    members, others = split_members(read_operations(body))
+
+    def act(session: Session) -> None:
+        said = group_said(read_group(session, *caller.key, group_id, lock=True))
+        draft = group_draft(patched(said, others))
+        change_group(
+            session, *caller.key, group_id, display_name=draft.display_name, document=draft.document, external_id=draft.external_id,
+            members=members.whole, add=members.add, remove=members.remove, expected_version=version, **caller.saying(),
+        )  # fmt: skip
+
+    written(act)
+
+
+def delete_group(caller: Caller, group_id: str) -> None:
+    """Raises NotFound."""
+    written(lambda session: end_group(session, *caller.key, group_id, **caller.saying()))

@@ -1,0 +1,44 @@
+"""Discovery: what this server can do, as clients ask for it (RFC 7644 §4)."""
+
+from typing import Any
+
+from flask import Blueprint, Response
+
+from app.scim import schemas
+from app.scim.answers import SCIMError, list_answer, resource_answer
+from app.scim.door import caller
+
+
+def add_discovery(routes: Blueprint) -> None:
+    """Register the routes."""
+
+    @routes.get("/ServiceProviderConfig", strict_slashes=False)
+    def provider_config() -> Response:
+        return resource_answer(schemas.provider_config(caller().base))
+
+    @routes.get("/ResourceTypes", strict_slashes=False)
+    def resource_types() -> Response:
+        return _whole_list(schemas.resource_types(caller().base))
+
+    @routes.get("/ResourceTypes/<name>", strict_slashes=False)
+    def resource_type(name: str) -> Response:
+        return _one_of(schemas.resource_types(caller().base), name)
+
+    @routes.get("/Schemas", strict_slashes=False)
+    def all_schemas() -> Response:
+        return _whole_list(schemas.schemas(caller().base))
+
+    @routes.get("/Schemas/<urn>", strict_slashes=False)
+    def schema(urn: str) -> Response:
+        return _one_of(schemas.schemas(caller().base), urn)
+
+
+def _whole_list(found: list[dict[str, Any]]) -> Response:
+    return list_answer(found, total=len(found), start=1)
+
+
+def _one_of(found: list[dict[str, Any]], name: str) -> Response:
+    for resource in found:
+        if resource["id"].lower() == name.lower():
+            return resource_answer(resource)
+    raise SCIMError(404, f"{name[:200]} does not exist")
