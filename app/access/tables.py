@@ -1,4 +1,4 @@
-"""Tables of access: workspaces, accounts in them, operators and bearer tokens."""
+"""Tables of access: workspaces, accounts in them, operators, bearer tokens and OAuth clients."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -59,7 +59,11 @@ class Operator(Base):
 
 
 class BearerToken(Base):
-    """A client's or an operator's token; only its SHA-256 is kept (256 random bits need no slow hash)."""
+    """A secret that somebody shows us; only its SHA-256 is kept (256 random bits need no slow hash).
+
+    The holder is a source or an operator, or an OAuth client, whose secret it then is. An access token is a source's,
+    and names in `client_id` the OAuth client that asked for it.
+    """
 
     __tablename__ = "bearer_token"
     organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -67,6 +71,37 @@ class BearerToken(Base):
     digest: Mapped[str] = mapped_column(Text, unique=True)
     holder_kind: Mapped[str] = mapped_column(Text)
     holder_id: Mapped[str] = mapped_column(Text)
+    client_id: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(Instant)
+    expires_at: Mapped[datetime | None] = mapped_column(Instant)
     revoked_at: Mapped[datetime | None] = mapped_column(Instant)
+    last_used_at: Mapped[datetime | None] = mapped_column(Instant)
     __table_args__ = (Index("ix_bearer_token_holder", "organization_id", "holder_id"),)
+
+
+class OAuthClient(Base):
+    """A directory's OAuth 2 client. With `jwks` it signs with its own keys, else it has a secret among the bearer tokens."""
+
+    __tablename__ = "oauth_client"
+    organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    source_id: Mapped[str] = mapped_column(Text)
+    jwks: Mapped[dict[str, Any] | None] = mapped_column(Document)
+    created_at: Mapped[datetime] = mapped_column(Instant)
+    ended_at: Mapped[datetime | None] = mapped_column(Instant)
+    last_used_at: Mapped[datetime | None] = mapped_column(Instant)
+    __table_args__ = (
+        Index("ix_oauth_client_source", "organization_id", "source_id"),
+        # A client that asks for a token names itself and no organisation.
+        Index("uq_oauth_client_id", "id", unique=True),
+    )
+
+
+class SpentAssertion(Base):
+    """A signed assertion that was used: the SHA-256 of its `jti`, until it would have expired anyway."""
+
+    __tablename__ = "spent_assertion"
+    organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    client_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    digest: Mapped[str] = mapped_column(Text, primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(Instant)

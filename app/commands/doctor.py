@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import click
 from sqlalchemy import select
 
+from app.access.clients import WayIn, expiry_of, still_used, ways_in
 from app.access.sealing import KeyMissing, seal
 from app.access.tables import Workspace, WorkspaceState
+from app.clock import now
 from app.commands.acting import ANYONE, Acting, verb
 from app.commands.exits import Exit
 from app.commands.output import Answer, Table
@@ -47,8 +49,9 @@ def doctor(acting: Acting) -> Answer:
         workspaces = list(workspaces_of(session, acting.organization_id))
         rings = [[session.get_one(Person, (acting.organization_id, one)).user_name for one in ring] for ring in manager_cycles(session, acting.organization_id)]
         sources = session.scalars(select(Source).where(Source.organization_id == acting.organization_id, Source.ended_at.is_(None))).all()
+        ways = ways_in(session, acting.organization_id)
         revision = current_revision(session, acting.organization_id)
-    findings = [*_of_machine(acting), *_of_sources(acting, list(sources)), *(one for each in workspaces for one in _of_workspace(each))]
+    findings = [*_of_machine(acting), *_of_sources(acting, list(sources)), *_of_ways(ways), *(one for each in workspaces for one in _of_workspace(each))]
     if revision is None:
         findings.append(Finding(about="rules", level="note", sentence="no rules are in force: doorlist rules apply FILE"))
     findings += [
@@ -101,6 +104,18 @@ def _of_sources(acting: Acting, sources: list[Source]) -> Iterator[Finding]:
         else:
             if not good:
                 yield Finding(about=one.name, level="note", sentence=f"its secret was revoked: doorlist source rotate {one.name}")
+
+
+def _of_ways(ways: list[WayIn]) -> Iterator[Finding]:
+    at = now()
+    for one in ways:
+        if one.shut:
+            yield Finding(about=one.source_name, level="note", sentence=f"it was revoked and can say nothing: doorlist source rotate {one.source_name}")
+        if (said := expiry_of(one, at=at)) is not None:
+            expired = one.keys[0].expires_at is not None and one.keys[0].expires_at <= at
+            yield Finding(about=one.source_name, level="fault" if expired else "note", sentence=said)
+        if (said := still_used(one, at=at)) is not None:
+            yield Finding(about=one.source_name, level="note", sentence=said)
 
 
 def _of_workspace(one: Workspace) -> Iterator[Finding]:

@@ -1,9 +1,16 @@
 """Verbs on sources: directories that push over SCIM, and HR systems that call."""
 
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
 import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.access.clients import Opened, Way, WayIn, client_of, limit_tokens, open_client, renew_client, ways_in
 from app.clock import iso, now
 from app.commands.acting import ADMINS, ANYONE, Acting, verb
 from app.commands.output import Answer, Table
@@ -11,6 +18,29 @@ from app.database import in_transaction, reading
 from app.directory.tables import Source
 from app.lifecycle.sources import add_hr_source, add_scim_source, find_source, revoke, rotate
 from app.settings import Settings
+
+LONGEST_TERM = timedelta(days=3650)
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+class TermType(click.ParamType[Any]):
+    """A length of time, such as 365d, 24h or 30m."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        said = re.fullmatch(r"([0-9]{1,7})([mhd])", value.strip().lower())
+        term = timedelta(**{_UNITS[said[2]]: int(said[1])}) if said else None
+        if term is None or term > LONGEST_TERM:
+            self.fail(f"{value!r} is no length of time up to 3650d; write it like 365d, 24h or 30m", param, ctx)
+        return term
+
+
+TERM = TermType()
+_expires_in = click.option("--expires-in", type=TERM, metavar="TIME", help="How long the token or secret is good, such as 365d. Default: until revoked.")
+_jwks_file = click.option("--jwks-file", type=Path, metavar="FILE", help="The client signs with its own keys; FILE has the public ones, as a JWKS.")
 
 
 def add_to(doorlist: click.Group) -> None:
@@ -34,23 +64,68 @@ def address(settings: Settings, one: Source) -> dict[str, object]:
     return {"url": f"{settings.public_url}/hr/{one.id}"}
 
 
-def _shown(acting: Acting, one: Source, secret: str) -> Answer:
+def _shown(acting: Acting, one: Source, secret: str, until: datetime | None = None) -> Answer:
     kept = "token" if one.kind == "scim" else "secret"
     where = address(acting.settings, one)
     return Answer(
         schema="source",
-        fields={"id": one.id, "name": one.name, "kind": one.kind, **where, kept: secret},
+        fields={"id": one.id, "name": one.name, "kind": one.kind, **where, kept: secret, **({"expires": iso(until)} if one.kind == "scim" else {})},
         tables=[Table(columns=("name", *where, kept), rows=[(one.name, *where.values(), secret)])],
         notes=[f"The {kept} is shown this once."],
     )
 
 
+def _shown_client(acting: Acting, one: Source, opened: Opened, until: datetime | None) -> Answer:
+    where = {**address(acting.settings, one), "token_url": f"{acting.settings.public_url}/oauth2/token", "client_id": opened.client_id}
+    secret = {} if opened.secret is None else {"client_secret": opened.secret}
+    return Answer(
+        schema="source",
+        fields={"id": one.id, "name": one.name, "kind": one.kind, **where, **secret, "expires": iso(until)},
+        tables=[Table(columns=("name", *where, *secret), rows=[(one.name, *where.values(), *secret.values())])],
+        notes=["The client secret is shown this once."] if secret else ["The client signs its requests with its own keys; it has no secret."],
+    )
+
+
+def _until(at: datetime, term: timedelta | None) -> datetime | None:
+    if term is not None and not term:
+        raise click.UsageError("--expires-in 0 would make something that was never good")
+    return None if term is None else at + term
+
+
+def _keys_in(file: Path | None) -> Mapping[str, Any] | None:
+    if file is None:
+        return None
+    from app.access.assertions import UnusableKeys, read_keys
+
+    try:
+        return read_keys(file.read_text(encoding="utf-8"))
+    except (UnusableKeys, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{file}: {error}") from error
+
+
 @verb(add, "scim", may=ADMINS)
 @click.argument("name")
-def add_scim(acting: Acting, name: str) -> Answer:
-    """Connect a directory; its base URL and token go into the identity provider."""
-    made, token = in_transaction(lambda session: add_scim_source(session, acting.organization_id, name, actor=acting.actor, at=now()))
-    return _shown(acting, made, token)
+@click.option("--auth", type=click.Choice(["bearer", "oauth"]), default="bearer", show_default=True, help="A token of ours, or OAuth 2 client credentials.")
+@_expires_in
+@_jwks_file
+def add_scim(acting: Acting, name: str, auth: str, expires_in: timedelta | None, jwks_file: Path | None) -> Answer:
+    """Connect a directory; its base URL and token, or its client's id and secret, go into the identity provider."""
+    at = now()
+    if jwks_file is not None and auth != "oauth":
+        raise click.UsageError("--jwks-file goes with --auth oauth")
+    if jwks_file is not None and expires_in is not None:
+        raise click.UsageError("--expires-in is for tokens and secrets; a client's own keys end when you replace them")
+    until, jwks = _until(at, expires_in), _keys_in(jwks_file)
+
+    def act(session: Session) -> tuple[Source, str | Opened]:
+        made, token = add_scim_source(session, acting.organization_id, name, actor=acting.actor, at=at)
+        if auth == "oauth":
+            return made, open_client(session, acting.organization_id, made.id, jwks=jwks, actor=acting.actor, at=at, expires_at=until)
+        limit_tokens(session, acting.organization_id, made.id, actor=acting.actor, at=at, expires_at=until, overlap=None)
+        return made, token
+
+    made, opened = in_transaction(act)
+    return _shown_client(acting, made, opened, until) if isinstance(opened, Opened) else _shown(acting, made, opened, until)
 
 
 @verb(add, "hr", may=ADMINS)
@@ -65,20 +140,48 @@ def add_hr(acting: Acting, name: str) -> Answer:
 
 @verb(source, "rotate", may=ADMINS)
 @click.argument("name")
-def rotate_source(acting: Acting, name: str) -> Answer:
-    """Give a source a new token or secret; the one before stays good until the next rotation."""
+@_expires_in
+@click.option("--overlap", type=TERM, metavar="TIME", help="How long the one before stays good, such as 24h. Default: until the next rotation.")
+@_jwks_file
+def rotate_source(
+    acting: Acting, name: str, expires_in: timedelta | None, overlap: timedelta | None, jwks_file: Path | None
+) -> Answer:
+    """Give a source a new token or secret; the one before stays good until the next rotation, or for --overlap."""
+    at = now()
+    until, jwks = _until(at, expires_in), _keys_in(jwks_file)
 
-    def act(session: Session) -> tuple[Source, str]:
+    def act(session: Session) -> tuple[Source, str | Opened]:
         one = find_source(session, acting.organization_id, name)
-        return one, rotate(session, one, settings=acting.settings, actor=acting.actor, at=now())
+        client = client_of(session, acting.organization_id, one.id)
+        signs = client is not None and client.jwks is not None
+        _check_terms(one, signs=signs, limited=expires_in is not None or overlap is not None, keys=jwks is not None)
+        if client is not None:
+            return one, renew_client(session, client, jwks=jwks, actor=acting.actor, at=at, expires_at=until, overlap=overlap)
+        secret = rotate(session, one, settings=acting.settings, actor=acting.actor, at=at)
+        if one.kind == "scim":
+            limit_tokens(session, acting.organization_id, one.id, actor=acting.actor, at=at, expires_at=until, overlap=overlap)
+        return one, secret
 
-    return _shown(acting, *in_transaction(act))
+    one, opened = in_transaction(act)
+    return _shown_client(acting, one, opened, until) if isinstance(opened, Opened) else _shown(acting, one, opened, until)
+
+
+def _check_terms(one: Source, *, signs: bool, limited: bool, keys: bool) -> None:
+    """Whether what was typed can be done to this source. Raises UsageError."""
+    if one.kind != "scim" and (limited or keys):
+        raise click.UsageError(f"{one.name} is no directory: its secret neither expires nor has an overlap")
+    if signs and not keys:
+        raise click.UsageError(f"{one.name} signs with its own keys: give its new ones with --jwks-file")
+    if signs and limited:
+        raise click.UsageError(f"{one.name} signs with its own keys, which end when they are replaced; for an overlap give a JWKS with both")
+    if keys and not signs:
+        raise click.UsageError(f"{one.name} does not sign with keys of its own: leave out --jwks-file")
 
 
 @verb(source, "revoke", may=ADMINS)
 @click.argument("name")
 def revoke_source(acting: Acting, name: str) -> Answer:
-    """No token or secret of this source is good any more; what it said stays. `rotate` gives a new one."""
+    """No token or secret of this source is good any more, and no access token; what it said stays. `rotate` gives a new one."""
 
     def act(session: Session) -> Source:
         one = find_source(session, acting.organization_id, name)
@@ -93,19 +196,30 @@ def revoke_source(acting: Acting, name: str) -> Answer:
 
 @verb(source, "list", may=ANYONE)
 def list_sources(acting: Acting) -> Answer:
-    """Every source and its address."""
+    """Every source, its address, and when what lets it in was last used and expires."""
     with reading() as session:
         found = session.scalars(
             select(Source).where(Source.organization_id == acting.organization_id, Source.ended_at.is_(None)).order_by(Source.name)
         ).all()
+        ways = {one.source_id: one for one in ways_in(session, acting.organization_id)}
     rows: list[dict[str, object]] = [
         {
             "id": one.id, "name": one.name, "kind": one.kind, **address(acting.settings, one), "since": iso(one.created_at),
-            "expected_departures": one.expected_departures, "expected_until": iso(one.expected_until),
+            "expected_departures": one.expected_departures, "expected_until": iso(one.expected_until), **_way_fields(ways.get(one.id)),
         }
         for one in found
     ]  # fmt: skip
-    shown = [(row["name"], row["kind"], row.get("base_url") or row.get("url"), row["since"]) for row in rows]
-    return Answer(
-        schema="sources", fields={"sources": rows}, tables=[Table(columns=("name", "kind", "address", "since"), rows=shown)]
-    )
+    columns = ("name", "kind", "auth", "address", "since", "last_used", "expires")
+    shown = [[row.get(name) if name != "address" else row.get("base_url") or row.get("url") for name in columns] for row in rows]
+    return Answer(schema="sources", fields={"sources": rows}, tables=[Table(columns=columns, rows=shown)])
+
+
+def _way_fields(way: WayIn | None) -> dict[str, object]:
+    """How a directory gets in, and since and until when. An HR system signs its calls, and that is all."""
+    if way is None:
+        return {"auth": "signature"}
+    keys = [{"since": iso(key.since), "expires": iso(key.expires_at), "last_used": iso(key.last_used_at)} for key in way.keys]
+    return {
+        "auth": way.way, "client_id": way.client_id, "revoked": way.shut, "last_used": iso(way.last_used_at),
+        "expires": iso(way.keys[0].expires_at) if way.keys else None, "client_secrets" if way.way is Way.SECRET else "tokens": keys,
+    }  # fmt: skip

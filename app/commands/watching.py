@@ -6,6 +6,7 @@ import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.access.clients import expiry_of, ways_in
 from app.clock import iso, now
 from app.commands.acting import ANYONE, Acting, verb
 from app.commands.output import Answer, Table
@@ -30,7 +31,8 @@ def status(acting: Acting) -> Answer:
         parked_calls = session.scalars(
             select(HREvent).where(HREvent.organization_id == acting.organization_id, HREvent.state == "parked").order_by(HREvent.received_at)
         ).all()
-        alarms = [*_alarms(figures), *_held(session, acting), *(_of_call(call) for call in parked_calls)]
+        expiring = filter(None, (expiry_of(one, at=at) for one in ways_in(session, acting.organization_id)))
+        alarms = [*_alarms(figures), *_held(session, acting), *(_of_call(call) for call in parked_calls), *expiring]
     parked = figures.parked + len(parked_calls)
     workspaces = [
         {

@@ -1,0 +1,1 @@
+"""Tests of what lets clients in: tokens, OAuth clients, assertions, limits."""
