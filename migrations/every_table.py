@@ -1,6 +1,7 @@
 """Imports every module of tables, so that the metadata is whole."""
 
 import app.access.tables
+import app.audit.request_tables
 import app.audit.tables
 import app.directory.tables
 import app.intake.tables

@@ -8,7 +8,21 @@ from typing import Any
 import click
 from flask import Flask
 
-from app.commands import doctor, held, leaving, parked, planning, receipts, rules, serving, setting_up, sources, watching, workspaces
+from app.commands import (
+    doctor,
+    held,
+    leaving,
+    parked,
+    planning,
+    receipts,
+    requests,
+    rules,
+    serving,
+    setting_up,
+    sources,
+    watching,
+    workspaces,
+)
 from app.commands.exits import Exit, Failure, failure_of
 from app.commands.output import show_failure
 
@@ -64,7 +78,7 @@ def doorlist() -> None:
     """
 
 
-for _family in (setting_up, sources, workspaces, rules, serving, watching, doctor, planning, receipts, leaving, held, parked):
+for _family in (setting_up, sources, workspaces, rules, serving, watching, doctor, planning, receipts, leaving, held, parked, requests):
     _family.add_to(doorlist)
 
 

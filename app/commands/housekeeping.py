@@ -1,32 +1,51 @@
-"""What is done because time passes: channels that have been empty for long enough are archived."""
+"""What is done because time passes: channels empty for long enough are archived, requests kept for long enough deleted."""
 
 import logging
+from datetime import timedelta
 
 from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from app.audit import requests
 from app.clock import now
 from app.database import in_transaction, reading
 from app.delivery.expansion import want_channels
+from app.journal.tables import Organization
 from app.rules.channels import settle
 from app.rules.tables import Channel, ChannelState
 
 log = logging.getLogger(__name__)
 
+PRUNINGS = 20
+"""Small transactions of pruning at a tick, for each organisation: what is left over waits for the next."""
+
 
 def tick(app: Flask) -> None:
-    """Look at every empty channel once. May run in several processes at once: doing it twice does it once."""
+    """Look at every empty channel once, and delete old requests. May run in several processes at once: twice does it once."""
     with app.app_context():
         try:
             with reading() as session:
                 empty = session.execute(select(Channel.organization_id, Channel.id).where(Channel.state == ChannelState.EMPTY)).all()
             for organization_id, channel_id in empty:
                 in_transaction(lambda session, o=organization_id, c=channel_id: _settle(session, o, c))  # type: ignore[misc]  # defaults bind the loop's values
+            _prune(app)
         except DBAPIError as error:
             # The next tick comes soon; the database may have been away for a moment.
             log.error("housekeeping could not be done: %s", error.__class__.__name__)
+
+
+def _prune(app: Flask) -> None:
+    settings = app.config["DOORLIST"]
+    kept, bodies = (timedelta(days=min(days, 36_500)) for days in (settings.requests_kept_days, settings.bodies_kept_days))
+    with reading() as session:
+        organizations = session.scalars(select(Organization.id)).all()
+    for organization_id in organizations:
+        for _ in range(PRUNINGS):
+            # Each is short, so that no request waits long for it on SQLite.
+            if not in_transaction(lambda session, o=organization_id: requests.prune(session, o, at=now(), requests_kept=kept, bodies_kept=bodies)):  # type: ignore[misc]  # defaults bind the loop's values
+                break
 
 
 def _settle(session: Session, organization_id: str, channel_id: str) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from flask import Blueprint, Response, current_app
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
@@ -17,6 +17,7 @@ from app.directory.tables import Person
 from app.intake.tables import HREvent
 from app.journal.tables import Organization
 from app.lifecycle.figures import Figures, Spread, take
+from app.scim.seen import request_log
 
 routes = Blueprint("metrics", __name__)
 
@@ -27,8 +28,16 @@ def metrics() -> Response:
     overdue_after = timedelta(seconds=current_app.config["DOORLIST"].overdue_after)
     registry = CollectorRegistry()
     with reading() as session:
-        registry.register(_Snapshot(list(_families(session, overdue_after))))
+        registry.register(_Snapshot([*_families(session, overdue_after), _not_kept()]))
     return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def _not_kept() -> Metric:
+    """The one figure that each process has for itself."""
+    log = request_log(current_app)
+    return CounterMetricFamily(
+        "doorlist_requests_not_kept", "SCIM requests that this process could not write down.", value=log.dropped if log is not None else 0
+    )
 
 
 class _Snapshot(Collector):

@@ -1,0 +1,259 @@
+"""Masking of what a directory sent: names and structure stay, what says more of a person than who is meant goes.
+
+Pure, and of no schema: whatever is not known to be harmless is masked. What is named like a secret is masked with all
+that is in it, and no setting brings it back.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+MASK = "•••"
+DEEPEST = 32
+LONGEST_NAME = 200
+LONGEST_TEXT = 1_000
+
+_SECRET = re.compile(r"pass(word|wd|phrase|code)|pwd|secret|token|credential|(api|private|access)[-_]?key|\botp\b|totp|recovery", re.IGNORECASE)
+_OUR_TOKEN = re.compile(r"\bdl_\w[\w-]{15,}")
+_ADDRESS = re.compile(r"[^\s@\"'<>(),;:\[\]]+@([^\s@\"'<>(),;:\[\]]+)")
+_PLAIN_NAME = re.compile(r"[\w.:$-]*")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
+_COMPARED = re.compile(r"([\w.:$-]+)\s+\w+\s*$")
+_USUAL_FILTER = re.compile(r'([\w.:$-]{1,100}) eq "[^"\\]*"')
+_FILTER = re.compile(r"\[[^\]]*\]?")
+_BEFORE_BRACKET = re.compile(r"([\w.:$-]+)\s*$")
+
+_SAYS_WHO = frozenset({"id", "externalid", "username", "displayname", "employeenumber", "department", "active", "manager"})
+_LINKS = frozenset({"members", "groups", "manager"})
+_OF_A_LINK = frozenset({"value", "$ref", "type"})
+_OF_AN_OPERATION = frozenset({"op", "method", "bulkid", "version"})
+_OF_A_SEARCH = frozenset({"filter", "attributes", "excludedattributes", "sortby", "sortorder", "startindex", "count"})
+
+Names = tuple[str, ...]
+
+
+@dataclass(kw_only=True)
+class Masking:
+    """One request's masking. `shown` are attributes that a setting shows whole; `hidden` and `secrets` is what was masked."""
+
+    shown: Collection[str] = ()
+    hidden: set[str] = field(default_factory=set)
+    secrets: set[str] = field(default_factory=set)
+
+    def body(self, value: Any) -> Any:
+        """A resource, a PATCH, a Bulk or a search, masked."""
+        return self._value(value, (), 0)
+
+    def text(self, text: str) -> str:
+        """The beginning of a filter or a path: what it compares with is masked like the attribute's value would be.
+
+        No more of it is kept or quoted, and looking for addresses in it takes the square of its length.
+        """
+        text = text[:LONGEST_TEXT]
+        if _PLAIN_NAME.fullmatch(text):
+            return _OUR_TOKEN.sub(MASK, text)
+        usual = _USUAL_FILTER.fullmatch(text)
+        if usual is not None and "dl_" not in text and stays(names_in(usual.group(1))):
+            return text
+        secret = _SECRET.search(text)
+        if secret is not None:
+            self._hide(text[secret.end() :], secret=True)
+            return f"{without_addresses(text[: secret.end()])} {MASK}" if secret.end() < len(text) else text
+        parts, done = [], 0
+        for quoted in _QUOTED.finditer(text):
+            parts += [without_addresses(text[done : quoted.start()]), self._quoted(quoted.group(), text[: quoted.start()])]
+            done = quoted.end()
+        return "".join([*parts, without_addresses(text[done:])])
+
+    def sentence(self, text: str) -> str:
+        """An error of ours, without what was masked in the body it speaks of."""
+        for secret in self.secrets:
+            # A sentence may quote the beginning only, so what follows a beginning goes too.
+            start = text.find(secret[:12])
+            if start >= 0 and len(secret) > 2:
+                text = text[:start] + MASK
+        for hidden in sorted(self.hidden, key=len, reverse=True):
+            for said in {hidden, repr(hidden)[1:-1]}:
+                text = text.replace(said, MASK) if len(said) > 3 else text.replace(f"'{said}'", f"'{MASK}'").replace(f'"{said}"', f'"{MASK}"')
+        return _OUR_TOKEN.sub(MASK, text)
+
+    def _value(self, value: Any, names: Names, depth: int) -> Any:
+        if depth > DEEPEST or _is_secret(names):
+            return self._hidden_whole(value, secret=depth <= DEEPEST)
+        if isinstance(value, dict):
+            return {self._key(key): self._of_key(value, key, part, names, depth) for key, part in value.items()}
+        if isinstance(value, list):
+            return [self._value(element, names, depth + 1) for element in value]
+        return self._single(value, names)
+
+    def _of_key(self, whole: Mapping[str, Any], key: str, part: Any, names: Names, depth: int) -> Any:
+        if names == () and key.lower() == "operations" and isinstance(part, list):
+            return [self._operation(one, depth + 1) if isinstance(one, dict) else self._hidden_whole(one) for one in part]
+        if names == () and key.lower() in _OF_A_SEARCH and _is_search(whole):
+            if key.lower() == "filter" and isinstance(part, str):
+                return self.text(part)
+            return part
+        return self._value(part, (*names, *names_in(key)), depth + 1)
+
+    def _key(self, key: str) -> str:
+        return key if len(key) <= LONGEST_NAME and _is_plain(key) else cut_name(self.text(key))
+
+    def _operation(self, said: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        """An operation of a PATCH (`path` names an attribute) or of a Bulk (`path` is an address, `data` a body)."""
+        path = next((value for key, value in said.items() if key.lower() == "path"), None)
+        masked: dict[str, Any] = {}
+        for key, part in said.items():
+            word = key.lower()
+            if word == "path" and isinstance(part, str):
+                masked[key] = cut_name(self.text(part))
+            elif word in _OF_AN_OPERATION and isinstance(part, str):
+                masked[key] = cut_name(part)
+            elif word == "data":
+                masked[key] = self._value(part, (), depth + 1)
+            elif word == "value":
+                masked[key] = self._value(part, names_in(path) if isinstance(path, str) else (), depth + 1)
+            else:
+                masked[self._key(key)] = self._value(part, ("?", *names_in(key)), depth + 1)
+        return masked
+
+    def _single(self, value: Any, names: Names) -> Any:
+        if value is None or isinstance(value, bool) or value == "" or stays(names) or (names and names[0] in self.shown):
+            return value if not isinstance(value, str) or "dl_" not in value else _OUR_TOKEN.sub(MASK, value)
+        if not isinstance(value, str):
+            return MASK
+        self.hidden.add(value)
+        address = _ADDRESS.fullmatch(value.strip()) if "@" in value else None
+        return f"{MASK}@{address.group(1)}" if address is not None else MASK
+
+    def _quoted(self, quoted: str, before: str) -> str:
+        compared = _COMPARED.search(before)
+        opened = before.rfind("[")
+        outer = _BEFORE_BRACKET.search(before[:opened]) if opened > before.rfind("]") else None
+        names = (*names_in(outer.group(1) if outer else ""), *names_in(compared.group(1) if compared else "?"))
+        value = quoted[1:].removesuffix('"')
+        masked = self._single(value, names)
+        return f'"{masked}"'
+
+    def _hidden_whole(self, value: Any, *, secret: bool = False) -> Any:
+        if value is None or isinstance(value, bool):
+            return value
+        self._hide(value, secret=secret)
+        return MASK
+
+    def _hide(self, value: Any, *, secret: bool) -> None:
+        waiting = [value]
+        while waiting:
+            one = waiting.pop()
+            if isinstance(one, dict):
+                waiting += one.values()
+            elif isinstance(one, list):
+                waiting += one
+            elif isinstance(one, str | int | float) and not isinstance(one, bool):
+                (self.secrets if secret else self.hidden).add(str(one).strip(' "'))
+
+
+# Directories say the same few names all day; what is longer than a name is not remembered.
+_remembered = lru_cache(maxsize=4096)
+
+
+@_remembered
+def _is_secret(names: Names) -> bool:
+    return any(_SECRET.search(name) for name in names)
+
+
+@_remembered
+def _is_plain(key: str) -> bool:
+    return _PLAIN_NAME.fullmatch(key) is not None and _OUR_TOKEN.search(key) is None
+
+
+@_remembered
+def stays(names: Names) -> bool:
+    """Whether a value at these names is kept: it says who is meant, or how the body is built."""
+    match names:
+        case ("schemas",) | ("meta", *_):
+            return True
+        case (name,):
+            return name in _SAYS_WHO or name in _LINKS
+        case (link, name) if link in _LINKS:
+            return name in _OF_A_LINK or (link, name) == ("manager", "displayname")
+        case (_, "type" | "primary"):
+            return True
+    return False
+
+
+def names_in(text: str) -> Names:
+    """The names of an attribute's path, lower-case, without its schema and its filters."""
+    return _names_in(text) if len(text) <= LONGEST_NAME else _names_in_long(text)
+
+
+def _names_in_long(text: str) -> Names:
+    bare = _without_filters(text)
+    if len(bare) > LONGEST_NAME:
+        # No attribute is called so; what it may hide is masked.
+        return ("secret",) if _SECRET.search(bare) else ("?",)
+    return _names_in(bare)
+
+
+@_remembered
+def _names_in(text: str) -> Names:
+    bare = _without_filters(text)
+    last = bare.rpartition(":")[2].lower()
+    # A schema's own URN ends in its version and the resource's name; what follows in it is an attribute of the resource.
+    if ":" in bare and last in ("user", "group", ""):
+        return ()
+    return tuple(part for part in re.sub(r"^\d+\.\d+:?", "", last).split(".") if part)
+
+
+def touched(body: Any) -> list[str]:
+    """The attributes that a body speaks of, in its order, each once: `emails.value`, not which of them nor what."""
+    found: dict[str, None] = {}
+    if isinstance(body, dict):
+        operations = next((value for key, value in body.items() if key.lower() == "operations"), None)
+        for one in operations if isinstance(operations, list) else [{"value": body}]:
+            if isinstance(one, dict):
+                said = {key.lower(): value for key, value in one.items()}
+                found |= dict.fromkeys(_names_of_operation(said.get("path"), said.get("value")))
+    return [cut_name(name) for name in found][:40]
+
+
+def _names_of_operation(path: Any, value: Any) -> list[str]:
+    if isinstance(path, str) and path.strip():
+        return [".".join(_spelled(path))] if _spelled(path) else _names_of_operation(None, value)
+    if not isinstance(value, dict):
+        return []
+    names: list[str] = []
+    for key, part in value.items():
+        spelled = _spelled(key)
+        if spelled:
+            names.append(".".join(spelled))
+        elif isinstance(part, dict):
+            names += _names_of_operation(None, part)
+    return [name for name in names if name not in ("schemas", "meta")]
+
+
+def _spelled(path: str) -> list[str]:
+    lower = names_in(path)
+    if not lower or lower == ("?",):
+        return []
+    bare = _without_filters(path)
+    return bare[-len(".".join(lower)) :].split(".")
+
+
+def _without_filters(path: str) -> str:
+    return (_FILTER.sub("", path) if "[" in path else path).strip()
+
+
+def without_addresses(text: str) -> str:
+    """The text with the names in e-mail addresses masked, and any token of ours."""
+    return _OUR_TOKEN.sub(MASK, _ADDRESS.sub(rf"{MASK}@\1", text))
+
+
+def cut_name(text: str) -> str:
+    return text if len(text) <= LONGEST_NAME else text[:LONGEST_NAME] + "…"
+
+
+def _is_search(body: Mapping[str, Any]) -> bool:
+    schemas = next((value for key, value in body.items() if key.lower() == "schemas"), None)
+    return isinstance(schemas, list) and any(isinstance(one, str) and one.endswith(":SearchRequest") for one in schemas)

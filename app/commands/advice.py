@@ -1,0 +1,88 @@
+"""Sentences about one request that was seen: what happened, and what somebody may do about it. Pure."""
+
+from dataclasses import dataclass
+
+from app.audit.request_tables import RequestSeen
+
+_DID = {"POST": "create", "PUT": "change", "PATCH": "change", "DELETE": "delete", "GET": "read"}
+_DONE = {"create": "created", "change": "changed", "delete": "deleted", "read": "read"}
+_MAPPING = "Mend the attribute mapping in the identity provider; nothing was written here."
+_BY_PROBLEM = {
+    "invalidFilter": "Mend the attribute by which the identity provider looks people up (its matching attribute); it must be one that the filter can name.",
+    "invalidPath": _MAPPING,
+    "invalidValue": "Mend the value in the directory, or its attribute mapping in the identity provider; nothing was written here.",
+    "mutability": _MAPPING,
+    "noTarget": _MAPPING,
+    "invalidSyntax": "The body was no SCIM; that is for whoever makes the client. Nothing was written here.",
+    "invalidCursor": "The directory's listing begins again by itself.",
+    "expiredCursor": "The directory's listing begins again by itself.",
+}
+_BY_STATUS = {
+    405: "That is no address of a resource: check the base URL in the identity provider.",
+    412: "Something else changed it in between. The directory reads it again and sends again.",
+    413: "Send less at once, or allow larger bodies with DOORLIST_BODY_LIMIT.",
+    415: "The client must send application/scim+json or application/json.",
+    429: "It came faster than DOORLIST_SCIM_RATE allows, and comes again by itself. Raise that setting where it is too slow.",
+    500: "This is a fault of Doorlist itself: look for the reference in the log.",
+    501: "This is not offered here: turn it off in the identity provider.",
+    503: "The database did not answer just then. The directory sends again.",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circumstances:
+    """What stands around a request: the names by which people know its source and whom it is about."""
+
+    source: str
+    base_url: str
+    subject: str
+    standing: str | None
+    """`ada is active: the directory says so`, where the person is known."""
+
+
+def what_happened(row: RequestSeen, around: Circumstances) -> str:
+    """One sentence, or two with how the person stands today."""
+    did = _DID.get(row.method, row.method)
+    times = f", {row.times} times at once" if row.times > 1 else ""
+    if row.status >= 400:
+        problem = f" {row.scim_type}" if row.scim_type else ""
+        why = f": {row.error}" if row.error else ""
+        if not row.known:
+            return f"Somebody came to the address of {around.source} and was turned away{times} with {row.status}{problem}{why}."
+        return f"{around.source} tried to {did} {around.subject} and was refused{times} with {row.status}{problem}{why}."
+    return f"{_of_success(row, around, did)}{f' Today {around.standing}.' if around.standing else ''}"
+
+
+def _of_success(row: RequestSeen, around: Circumstances, did: str) -> str:
+    if row.resource_type == "Bulk":
+        return f"{around.source} sent a Bulk; each of its operations is a request of its own in the list."
+    if row.found is not None:
+        asked = f"for {row.name}" if row.name else "for a list"
+        return f"{around.source} asked {asked} and found {row.found or 'nobody' if row.name else row.found}."
+    touched = f" ({', '.join(row.attributes)})" if row.attributes and did == "change" else ""
+    return f"{around.source} {_DONE.get(did, did)} {around.subject}{touched}."
+
+
+def what_to_do(row: RequestSeen, around: Circumstances) -> str | None:
+    """What helps, for whoever runs the directory; None where nothing is wrong."""
+    if row.status < 400:
+        if row.found == 0 and row.name:
+            return "A directory that finds nobody creates them next: look for its POST. Where none came, they are not assigned to this application there."
+        return None
+    if row.status == 401:
+        return f"Enter the token of {around.source} anew in the identity provider; 'doorlist source rotate {around.source}' gives one."
+    if row.status == 404 and (not row.known or row.resource_id is None):
+        return f"Enter this base URL in the identity provider: {around.base_url}"
+    if row.status == 404:
+        return (
+            "The directory remembers an id that is not here, or no longer. Unassign and assign them there once, so that it looks them up and "
+            "creates them anew."
+        )
+    if row.status == 409 and "stays switched off" not in (row.error or ""):
+        return (
+            f"Another resource of {around.source} has this name or id, or had it a moment ago. Find it: doorlist requests list --person "
+            f"{around.subject}. Rename or delete one of the two in the directory, then provision again."
+        )
+    if row.status == 409:
+        return "Do what the answer says: where the access was taken, it has to be given back first."
+    return _BY_PROBLEM.get(row.scim_type or "") or _BY_STATUS.get(row.status) or "Do what the answer says; nothing was written here."

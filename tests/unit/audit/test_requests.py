@@ -1,0 +1,202 @@
+"""Requests that were seen: what is kept of them, and what is not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import select
+
+from app.assembly import create_app
+from app.clock import now
+from app.database import db, reading
+from app.directory.tables import Record, Source
+from app.directory.vocabulary import ENTERPRISE_URN
+from app.scim.rehearsal import rehearse
+from app.scim.seen import LARGEST_BODY, flush_requests, request_log
+from app.settings import from_environment
+from tests.clients.directory import Directory
+from tests.unit.audit.seeing import body_of, everything_stored, seen
+from tests.unit.scim.choosing import OFF, group_with
+
+
+def test_a_request_is_kept_by_its_meaning(directory: Directory) -> None:
+    record_id = directory.add_user("ada", externalId="00u1", title="Captain", **{ENTERPRISE_URN: {"department": "Sea"}})
+
+    [row] = seen(directory)
+    with reading() as session:
+        record = session.scalars(select(Record).where(Record.id == record_id)).one()
+    assert (row.source_id, row.known, row.method, row.path, row.status) == (directory.source_id, True, "POST", "/Users", 201)
+    assert (row.resource_type, row.resource_id, row.name, row.person_id) == ("User", record_id, "ada", record.person_id)
+    assert row.attributes == ["userName", "externalId", "title", "department"]
+    assert row.error is None and row.took_us > 0 and abs(row.at - now()) < timedelta(minutes=1)
+    assert (row.body, row.times) == ("kept", 1)
+    assert "Captain" not in (body_of(row) or "") and '"department":"Sea"' in (body_of(row) or "")
+
+
+def test_every_way_to_a_user_names_the_person(directory: Directory) -> None:
+    record_id = directory.add_user("ada", title="x")
+    directory.send("GET", f"/Users/{record_id}")
+    directory.send("GET", '/Users?filter=userName eq "ADA"')
+    directory.send("PUT", f"/Users/{record_id}", {"userName": "ada.l"})
+    directory.patch(f"/Users/{record_id}", OFF)
+    directory.send("DELETE", f"/Users/{record_id}")
+    directory.send("GET", f"/Users/{record_id}")
+
+    rows = seen(directory)
+
+    assert [(row.method, row.status) for row in rows] == [
+        ("POST", 201), ("GET", 200), ("GET", 200), ("PUT", 200), ("PATCH", 200), ("DELETE", 204), ("GET", 404),
+    ]  # fmt: skip
+    with reading() as session:
+        person_id = session.scalars(select(Record.person_id).where(Record.id == record_id)).one()
+    # By the time the look-up is written down nobody has that name any more: its own words remain.
+    assert [row.person_id for row in rows if row.resource_id] == [person_id] * 6
+    assert rows[4].attributes == ["active"]
+
+
+def test_a_look_up_says_for_whom_and_how_many_it_found(directory: Directory) -> None:
+    directory.send("GET", '/Users?filter=userName eq "ada"&startIndex=1&count=100')
+    directory.add_user("ada")
+    directory.send("GET", '/Users?filter=userName eq "ada"')
+    directory.send("GET", '/Users?filter=emails.value eq "ada@acme.example"&token=hunter2')
+
+    rows = seen(directory)
+
+    assert [(row.name, row.found) for row in rows if row.method == "GET"] == [("ada", 0), ("ada", 1), (None, 0)]
+    assert rows[2].person_id is not None
+    assert "ada%40" not in (rows[3].query or "") and "acme.example" in (rows[3].query or "")
+    assert "hunter2" not in everything_stored(directory)
+
+
+def test_a_409_is_found_by_its_name_and_by_the_person_who_has_it(directory: Directory) -> None:
+    record_id = directory.add_user("ada")
+
+    directory.send("POST", "/Users", {"userName": "Ada", "password": "hunter2-secret"})
+
+    row = seen(directory)[-1]
+    with reading() as session:
+        person_id = session.scalars(select(Record.person_id).where(Record.id == record_id)).one()
+    assert (row.status, row.refused, row.scim_type) == (409, 4, "uniqueness")
+    assert (row.name, row.name_key, row.person_id) == ("Ada", "ada", person_id)
+    assert row.error == "userName 'Ada' belongs to another user of this directory"
+
+
+def test_a_password_never_reaches_the_database(directory: Directory) -> None:
+    record_id = directory.add_user("ada", password="hunter2-secret", title="x")
+    for operation in (
+        {"op": "replace", "path": "password", "value": "hunter2-secret"},
+        {"op": "replace", "value": {"password": "hunter2-secret"}},
+        {"op": "replace", "path": 'password[value eq "hunter2-secret', "value": "hunter2-secret"},
+        {"op": "hunter", "path": "password", "value": "hunter2-secret"},
+    ):
+        directory.patch(f"/Users/{record_id}", operation)
+    directory.send("PUT", f"/Users/{record_id}", {"userName": "ada", "password": {"value": "hunter2-secret"}})
+    directory.send("POST", "/Users", '{"userName": "bo", "password": "hunter2-secret"')
+    directory.send("POST", "/Users", {"userName": 7, "Password": "hunter2-secret"})
+    directory.send("GET", '/Users?filter=password eq "hunter2-secret"')
+    directory.send("GET", '/Users?password=hunter2-secret&filter=password eq "hunter2-secret')
+
+    assert len(seen(directory)) == 10
+    assert "hunter2" not in everything_stored(directory)
+
+
+def test_a_body_that_is_no_json_is_not_kept(directory: Directory) -> None:
+    directory.send("POST", "/Users", '{"userName": "ada"')
+
+    [row] = seen(directory)
+    assert (row.body, row.body_bytes, body_of(row)) == ("unreadable", 18, None)
+    assert row.scim_type == "invalidSyntax"
+
+
+def test_a_large_body_is_cut_and_says_so(directory: Directory) -> None:
+    group_id = group_with(directory)
+    ids = [f"{number:06}-member" for number in range(LARGEST_BODY // 10)]
+
+    directory.patch(f"/Groups/{group_id}", {"op": "add", "path": "members", "value": [{"value": one} for one in ids]})
+
+    row = seen(directory)[-1]
+    kept = body_of(row) or ""
+    assert (row.body, row.resource_type, row.resource_id, row.attributes) == ("cut", "Group", group_id, ["members"])
+    assert row.body_bytes > LARGEST_BODY == len(kept.encode())
+
+
+def test_an_unknown_token_is_seen_at_a_known_source_only_and_its_body_not_at_all(directory: Directory) -> None:
+    for _ in range(3):
+        directory.send("POST", "/Users", {"userName": "ada"}, Authorization="Bearer dl_wrongwrongwrongwrong")
+    directory.http.get("/scim/v2/nowhere/Users", headers={"Authorization": "Bearer wrong"})
+
+    rows = seen(directory)
+
+    assert sum(row.times for row in rows) == 3
+    assert {(row.source_id, row.known, row.status, row.body) for row in rows} == {(directory.source_id, False, 401, "none")}
+    assert "dl_wrong" not in everything_stored(directory)
+
+
+def test_a_wrong_address_is_seen(directory: Directory) -> None:
+    directory.send("GET", "/User")
+
+    [row] = seen(directory)
+    assert (row.path, row.status, row.resource_type, row.known) == ("/User", 404, "User", False)
+    assert row.error == f"nothing is at /scim/v2/{directory.source_id}/User"
+
+
+def test_a_request_with_what_no_database_holds_is_kept_all_the_same(directory: Directory) -> None:
+    directory.send("POST", "/Users", '{"userName": "a\\u0000b", "x\\ud800": ["\\ud800"]}')
+    directory.send("GET", "/Users/a%00b")
+    directory.send("GET", "/Users?filter=userName eq %22%ff%00%22&attributes=%00")
+
+    assert [row.status for row in seen(directory)][:2] == [400, 404]
+    assert len(seen(directory)) == 3
+
+
+def test_operations_of_a_bulk_are_requests_of_their_own(directory: Directory) -> None:
+    directory.add_user("taken")
+    operations = [
+        {"method": "POST", "path": "/Users", "bulkId": "a", "data": {"userName": "ada", "password": "hunter2-secret"}},
+        {"method": "POST", "path": "/Users", "bulkId": "b", "data": {"userName": "taken"}},
+        {"method": "DELETE", "path": "/Users/nobody"},
+    ]
+
+    directory.send("POST", "/Bulk", {"schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"], "Operations": operations})
+
+    whole, *parts = [row for row in seen(directory) if row.path == "/Bulk" or row.part_of]
+    assert (whole.resource_type, whole.status, whole.attributes) == ("Bulk", 200, [])
+    assert {row.part_of for row in parts} == {whole.id}
+    assert [(row.part, row.method, row.status, row.name) for row in parts] == [
+        (0, "POST", 201, "ada"), (1, "POST", 409, "taken"), (2, "DELETE", 404, None),
+    ]  # fmt: skip
+    assert parts[0].person_id is not None and parts[1].scim_type == "uniqueness" and parts[2].error == "User nobody does not exist"
+    assert "hunter2" not in everything_stored(directory)
+
+
+def test_a_rehearsal_is_no_request(directory: Directory) -> None:
+    with reading() as session:
+        source = session.scalars(select(Source).where(Source.id == directory.source_id)).one()
+
+    tried = rehearse(directory.app, source, method="POST", path="/Users", query=None, body={"userName": "ada"})
+
+    assert (tried.status, tried.journal, tried.standing_after) == (201, ("record: joined",), "active")
+    assert seen(directory) == [] and directory.written() == 1
+    # What stood in for the database is gone again.
+    assert directory.send("POST", "/Users", {"userName": "ada"}).status == 201
+
+
+def test_where_bodies_are_not_kept_their_meaning_is(directory: Directory, database_url: str, tmp_path: Path) -> None:
+    app = create_app(from_environment({"DATABASE_URL": database_url, "DOORLIST_HOME": str(tmp_path), "DOORLIST_BODIES_KEPT_DAYS": "0"}))
+    app.test_client().post(
+        f"{directory.base}/Users", json={"userName": "ada", "title": "x"}, headers={"Authorization": f"Bearer {directory.token}"}
+    )
+    flush_requests(app)
+    with app.app_context():
+        db.engine.dispose()
+
+    [row] = seen(directory)
+    assert (row.status, row.name, row.body, body_of(row)) == (201, "ada", "off", None)
+
+
+def test_where_requests_are_not_kept_nothing_is(database_url: str, tmp_path: Path) -> None:
+    app = create_app(from_environment({"DATABASE_URL": database_url, "DOORLIST_HOME": str(tmp_path), "DOORLIST_REQUESTS_KEPT_DAYS": "0"}))
+
+    assert app.test_client().get("/scim/v2/x/nowhere").status_code == 404
+    assert request_log(app) is None
