@@ -1,0 +1,75 @@
+"""Which attributes an answer shows: `attributes` and `excludedAttributes` (RFC 7644 §3.9)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from app.directory.filters import FilterError, split_path
+from app.scim.answers import Problem, refused
+
+_ALWAYS = {("id",), ("schemas",)}
+
+
+class Selection:
+    """Names compare without case, bare or after their schema's URN. What is no path names nothing, and is no error."""
+
+    def __init__(self, attributes: str | None, excluded: str | None) -> None:
+        """Both are lists with commas. Raises SCIMError where both name something."""
+        only, without = (attributes or "").strip(" ,"), (excluded or "").strip(" ,")
+        if only and without:
+            # None of the clients we know sends both (reference: Entra sends one of them, the others neither).
+            raise refused("attributes and excludedAttributes exclude each other: send only one of them", Problem.INVALID_VALUE)
+        self._only = set(_paths(only)) | _ALWAYS if only else None
+        self._without = set(_paths(without)) - _ALWAYS
+
+    def shows(self, name: str) -> bool:
+        """Whether anything of this attribute is shown."""
+        if self._only is not None:
+            return any(path[0] == name.lower() for path in self._only)
+        return (name.lower(),) not in self._without
+
+    def of(self, resource: dict[str, Any]) -> dict[str, Any]:
+        """The resource as it is to be shown."""
+        if self._only is not None:
+            return _kept(resource, self._only)
+        return _cut(resource, self._without) if self._without else resource
+
+
+def _paths(listed: str) -> Iterator[tuple[str, ...]]:
+    for text in map(str.strip, listed.split(",")):
+        if ":" in text:
+            # A whole extension whose schema is unknown here looks like an attribute of a shorter URN.
+            yield (text.lower(),)
+        try:
+            yield tuple(name.lower() for name in split_path(text).names)
+        except FilterError:
+            continue
+
+
+def _below(paths: set[tuple[str, ...]], name: str) -> set[tuple[str, ...]]:
+    return {path[1:] for path in paths if path[0] == name.lower()}
+
+
+def _kept(value: dict[str, Any], paths: set[tuple[str, ...]]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, part in value.items():
+        below = _below(paths, name)
+        if () in below:
+            kept[name] = part
+        elif below:
+            kept[name] = _each(part, lambda element, below=below: _kept(element, below))
+    return kept
+
+
+def _cut(value: dict[str, Any], paths: set[tuple[str, ...]]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, part in value.items():
+        below = _below(paths, name)
+        if () not in below:
+            kept[name] = _each(part, lambda element, below=below: _cut(element, below)) if below else part
+    return kept
+
+
+def _each(part: Any, change: Any) -> Any:
+    if isinstance(part, list):
+        return [change(element) if isinstance(element, dict) else element for element in part]
+    return change(part) if isinstance(part, dict) else part

@@ -1,0 +1,54 @@
+"""ETags (RFC 7644 §3.14): which versions a request names, and whether a client has a resource as it stands."""
+
+from flask import Response, request
+from sqlalchemy import and_, func, select
+from sqlalchemy.orm import Session
+
+from app.directory.tables import Group, Membership, Person, Record
+from app.scim.selection import Selection
+
+
+def versions_in(text: str) -> frozenset[int] | None:
+    """The versions of ours in a list of ETags; None where `*` stands for any."""
+    tags = [tag.strip() for tag in text.split(",")]
+    if "*" in tags:
+        return None
+    # Ours are weak ones, and compare as such whatever the header.
+    numbers = [tag.removeprefix("W/").strip('"') for tag in tags]
+    return frozenset(int(number) for number in numbers if number.isascii() and number.isdigit() and len(number) < 10)
+
+
+def unchanged(session: Session, row: Record | Group, selection: Selection) -> Response | None:
+    """304 where If-None-Match names the resource as it stands, else None."""
+    text = request.headers.get("If-None-Match", "").strip()
+    if not text:
+        return None
+    named = versions_in(text)
+    if named is not None and (row.version not in named or _changed_beside(session, row, selection)):
+        return None
+    return Response(status=304, headers={"ETag": f'W/"{row.version}"'})
+
+
+def _changed_beside(session: Session, row: Record | Group, selection: Selection) -> bool:
+    """Whether what other rows decide of the resource may have changed since it has this version.
+
+    An operator who lets nobody in changes `active`, and a group takes members in, without a new version of the user.
+    """
+    newest: list[int | None] = []
+    if isinstance(row, Record):
+        newest.append(
+            session.scalar(select(Person.journal_id).where(Person.organization_id == row.organization_id, Person.id == row.person_id))
+        )
+        if selection.shows("groups"):
+            group = and_(Group.organization_id == Membership.organization_id, Group.id == Membership.group_id)
+            own = (Membership.organization_id == row.organization_id, Membership.record_id == row.id)
+            newest += session.execute(
+                select(func.max(Membership.journal_id), func.max(Group.journal_id)).join(Group, group).where(*own)
+            ).one()
+    elif selection.shows("members"):
+        record = and_(Record.organization_id == Membership.organization_id, Record.id == Membership.record_id)
+        own = (Membership.organization_id == row.organization_id, Membership.group_id == row.id)
+        newest += session.execute(
+            select(func.max(Membership.journal_id), func.max(Record.journal_id)).join(Record, record).where(*own)
+        ).one()
+    return any(number is not None and number > row.journal_id for number in newest)

@@ -1,0 +1,128 @@
+"""If-None-Match and If-Match (RFC 7644 §3.14): nothing old is taken for new, and nothing new is overwritten unseen."""
+
+from typing import Any
+
+import pytest
+
+from app.directory.tables import StatementKind, Voice
+from tests.clients.directory import Directory
+from tests.clients.transcript import Answer
+from tests.unit.scim.choosing import group_with, person_of, says
+
+TITLE: dict[str, Any] = {"op": "replace", "path": "title", "value": "Countess"}
+
+
+def _if_none(directory: Directory, path: str, tags: str) -> Answer:
+    return directory.send("GET", path, If_None_Match=tags)
+
+
+def _tag(directory: Directory, path: str) -> str:
+    return directory.send("GET", path).headers["ETag"]
+
+
+@pytest.mark.parametrize("kind", ["Users", "Groups"])
+@pytest.mark.parametrize("tags", ['W/"1"', '"1"', 'W/"7", W/"1"', '"of-another",W/"1"', "*"])
+def test_what_a_client_has_as_it_stands_is_not_sent_again(directory: Directory, kind: str, tags: str) -> None:
+    path = f"/Users/{directory.add_user('ada')}" if kind == "Users" else f"/Groups/{group_with(directory)}"
+
+    answer = _if_none(directory, path, tags)
+
+    assert (answer.status, answer.text, answer.headers["ETag"]) == (304, "", 'W/"1"')
+
+
+@pytest.mark.parametrize("tags", ['W/"2"', '"of-another"', "", '""', 'W/"11"'])
+def test_what_a_client_does_not_have_is_sent(directory: Directory, tags: str) -> None:
+    path = f"/Users/{directory.add_user('ada')}"
+
+    assert _if_none(directory, path, tags).document["userName"] == "ada"
+
+
+def test_what_changed_is_sent_and_then_not_again(directory: Directory) -> None:
+    path = f"/Users/{directory.add_user('ada')}"
+    old = _tag(directory, path)
+    directory.patch(path, TITLE)
+
+    answer = _if_none(directory, path, old)
+
+    assert (answer.status, answer.document["title"]) == (200, "Countess")
+    assert _if_none(directory, path, answer.headers["ETag"]).status == 304
+
+
+def test_what_is_not_there_is_404_whatever_a_client_has(directory: Directory) -> None:
+    other = directory.beside("entra")
+    ada = directory.add_user("ada")
+
+    assert _if_none(directory, "/Users/nobody", "*").status == 404
+    assert _if_none(other, f"/Users/{ada}", "*").status == 404
+
+
+def test_a_bar_is_seen_though_the_directory_said_nothing_new(directory: Directory) -> None:
+    ada = directory.add_user("ada")
+    tag = _tag(directory, f"/Users/{ada}")
+    says(person_of(ada), Voice.OPERATOR, StatementKind.BARS)
+
+    answer = _if_none(directory, f"/Users/{ada}", tag)
+
+    assert (answer.status, answer.document["active"]) == (200, False)
+
+
+def test_groups_that_took_somebody_in_or_changed_their_name_are_seen(directory: Directory) -> None:
+    ada = directory.add_user("ada")
+    tag = _tag(directory, f"/Users/{ada}")
+    group = group_with(directory, ada, name="ants")
+
+    assert [found["display"] for found in _if_none(directory, f"/Users/{ada}", tag).document["groups"]] == ["ants"]
+    assert _if_none(directory, f"/Users/{ada}?excludedAttributes=groups", tag).status == 304
+
+    directory.patch(f"/Users/{ada}", TITLE)
+    tag = _tag(directory, f"/Users/{ada}")
+    assert _if_none(directory, f"/Users/{ada}", tag).status == 304
+    directory.patch(f"/Groups/{group}", {"op": "replace", "path": "displayName", "value": "bees"})
+
+    assert [found["display"] for found in _if_none(directory, f"/Users/{ada}", tag).document["groups"]] == ["bees"]
+
+
+@pytest.mark.parametrize("change", ["renamed", "deleted"])
+def test_members_that_changed_are_seen_though_the_group_did_not(directory: Directory, change: str) -> None:
+    ada = directory.add_user("ada", displayName="Ada")
+    group = f"/Groups/{group_with(directory, ada)}"
+    tag = _tag(directory, group)
+    assert _if_none(directory, group, tag).status == 304
+
+    if change == "renamed":
+        directory.patch(f"/Users/{ada}", {"op": "replace", "path": "displayName", "value": "Countess"})
+    else:
+        directory.send("DELETE", f"/Users/{ada}")
+
+    answer = _if_none(directory, group, tag)
+    assert answer.status == 200
+    assert [member["display"] for member in answer.document["members"]] == (["Countess"] if change == "renamed" else [])
+    assert _if_none(directory, f"{group}?excludedAttributes=members", tag).status == 304
+
+
+@pytest.mark.parametrize("kind", ["Users", "Groups"])
+def test_a_write_holds_for_one_of_several_versions(directory: Directory, kind: str) -> None:
+    path, name = (
+        (f"/Users/{directory.add_user('ada')}", "userName") if kind == "Users" else (f"/Groups/{group_with(directory)}", "displayName")
+    )
+
+    def put(tags: str, value: str) -> int:
+        return directory.send("PUT", path, {name: value}, If_Match=tags).status
+
+    assert put('W/"3", W/"1"', "second") == 200
+    assert put('W/"1", W/"3"', "third") == 412
+    assert put('W/"1", W/"2"', "third") == 200
+    assert put('"of-another", W/"3"', "third again") == 200
+    assert put('"of-another", "and-another"', "fourth") == 412
+    assert put('W/"9", *', "fourth") == 200
+    assert directory.send("GET", path).document[name] == "fourth"
+    assert directory.patch(path, {"op": "replace", "path": name, "value": "fifth"}).status in (200, 204)
+
+
+def test_a_version_of_what_is_not_there_is_404(directory: Directory) -> None:
+    ada = directory.add_user("ada")
+    other = directory.beside("entra")
+
+    for tags in ('W/"1"', 'W/"1", W/"2"', "*"):
+        assert directory.send("PUT", "/Users/nobody", {"userName": "x"}, If_Match=tags).status == 404
+        assert other.send("PUT", f"/Users/{ada}", {"userName": "x"}, If_Match=tags).status == 404
