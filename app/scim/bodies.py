@@ -24,21 +24,18 @@ _WORDS = {
     list: "a list",
     dict: "an object",
 }
-_EXPECTED = {Kind.BOOLEAN: "true or false", Kind.COMPLEX: "an object"}
+_KNOWN: Mapping[str, Mapping[str, Attribute]] = {urn: {**COMMON, **attributes} for urn, attributes in SCHEMAS.items()}
 
 
 def read_object(raw: bytes) -> dict[str, Any]:
     """A JSON object. Raises SCIMError."""
     try:
-        body: Any = json.loads(raw, parse_constant=_no_constant, parse_float=_finite)
+        # Bytes would be taken for UTF-16 or UTF-32 where they look like it; JSON that is sent is UTF-8 (RFC 8259 §8.1).
+        body: Any = json.loads(raw.decode("utf-8-sig"), parse_constant=_no_constant, parse_float=_finite)
     except RecursionError:
         raise refused("the body is nested too deeply", Problem.INVALID_SYNTAX) from None
     except ValueError as error:
-        what = (
-            f"{error.msg}, line {error.lineno}"
-            if isinstance(error, json.JSONDecodeError)
-            else "unreadable text"
-        )
+        what = f"{error.msg}, line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "unreadable text"
         raise refused(f"the body is not JSON: {what}", Problem.INVALID_SYNTAX) from None
     if not isinstance(body, dict):
         raise refused(f"the body must be a JSON object, not {_word(body)}", Problem.INVALID_SYNTAX)
@@ -63,9 +60,7 @@ def _refuse_unstorable(value: Any, label: str, depth: int) -> None:
     if isinstance(value, str):
         # PostgreSQL holds no NUL, and half a surrogate pair is no character in any encoding.
         if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
-            raise refused(
-                f"{label or 'a name'} holds a character that no text can hold", Problem.INVALID_VALUE
-            )
+            raise refused(f"{label or 'a name'} holds a character that no text can hold", Problem.INVALID_VALUE)
     elif isinstance(value, list):
         for element in value:
             _refuse_unstorable(element, label, depth + 1)
@@ -79,9 +74,10 @@ def tidied(body: Mapping[str, Any], core: str) -> dict[str, Any]:
     """The resource in the shape in which it is kept, `core` being its main schema.
 
     Attributes get their own spelling, null is dropped, what only we may write and passwords are dropped, forms that
-    clients are known to send are put right, unknown attributes stay. Raises SCIMError for a value of a wrong kind.
+    clients are known to send are put right, unknown attributes stay. `schemas` says what is there, whatever was said.
+    Raises SCIMError for a value of a wrong kind.
     """
-    known = {**COMMON, **SCHEMAS[core]}
+    known = _KNOWN[core]
     kept: dict[str, Any] = {}
     for key, value in body.items():
         if value is None:
@@ -92,10 +88,15 @@ def tidied(body: Mapping[str, Any], core: str) -> dict[str, Any]:
         attribute = known.get(key.lower())
         if attribute is None:
             kept[key] = value
-        elif attribute.mutability == "readWrite" and attribute.name != "schemas":
+        elif is_kept(attribute):
             _put(kept, attribute.name, _fitted(attribute, value, attribute.name))
     extensions = [key for key, value in kept.items() if ":" in key and isinstance(value, dict)]
     return {"schemas": [core, *extensions], **kept}
+
+
+def is_kept(attribute: Attribute) -> bool:
+    """RFC 7644 §3.3 and §3.5.1: what is read-only is passed over in a resource; so are passwords, which nobody here asks for."""
+    return attribute.mutability == "readWrite" and attribute.name != "schemas"
 
 
 def _put(kept: dict[str, Any], name: str, value: Any) -> None:
@@ -130,33 +131,30 @@ def _members(known: Mapping[str, Attribute], value: Mapping[str, Any], label: st
 
 def _fitted(attribute: Attribute, value: Any, label: str) -> Any:
     if not attribute.many:
-        # Entra's documentation gives the manager as a list of one.
-        if attribute.kind is Kind.COMPLEX and isinstance(value, list) and len(value) <= 1:
-            value = value[0] if value else None
+        if attribute.kind is Kind.COMPLEX:
+            value = complex_in(value, attribute)
         return None if value is None else _fitted_one(attribute, value, label)
-    # OneLogin sends one e-mail address as an object of its own.
-    elements = [value] if isinstance(value, dict) else value
+    elements = listed(value)
     if not isinstance(elements, list):
         _refuse(label, "a list", value)
-    fitted = (_fitted_one(attribute, element, label) for element in elements if element is not None)
-    return [element for element in fitted if element is not None]
+    fitted = [_fitted_one(attribute, element, label) for element in elements if element is not None]
+    kept = [element for element in fitted if element is not None]
+    if sum(isinstance(element, dict) and element.get("primary") is True for element in kept) > 1:
+        # RFC 7643 §2.4: true as a value of `primary` occurs once at most.
+        raise refused(f"{label} has more than one value that is primary; one at most can be", Problem.INVALID_VALUE)
+    return kept
 
 
 def _fitted_one(attribute: Attribute, value: Any, label: str) -> Any:
     match attribute.kind:
         case Kind.BOOLEAN:
-            # Entra sends "True" and "False": https://learn.microsoft.com/entra/identity/app-provisioning/application-provisioning-config-problem-scim-compatibility
-            if isinstance(value, str) and value.strip().lower() in ("true", "false"):
-                return value.strip().lower() == "true"
-            return value if isinstance(value, bool) else _refuse(label, _EXPECTED[Kind.BOOLEAN], value)
+            said = truth_in(value)
+            return said if isinstance(said, bool) else _refuse(label, "true or false", value)
         case Kind.COMPLEX:
-            if isinstance(value, str) and "value" in attribute.subs:
-                value = {"value": value}
             if not isinstance(value, dict):
-                _refuse(label, _EXPECTED[Kind.COMPLEX], value)
+                _refuse(label, "an object", value)
             kept = _members(attribute.subs, value, label)
-            # An empty manager is how Entra takes a manager away.
-            return None if not kept or (not attribute.many and kept.get("value") == "") else kept
+            return None if not kept or (not attribute.many and says_nobody(kept)) else kept
         case _:
             return value if isinstance(value, str) else _refuse(label, "a text", value)
 
@@ -169,19 +167,61 @@ def _word(value: Any) -> str:
     return _WORDS.get(type(value), "null")
 
 
+# Forms that are no SCIM, each listed in `dialects` with who sends it.
+
+
+def truth_in(value: Any) -> Any:
+    """The texts "True" and "False", in any case, are what they say."""
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    return value
+
+
+def complex_in(value: Any, attribute: Attribute) -> Any:
+    """Of a reference such as the manager, a list of one is that one, an empty list nobody, and a bare text its `value`."""
+    if "value" not in attribute.subs:
+        return value
+    if isinstance(value, list) and len(value) <= 1:
+        value = value[0] if value else None
+    return {"value": value} if isinstance(value, str) else value
+
+
+def says_nobody(reference: Mapping[str, Any]) -> bool:
+    """A manager with an empty `value` is none."""
+    return reference.get("value") == ""
+
+
+def listed(value: Any) -> Any:
+    """One object is a list of one."""
+    return [value] if isinstance(value, dict) else value
+
+
+def takes_away(value: Any) -> bool:
+    """Replacing by "" takes the attribute away, as null does."""
+    return value is None or value == ""
+
+
+def is_meant(there: Any, named: Any) -> bool:
+    """A remove that names the value it takes away does not mean another that has come since."""
+    return named in (None, "") or isinstance(named, list | dict) or there == named
+
+
+def is_echo(key: str) -> bool:
+    """Without a path, `id` and `schemas` only say which resource is meant, and change nothing."""
+    return key.lower() in ("id", "schemas")
+
+
 def member_ids(value: Any) -> tuple[str, ...]:
-    """Ids of members in any of the forms that clients send: a list, one object, bare ids. Raises SCIMError."""
-    elements = value if isinstance(value, list) else [] if value in (None, "") else [value]
+    """Ids of members: a list of objects, or, as they also come, of bare ids, or one of either. Raises SCIMError."""
+    elements = value if isinstance(value, list) else [] if value is None else [value]
     ids: dict[str, None] = {}
     for element in elements:
         named = element
         if isinstance(element, dict):
             named = next((part for key, part in element.items() if key.lower() == "value"), None)
         if not isinstance(named, str) or not named:
-            raise refused(
-                "members must be a list of objects, each with the id of a user as its value",
-                Problem.INVALID_VALUE,
-            )
+            # An empty text is no way to say *nobody*: one wrong mapping would empty a group.
+            raise refused("members must be a list of objects, each with the id of a user as its value", Problem.INVALID_VALUE)
         ids[named] = None
     return tuple(ids)
 

@@ -1,16 +1,18 @@
-"""PATCH (RFC 7644 §3.5.2) in the dialects that Okta and Entra speak: pure changes of a document and of sets of members."""
+"""PATCH (RFC 7644 §3.5.2) in the dialects that Okta and Entra speak: pure changes of a document."""
 
 import copy
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from app.directory.filters import And, AttributePath, Compare, Filter, FilterError, Or, matches, split_path
-from app.directory.values import Operator
-from app.directory.vocabulary import ENTERPRISE_URN, USER_URN, Attribute, Kind, attribute_at, schema_named
+from app.directory.filters import WORK_LOCALITY, And, AttributePath, Compare, Filter, FilterError, matches, split_path
+from app.directory.values import Operator, leaves
+from app.directory.vocabulary import COMMON, ENTERPRISE_URN, SCHEMAS, USER_URN, Attribute, Kind, attribute_at, schema_named
 from app.scim.answers import Problem, refused
-from app.scim.bodies import member_ids, tidied
+from app.scim.bodies import is_echo, is_meant, takes_away, tidied
+from app.scim.bounds import refuse_too_costly, refuse_too_many
 
 
 class Verb(StrEnum):
@@ -19,13 +21,18 @@ class Verb(StrEnum):
     REMOVE = "remove"
 
 
+_VERBS = frozenset(Verb)
+_NOTHING = object()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One change at one place; a request without a path has become one of these for each of its keys."""
+    """One change at one place; a request without a path has become one of these, not `named`, for each of its keys."""
 
     verb: Verb
     path: AttributePath
     value: Any
+    named: bool = True
 
 
 def read_operations(body: Mapping[str, Any]) -> list[Operation]:
@@ -38,30 +45,46 @@ def read_operations(body: Mapping[str, Any]) -> list[Operation]:
         if not isinstance(said, dict):
             raise refused(f"operation {number} must be an object", Problem.INVALID_SYNTAX)
         operations += _read_operation(said, number)
+        refuse_too_many(len(operations))
     return operations
 
 
 def _read_operation(said: Mapping[str, Any], number: int) -> list[Operation]:
-    word = _member(said, "op")
-    try:
-        # Entra writes Add, Replace, Remove.
-        verb = Verb(word.lower() if isinstance(word, str) else "")
-    except ValueError:
-        raise refused(f"operation {number}: op must be add, replace or remove", Problem.INVALID_SYNTAX) from None
-    path, value = _member(said, "path"), _member(said, "value")
-    if path is not None and not isinstance(path, str):
+    verb = verb_in(_member(said, "op"))
+    if verb is None:
+        raise refused(f"operation {number}: op must be add, replace or remove", Problem.INVALID_SYNTAX)
+    path, value = _member(said, "path"), _member(said, "value", _NOTHING)
+    if value is _NOTHING and verb is not Verb.REMOVE:
+        raise refused(f"operation {number}: {verb} needs a value; null takes the attribute away", Problem.INVALID_VALUE)
+    value = None if value is _NOTHING else value
+    if path is None:
+        if verb is Verb.REMOVE:
+            raise refused(f"operation {number}: remove needs a path", Problem.NO_TARGET)
+        return _without_path(verb, value, number)
+    if not isinstance(path, str):
         raise refused(f"operation {number}: path must be a text", Problem.INVALID_PATH)
-    if path and path.strip():
-        return [Operation(verb=verb, path=_place(path, value), value=value)]
-    if verb is Verb.REMOVE:
-        raise refused(f"operation {number}: remove needs a path", Problem.NO_TARGET)
+    place = _place(path, value)
+    _refuse_read_only(place.names, number)
+    return [Operation(verb=verb, path=place, value=value)]
+
+
+def _without_path(verb: Verb, value: Any, number: int) -> list[Operation]:
     if not isinstance(value, dict):
         raise refused(f"operation {number}: without a path, value must be an object", Problem.INVALID_VALUE)
-    return [Operation(verb=verb, path=_place(key, part), value=part) for key, part in value.items()]
+    refuse_too_many(len(value))
+    operations: list[Operation] = []
+    for key, part in value.items():
+        if is_echo(key):
+            continue
+        # Entra's keys are paths themselves, such as `name.givenName`.
+        place = _place(key, part)
+        _refuse_read_only(place.names, number)
+        operations.append(Operation(verb=verb, path=place, value=part, named=False))
+    return operations
 
 
-def _member(said: Mapping[str, Any], name: str) -> Any:
-    return next((value for key, value in said.items() if key.lower() == name.lower()), None)
+def _member(said: Mapping[str, Any], name: str, default: Any = None) -> Any:
+    return next((value for key, value in said.items() if key.lower() == name.lower()), default)
 
 
 def _place(text: str, value: Any) -> AttributePath:
@@ -69,30 +92,44 @@ def _place(text: str, value: Any) -> AttributePath:
         path = split_path(text.strip())
     except FilterError as error:
         raise refused(f"path {text!r}, {error}", Problem.INVALID_PATH) from None
-    if ":" in text and isinstance(value, dict) and path.where is None and attribute_at(path.names) is None:
+    if path is WORK_LOCALITY:
+        # A shorthand of rules, which would hide that SCIM has no such attribute.
+        return AttributePath(names=(text.strip(),))
+    known = attribute_at(path.names)
+    if path.where is not None and known is not None and not (known.many or "value" in known.subs):
+        raise refused(f"path {text!r}: {known.name} has one value, so that none is picked by a filter", Problem.INVALID_PATH)
+    if ":" in text and isinstance(value, dict) and path.where is None and known is None:
         # A whole extension whose schema is unknown here looks like an attribute of a shorter URN.
         return AttributePath(names=(schema_named(text.strip()),))
     return path
 
 
-def patched(document: Mapping[str, Any], operations: Sequence[Operation]) -> dict[str, Any]:
-    """The document after all operations; the one given stays as it is. Raises SCIMError."""
+def _refuse_read_only(names: tuple[str, ...], number: int) -> None:
+    known = attribute_at(names[:1])
+    if known is not None and known.mutability == "readOnly":
+        raise refused(f"operation {number}: {known.name} is read-only", Problem.MUTABILITY)
+
+
+def patched(document: Mapping[str, Any], operations: Sequence[Operation], core: str = USER_URN) -> dict[str, Any]:
+    """The document, `core` being its main schema, after all operations; the one given stays as it is. Raises SCIMError."""
+    refuse_too_costly(document, [operation.value for operation in operations])
     changed: dict[str, Any] = copy.deepcopy(dict(document))
     for operation in operations:
-        _apply(changed, operation)
+        _apply(changed, operation, core)
     return changed
 
 
 def sets_number(operations: Sequence[Operation]) -> bool:
     """Whether these operations say an employee number themselves, in any of the ways to write one."""
-    said = patched({}, [one for one in operations if one.path.names[0] == ENTERPRISE_URN])
+    said = patched({}, [one for one in operations if one.path.names in ((ENTERPRISE_URN,), (ENTERPRISE_URN, "employeeNumber"))])
     return bool(tidied(said, USER_URN).get(ENTERPRISE_URN, {}).get("employeeNumber"))
 
 
-def _apply(document: dict[str, Any], operation: Operation) -> None:
+def _apply(document: dict[str, Any], operation: Operation, core: str) -> None:
     path, value = operation.path, operation.value
-    # "" and null both unassign (Entra's "null update" test sends "").
-    if operation.verb is Verb.REPLACE and value in (None, ""):
+    if operation.named and not is_place(document, operation, core):
+        raise refused(f"path {'.'.join(_whole(path))} is no attribute of this resource", Problem.INVALID_PATH)
+    if operation.verb is Verb.REPLACE and takes_away(value):
         value = None
     if operation.verb is Verb.ADD and value is None:
         return
@@ -150,15 +187,19 @@ def _apply_to_each(elements: list[Any], name: str, verb: Verb, value: Any) -> No
 def _remove(parent: dict[str, Any], name: str, value: Any) -> None:
     there = parent.get(name)
     if isinstance(there, list) and value is not None:
-        # Entra names what to take out of a list in `value`, and means only those.
-        unwanted = [_value_of(element) for element in (value if isinstance(value, list) else [value])]
-        parent[name] = [element for element in there if _value_of(element) not in unwanted]
-        return
-    parent.pop(name, None)
+        parent[name] = without_listed(there, value)
+    else:
+        parent.pop(name, None)
 
 
 def _value_of(element: Any) -> Any:
     return element.get("value", element) if isinstance(element, dict) else element
+
+
+def _key_of(element: Any) -> Any:
+    """What two elements of one value have in common, as a key."""
+    value = _value_of(element)
+    return ("", json.dumps(value, sort_keys=True)) if isinstance(value, dict | list) else value
 
 
 def _added(there: Any, value: Any, known: Attribute | None) -> Any:
@@ -166,14 +207,22 @@ def _added(there: Any, value: Any, known: Attribute | None) -> Any:
     if not many:
         return _replaced(there, value, known)
     elements = list(there) if isinstance(there, list) else [] if there is None else [there]
+    # By their values, so that many are added to many in one pass.
+    known_by: dict[Any, Any] = {}
+    for element in elements:
+        known_by.setdefault(_key_of(element), element)
+    primary: dict[str, Any] | None = None
     for element in value if isinstance(value, list) else [value]:
-        same = next((old for old in elements if _value_of(old) == _value_of(element)), None)
-        if isinstance(same, dict) and isinstance(element, dict):
-            same.update(element)
-        elif same is None:
+        same = known_by.get(_key_of(element), _NOTHING)
+        if same is _NOTHING:
+            known_by[_key_of(element)] = element
             elements.append(element)
+        elif isinstance(same, dict) and isinstance(element, dict):
+            same.update(element)
         if isinstance(element, dict) and _is_true(element.get("primary")):
-            _only_primary(elements, same if isinstance(same, dict) else element)
+            primary = same if isinstance(same, dict) else element
+    if primary is not None:
+        _only_primary(elements, primary)
     return elements
 
 
@@ -199,8 +248,7 @@ def _apply_to_elements(parent: dict[str, Any], name: str, operation: Operation, 
         elements = _without(elements, fitting, sub, operation.value)
     else:
         if not fitting:
-            # RFC 7644 would refuse with noTarget; Entra sets a first work address this way and expects it made.
-            fitting = [_made_to_fit(where)]
+            fitting = [made_to_fit(where)]
             elements.append(fitting[0])
         for element in fitting:
             _set_in_element(element, sub, value, where, replace=operation.verb is Verb.REPLACE)
@@ -213,18 +261,14 @@ def _apply_to_elements(parent: dict[str, Any], name: str, operation: Operation, 
 
 
 def _without(elements: list[Any], fitting: list[dict[str, Any]], sub: str | None, named: Any) -> list[Any]:
+    chosen = {id(element) for element in fitting}
     if sub is None:
-        return [element for element in elements if not any(element is gone for gone in fitting)]
+        return [element for element in elements if id(element) not in chosen]
     for element in fitting:
-        # A value that is named and is not there any more is not to be removed.
-        if named in (None, "") or isinstance(named, list | dict) or element.get(sub) == named:
+        if is_meant(element.get(sub), named):
             element.pop(sub, None)
     # An address without its value says nothing.
-    return [
-        element
-        for element in elements
-        if not (sub == "value" and "value" not in element and any(element is changed for changed in fitting))
-    ]
+    return [element for element in elements if not (sub == "value" and id(element) in chosen and "value" not in element)]
 
 
 def _set_in_element(element: dict[str, Any], sub: str | None, value: Any, where: Filter, *, replace: bool) -> None:
@@ -236,13 +280,6 @@ def _set_in_element(element: dict[str, Any], sub: str | None, value: Any, where:
         element.clear()
         element.update(kept)
     element.update(value if isinstance(value, dict) else {"value": value})
-
-
-def _made_to_fit(where: Filter) -> dict[str, Any]:
-    pairs = _pairs(where)
-    if pairs is None:
-        raise refused("no element fits the path, and none can be made from it", Problem.NO_TARGET)
-    return pairs
 
 
 def _pairs(where: Filter) -> dict[str, Any] | None:
@@ -273,67 +310,41 @@ def _only_primary(elements: list[Any], chosen: dict[str, Any]) -> None:
             element["primary"] = False
 
 
-@dataclass(kw_only=True)
-class MemberChanges:
-    """What becomes of a group's members: the `whole` set where one was given, else who is added and who removed."""
-
-    whole: set[str] | None = None
-    add: set[str] = field(default_factory=set)
-    remove: set[str] = field(default_factory=set)
-
-    def set_whole(self, ids: Sequence[str]) -> None:
-        self.whole, self.add, self.remove = set(ids), set(), set()
-
-    def join(self, ids: Sequence[str]) -> None:
-        if self.whole is not None:
-            self.whole.update(ids)
-            return
-        self.add.update(ids)
-        self.remove.difference_update(ids)
-
-    def leave(self, ids: Sequence[str]) -> None:
-        if self.whole is not None:
-            self.whole.difference_update(ids)
-            return
-        self.remove.update(ids)
-        self.add.difference_update(ids)
+# Forms that are no SCIM, each listed in `dialects` with who sends it.
 
 
-def split_members(operations: Sequence[Operation]) -> tuple[MemberChanges, list[Operation]]:
-    """A group's operations: those on members as sets, so that nobody else need be read, and the others. Raises SCIMError."""
-    changes = MemberChanges()
-    others: list[Operation] = []
-    for operation in operations:
-        if operation.path.names[0] != "members":
-            others.append(operation)
-        else:
-            _change_members(changes, operation)
-    return changes, others
+def verb_in(word: Any) -> Verb | None:
+    """The verb in any case: Add, Replace, Remove."""
+    folded = word.lower() if isinstance(word, str) else ""
+    return Verb(folded) if folded in _VERBS else None
 
 
-def _change_members(changes: MemberChanges, operation: Operation) -> None:
-    path, value = operation.path, operation.value
-    if len(path.names) > 1 or path.sub is not None:
-        raise refused("a member is added or removed as a whole", Problem.INVALID_PATH)
-    if path.where is not None:
-        if operation.verb is not Verb.REMOVE:
-            raise refused('members[…] can be removed only; members are added at "members"', Problem.INVALID_PATH)
-        changes.leave(_ids_named(path.where))
-    elif operation.verb is Verb.REPLACE:
-        changes.set_whole(member_ids(value))
-    elif operation.verb is Verb.ADD:
-        changes.join(member_ids(value))
-    elif value is None:
-        changes.set_whole(())
-    else:
-        changes.leave(member_ids(value))
+def is_place(document: Mapping[str, Any], operation: Operation, core: str) -> bool:
+    """Whether there is such an attribute: one of the schemas, of an extension unknown here, or in the document already.
+
+    Replace makes what is missing.
+    """
+    names = _whole(operation.path)
+    if operation.verb is Verb.REPLACE or (":" in names[0] and schema_named(names[0]) not in SCHEMAS):
+        return True
+    top = names[0].lower()
+    in_schema = core == USER_URN if ":" in top else top in COMMON or top in SCHEMAS[core]
+    return (in_schema and (len(names) == 1 or attribute_at(names) is not None)) or any(True for _ in leaves(document, names))
 
 
-def _ids_named(where: Filter) -> list[str]:
-    match where:
-        case Compare(path=AttributePath(names=("value",)), op=Operator.EQ, value=str() as named):
-            return [named]
-        case Or(terms=terms):
-            return [named for term in terms for named in _ids_named(term)]
-        case _:
-            raise refused('members are named by their value: members[value eq "…"]', Problem.INVALID_PATH)
+def _whole(path: AttributePath) -> tuple[str, ...]:
+    return path.names if path.sub is None else (*path.names, path.sub)
+
+
+def without_listed(there: Sequence[Any], value: Any) -> list[Any]:
+    """A remove that names elements of a list in its `value` means only those."""
+    unwanted = {_key_of(element) for element in (value if isinstance(value, list) else [value])}
+    return [element for element in there if _key_of(element) not in unwanted]
+
+
+def made_to_fit(where: Filter) -> dict[str, Any]:
+    """An element that fits the path, where there is none. RFC 7644 §3.5.2.3 refuses with noTarget. Raises SCIMError."""
+    pairs = _pairs(where)
+    if pairs is None:
+        raise refused("no element fits the path, and none can be made from it", Problem.NO_TARGET)
+    return pairs

@@ -7,7 +7,8 @@ import pytest
 from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, USER_URN
 from app.scim.answers import SCIMError
 from app.scim.bodies import tidied
-from app.scim.patch import MemberChanges, patched, read_operations, split_members
+from app.scim.members import MemberChanges, split_members
+from app.scim.patch import patched, read_operations
 
 ADA: dict[str, Any] = {
     "userName": "ada",
