@@ -1,4 +1,4 @@
-"""For any WSGI server: `waitress-serve wsgi:application`."""
+"""For any WSGI server: `granian --interface wsgi wsgi:application`."""
 
 from app.assembly import create_app
 

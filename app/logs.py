@@ -32,6 +32,5 @@ def configure(level: int = logging.INFO) -> None:
     handler.setFormatter(JSONLines())
     root.addHandler(handler)
     root.setLevel(level)
-    logging.getLogger("waitress").setLevel(logging.ERROR)
     for chatty in ("apscheduler", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from app.commands import housekeeping
 from app.commands.acting import find_organization, host_verb
 from app.commands.exits import Exit, NotReady
 from app.commands.output import Answer
+from app.commands.web import serve_web
 from app.database import reading
 from app.delivery.worker import Worker
 from app.journal.tables import Lane
@@ -24,8 +24,11 @@ from app.settings import Settings
 log = logging.getLogger(__name__)
 
 DEFAULT_PORT = 8484
-WEB_THREADS = 8
+WEB_THREADS_SQLITE = 4
+WEB_THREADS_POSTGRESQL = 8
+"""SQLite has one writer at a time; on PostgreSQL a thread mostly waits for the other side."""
 TICK_SECONDS = 60
+NO_LANES = "none"
 
 
 def add_to(doorlist: click.Group) -> None:
@@ -40,41 +43,33 @@ class _Ended(SystemExit):
 _root = click.Group()
 
 
-@host_verb(_root, "serve")
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, show_default=True)
-def serve(app: Flask, organization: str | None, host: str, port: int) -> Answer:
-    """Serve the web and deliver, in one process, for every organisation.
-
-    Links (SCIM base URLs, HR addresses) are made from DOORLIST_PUBLIC_URL, whatever the port here.
-    """
-    import waitress.server
-
-    settings = _ready(app, organization)
-    try:
-        listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024)
-    except OSError as error:
-        raise NotReady(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
-    # The application itself refuses large bodies, in its callers' own formats; this is only the outer wall.
-    server = waitress.server.create_server(
-        app, sockets=[listening], threads=WEB_THREADS, ident="doorlist", clear_untrusted_proxy_headers=True,
-        max_request_body_size=max(64 * 1024 * 1024, 4 * settings.body_limit),
-    )  # fmt: skip
-    lanes = {Lane.DEPARTURES: settings.departure_workers, Lane.SYNC: settings.sync_workers}
-    with _until_asked_to_end() as ended, _delivering(app, lanes):
-        click.echo(f"doorlist: serving on http://{host}:{port}, known as {settings.public_url}", err=True)
-        try:
-            server.run()
-        finally:
-            server.close()
-    return Answer(schema="serve", fields={"ended": "asked to"}, exit=ended[0])
-
-
 def _lanes(context: click.Context, parameter: click.Parameter, value: str) -> list[Lane]:
+    if value == NO_LANES and context.command.name == "serve":
+        return []
     try:
         return [Lane(part.strip()) for part in value.split(",")]
     except ValueError as error:
         raise click.BadParameter(f"lanes are {', '.join(Lane)}") from error
+
+
+@host_verb(_root, "serve")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=DEFAULT_PORT, show_default=True)
+@click.option("--lanes", callback=_lanes, default=",".join(Lane), show_default=True, help="Which lanes to deliver, parted by commas, or none.")
+def serve(app: Flask, organization: str | None, host: str, port: int, lanes: list[Lane]) -> Answer:
+    """Serve the web and deliver, for every organisation: answers come from processes of their own, deliveries from this one.
+
+    Links (SCIM base URLs, HR addresses) are made from DOORLIST_PUBLIC_URL, whatever the port here. With `--lanes none`
+    nothing is delivered here, for those who run `doorlist worker` elsewhere.
+    """
+    settings = _ready(app, organization)
+    threads = settings.web_threads or (WEB_THREADS_SQLITE if settings.database_url.startswith("sqlite") else WEB_THREADS_POSTGRESQL)
+    with _until_asked_to_end() as ended, _delivering(app, _threads(settings, lanes)):
+        words = f"doorlist: serving on http://{host}:{port}, known as {settings.public_url}"
+        ended[0] = serve_web(
+            host, port, processes=settings.web_processes, threads=threads, ready=lambda: click.echo(words, err=True)
+        )
+    return Answer(schema="serve", fields={"ended": "asked to"}, exit=ended[0])
 
 
 @host_verb(_root, "worker")
@@ -82,14 +77,18 @@ def _lanes(context: click.Context, parameter: click.Parameter, value: str) -> li
 def worker(app: Flask, organization: str | None, lanes: list[Lane]) -> Answer:
     """Deliver, without the web, for every organisation. Several may run at a time."""
     settings = _ready(app, organization)
-    counts = {Lane.DEPARTURES: settings.departure_workers, Lane.SYNC: settings.sync_workers}
-    with _until_asked_to_end() as ended, _delivering(app, {lane: counts[lane] for lane in lanes}):
+    with _until_asked_to_end() as ended, _delivering(app, _threads(settings, lanes)):
         click.echo(f"doorlist: delivering {', '.join(lanes)}", err=True)
         # A wait without an end would keep signals from being heard on some systems.
         never = threading.Event()
         while not never.wait(3600):
             pass
     return Answer(schema="worker", fields={"ended": "asked to"}, exit=ended[0])
+
+
+def _threads(settings: Settings, lanes: list[Lane]) -> dict[Lane, int]:
+    counts = {Lane.DEPARTURES: settings.departure_workers, Lane.SYNC: settings.sync_workers}
+    return {lane: counts[lane] for lane in lanes}
 
 
 def _ready(app: Flask, organization: str | None) -> Settings:
