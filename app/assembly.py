@@ -16,8 +16,11 @@ from app.intake.hr import retry_parked
 from app.intake.routes import problem
 from app.intake.routes import routes as intake_routes
 from app.lifecycle.joins import on_join
+from app.scim.hot import HotDoor
 from app.scim.routes import blueprint as scim_blueprint
+from app.scim.token_endpoint import token_blueprint
 from app.settings import Settings, from_environment
+from app.statements import allow_bare
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +37,12 @@ def create_app(settings: Settings | None = None) -> Flask:
     # A parked HR call is tried again whenever somebody joins; the directory's verbs do not know the HR door.
     on_join(retry_parked)
     app.register_blueprint(scim_blueprint())
+    app.register_blueprint(token_blueprint())
     app.register_blueprint(intake_routes)
     app.register_blueprint(metrics_routes)
     _add_health(app)
+    allow_bare(app)
+    app.wsgi_app = HotDoor(app)  # type: ignore[method-assign]  # Flask's own way to put something before it
     app.register_error_handler(HTTPException, _as_problem)
     app.register_error_handler(DBAPIError, _database_away)
     return app

@@ -1,9 +1,10 @@
 """Instants: aware, in UTC, to the microsecond, and handed in wherever a decision depends on them."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 Clock = Callable[[], datetime]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now() -> datetime:
@@ -16,6 +17,17 @@ def iso(instant: datetime | None) -> str | None:
     if instant is None:
         return None
     return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def microseconds(instant: datetime) -> int:
+    """An instant as it is stored."""
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+def iso_of(microseconds: int) -> str:
+    """`iso` of an instant as it is stored."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{rest // 1000:03}Z"
 
 
 def parse_instant(text: str) -> datetime:

@@ -13,16 +13,19 @@ from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import JSON, BigInteger, Connection, Dialect, Engine, Integer, MetaData, Select, Text, event
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 from uuid_utils import uuid7
 
+from app.clock import microseconds
 from app.settings import Settings
 
 Result = TypeVar("Result")
 ROWS_AT_A_TIME = 1000
 """Rows held in memory while streaming."""
+_NEWER = "needs a new journal entry"
+"""What the triggers say (migrations/triggers.py)."""
 SQLITE_WAITS = 15
 """Seconds that a writer waits for another before it gives up."""
 _PEN = threading.Lock()
@@ -49,7 +52,7 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+        return None if value is None else microseconds(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
         return None if value is None else _EPOCH + timedelta(microseconds=value)
@@ -116,12 +119,12 @@ def _on_begin(connection: Connection) -> None:
 @contextmanager
 def transaction() -> Iterator[Session]:
     """One write transaction: everything in it is committed together, or nothing is."""
-    with _pen(db.engine), Session(db.engine, expire_on_commit=False) as session, session.begin():
+    with pen(db.engine), Session(db.engine, expire_on_commit=False) as session, session.begin():
         yield session
 
 
 @contextmanager
-def _pen(engine: Engine) -> Iterator[None]:
+def pen(engine: Engine) -> Iterator[None]:
     """Let the threads of this process write to SQLite one after the other, as it would have it anyway.
 
     Threads that wait here are woken at once; in SQLite itself they would sleep for up to 100 ms between two tries.
@@ -180,7 +183,7 @@ def in_transaction(act: Callable[[Session], Result], *, attempts: int = 6) -> Re
         try:
             with transaction() as session:
                 return act(session)
-        except OperationalError as error:
+        except DBAPIError as error:
             if attempt + 1 == attempts or not _worth_another_try(error):
                 raise
             time.sleep(random.uniform(0.005, 0.02) * 2**attempt)
@@ -189,4 +192,5 @@ def in_transaction(act: Callable[[Session], Result], *, attempts: int = 6) -> Re
 
 def _worth_another_try(error: DBAPIError) -> bool:
     state: Any = getattr(error.orig, "sqlstate", None)
-    return state in ("40001", "40P01", "55P03") or "database is locked" in str(error.orig)
+    # The last: another transaction, with a newer journal entry, changed the row between our entry and our change.
+    return state in ("40001", "40P01", "55P03") or "database is locked" in str(error.orig) or (state == "P0001" and _NEWER in str(error.orig))

@@ -47,3 +47,36 @@ def keep(table: str) -> None:
         return
     for what in ("UPDATE", "DELETE"):
         op.execute(f"CREATE TRIGGER {table}_no_{what.lower()} BEFORE {what} ON {table} BEGIN SELECT RAISE(ABORT, '{words}'); END")
+
+
+def tally(table: str) -> None:
+    """Keep the number of rows that stand of each source of a table with `source_id` and `ended_at`."""
+    if op.get_bind().dialect.name == "postgresql":
+        # Each connection adds to a row of its own, or nearly so: two that write at once do not wait for each other.
+        op.execute(
+            """
+            CREATE OR REPLACE FUNCTION tally_up() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                INSERT INTO tally (organization_id, source_id, kind, shard, number)
+                VALUES (NEW.organization_id, NEW.source_id, TG_TABLE_NAME, pg_backend_pid() % 16, CASE WHEN NEW.ended_at IS NULL THEN 1 ELSE -1 END)
+                ON CONFLICT (organization_id, source_id, kind, shard) DO UPDATE SET number = tally.number + excluded.number;
+                RETURN NULL;
+            END $$
+            """
+        )
+        for name, when in (
+            ("tally_new", "AFTER INSERT ON {0} FOR EACH ROW WHEN (NEW.ended_at IS NULL)"),
+            ("tally_changed", "AFTER UPDATE OF ended_at ON {0} FOR EACH ROW WHEN ((OLD.ended_at IS NULL) <> (NEW.ended_at IS NULL))"),
+        ):
+            op.execute(f"CREATE TRIGGER {table}_{name} {when.format(table)} EXECUTE FUNCTION tally_up()")
+        return
+    add = (
+        f"INSERT INTO tally (organization_id, source_id, kind, shard, number) VALUES (NEW.organization_id, NEW.source_id, '{table}', 0, "
+        "CASE WHEN NEW.ended_at IS NULL THEN 1 ELSE -1 END) "
+        "ON CONFLICT (organization_id, source_id, kind, shard) DO UPDATE SET number = number + excluded.number;"
+    )
+    op.execute(f"CREATE TRIGGER {table}_tally_new AFTER INSERT ON {table} WHEN NEW.ended_at IS NULL BEGIN {add} END")
+    op.execute(
+        f"CREATE TRIGGER {table}_tally_changed AFTER UPDATE OF ended_at ON {table} "
+        f"WHEN (OLD.ended_at IS NULL) <> (NEW.ended_at IS NULL) BEGIN {add} END"
+    )

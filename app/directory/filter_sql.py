@@ -5,6 +5,7 @@ Every piece compiled here is true or false and never null, so that `not` means w
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -75,6 +76,11 @@ def text_at(path: AttributePath, over: Over, dialect_name: str) -> ColumnElement
         )
 
     return json.first_text(over.document, names, fits)
+
+
+def key_fits(column: Any, operator: Operator, wanted: Any, dialect_name: str) -> Claim:
+    """Whether a column of keys fits an expression for the folded text, as `compile_filter` would have it."""
+    return fitting(reader_for(dialect_name), column, operator, wanted)
 
 
 _Question = Compare | Present
@@ -203,13 +209,31 @@ def _asked_of_field(found: Field, claim: _Question, json: JSONReader) -> Claim:
     if found.form is Form.CONSTANT:
         return true() if compare(column, claim.op, wanted, claim.sense) else false()
     if found.form is Form.INSTANT:
-        moment = literal(parse_instant(wanted), column.type)
-        return and_(column.is_not(None), json.holds(column, claim.op, moment))
+        return and_(column.is_not(None), _instant_holds(column, claim.op, parse_instant(wanted)))
     if found.form is Form.KEY:
         # Only whole names have had their outer blanks cut.
         key = name_key(wanted) if claim.op is Operator.EQ else fold(wanted)
         return fitting(json, column, claim.op, literal(key))
     return and_(column.is_not(None), json.text_fits(column, claim.op, wanted, claim.sense))
+
+
+def _instant_holds(column: Any, operator: Operator, wanted: datetime) -> Claim:
+    """Instants compare to the millisecond, as they are shown: who asks for what is newer than they saw is not given that again."""
+    shown = wanted.replace(microsecond=wanted.microsecond // 1000 * 1000)
+    begins, ends = literal(shown, column.type), literal(shown + timedelta(milliseconds=1), column.type)
+    first = begins if shown == wanted else ends
+    match operator:
+        case Operator.GT:
+            claim: Claim = column >= ends
+        case Operator.GE:
+            claim = column >= first
+        case Operator.LT:
+            claim = column < first
+        case Operator.LE:
+            claim = column < ends
+        case _:
+            claim = and_(column >= begins, column < ends) if shown == wanted else false()
+    return claim
 
 
 _IN = (Standing.EXPECTED, Standing.ACTIVE)

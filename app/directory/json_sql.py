@@ -27,6 +27,8 @@ from app.directory.values import Operator, Scalar, Sense, fold
 
 Claim = ColumnElement[bool]
 _FOLD = "doorlist_fold"
+# Any node within, however deep, that says something.
+_SOMETHING = """'strict $.** ? (@.type() == "number" || @.type() == "boolean" || (@.type() == "string" && @ != ""))'::jsonpath"""
 
 
 @event.listens_for(Engine, "connect")
@@ -160,11 +162,10 @@ class _SQLite(_Common):
 
     def is_present(self, element: Any) -> Claim:
         kind, value = element.c.type, element.c.value
-        return and_(
-            kind.not_in(("null", "array")),
-            not_(and_(kind == "text", value == "")),
-            not_(and_(kind == "object", value == "{}")),
-        )
+        node = func.json_tree(value).table_valued("atom", joins_implicitly=True)
+        holds = select(literal(1)).select_from(node).where(node.c.atom.is_not(None), node.c.atom != "").exists()
+        # Only an object is JSON again; a text may look like it, and must not be read.
+        return case((kind == "object", holds), else_=and_(kind.not_in(("null", "array")), not_(and_(kind == "text", value == ""))))
 
     def fits(self, element: Any, operator: Operator, wanted: Scalar, sense: Sense) -> Claim:
         kind, value = element.c.type, element.c.value
@@ -208,9 +209,9 @@ class _Postgres(_Common):
         return claim
 
     def is_present(self, element: Any) -> Claim:
-        empty = func.coalesce(self.text(element), "").in_(("", "{}"))
         kind = self._kind(element)
-        return and_(kind.not_in(("null", "array")), not_(and_(kind.in_(("string", "object")), empty)))
+        holds = func.jsonb_path_exists(element.c.value, literal_column(_SOMETHING))
+        return case((kind == "object", holds), else_=and_(kind.not_in(("null", "array")), not_(and_(kind == "string", self.text(element) == ""))))
 
     def fits(self, element: Any, operator: Operator, wanted: Scalar, sense: Sense) -> Claim:
         text, kind = self.text(element), self._kind(element)
@@ -233,7 +234,9 @@ class _Postgres(_Common):
         # Both sides are folded by the database, so that they cannot disagree. Its lower() follows the collation,
         # and the order of results must be that of bytes whatever the locale.
         normal = func.normalize(text, literal_column("NFKC"), type_=String())
-        return func.lower(normal.collate("und-x-icu"), type_=String()).collate("C")
+        lower = func.lower(normal.collate("und-x-icu"), type_=String()).collate("C")
+        # Lower case is no case folding: these are the two letters in use that it leaves apart from their capitals.
+        return func.replace(func.replace(lower, "ß", "ss", type_=String()), "ς", "σ", type_=String()).collate("C")
 
     def position(self, text: Any, part: Any) -> Any:
         return func.strpos(text, part)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import select
@@ -68,13 +69,21 @@ def parse_push_brake(text: str) -> PushBrake | None:
 def value_of(session: Session, organization_id: str, key: str) -> str:
     """The value that is in force: the organisation's own, else the default."""
     organization = session.get_one(Organization, organization_id)
-    return str(organization.settings.get(key, DEFAULTS[key]))
+    return setting(organization.settings, key)
+
+
+def setting(settings: Mapping[str, Any], key: str) -> str:
+    """The value that is in force, given the organisation's own."""
+    return str(settings.get(key, DEFAULTS[key]))
 
 
 def off_means(session: Session, organization_id: str) -> Standing:
     """What a directory's *off* means now: *departed*, unless leaving is HR's to say."""
-    voice = value_of(session, organization_id, "leaving_voice")
-    if voice == "auto":
-        hr = select(Source.id).where(Source.organization_id == organization_id, Source.kind == "hr", Source.ended_at.is_(None)).limit(1)
-        voice = "hr" if session.scalar(hr) else "directory"
-    return Standing.PAUSED if voice == "hr" else Standing.DEPARTED
+    hr = select(Source.id).where(Source.organization_id == organization_id, Source.kind == "hr", Source.ended_at.is_(None)).limit(1)
+    return means_of_off(value_of(session, organization_id, "leaving_voice"), has_hr=session.scalar(hr) is not None)
+
+
+def means_of_off(leaving_voice: str, *, has_hr: bool) -> Standing:
+    """What *off* means under this setting, given whether an HR system speaks at all."""
+    of_hr = has_hr if leaving_voice == "auto" else leaving_voice == "hr"
+    return Standing.PAUSED if of_hr else Standing.DEPARTED

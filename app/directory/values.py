@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import MAXYEAR, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -50,8 +50,10 @@ def leaves(value: Any, names: tuple[str, ...]) -> Iterator[Any]:
 
 
 def present(leaf: Any) -> bool:
-    """RFC 7644 §3.4.2.2: `pr` asks for a non-empty value."""
-    return leaf is not None and leaf not in ("", {})
+    """RFC 7644 §3.4.2.2: `pr` asks for a non-empty value, or for a non-empty node of a complex one."""
+    if isinstance(leaf, dict | list):
+        return any(map(present, leaf.values() if isinstance(leaf, dict) else leaf))
+    return leaf is not None and leaf != ""
 
 
 def compare(leaf: Any, operator: Operator, wanted: Scalar, sense: Sense) -> bool:
@@ -72,9 +74,11 @@ def compare(leaf: Any, operator: Operator, wanted: Scalar, sense: Sense) -> bool
 
 def instant_or_none(text: str) -> datetime | None:
     try:
-        return parse_instant(text)
-    except ValueError:
+        instant = parse_instant(text)
+    except (ValueError, OverflowError):
         return None
+    # The last year has no room for the comparisons that are made around an instant.
+    return instant if instant.year < MAXYEAR else None
 
 
 def _text_holds(leaf: str, operator: Operator, wanted: str) -> bool:

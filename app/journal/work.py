@@ -1,6 +1,6 @@
 """The work table: whom to look at, in which lane, and who is looking just now."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -67,28 +67,34 @@ def want(
     ]  # fmt: skip
     if not rows:
         return
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    dialect = session.get_bind().dialect.name
     for start in range(0, len(rows), 500):
-        statement = insert(Work).values(rows[start : start + 500])
-        if not anew:
-            session.execute(statement.on_conflict_do_nothing())
-            continue
-        new = statement.excluded
-        earlier = func.least if session.get_bind().dialect.name == "postgresql" else func.min
-        # A parked row wakes up: the world has moved, so what was refused then may be right now.
-        statement = statement.on_conflict_do_update(
-            index_elements=[column.key for column in _KEY],
-            set_={
-                "generation": Work.generation + 1, "attempts": 0, "state": WorkState.WAITING, "because": new.because, "last_error": None,
-                "priority": new.priority,
-                # The wish that somebody is serving just now is theirs to end; only what is still to be served keeps its time.
-                "due_at": case(
-                    ((Work.claimed_by.is_not(None)) & (Work.claimed_generation == Work.generation), new.due_at),
-                    else_=earlier(Work.due_at, new.due_at),
-                ),
-            },
-        )  # fmt: skip
-        session.execute(statement)
+        statement = insert_for(dialect)(Work).values(rows[start : start + 500])
+        session.execute(wanted_again(statement, dialect) if anew else statement.on_conflict_do_nothing())
+
+
+def insert_for(dialect: str) -> Callable[..., Any]:
+    """The INSERT of this dialect, which knows ON CONFLICT."""
+    return postgresql.insert if dialect == "postgresql" else sqlite.insert
+
+
+def wanted_again(statement: Any, dialect: str) -> Any:
+    """An insert of work in which rows that are there already move to a newer generation."""
+    new = statement.excluded
+    earlier = func.least if dialect == "postgresql" else func.min
+    # A parked row wakes up: the world has moved, so what was refused then may be right now.
+    return statement.on_conflict_do_update(
+        index_elements=[column.key for column in _KEY],
+        set_={
+            "generation": Work.generation + 1, "attempts": 0, "state": WorkState.WAITING, "because": new.because, "last_error": None,
+            "priority": new.priority,
+            # The wish that somebody is serving just now is theirs to end; only what is still to be served keeps its time.
+            "due_at": case(
+                ((Work.claimed_by.is_not(None)) & (Work.claimed_generation == Work.generation), new.due_at),
+                else_=earlier(Work.due_at, new.due_at),
+            ),
+        },
+    )  # fmt: skip
 
 
 def claim(session: Session, *, lanes: Sequence[Lane], worker: str, at: datetime, most: int, halted: Select[Any] | None = None) -> list[Claim]:

@@ -151,6 +151,9 @@ def _refuse_unknown(session: Session, group: Group, ids: set[str]) -> None:
                     Record.organization_id == group.organization_id, Record.source_id == group.source_id, Record.ended_at.is_(None),
                     Record.id.in_(asked[start : start + 500]),
                 )
+                .order_by(Record.id)
+                # So that nobody who is being deleted at this moment becomes a member.
+                .with_for_update(read=True, key_share=True)
             )
         )  # fmt: skip
     if ids - known:

@@ -46,6 +46,19 @@ def manager_record(document: dict[str, Any]) -> str | None:
     return text_of(manager)
 
 
+def attributes_in(document: dict[str, Any]) -> dict[str, str | None]:
+    """The columns of a person that a document alone decides."""
+    extension = enterprise(document)
+    emails = emails_of(document)
+    return {
+        "email": emails[0] if emails else None,
+        "user_type": text_of(document.get("userType")),
+        "department": text_of(extension.get("department")),
+        "division": text_of(extension.get("division")),
+        "employee_number": text_of(extension.get("employeeNumber")),
+    }
+
+
 def new_person(session: Session, record: Record, *, at: datetime, journal_id: int) -> Person:
     """A person who has no record yet but this one; `settle` stores them."""
     person = Person(
@@ -83,21 +96,15 @@ def _compose(session: Session, person: Person, records: list[Record]) -> bool:
     document: dict[str, Any] = {}
     for record in reversed(chosen):
         document.update(record.document)
-    extension = enterprise(document)
     manager_id = None
     named = manager_record(document)
     if named is not None:
         manager_id = session.scalar(select(Record.person_id).where(Record.organization_id == person.organization_id, Record.id == named))
-    emails = emails_of(document)
     wanted: dict[str, Any] = {
         "user_name": first.user_name,
         "user_name_key": first.user_name_key,
         "display_name": first.display_name or first.user_name,
-        "email": emails[0] if emails else None,
-        "user_type": text_of(document.get("userType")),
-        "department": text_of(extension.get("department")),
-        "division": text_of(extension.get("division")),
-        "employee_number": text_of(extension.get("employeeNumber")),
+        **attributes_in(document),
         "manager_id": manager_id,
         "document": document,
     }

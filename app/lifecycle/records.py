@@ -221,11 +221,8 @@ def _has_another_key(record: Record, draft: RecordDraft) -> bool:
 def _without_number(draft: RecordDraft) -> RecordDraft:
     """Without a number that nobody said of whoever has the new externalId: it is the predecessor's."""
     extension = {name: value for name, value in enterprise(draft.document).items() if name != "employeeNumber"}
-    return replace(draft, document={**draft.document, ENTERPRISE_URN: extension} if extension else _but(draft.document, ENTERPRISE_URN))
-
-
-def _but(document: dict[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key != name}
+    others = {name: value for name, value in draft.document.items() if name != ENTERPRISE_URN}
+    return replace(draft, document={**others, ENTERPRISE_URN: extension} if extension else others)
 
 
 def _give_to_successor(
@@ -321,15 +318,23 @@ def _say_active(session: Session, record: Record, *, active: bool, person: Perso
 
 
 def _write_draft(record: Record, draft: RecordDraft) -> None:
+    for name, value in columns_of(draft).items():
+        setattr(record, name, value)
+
+
+def columns_of(draft: RecordDraft) -> dict[str, Any]:
+    """The columns of a record that its draft decides."""
     document = draft.document
     name = document.get("name") if isinstance(document.get("name"), dict) else {}
     parts = [text_of(name.get(part)) for part in ("givenName", "familyName")] if isinstance(name, dict) else []
-    record.external_id = draft.external_id
-    record.user_name = draft.user_name
-    record.user_name_key = name_key(draft.user_name)
-    record.display_name = text_of(document.get("displayName")) or " ".join(part for part in parts if part) or None
-    record.employee_number = _employee_number(draft)
-    record.document = document
+    return {
+        "external_id": draft.external_id,
+        "user_name": draft.user_name,
+        "user_name_key": name_key(draft.user_name),
+        "display_name": text_of(document.get("displayName")) or " ".join(part for part in parts if part) or None,
+        "employee_number": _employee_number(draft),
+        "document": document,
+    }
 
 
 def _employee_number(draft: RecordDraft) -> str | None:

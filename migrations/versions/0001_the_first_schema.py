@@ -266,7 +266,7 @@ def upgrade() -> None:
     with op.batch_alter_table("person", schema=None) as batch_op:
         batch_op.create_index("ix_person_department", ["organization_id", "department"], unique=False)
         batch_op.create_index("ix_person_employee_number", ["organization_id", "employee_number"], unique=False)
-        batch_op.create_index("ix_person_manager", ["organization_id", "manager_id", "standing", "id"], unique=False)
+        batch_op.create_index("ix_person_manager", ["organization_id", "manager_id"], unique=False)
         batch_op.create_index("ix_person_standing", ["organization_id", "standing", "id"], unique=False)
         batch_op.create_index("ix_person_user_name", ["organization_id", "user_name_key"], unique=False)
 

@@ -1,0 +1,17 @@
+"""How many records and groups a source has, without counting them."""
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import BigInteger, Select, cast, func, select
+
+from app.directory.tables import Tally
+from app.statements import param
+
+
+@cache
+def number_of(kind: str) -> Select[Any]:
+    """SELECT how many of `kind` (`record`, `directory_group`) stand of the source `:source` of `:organization`."""
+    return select(cast(func.coalesce(func.sum(Tally.number), 0), BigInteger)).where(
+        Tally.organization_id == param("organization"), Tally.source_id == param("source"), Tally.kind == kind
+    )

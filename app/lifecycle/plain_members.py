@@ -1,0 +1,156 @@
+"""The plain change of members: a directory puts some people into one of its groups, or takes some out, and says nothing else.
+
+`groups.change_group` says what follows; this writes the same rows (a test compares them). The cost is that of the members
+named, whatever the size of the group.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Insert, Integer, Select, Update, and_, null, select, update
+from sqlalchemy.sql.dml import ReturningInsert
+
+from app.access.knocking import client_query
+from app.clock import microseconds
+from app.directory.tables import Group, Membership, Record
+from app.journal.tables import Entry, Lane, Subject
+from app.journal.work import insert_for
+from app.lifecycle.plain_sql import ALWAYS, at, at_once, document, each_of, entry, in_turn, new_work, text, wanted
+from app.statements import Bare, param
+
+
+def change_members_plainly(
+    bare: Bare, group_id: str, ids: Sequence[str], *, add: bool, digest: str, source_id: str, now: datetime, because: str
+) -> bool:
+    """Whether it was done, committed; False where the case is not plain or the token not good, and nothing was written.
+
+    Raises what the driver raises.
+    """
+    values: dict[str, Any] = {"group": group_id, "digest": digest, "source": source_id, "at": microseconds(now), "ids": json.dumps(sorted(set(ids)))}
+    with bare.transaction():
+        seen = bare.rows(_seen(), values)
+        if not seen:
+            return False
+        organization_id, name, outside_id, version = seen[0]
+        values |= {"organization": organization_id}
+        there = bare.rows(_there(bare.dialect, add), values)
+        if add and not all(known for _, _, known, _ in there):
+            return False
+        changing = [(record_id, person_id) for record_id, person_id, _, member in there if bool(member) != add]
+        if not changing:
+            return True
+        changed = sorted(record_id for record_id, _ in changing)
+        said = {"displayName": name, "externalId": outside_id}
+        values |= {
+            "because": because, "version": version + 1, "changed": json.dumps(changed), "before": json.dumps(said),
+            "after": json.dumps({**said, "added": changed if add else [], "removed": [] if add else changed}),
+            "people": json.dumps(sorted({person_id for _, person_id in changing if person_id is not None})),
+        }  # fmt: skip
+        if bare.dialect == "postgresql":
+            return bool(bare.rows(_at_once(add), values))
+        made = bare.rows(_entry("sqlite"), values)
+        for statement in _in_turn(add) if made else ():
+            bare.run(statement, {**values, "journal": made[0][0]})
+        return bool(made)
+
+
+# The statements
+
+
+@cache
+def _seen() -> Select[str, str, str | None, int]:
+    """organization_id, displayName, externalId and version of the group `:group`, which is locked, where the token is good."""
+    client = client_query().subquery("client")
+    return (
+        select(Group.organization_id, Group.display_name, Group.external_id, Group.version)
+        .select_from(client)
+        .join(Group, and_(Group.organization_id == client.c.organization_id, Group.source_id == client.c.source_id))
+        .where(Group.id == param("group"), Group.ended_at.is_(None))
+        .with_for_update(of=[Group])
+    )
+
+
+@cache
+def _there(dialect: str, add: bool) -> Select[Any]:
+    """For each of `:ids`: the id, its person, whether it is a user of this directory, and whether it is a member now.
+
+    Who is added is held, so that nobody who is being deleted at this moment becomes a member.
+    """
+    asked = select(each_of("ids", dialect).label("id")).subquery("asked")
+    named = (
+        select(Record.id, Record.person_id, Record.source_id, Record.ended_at)
+        .where(Record.organization_id == param("organization"), Record.id.in_(select(each_of("ids", dialect).label("id"))))
+        .order_by(Record.id)
+    )
+    record = (named.with_for_update(read=True, key_share=True) if add else named).subquery("held")
+    known = and_(record.c.source_id == param("source"), record.c.ended_at.is_(None))
+    return (
+        select(asked.c.id, record.c.person_id, and_(record.c.id.is_not(None), known), and_(Membership.record_id.is_not(None), Membership.ended_at.is_(None)))
+        .select_from(asked)
+        .outerjoin(record, record.c.id == asked.c.id)
+        .outerjoin(
+            Membership,
+            and_(
+                Membership.organization_id == param("organization"), Membership.group_id == param("group"), Membership.record_id == asked.c.id
+            ),
+        )
+    )  # fmt: skip
+
+
+@cache
+def _entry(dialect: str) -> ReturningInsert[int, str]:
+    values = {
+        Entry.verb: text("group changed"), Entry.subject_kind: text("group"), Entry.subject_id: param("group"),
+        Entry.before: document("before", dialect), Entry.after: document("after", dialect),
+    }  # fmt: skip
+    return entry(values, of=client_query().subquery("client"))
+
+
+@cache
+def _at_once(add: bool) -> Select[Any]:
+    return at_once(_entry("postgresql"), _added if add else _removed)
+
+
+@cache
+def _in_turn(add: bool) -> Sequence[Insert | Update]:
+    return in_turn(_added if add else _removed)
+
+
+def _both(dialect: str, organization: Any, journal: Any) -> list[Insert | Update]:
+    group = (
+        update(Group)
+        .where(Group.organization_id == organization, Group.id == param("group"))
+        .values(version=param("version", Integer()), modified_at=at(), journal_id=journal)
+    )
+    work = new_work(
+        organization, journal, subject=Subject.PERSON, subject_id=each_of("people", dialect), lane=Lane.SYNC, workspace_id=text("")
+    )
+    return [group, wanted(work, dialect)]
+
+
+def _added(dialect: str, organization: Any, journal: Any) -> Sequence[Insert | Update]:
+    values = {
+        "organization_id": organization, "group_id": param("group"), "record_id": each_of("changed", dialect), "ended_at": null(),
+        "journal_id": journal,
+    }  # fmt: skip
+    statement = insert_for(dialect)(Membership).from_select(list(values), select(*values.values()).where(ALWAYS), include_defaults=False)
+    back = statement.on_conflict_do_update(
+        index_elements=["organization_id", "group_id", "record_id"], set_={"ended_at": null(), "journal_id": statement.excluded.journal_id}
+    )
+    return [*_both(dialect, organization, journal), back]
+
+
+def _removed(dialect: str, organization: Any, journal: Any) -> Sequence[Insert | Update]:
+    gone = select(each_of("changed", dialect).label("id"))
+    ended = (
+        update(Membership)
+        .where(
+            Membership.organization_id == organization, Membership.group_id == param("group"), Membership.record_id.in_(gone),
+            Membership.ended_at.is_(None),
+        )
+        .values(ended_at=at(), journal_id=journal)
+    )  # fmt: skip
+    return [*_both(dialect, organization, journal), ended]

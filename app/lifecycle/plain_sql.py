@@ -1,0 +1,110 @@
+"""Pieces of the hot paths' statements: rows written from parameters, hanging on one journal entry, on either database.
+
+PostgreSQL writes all of them in one statement, each drawing on the entry; SQLite writes them in turn. Every constant is
+part of the text, so that what is given each time is only what differs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    FromClause,
+    Insert,
+    Integer,
+    Select,
+    Text,
+    Update,
+    cast,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.dml import ReturningInsert
+
+from app.actors import Actor, ActorKind
+from app.database import Base
+from app.journal.tables import Entry, Lane, Subject, Work, WorkState
+from app.journal.work import PRIORITY, insert_for, wanted_again
+from app.statements import param
+
+SOURCE: Final = str(Actor(kind=ActorKind.SOURCE, name=""))
+# SQLite cannot tell the ON of a join from that of a conflict unless a WHERE stands between them.
+ALWAYS: Final[ColumnElement[bool]] = literal_column("1") == literal_column("1")
+Values = Mapping[Any, ColumnElement[Any]]
+Rows = Callable[[str, ColumnElement[Any], ColumnElement[Any]], Sequence[Insert | Update]]
+"""(dialect, organization_id, journal_id) to the statements that write the rows of one act."""
+
+
+def inserted(table: type[Base], values: Values, *, where: ColumnElement[bool] | None = None) -> Insert:
+    """INSERT … SELECT of these expressions from whatever they name; one row where they name nothing."""
+    chosen = select(*values.values())
+    return insert(table).from_select(list(values), chosen if where is None else chosen.where(where), include_defaults=False)
+
+
+def entry(values: Values, *, of: FromClause) -> ReturningInsert[int, str]:
+    """The journal entry of an act of the source `of.source_name`; none where `of` has no row. Returns number and organisation."""
+    fixed: Values = {
+        Entry.organization_id: of.c.organization_id, Entry.at: at(), Entry.actor: text(SOURCE).op("||")(of.c.source_name),
+        Entry.because: param("because"),
+    }  # fmt: skip
+    return inserted(Entry, {**fixed, **values}).returning(Entry.id, Entry.organization_id)
+
+
+def at_once(made: ReturningInsert[int, str], rows: Rows) -> Select[Any]:
+    """PostgreSQL: the entry and all rows in one statement, whose one row says that it was done."""
+    written = made.cte("entry")
+    others = rows("postgresql", written.c.organization_id, written.c.id)
+    return select(written.c.id).add_cte(*(statement.cte(f"row{number}") for number, statement in enumerate(others)))
+
+
+def in_turn(rows: Rows) -> Sequence[Insert | Update]:
+    """SQLite: the rows one after the other; the entry's number and organisation are given."""
+    return rows("sqlite", param("organization"), param("journal", BigInteger()))
+
+
+def new_work(
+    organization: ColumnElement[Any], journal: ColumnElement[Any], *, subject: Subject, subject_id: ColumnElement[Any], lane: Lane,
+    workspace_id: ColumnElement[Any],
+) -> dict[str, ColumnElement[Any]]:  # fmt: skip
+    """A row of work that is due at the instant of the act."""
+    return {
+        "organization_id": organization, "workspace_id": workspace_id, "subject": text(subject), "subject_id": subject_id, "lane": text(lane),
+        "priority": number(PRIORITY[subject]), "due_at": at(), "state": text(WorkState.WAITING), "generation": number(1),
+        "attempts": number(0), "because": journal,
+    }  # fmt: skip
+
+
+def wanted(work: Values, dialect: str, *, where: ColumnElement[bool] = ALWAYS) -> Any:
+    """Rows of work inserted, or moved to a newer generation where they are there."""
+    return wanted_again(insert_for(dialect)(Work).from_select(list(work), select(*work.values()).where(where), include_defaults=False), dialect)
+
+
+def document(name: str, dialect: str) -> ColumnElement[Any]:
+    """A document that is given as JSON text."""
+    return param(name) if dialect == "sqlite" else cast(param(name), JSONB)
+
+
+def each_of(name: str, dialect: str) -> ColumnElement[Any]:
+    """A row for each text of a JSON list that is given as text."""
+    if dialect == "sqlite":
+        found: ColumnElement[Any] = func.json_each(param(name)).table_valued("value", joins_implicitly=True).c.value
+        return found
+    return func.jsonb_array_elements_text(cast(param(name), JSONB)).column_valued(name)
+
+
+def at() -> ColumnElement[Any]:
+    """The instant of the act."""
+    return param("at", BigInteger())
+
+
+def number(value: int) -> ColumnElement[Any]:
+    return literal(value, Integer(), literal_execute=True)
+
+
+def text(value: str) -> ColumnElement[Any]:
+    return literal(str(value), Text(), literal_execute=True)

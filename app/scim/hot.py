@@ -1,0 +1,227 @@
+"""The hot paths: requests of the usual shapes, answered before Flask begins, with the same answers and the same rows.
+
+Only what goes well is answered here. Everything else, and whatever is wrong with a request, takes the ordinary way, which
+then begins anew; so nothing here says no to anybody.
+"""
+
+import io
+import logging
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import psycopg
+from flask import Flask
+
+from app.access.tokens import digest_of
+from app.clock import now
+from app.directory.filters import AttributePath
+from app.directory.vocabulary import USER_URN
+from app.lifecycle.plain import join_plainly
+from app.lifecycle.plain_members import change_members_plainly
+from app.lifecycle.plain_switch import switch_plainly
+from app.scim import hot_reads
+from app.scim.answers import MEDIA_TYPE, SCIMError
+from app.scim.bodies import read_object, tidied
+from app.scim.door import JSON_TYPES, limits_of
+from app.scim.hot_reads import Answered, Knock, user_text
+from app.scim.members import split_members
+from app.scim.patch import Operation, Verb, read_operations
+from app.scim.resources import user_draft
+from app.scim.seen import note_answered
+from app.statements import Bare, bare_of, forget
+
+log = logging.getLogger(__name__)
+
+_ACTIVE: Final = AttributePath(names=("active",))
+_LARGEST_BODY: Final = 65_536
+_PLACE: Final = re.compile(r"/scim/v2/([0-9A-Za-z-]{1,64})/(Users|Groups)(?:/([0-9A-Za-z-]{1,64}))?")
+_PAGE: Final = frozenset({"filter", "startIndex", "count"})
+# What asks for more than the usual answer.
+_UNUSUAL: Final = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_CONTENT_ENCODING", "HTTP_TRANSFER_ENCODING")
+_WORDS: Final = {200: "200 OK", 201: "201 CREATED", 204: "204 NO CONTENT"}
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One request: on which connection, by whom, of which resource, with which query and body."""
+
+    on: Bare
+    knock: Knock
+    id: str
+    query: dict[str, str]
+    body: bytes
+
+    def said_by(self, method: str) -> dict[str, Any]:
+        knock = self.knock
+        return {"digest": knock.digest, "source_id": knock.source, "now": knock.now, "because": f"SCIM {method}"}
+
+
+class HotDoor:
+    """A WSGI application before the application's own."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._ordinary: WSGI = app.wsgi_app
+        self._public_url = app.config["DOORLIST"].public_url
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        began = time.perf_counter()
+        answered = self._answer(environ)
+        if answered is None:
+            return self._ordinary(environ, start_response)
+        body = answered.body.encode()
+        start_response(_WORDS[answered.status], _headers(answered, len(body)))
+        note_answered(self._app, environ, answered.status, body, began)
+        return [body]
+
+    def _answer(self, environ: dict[str, Any]) -> Answered | None:
+        place = _PLACE.fullmatch(environ["PATH_INFO"])
+        if place is None:
+            return None
+        source, kind, id = place.groups()
+        view = _VIEWS.get((environ["REQUEST_METHOD"], kind, id is not None))
+        scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        if view is None or scheme.lower() != "bearer" or any(name in environ for name in _UNUSUAL):
+            return None
+        digest, limits = digest_of(token.strip()), limits_of(self._app)
+        # Who has not been good within the last minute is looked at by the ordinary way: it notes the use of tokens, and
+        # waits for no body before it has judged the head.
+        if not limits.uses.wait(digest) or limits.requests.wait(source) > 0:
+            return None
+        query = _query_of(environ.get("QUERY_STRING", ""))
+        body = _body_of(environ)
+        if query is None or body is None:
+            return None
+        knock = Knock(digest=digest, source=source, base=f"{self._public_url}/scim/v2/{source}", now=now())
+        answered = self._tried(view, Asked(on=bare_of(self._app), knock=knock, id=id or "", query=query, body=body))
+        if answered is not None:
+            limits.requests.take(source)
+        return answered
+
+    def _tried(self, view: "View", asked: Asked) -> Answered | None:
+        try:
+            return view(asked)
+        except (SCIMError, sqlite3.IntegrityError, psycopg.IntegrityError):
+            # The request is wrong, or a name or key is taken, perhaps by somebody who is off.
+            return None
+        except (sqlite3.Error, psycopg.Error) as error:
+            # Whatever it was, the ordinary way tries again and says it in words.
+            log.warning("a hot path failed: %s", error.__class__.__name__)
+            forget(self._app)
+            return None
+
+
+def _headers(answered: Answered, length: int) -> list[tuple[str, str]]:
+    headers = [("Content-Type", f"{MEDIA_TYPE}; charset=utf-8")]
+    if answered.status != 204:
+        headers.append(("Content-Length", str(length)))
+    if answered.location is not None:
+        headers += [("ETag", f'W/"{answered.version}"'), ("Location", answered.location)]
+    return headers
+
+
+def _query_of(text: str) -> dict[str, str] | None:
+    """The parameters of a page, each once; None where there are others."""
+    if not text:
+        return {}
+    pairs = parse_qsl(text, keep_blank_values=True)
+    query = dict(pairs)
+    return query if len(query) == len(pairs) and query.keys() <= _PAGE else None
+
+
+def _body_of(environ: dict[str, Any]) -> bytes | None:
+    """The body, which the ordinary way can read once more; None where it is not one of the usual kind."""
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if environ["REQUEST_METHOD"] == "GET":
+        return b"" if length == "0" else None
+    if not length.isdigit() or not 0 < int(length) <= _LARGEST_BODY:
+        return None
+    kind, _, more = environ.get("CONTENT_TYPE", "").lower().partition(";")
+    if kind.strip() not in JSON_TYPES or more.strip() not in ("", "charset=utf-8"):
+        return None
+    body: bytes = environ["wsgi.input"].read(int(length))
+    environ["wsgi.input"] = io.BytesIO(body)
+    return body if len(body) == int(length) else None
+
+
+# The views
+
+
+def _get_user(asked: Asked) -> Answered | None:
+    return None if asked.query else hot_reads.one_user(asked.on, asked.knock, asked.id)
+
+
+def _list_users(asked: Asked) -> Answered | None:
+    start, count = _whole(asked.query.get("startIndex", "1")), _whole(asked.query.get("count", str(hot_reads.USUAL_PAGE)))
+    if start is None or count is None:
+        return None
+    if "filter" in asked.query:
+        return hot_reads.found_users(asked.on, asked.knock, asked.query["filter"], start=start, count=count)
+    return hot_reads.page_of_users(asked.on, asked.knock, start=start, count=count)
+
+
+def _whole(text: str) -> int | None:
+    """A page's number of the usual kind: above zero and no larger than a page may be asked for."""
+    # Python itself refuses to read thousands of digits.
+    return int(text) if len(text) <= 10 and text.isascii() and text.isdigit() and 0 < int(text) < 2**31 else None
+
+
+def _post_user(asked: Asked) -> Answered | None:
+    if asked.query:
+        return None
+    joined = join_plainly(asked.on, user_draft(read_object(asked.body)), **asked.said_by("POST"))
+    if joined is None:
+        return None
+    row = (joined.record_id, joined.document, True, joined.at, joined.at, 1, None)
+    base = asked.knock.base
+    return Answered(status=201, body=user_text(row, base), version=1, location=f"{base}/Users/{joined.record_id}")
+
+
+def _patch_user(asked: Asked) -> Answered | None:
+    active = None if asked.query else _only_active(read_operations(read_object(asked.body)))
+    if active is None:
+        return None
+    switched = switch_plainly(asked.on, asked.id, active, **asked.said_by("PATCH"))
+    if switched is None:
+        return None
+    groups = hot_reads.groups_of(asked.on, asked.knock, switched.organization_id, asked.id)
+    row = (asked.id, switched.document, active, switched.created_at, switched.modified_at, switched.version, groups)
+    base = asked.knock.base
+    return Answered(body=user_text(row, base), version=switched.version, location=f"{base}/Users/{asked.id}")
+
+
+def _only_active(operations: list[Operation]) -> bool | None:
+    """What `active` becomes, where nothing else is said."""
+    said = [one.value for one in operations if one.verb is not Verb.REMOVE and one.path == _ACTIVE]
+    value = said[0] if len(said) == len(operations) == 1 else None
+    # Entra's "False" is told from true by the ordinary way's own reading.
+    fitted = tidied({"active": value}, USER_URN).get("active")
+    return fitted if isinstance(fitted, bool) else None
+
+
+def _patch_group(asked: Asked) -> Answered | None:
+    if asked.query:
+        return None
+    members, others = split_members(read_operations(read_object(asked.body)))
+    if others or members.whole is not None or bool(members.add) == bool(members.remove):
+        return None
+    ids, add = members.add or members.remove, bool(members.add)
+    done = change_members_plainly(asked.on, asked.id, sorted(ids), add=add, **asked.said_by("PATCH"))
+    return Answered(status=204, body="") if done else None
+
+
+View = Callable[[Asked], Answered | None]
+_VIEWS: Final[dict[tuple[str, str, bool], View]] = {
+    ("GET", "Users", True): _get_user,
+    ("GET", "Users", False): _list_users,
+    ("POST", "Users", False): _post_user,
+    ("PATCH", "Users", True): _patch_user,
+    ("PATCH", "Groups", True): _patch_group,
+}

@@ -1,0 +1,202 @@
+"""The reads that directories ask all day, answered from stored bytes: the token and the rows in one statement.
+
+What is not answered here (`None`) takes the ordinary way, which also says what is wrong with a request.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Integer, Select, Text, and_, cast, func, literal, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from app.access.knocking import client_query
+from app.clock import iso_of, microseconds
+from app.directory.filter_sql import key_fits
+from app.directory.names import name_key
+from app.directory.tables import Group, Membership, Person, Record, Standing
+from app.directory.tallies import number_of
+from app.directory.values import Operator, fold
+from app.scim.answers import LIST_URN
+from app.scim.schemas import LARGEST_PAGE
+from app.statements import Bare, param
+
+Row = tuple[Any, ...]
+USUAL_PAGE: Final = 100
+_LOOK_UP: Final = re.compile(r'\s*(userName|externalId)\s+(eq|co|sw)\s+"([^"\\\x00-\x1f]+)"\s*', re.IGNORECASE)
+_IN: Final = (Standing.ACTIVE.value, Standing.EXPECTED.value)
+_OF_PERSON: Final = and_(Person.organization_id == Record.organization_id, Person.id == Record.person_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knock:
+    """What every hot statement needs: whose token, at which directory and when, and the base URL of its resources."""
+
+    digest: str
+    source: str
+    base: str
+    now: datetime
+
+    def values(self, **more: Any) -> dict[str, Any]:
+        return {"digest": self.digest, "source": self.source, "at": microseconds(self.now), "groups": f"{self.base}/Groups/", **more}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """An answer whose body is JSON already."""
+
+    body: str
+    status: int = 200
+    version: int | None = None
+    location: str | None = None
+
+
+def _user_columns(dialect: str) -> tuple[ColumnElement[Any], ...]:
+    """id, document, active, created, modified, version, groups: all that the answer of a user is made of."""
+    active = and_(Record.active, Person.standing.in_([literal(standing, literal_execute=True) for standing in _IN]))
+    return (
+        Record.id.expression, cast(Record.document, Text), active, Record.created_at.expression, Record.modified_at.expression,
+        Record.version.expression, _groups(dialect),
+    )  # fmt: skip
+
+
+def _groups(dialect: str) -> ColumnElement[Any]:
+    """The groups of a record as JSON text, null where it has none."""
+    address = cast(param("groups"), Text).op("||", precedence=20)(Group.id)
+    parts = [
+        literal("value", literal_execute=True), Group.id, literal("$ref", literal_execute=True), address,
+        literal("display", literal_execute=True), Group.display_name, literal("type", literal_execute=True),
+        literal("direct", literal_execute=True),
+    ]  # fmt: skip
+    listed: ColumnElement[Any]
+    if dialect == "sqlite":
+        # In the order of ids, in which the index of memberships gives them.
+        listed = func.json_group_array(func.json_object(*parts))
+    else:
+        listed = cast(func.json_agg(aggregate_order_by(func.json_build_object(*parts), Group.id)), Text)
+    return (
+        select(listed)
+        .select_from(Membership)
+        .join(Group, and_(Group.organization_id == Membership.organization_id, Group.id == Membership.group_id))
+        .where(
+            Membership.organization_id == Record.organization_id, Membership.record_id == Record.id, Membership.ended_at.is_(None),
+            Group.ended_at.is_(None),
+        )
+        .correlate(Record)
+        .scalar_subquery()
+    )  # fmt: skip
+
+
+@cache
+def _one(dialect: str) -> Select[Any]:
+    """The user `:id`; a row of nulls where the token is good and the user unknown, no row where it is not good."""
+    return _beside_client(dialect, Record.id == param("id"))
+
+
+@cache
+def _named(dialect: str, attribute: str, operator: Operator) -> Select[Any]:
+    """Those whose userName or externalId fits `:value`, one more than `:most` at the most."""
+    value = param("value")
+    column = Record.user_name_key if attribute == "username" else Record.external_id
+    wanted = key_fits(column, operator, value, dialect) if attribute == "username" else column == value
+    query = _beside_client(dialect, wanted)
+    return query if operator is Operator.EQ else query.order_by(Record.id).limit(param("most", Integer()))
+
+
+def _beside_client(dialect: str, wanted: ColumnElement[bool]) -> Select[Any]:
+    client = client_query().subquery("client")
+    own = and_(Record.organization_id == client.c.organization_id, Record.source_id == client.c.source_id, Record.ended_at.is_(None), wanted)
+    return select(*_user_columns(dialect)).select_from(client).outerjoin(Record, own).outerjoin(Person, _OF_PERSON)
+
+
+def user_text(row: Row, base: str) -> str:
+    """A user as it is answered, from the columns of `_user_columns`."""
+    record_id, document, active, created, modified, version, groups = row
+    return (
+        f'{{"id":"{record_id}",{document[1:-1]},"active":{"true" if active else "false"},"groups":{groups or "[]"},'
+        f'"meta":{{"resourceType":"User","created":"{iso_of(created)}","lastModified":"{iso_of(modified)}",'
+        f'"location":"{base}/Users/{record_id}","version":"W/\\"{version}\\""}}}}'
+    )
+
+
+def list_text(resources: Sequence[str], *, total: int, start: int) -> str:
+    """A ListResponse of resources that are JSON already."""
+    return (
+        f'{{"schemas":["{LIST_URN}"],"totalResults":{total},"startIndex":{start},"itemsPerPage":{len(resources)},'
+        f'"Resources":[{",".join(resources)}]}}'
+    )
+
+
+def one_user(bare: Bare, knock: Knock, record_id: str) -> Answered | None:
+    """GET /Users/id."""
+    rows = bare.rows(_one(bare.dialect), knock.values(id=record_id))
+    if not rows or rows[0][0] is None:
+        return None
+    return Answered(body=user_text(rows[0], knock.base), version=rows[0][5], location=f"{knock.base}/Users/{rows[0][0]}")
+
+
+@cache
+def _client() -> Select[str, str, str]:
+    return client_query()
+
+
+@cache
+def _page(dialect: str) -> Select[Any]:
+    """Users by id, from the one after `:skip` others on. Ids are counted off in an index; only what is shown is read."""
+    own = (Record.organization_id == param("organization"), Record.source_id == param("source"), Record.ended_at.is_(None))
+    ids = select(Record.id).where(*own).order_by(Record.id).limit(param("most", Integer())).offset(param("skip", Integer()))
+    shown = ids.subquery("shown")
+    return (
+        select(*_user_columns(dialect))
+        .select_from(shown)
+        .join(Record, and_(Record.organization_id == param("organization"), Record.id == shown.c.id))
+        .join(Person, _OF_PERSON)
+        # By the list's own id: by the record's, SQLite would read everybody's record in order, and look each up in the list.
+        .order_by(shown.c.id)
+    )
+
+
+@cache
+def _groups_alone(dialect: str) -> Select[Any]:
+    own = and_(Record.organization_id == param("organization"), Record.id == param("id"))
+    return select(_groups(dialect)).where(own)
+
+
+def groups_of(bare: Bare, knock: Knock, organization_id: str, record_id: str) -> str | None:
+    """The groups of a user as JSON text."""
+    rows = bare.rows(_groups_alone(bare.dialect), knock.values(organization=organization_id, id=record_id))
+    groups: str | None = rows[0][0] if rows else None
+    return groups
+
+
+def page_of_users(bare: Bare, knock: Knock, *, start: int, count: int) -> Answered | None:
+    """GET /Users without a filter."""
+    client = bare.rows(_client(), knock.values())
+    if not client:
+        return None
+    organization_id = client[0][0]
+    values = knock.values(organization=organization_id, most=min(count, LARGEST_PAGE), skip=start - 1)
+    found = [user_text(row, knock.base) for row in bare.rows(_page(bare.dialect), values)]
+    return Answered(body=list_text(found, total=bare.rows(number_of(Record.__tablename__), values)[0][0], start=start))
+
+
+def found_users(bare: Bare, knock: Knock, text: str, *, start: int, count: int) -> Answered | None:
+    """GET /Users with a filter by name or externalId, as directories look before they create."""
+    asked = _LOOK_UP.fullmatch(text)
+    if asked is None or start != 1:
+        return None
+    attribute, operator, value = asked[1].lower(), Operator(asked[2].lower()), asked[3]
+    if attribute == "username":
+        value = name_key(value) if operator is Operator.EQ else fold(value)
+    elif operator is not Operator.EQ:
+        return None
+    most = min(count, LARGEST_PAGE)
+    rows = bare.rows(_named(bare.dialect, attribute, operator), knock.values(value=value, most=most + 1))
+    # No row at all: the token is not good. More than fit on the page: all have to be counted.
+    if not rows or len(rows) > most:
+        return None
+    found = [user_text(row, knock.base) for row in rows if row[0] is not None]
+    return Answered(body=list_text(found, total=len(found), start=1))
