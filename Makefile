@@ -1,4 +1,4 @@
-# Doorlist: make setup | demo | test | check | bench | soak | clean        (PYTHON=python3.13 picks another Python)
+# Doorlist: make setup | demo | test | check | bench | bench-scim | bench-scim-million | soak | soak-scim | clean   (PYTHON=python3.13 picks another)
 
 PYTHON ?= python3
 ONCE ?=
@@ -17,7 +17,7 @@ make_environment = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11)
 install = $(PYTHON) -m pip --python $(1)/bin/python install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup synapse servers demo test lint check bench soak lock clean
+.PHONY: help setup synapse servers demo test lint check bench bench-scim bench-scim-million soak soak-scim lock clean
 
 help:
 	@sed -n '1s/^# //p' Makefile
@@ -59,8 +59,18 @@ check: lint
 bench: setup synapse servers
 	$(BIN)/python -m tests.benchmarks
 
+# Needs node, npm and taskset as well; without npm the other servers are left out, and the table says so.
+bench-scim: setup servers
+	$(BIN)/python -m tests.benchmarks.scim
+
+bench-scim-million: setup servers
+	$(BIN)/python -m tests.benchmarks.scim.million
+
 soak: setup synapse servers
 	$(BIN)/pytest -m soak -s
+
+soak-scim: setup servers
+	$(BIN)/python -m tests.benchmarks.scim.together
 
 # Needs uv; the lock then holds for every Python from 3.11 on and every system.
 lock:
