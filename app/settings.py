@@ -29,6 +29,12 @@ class Settings:
     operator_token: str | None
     """`DOORLIST_TOKEN`: token of the operator on whose behalf the command line acts; without it an act is recorded as the host's own user."""
 
+    web_processes: int
+    """`DOORLIST_WEB_PROCESSES` (default 1): processes that answer requests; more than one only helps on PostgreSQL."""
+
+    web_threads: int
+    """`DOORLIST_WEB_THREADS` (default 0: 4 on SQLite, 8 on PostgreSQL): threads in each of them."""
+
     departure_workers: int
     """`DOORLIST_DEPARTURE_WORKERS` (default 4): threads that do nothing but departures."""
 
@@ -40,6 +46,18 @@ class Settings:
 
     body_limit: int
     """`DOORLIST_BODY_LIMIT` (default 2097152): largest request body in bytes."""
+
+    scim_rate: float
+    """`DOORLIST_SCIM_RATE` (default 1000): SCIM requests a second of one directory, in each process; twice as many may come at once. Deactivations always pass; 0 lets everything through."""
+
+    requests_kept_days: float
+    """`DOORLIST_REQUESTS_KEPT_DAYS` (default 400): days for which the meaning of each SCIM request is kept: who, what, answer, time, person, error. 0 keeps none."""
+
+    bodies_kept_days: float
+    """`DOORLIST_BODIES_KEPT_DAYS` (default 7): days for which the masked bodies of SCIM requests are kept. 0 keeps none."""
+
+    bodies_show: frozenset[str]
+    """`DOORLIST_BODIES_SHOW` (default none): attributes whose values are kept unmasked in those bodies beside the usual ones, parted by commas, such as `title,name`. Passwords, secrets and tokens stay masked."""
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, *, least: float) -> float:
@@ -72,8 +90,14 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         public_url=(env.get("DOORLIST_PUBLIC_URL") or "http://127.0.0.1:8484").rstrip("/"),
         encryption_key=env.get("DOORLIST_ENCRYPTION_KEY") or None,
         operator_token=env.get("DOORLIST_TOKEN") or None,
+        web_processes=int(_number(env, "DOORLIST_WEB_PROCESSES", 1, least=1)),
+        web_threads=int(_number(env, "DOORLIST_WEB_THREADS", 0, least=0)),
         departure_workers=int(_number(env, "DOORLIST_DEPARTURE_WORKERS", 4, least=1)),
         sync_workers=int(_number(env, "DOORLIST_SYNC_WORKERS", 8, least=1)),
         overdue_after=_number(env, "DOORLIST_OVERDUE_AFTER", 60, least=1),
         body_limit=int(_number(env, "DOORLIST_BODY_LIMIT", 2 * 1024 * 1024, least=1024)),
+        scim_rate=_number(env, "DOORLIST_SCIM_RATE", 1000, least=0),
+        requests_kept_days=_number(env, "DOORLIST_REQUESTS_KEPT_DAYS", 400, least=0),
+        bodies_kept_days=_number(env, "DOORLIST_BODIES_KEPT_DAYS", 7, least=0),
+        bodies_show=frozenset(name.strip().lower() for name in env.get("DOORLIST_BODIES_SHOW", "").split(",") if name.strip()),
     )

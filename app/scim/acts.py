@@ -6,13 +6,15 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.directory.tables import Group, Record
+from app.directory.vocabulary import GROUP_URN
+from app.lifecycle.errors import StaleVersion
 from app.lifecycle.groups import UNCHANGED, add_group, change_group, end_group, read_group
 from app.lifecycle.records import RecordDraft, add_record, change_record, end_record, read_record
 from app.scim.door import Caller, written
-from app.scim.patch import patched, read_operations, sets_number, split_members
+from app.scim.members import split_members
+from app.scim.patch import patched, read_operations, sets_number
 from app.scim.resources import (
     Resource,
-    Selection,
     group_draft,
     group_resources,
     group_said,
@@ -20,6 +22,7 @@ from app.scim.resources import (
     user_resources,
     user_said,
 )
+from app.scim.selection import Selection
 
 Body = dict[str, Any]
 
@@ -63,9 +66,14 @@ def patch_user(caller: Caller, record_id: str, body: Body, selection: Selection,
     return _change_user(caller, record_id, becomes, selection, version)
 
 
-def delete_user(caller: Caller, record_id: str) -> None:
-    """Raises NotFound."""
-    written(lambda session: end_record(session, *caller.key, record_id, **caller.saying()))
+def delete_user(caller: Caller, record_id: str, *, version: int | None = None) -> None:
+    """Raises NotFound and StaleVersion."""
+
+    def act(session: Session) -> None:
+        _refuse_stale(read_record(session, *caller.key, record_id, lock=True), version)
+        end_record(session, *caller.key, record_id, **caller.saying())
+
+    written(act)
 
 
 def _change_user(
@@ -121,7 +129,7 @@ def patch_group(caller: Caller, group_id: str, body: Body, *, version: int | Non
 
     def act(session: Session) -> None:
         said = group_said(read_group(session, *caller.key, group_id, lock=True))
-        draft = group_draft(patched(said, others))
+        draft = group_draft(patched(said, others, GROUP_URN))
         change_group(
             session, *caller.key, group_id, display_name=draft.display_name, document=draft.document, external_id=draft.external_id,
             members=members.whole, add=members.add, remove=members.remove, expected_version=version, **caller.saying(),
@@ -130,6 +138,16 @@ def patch_group(caller: Caller, group_id: str, body: Body, *, version: int | Non
     written(act)
 
 
-def delete_group(caller: Caller, group_id: str) -> None:
-    """Raises NotFound."""
-    written(lambda session: end_group(session, *caller.key, group_id, **caller.saying()))
+def delete_group(caller: Caller, group_id: str, *, version: int | None = None) -> None:
+    """Raises NotFound and StaleVersion."""
+
+    def act(session: Session) -> None:
+        _refuse_stale(read_group(session, *caller.key, group_id, lock=True), version)
+        end_group(session, *caller.key, group_id, **caller.saying())
+
+    written(act)
+
+
+def _refuse_stale(row: Record | Group, version: int | None) -> None:
+    if version is not None and row.version != version:
+        raise StaleVersion(f"version {version} was expected, {row.version} stands")

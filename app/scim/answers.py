@@ -13,12 +13,16 @@ LIST_URN = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 
 
 class Problem(StrEnum):
-    """`scimType` (RFC 7644 table 9)."""
+    """`scimType` (RFC 7644 table 9, RFC 9865 §2.1)."""
 
+    EXPIRED_CURSOR = "expiredCursor"
+    INVALID_COUNT = "invalidCount"
+    INVALID_CURSOR = "invalidCursor"
     INVALID_FILTER = "invalidFilter"
     INVALID_PATH = "invalidPath"
     INVALID_SYNTAX = "invalidSyntax"
     INVALID_VALUE = "invalidValue"
+    MUTABILITY = "mutability"
     NO_TARGET = "noTarget"
     UNIQUENESS = "uniqueness"
 
@@ -53,13 +57,25 @@ def resource_answer(resource: Mapping[str, Any], status: int = 200) -> Response:
     )
 
 
-def list_answer(resources: Sequence[Mapping[str, Any]], *, total: int, start: int) -> Response:
+def created_answer(resource: Mapping[str, Any], place: str) -> Response:
+    """201; `place` is the address of its kind of resource."""
+    response = resource_answer(resource, 201)
+    # RFC 7644 §3.3 asks for it whatever of the resource is shown.
+    response.headers["Location"] = f"{place}/{resource['id']}"
+    return response
+
+
+def list_answer(
+    resources: Sequence[Mapping[str, Any]], *, total: int, start: int | None, next_cursor: str | None = None
+) -> Response:
+    """`start` is None where pages go by cursor; `next_cursor` where there is no further page."""
     # `itemsPerPage` is what was returned: the count that was asked for made Okta's own tests fail.
     body = {
         "schemas": [LIST_URN],
         "totalResults": total,
-        "startIndex": start,
+        **({} if start is None else {"startIndex": start}),
         "itemsPerPage": len(resources),
+        **({} if next_cursor is None else {"nextCursor": next_cursor}),
         "Resources": list(resources),
     }
     return answer(body)

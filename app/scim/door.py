@@ -1,22 +1,31 @@
 """Who knocks at the SCIM door and what the request says besides its body: directory, address, selection, version."""
 
+import logging
+import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from flask import current_app, g, request
-from sqlalchemy.exc import IntegrityError
+from flask import Flask, Response, after_this_request, current_app, g, request
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from app.access.tokens import SourceClient, find_source
+from app.access.rates import Buckets
+from app.access.tokens import USE_NOTED_EVERY, SourceClient, digest_of, find_source, note_use
 from app.actors import Actor, ActorKind
 from app.clock import now
 from app.database import in_transaction, reading
-from app.scim.answers import Problem, SCIMError
+from app.directory.tables import Group, Record
+from app.scim.answers import Problem, SCIMError, error_answer
 from app.scim.bodies import read_object
-from app.scim.resources import Selection
+from app.scim.selection import Selection
+from app.scim.versions import versions_in
 
-_JSON = ("application/scim+json", "application/json")
+_log = logging.getLogger(__name__)
+JSON_TYPES = ("application/scim+json", "application/json")
+_CHARSETS = ("utf-8", "utf8", "us-ascii")
 Result = TypeVar("Result")
 
 
@@ -38,24 +47,138 @@ class Caller:
         return {"actor": Actor(kind=ActorKind.SOURCE, name=self.client.source_name), "at": now(), "because": self.because}
 
 
-def authenticate() -> None:
-    """Let in who shows this directory's token. Raises SCIMError."""
-    g.scim_client = _client_of(request.headers.get("Authorization", ""), g.scim_source_id)
+def authenticate() -> Response | None:
+    """Let in who shows this directory's token; whom it keeps out, or asks to come later, has the answer here. Raises SCIMError."""
+    token = _token_in(request.headers.get("Authorization", ""))
+    client = None if token is None else _client_of(token, g.scim_source_id)
+    if token is None or client is None:
+        return _kept_out(token)
+    g.scim_client = client
+    # Whoever must be out is never kept waiting for all the others.
+    if (wait := let_in(digest_of(token))) and not _takes_access():
+        return _come_later(f"this directory sends more than {limits().requests.rate:g} requests a second (DOORLIST_SCIM_RATE)", wait)
     # PostgreSQL cannot even be asked for an id with a NUL in it.
     if "\0" in request.path:
         raise SCIMError(404, f"nothing is at {request.path[:200]!r}")
+    return None
 
 
-def _client_of(header: str, source_id: str) -> SourceClient:
+def _token_in(header: str) -> str | None:
     scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise SCIMError(401, "send this directory's token as Authorization: Bearer TOKEN")
+    return token.strip() or None if scheme.lower() == "bearer" else None
+
+
+def _client_of(token: str, source_id: str) -> SourceClient | None:
     with reading() as session:
-        client = find_source(session, token.strip())
+        client = find_source(session, token)
     # Another directory's token is answered as a wrong one: neither learns that the other exists.
-    if client is None or client.source_id != source_id:
-        raise SCIMError(401, "this token is not valid here: it is wrong, revoked or another directory's")
-    return client
+    return client if client is not None and client.source_id == source_id else None
+
+
+def _kept_out(token: str | None) -> Response:
+    """RFC 6750 §3: what is wrong is said only to those who showed something."""
+    if token is None:
+        return _challenged(error_answer(401, "send this directory's token as Authorization: Bearer TOKEN"), "")
+    wrong = "this token is not valid here: it is wrong, expired, revoked or another directory's"
+    failures = limits().failures
+    # A good token was let in before we came here, so whoever guesses slows down nobody but themselves.
+    if wait := max(failures.take(f"source {g.scim_source_id}"), failures.take(f"address {request.remote_addr}")):
+        return _come_later(f"{wrong}; and such requests come too often", wait)
+    return _challenged(error_answer(401, wrong), f', error="invalid_token", error_description="{wrong}"')
+
+
+def _challenged(response: Response, more: str) -> Response:
+    response.headers["WWW-Authenticate"] = f'Bearer realm="doorlist"{more}'
+    return response
+
+
+def _come_later(why: str, wait: float) -> Response:
+    seconds = seconds_of(wait)
+    response = error_answer(429, f"{why}; wait {seconds} s and send it again")
+    response.headers["Retry-After"] = seconds
+    return response
+
+
+def seconds_of(wait: float) -> str:
+    """A wait as Retry-After has it: whole seconds, and never none."""
+    return str(max(1, math.ceil(wait)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How often who may knock; each process counts for itself."""
+
+    requests: Buckets
+    failures: Buckets
+    grants: Buckets
+    uses: Buckets
+
+
+def limits() -> Limits:
+    """What this application counts with."""
+    return limits_of(current_app._get_current_object())  # type: ignore[attr-defined]  # a proxy
+
+
+def limits_of(app: Flask) -> Limits:
+    """What an application counts with."""
+    kept: Limits | None = app.extensions.get("doorlist_limits")
+    if kept is None:
+        rate = app.config["DOORLIST"].scim_rate
+        made = Limits(
+            requests=Buckets(rate=rate, burst=max(1, 2 * rate)), failures=Buckets(rate=1, burst=20), grants=Buckets(rate=1, burst=60),
+            uses=Buckets(rate=1 / USE_NOTED_EVERY.total_seconds(), burst=1),
+        )  # fmt: skip
+        kept = app.extensions.setdefault("doorlist_limits", made)
+    return kept
+
+
+def let_in(digest: str) -> float:
+    """Count a request whose token is good, and have its use written down. Gives the seconds by which it came too early."""
+    if not limits().uses.take(digest):
+        _note_use_later(digest)
+    return limits().requests.take(g.scim_source_id)
+
+
+def _note_use_later(digest: str) -> None:
+    """Write down the token's use once the answer has been sent: nobody waits for it, and it may fail."""
+    app, at = current_app._get_current_object(), now()  # type: ignore[attr-defined]  # a proxy
+
+    def note() -> None:
+        with app.app_context():
+            try:
+                in_transaction(lambda session: note_use(session, digest, at=at), attempts=1)
+            except SQLAlchemyError as error:
+                _log.warning("the use of a token could not be written down: %s", error.__class__.__name__)
+
+    @after_this_request
+    def when_sent(response: Response) -> Response:
+        response.call_on_close(note)
+        return response
+
+
+# A cheap look, and so a generous one: it may take for a deactivation what is none. The quantifiers give nothing back, so that
+# no body makes it slow.
+_ACTIVE_NOT_TRUE: Final = re.compile(rb'"(?:[^"\\]*:)?active"\s*+:(?!\s*+"?+\s*+true)', re.IGNORECASE)
+_ACTIVE_AS_PATH: Final = re.compile(rb'"path"\s*+:\s*+"\s*+(?:[^"\\]*:)?active\s*+"', re.IGNORECASE)
+_NOT_TRUE: Final = re.compile(rb'"value"\s*+:[\s\[{]*+(?:"value"\s*+:)?+\s*+(?:"?+\s*+false|null|"")|"op"\s*+:\s*+"remove"', re.IGNORECASE)
+_OF_USER: Final = re.compile(rb'"path"\s*:\s*"/?Users/', re.IGNORECASE)
+_DELETE: Final = re.compile(rb'"method"\s*:\s*"delete"', re.IGNORECASE)
+
+
+def _takes_access() -> bool:
+    """Whether the request switches somebody off or deletes them, or is a Bulk in which something does."""
+    kind = "".join(request.path.split("/", 5)[4:5])
+    if kind == "Users":
+        return request.method == "DELETE" or (request.method in ("PATCH", "PUT") and says_off(request.get_data()))
+    if kind == "Bulk":
+        raw = request.get_data()
+        return says_off(raw) or (_DELETE.search(raw) is not None and _OF_USER.search(raw) is not None)
+    return False
+
+
+def says_off(raw: bytes) -> bool:
+    """Whether a body sets `active` to anything but true, or removes it."""
+    return _ACTIVE_NOT_TRUE.search(raw) is not None or (_ACTIVE_AS_PATH.search(raw) is not None and _NOT_TRUE.search(raw) is not None)
 
 
 def caller() -> Caller:
@@ -67,19 +190,43 @@ def caller() -> Caller:
 
 def body() -> dict[str, Any]:
     """The body as one JSON object. Raises SCIMError."""
-    if request.mimetype and request.mimetype not in _JSON:
-        raise SCIMError(415, f"send the body as {_JSON[0]} or {_JSON[1]}, not {request.mimetype}")
-    return read_object(request.get_data(cache=False))
+    if request.mimetype and request.mimetype not in JSON_TYPES:
+        raise SCIMError(415, f"send the body as {JSON_TYPES[0]} or {JSON_TYPES[1]}, not {request.mimetype}")
+    if (charset := request.mimetype_params.get("charset", "utf-8").lower()) not in _CHARSETS:
+        raise SCIMError(415, f"send the body in UTF-8 (RFC 8259 §8.1), not in {charset[:40]!r}")
+    if (coding := request.headers.get("Content-Encoding", "identity").lower()) != "identity":
+        # What is packed says nothing of how large it becomes.
+        raise SCIMError(415, f"send the body as it is: Content-Encoding {coding[:40]!r} is not taken")
+    return read_object(request.get_data())
 
 
 def selection() -> Selection:
     """What of a resource the query string asks for."""
-    return Selection(request.args.get("attributes"), request.args.get("excludedAttributes"))
+    named = (",".join(request.args.getlist(name)) for name in ("attributes", "excludedAttributes"))
+    return Selection(*named)
 
 
 def expected_version() -> int | None:
     """The version that If-Match asks for (RFC 7644 §3.14). Raises SCIMError for one that never was ours."""
-    return version_in(request.headers.get("If-Match", ""))
+    text = request.headers.get("If-Match", "")
+    named = versions_in(text)
+    if named is None:
+        return None
+    if len(named) > 1:
+        # The verb checks one version under its lock; of several it is told the one that stands now.
+        standing = _standing_version()
+        return standing if standing in named else min(named)
+    return next(iter(named)) if named else version_in(text)
+
+
+def _standing_version() -> int | None:
+    """Of the one resource to which the request is sent."""
+    client: SourceClient = g.scim_client
+    arguments: dict[str, str] = request.view_args or {}
+    table: type[Record] | type[Group] = Record if "record_id" in arguments else Group
+    own = (table.organization_id == client.organization_id, table.source_id == client.source_id, table.id.in_(arguments.values()))
+    with reading() as session:
+        return session.scalar(select(table.version).where(*own))
 
 
 def version_in(text: str) -> int | None:

@@ -1,19 +1,19 @@
 """Rows to SCIM resources and back: what of a document other rows decide is spliced in when it is read."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.clock import iso
-from app.directory.filters import FilterError, split_path
 from app.directory.tables import Group, Membership, Person, Record
 from app.directory.vocabulary import GROUP_URN, USER_URN
 from app.lifecycle.groups import GroupDraft
 from app.lifecycle.records import RecordDraft, reads_active
 from app.scim.answers import Problem, refused
 from app.scim.bodies import member_ids, text_in, tidied
+from app.scim.bounds import refuse_too_long
 
 Resource = dict[str, Any]
 
@@ -25,6 +25,7 @@ def user_draft(body: Mapping[str, Any], *, number_said: bool = True) -> RecordDr
     name = text_in(document, "userName")
     if name is None:
         raise refused("userName is required", Problem.INVALID_VALUE)
+    refuse_too_long(document, USER_URN)
     return RecordDraft(
         external_id=text_in(document, "externalId"), user_name=name, active=active, document=document, number_said=number_said
     )
@@ -37,6 +38,7 @@ def group_draft(body: Mapping[str, Any]) -> GroupDraft:
     name = text_in(document, "displayName")
     if name is None:
         raise refused("displayName is required", Problem.INVALID_VALUE)
+    refuse_too_long(document, GROUP_URN)
     return GroupDraft(
         external_id=text_in(document, "externalId"),
         display_name=name,
@@ -143,61 +145,3 @@ def _members_of(session: Session, organization_id: str, ids: list[str], base: st
         }
         found.setdefault(group_id, []).append(element)
     return found
-
-
-class Selection:
-    """Which attributes an answer shows (RFC 7644 §3.9). What is no path names nothing, and is no error."""
-
-    def __init__(self, attributes: str | None, excluded: str | None) -> None:
-        self._only = None if not attributes else set(_paths(attributes)) | {("id",), ("schemas",)}
-        self._without = set() if self._only else set(_paths(excluded or "")) - {("id",), ("schemas",)}
-
-    def shows(self, name: str) -> bool:
-        """Whether anything of this attribute is shown."""
-        if self._only is not None:
-            return any(path[0] == name for path in self._only)
-        return (name,) not in self._without
-
-    def of(self, resource: Resource) -> Resource:
-        """The resource as it is to be shown."""
-        if self._only is not None:
-            return _kept(resource, self._only)
-        return _cut(resource, self._without) if self._without else resource
-
-
-def _paths(listed: str) -> Iterable[tuple[str, ...]]:
-    for text in listed.split(","):
-        try:
-            yield split_path(text.strip()).names
-        except FilterError:
-            continue
-
-
-def _below(paths: set[tuple[str, ...]], name: str) -> set[tuple[str, ...]]:
-    return {path[1:] for path in paths if path[0] == name}
-
-
-def _kept(value: Resource, paths: set[tuple[str, ...]]) -> Resource:
-    kept: Resource = {}
-    for name, part in value.items():
-        below = _below(paths, name)
-        if () in below:
-            kept[name] = part
-        elif below:
-            kept[name] = _each(part, lambda element, below=below: _kept(element, below))
-    return kept
-
-
-def _cut(value: Resource, paths: set[tuple[str, ...]]) -> Resource:
-    kept: Resource = {}
-    for name, part in value.items():
-        below = _below(paths, name)
-        if () not in below:
-            kept[name] = _each(part, lambda element, below=below: _cut(element, below)) if below else part
-    return kept
-
-
-def _each(part: Any, change: Any) -> Any:
-    if isinstance(part, list):
-        return [change(element) if isinstance(element, dict) else element for element in part]
-    return change(part) if isinstance(part, dict) else part

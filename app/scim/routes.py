@@ -6,14 +6,18 @@ from flask import Blueprint, Response, g, request
 from werkzeug.routing import RequestRedirect
 
 from app.database import reading
+from app.directory.sort_sql import GROUPS, USERS
 from app.lifecycle.groups import read_group
 from app.lifecycle.records import read_record
 from app.scim import acts
-from app.scim.answers import list_answer, no_content, resource_answer
+from app.scim.answers import created_answer, no_content, resource_answer
+from app.scim.bulk import add_bulk
 from app.scim.discovery import add_discovery
 from app.scim.door import authenticate, body, caller, expected_version, selection
-from app.scim.paging import asked_page, groups_on, records_on
 from app.scim.refusals import answer_refusals, wrong_address
+from app.scim.search import add_search, listed
+from app.scim.seen import see_requests
+from app.scim.versions import unchanged
 
 _PREFIX = "/scim/v2/<source_id>"
 
@@ -21,6 +25,7 @@ _PREFIX = "/scim/v2/<source_id>"
 def blueprint() -> Blueprint:
     """The door, to be registered once with an application that has its settings in `config["DOORLIST"]`."""
     routes = Blueprint("scim", __name__, url_prefix=_PREFIX)
+    see_requests(routes)
 
     @routes.url_value_preprocessor
     def take_source(_endpoint: str | None, values: dict[str, Any] | None) -> None:
@@ -38,6 +43,8 @@ def blueprint() -> Blueprint:
     answer_refusals(routes)
     _add_users(routes)
     _add_groups(routes)
+    add_search(routes)
+    add_bulk(routes)
     add_discovery(routes)
     return routes
 
@@ -45,21 +52,19 @@ def blueprint() -> Blueprint:
 def _add_users(routes: Blueprint) -> None:
     @routes.get("/Users", strict_slashes=False)
     def list_users() -> Response:
-        page, who = asked_page(request.args), caller()
-        with reading() as session:
-            records, total = records_on(session, *who.key, page)
-            return list_answer(acts.users_shown(session, who, records, selection()), total=total, start=page.start)
+        return listed((USERS,))
 
     @routes.post("/Users", strict_slashes=False)
     def post_user() -> Response:
-        return resource_answer(acts.post_user(caller(), body(), selection()), 201)
+        who = caller()
+        return created_answer(acts.post_user(who, body(), selection()), f"{who.base}/Users")
 
     @routes.get("/Users/<record_id>", strict_slashes=False)
     def get_user(record_id: str) -> Response:
-        who = caller()
+        who, chosen = caller(), selection()
         with reading() as session:
             record = read_record(session, *who.key, record_id)
-            return resource_answer(acts.users_shown(session, who, [record], selection())[0])
+            return unchanged(session, record, chosen) or resource_answer(acts.users_shown(session, who, [record], chosen)[0])
 
     @routes.put("/Users/<record_id>", strict_slashes=False)
     def put_user(record_id: str) -> Response:
@@ -71,28 +76,26 @@ def _add_users(routes: Blueprint) -> None:
 
     @routes.delete("/Users/<record_id>", strict_slashes=False)
     def delete_user(record_id: str) -> Response:
-        acts.delete_user(caller(), record_id)
+        acts.delete_user(caller(), record_id, version=expected_version())
         return no_content()
 
 
 def _add_groups(routes: Blueprint) -> None:
     @routes.get("/Groups", strict_slashes=False)
     def list_groups() -> Response:
-        page, who = asked_page(request.args), caller()
-        with reading() as session:
-            groups, total = groups_on(session, *who.key, page)
-            return list_answer(acts.groups_shown(session, who, groups, selection()), total=total, start=page.start)
+        return listed((GROUPS,))
 
     @routes.post("/Groups", strict_slashes=False)
     def post_group() -> Response:
-        return resource_answer(acts.post_group(caller(), body(), selection()), 201)
+        who = caller()
+        return created_answer(acts.post_group(who, body(), selection()), f"{who.base}/Groups")
 
     @routes.get("/Groups/<group_id>", strict_slashes=False)
     def get_group(group_id: str) -> Response:
-        who = caller()
+        who, chosen = caller(), selection()
         with reading() as session:
             group = read_group(session, *who.key, group_id)
-            return resource_answer(acts.groups_shown(session, who, [group], selection())[0])
+            return unchanged(session, group, chosen) or resource_answer(acts.groups_shown(session, who, [group], chosen)[0])
 
     @routes.put("/Groups/<group_id>", strict_slashes=False)
     def put_group(group_id: str) -> Response:
@@ -105,5 +108,5 @@ def _add_groups(routes: Blueprint) -> None:
 
     @routes.delete("/Groups/<group_id>", strict_slashes=False)
     def delete_group(group_id: str) -> Response:
-        acts.delete_group(caller(), group_id)
+        acts.delete_group(caller(), group_id, version=expected_version())
         return no_content()

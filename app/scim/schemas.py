@@ -5,9 +5,24 @@ from typing import Any
 
 from app.directory.filters import LONGEST
 from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, SCHEMAS, USER_URN, Attribute, Kind
+from app.scim.bulk import MAX_OPERATIONS, largest_payload
+from app.scim.cursors import LIFETIME
 
 LARGEST_PAGE = 200
+USUAL_PAGE = 100
 _CORE = "urn:ietf:params:scim:schemas:core:2.0"
+# RFC 7643 §4.1.2, §4.2: groups are read at the user; a member is added and removed, not changed, and its name is the user's own.
+_TOLD: Mapping[str, Mapping[str, Any]] = {
+    "groups.value": {"mutability": "readOnly"},
+    "groups.$ref": {"mutability": "readOnly", "referenceTypes": ["Group"]},
+    "groups.display": {"mutability": "readOnly"},
+    "groups.type": {"mutability": "readOnly", "canonicalValues": ["direct"]},
+    "manager.$ref": {"referenceTypes": ["User"]},
+    "members.value": {"mutability": "immutable"},
+    "members.$ref": {"mutability": "immutable", "referenceTypes": ["User"]},
+    "members.display": {"mutability": "readOnly"},
+    "members.type": {"mutability": "immutable", "canonicalValues": ["User"]},
+}
 _NAMES = {
     USER_URN: ("User", "User account"),
     GROUP_URN: ("Group", "Group of users"),
@@ -19,11 +34,20 @@ def provider_config(base: str) -> dict[str, Any]:
     return {
         "schemas": [f"{_CORE}:ServiceProviderConfig"],
         "patch": {"supported": True},
-        "bulk": {"supported": False, "maxOperations": 0, "maxPayloadSize": 0},
+        "bulk": {"supported": True, "maxOperations": MAX_OPERATIONS, "maxPayloadSize": largest_payload()},
         "filter": {"supported": True, "maxResults": LARGEST_PAGE},
         "changePassword": {"supported": False},
-        "sort": {"supported": False},
+        "sort": {"supported": True},
         "etag": {"supported": True},
+        # RFC 9865 §4.
+        "pagination": {
+            "cursor": True,
+            "index": True,
+            "defaultPaginationMethod": "index",
+            "defaultPageSize": USUAL_PAGE,
+            "maxPageSize": LARGEST_PAGE,
+            "cursorTimeout": int(LIFETIME.total_seconds()),
+        },
         "authenticationSchemes": [
             {
                 "type": "oauthbearertoken",
@@ -31,7 +55,15 @@ def provider_config(base: str) -> dict[str, Any]:
                 "description": f"A token of this directory in the Authorization header; filters of up to {LONGEST} characters.",
                 "specUri": "https://www.rfc-editor.org/info/rfc6750",
                 "primary": True,
-            }
+            },
+            {
+                "type": "oauth2",
+                "name": "OAuth 2 client credentials",
+                "description": "An access token of an hour from /oauth2/token, scope scim, for a client with a secret or a signed JWT; "
+                "it is then sent like any Bearer token.",
+                "specUri": "https://www.rfc-editor.org/info/rfc6749",
+                "primary": False,
+            },
         ],
         "meta": {"resourceType": "ServiceProviderConfig", "location": f"{base}/ServiceProviderConfig"},
     }
@@ -71,8 +103,8 @@ def schemas(base: str) -> list[dict[str, Any]]:
     ]
 
 
-def _attributes(attributes: Mapping[str, Attribute]) -> list[dict[str, Any]]:
-    return [_attribute(attribute) for attribute in attributes.values()]
+def _attributes(attributes: Mapping[str, Attribute], within: str = "") -> list[dict[str, Any]]:
+    return [{**_attribute(attribute), **_TOLD.get(within + attribute.name, {})} for attribute in attributes.values()]
 
 
 def _attribute(attribute: Attribute) -> dict[str, Any]:
@@ -87,7 +119,7 @@ def _attribute(attribute: Attribute) -> dict[str, Any]:
         "uniqueness": "server" if attribute.unique else "none",
     }
     if attribute.kind is Kind.COMPLEX:
-        return {**described, "subAttributes": _attributes(attribute.subs)}
+        return {**described, "subAttributes": _attributes(attribute.subs, f"{attribute.name}.")}
     if attribute.kind is Kind.REFERENCE:
-        described["referenceTypes"] = ["User", "Group"] if attribute.name == "$ref" else ["external"]
+        described["referenceTypes"] = ["external"]
     return {**described, "caseExact": attribute.exact}
