@@ -1,5 +1,7 @@
 """The one way to the database: SQLite (WAL) and PostgreSQL behind one code path."""
 
+import fcntl
+import os
 import random
 import sqlite3
 import threading
@@ -28,7 +30,8 @@ _NEWER = "needs a new journal entry"
 """What the triggers say (migrations/triggers.py)."""
 SQLITE_WAITS = 15
 """Seconds that a writer waits for another before it gives up."""
-_PEN = threading.Lock()
+_NEXT_TRY = 0.0005
+_PENS: dict[str, "_Pen"] = {}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -123,22 +126,62 @@ def transaction() -> Iterator[Session]:
         yield session
 
 
+class _Pen:
+    """The right to write to one SQLite file: one thread of a process at a time, and one process."""
+
+    def __init__(self, path: str) -> None:
+        self._threads = threading.Lock()
+        try:
+            self._file: int | None = os.open(f"{path}-pen", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            # SQLite will say what is wrong with the place, better than we could.
+            self._file = None
+
+    def take(self, until: float) -> bool:
+        """Whether it was free in time. What a process held is free again when it has died."""
+        if not self._threads.acquire(timeout=until - time.monotonic()):
+            return False
+        while self._file is not None:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= until:
+                    self._threads.release()
+                    return False
+                time.sleep(_NEXT_TRY)
+            else:
+                break
+        return True
+
+    def give_back(self) -> None:
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._threads.release()
+
+
+def _pen_of(path: str) -> _Pen:
+    # Two threads may both make the first one; only one is kept.
+    return _PENS.get(path) or _PENS.setdefault(path, _Pen(path))
+
+
 @contextmanager
 def pen(engine: Engine) -> Iterator[None]:
-    """Let the threads of this process write to SQLite one after the other, as it would have it anyway.
+    """Let everybody write to SQLite one after the other, as it would have it anyway.
 
-    Threads that wait here are woken at once; in SQLite itself they would sleep for up to 100 ms between two tries.
-    Other processes still meet at the file, which is why nobody is kept out when the wait is too long.
+    Who waits here is on within half a millisecond; in SQLite itself they would sleep for up to 100 ms between two tries.
+    Nobody is kept out when the wait is too long: who holds the file in another way is met there.
     """
-    if engine.dialect.name != "sqlite":
+    path = engine.url.database if engine.dialect.name == "sqlite" else None
+    if not path:
         yield
         return
-    had = _PEN.acquire(timeout=SQLITE_WAITS)
+    mine = _pen_of(path)
+    had = mine.take(time.monotonic() + SQLITE_WAITS)
     try:
         yield
     finally:
         if had:
-            _PEN.release()
+            mine.give_back()
 
 
 def reading_engine() -> Engine:

@@ -1,12 +1,16 @@
-"""Reading rows past SQLAlchemy's own, on both databases."""
+"""Reading rows past SQLAlchemy's own, and writing after others, on both databases."""
+
+import fcntl
+import threading
+from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from app.access.tables import Operator
 from app.clock import now
-from app.database import ROWS_AT_A_TIME, in_transaction, plain_rows, reading
+from app.database import ROWS_AT_A_TIME, db, in_transaction, plain_rows, reading
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, ROWS_AT_A_TIME, ROWS_AT_A_TIME + 1, 2 * ROWS_AT_A_TIME + 2])
@@ -20,3 +24,25 @@ def test_plain_rows_are_all_rows_once_in_order_as_tuples(installed: Flask, count
         found = list(plain_rows(session, select(Operator.name, Operator.role).order_by(Operator.name)))
     assert found == [(f"{number:06}", "auditor") for number in range(count)]
     assert all(type(row) is tuple for row in found)
+
+
+def test_a_writer_waits_for_another_process_and_is_on_as_soon_as_it_is_done(installed: Flask) -> None:
+    path = db.engine.url.database
+    if db.engine.dialect.name != "sqlite" or path is None:
+        pytest.skip("PostgreSQL lets several write at once")
+    done = threading.Event()
+
+    def write() -> None:
+        with installed.app_context():
+            in_transaction(lambda session: session.execute(delete(Operator)))
+        done.set()
+
+    writer = threading.Thread(target=write)
+    # A lock on a file belongs to whoever opened it, so one opened here is another process's.
+    with Path(f"{path}-pen").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        writer.start()
+        assert not done.wait(0.3)
+        fcntl.flock(other, fcntl.LOCK_UN)
+        assert done.wait(10)
+    writer.join()
