@@ -246,7 +246,7 @@ def _bulk_request() -> Described:
         "method",
         "path",
     )
-    properties = {"schemas": {"const": [f"{_MESSAGES}:BulkRequest"]}, "failOnErrors": {"type": "integer", "minimum": 1}, "Operations": _many(operation)}
+    properties: dict[str, Described] = {"schemas": {"const": [f"{_MESSAGES}:BulkRequest"]}, "failOnErrors": {"type": "integer", "minimum": 1}, "Operations": _many(operation)}
     return _object(properties, "schemas", "Operations")
 
 
