@@ -5,7 +5,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -31,6 +31,7 @@ class BareHouse:
     """What the bare calls made: rooms by topic, accounts by number, and who is where."""
 
     server: BareSynapse
+    synapse: Synapse
     rooms: dict[str, str]
     users: dict[int, str]
     members: dict[str, frozenset[int]]
@@ -58,6 +59,20 @@ class Bench:
         self.folder = folder
         self.leaving = leaving
         self._houses: Houses | None = None
+        self._synapses: list[Synapse] = []
+
+    @contextmanager
+    def alone(self, synapse: Synapse) -> Iterator[None]:
+        """Every other Synapse stands still.
+
+        After a first sync one goes on with its directory of users for many minutes, at most of a core. The one that is not
+        measured must not take that from the one that is, and both keep the same rest of it for whatever comes next.
+        """
+        with ExitStack() as others:
+            for other in self._synapses:
+                if other is not synapse:
+                    others.enter_context(other.paused())
+            yield
 
     def houses(self) -> Houses:
         if self._houses is None:
@@ -69,6 +84,7 @@ class Bench:
         folder = self.folder / name
         folder.mkdir()
         stage = set_up(folder, size=size, leaving=self.leaving, port=0)
+        self._synapses.append(stage.synapse)
         stage.doorlist.json("rules", "apply", str(RULES))
         return stage
 
@@ -83,8 +99,10 @@ class Bench:
         pushed = time.monotonic() - began
         ledger.settle()
         through_doorlist = time.monotonic() - began
-        # Our own server is idle from here on, and a second one measures the floor.
-        bare, by_bare_calls = build_bare(self.folder / "bare", stage.people, groups, leaving=self.leaving)
+        # Our own server stands still from here on, and a second one measures the floor.
+        with stage.synapse.paused():
+            bare, by_bare_calls = build_bare(self.folder / "bare", stage.people, groups, leaving=self.leaving)
+        self._synapses.append(bare.synapse)
         return Houses(
             stage=stage, ledger=ledger, bare=bare, groups=groups, channels=len(bare.rooms),
             memberships=sum(map(len, bare.members.values())), pushed=pushed, through_doorlist=through_doorlist, by_bare_calls=by_bare_calls,
@@ -97,7 +115,7 @@ def build_bare(folder: Path, people: list[Person], groups: tuple[PushedGroup, ..
     synapse.start(folder.absolute())
     server = BareSynapse(synapse.url, synapse.admin_token)
     server.lift_limits(synapse.admin_id)
-    house = BareHouse(server=server, rooms={}, users={}, members=members_of(people, groups))
+    house = BareHouse(server=server, synapse=synapse, rooms={}, users={}, members=members_of(people, groups))
     rooms_of = turned(house.members)
     number_of = {person.user_name: person.number for person in people}
     began = time.monotonic()

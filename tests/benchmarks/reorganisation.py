@@ -21,8 +21,10 @@ def run(bench: Bench) -> list[Figure]:
         after[person.number] = person
     # Their teams' channels are made now where a team had none before; that is part of it on both sides.
     changes = _changes(houses, after, moved)
-    seconds = timed(lambda: _through_doorlist(houses, moved))
-    floor = timed(lambda: at_once(lambda acts: [act() for act in acts], changes))
+    with bench.alone(houses.stage.synapse):
+        seconds = timed(lambda: _through_doorlist(houses, moved))
+    with bench.alone(houses.bare.synapse):
+        floor = timed(lambda: at_once(lambda acts: [act() for act in acts], changes))
     people[:] = after
     steps = sum(map(len, changes))
     return [

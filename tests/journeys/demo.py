@@ -66,6 +66,7 @@ def set_up(folder: Path, *, size: int, leaving: ExitStack, port: int = DEFAULT_P
         folder=folder,
         doorlist=doorlist,
         server=server,
+        synapse=synapse,
         synapse_url=synapse.url,
         auditor_token=synapse.register_admin("auditor"),
         chat=chat,

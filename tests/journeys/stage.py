@@ -10,6 +10,7 @@ from tests.journeys.chat_tree import ChatAdmin
 from tests.journeys.company import Person
 from tests.journeys.doorlist import Doorlist
 from tests.journeys.okta import Okta
+from tests.servers.synapse import Synapse
 
 
 @dataclass(kw_only=True)
@@ -19,6 +20,7 @@ class Stage:
     folder: Path
     doorlist: Doorlist
     server: subprocess.Popen[bytes]
+    synapse: Synapse
     synapse_url: str
     auditor_token: str
     chat: ChatAdmin
