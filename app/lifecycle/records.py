@@ -346,8 +346,9 @@ def _write_emails(session: Session, record: Record) -> None:
     wanted = {name_key(address) for address in emails_of(record.document)}
     mine = (RecordEmail.organization_id == record.organization_id, RecordEmail.record_id == record.id)
     there = set(session.scalars(select(RecordEmail.address_key).where(*mine)))
-    if there - wanted:
-        session.execute(delete(RecordEmail).where(*mine, RecordEmail.address_key.in_(there - wanted)))
+    gone = sorted(there - wanted)
+    for start in range(0, len(gone), 500):
+        session.execute(delete(RecordEmail).where(*mine, RecordEmail.address_key.in_(gone[start : start + 500])))
     for key in sorted(wanted - there):
         session.add(RecordEmail(organization_id=record.organization_id, record_id=record.id, address_key=key))
     session.flush()

@@ -88,7 +88,13 @@ def _resource_paths(kind: str) -> Described:
 
 
 def _act(
-    summary: str, done: int, kind: str, *, body: str | None = None, parameters: list[Described] | None = None, more: Mapping[int, str] | None = None
+    summary: str,
+    done: int,
+    kind: str,
+    *,
+    body: str | None = None,
+    parameters: list[Described] | None = None,
+    more: Mapping[int, str] | None = None,
 ) -> Described:
     answered = {"description": summary} if done == 204 else _answer(summary, _reference(kind))
     said: Described = {"summary": summary, "responses": {str(done): answered, **_refusals(more or {})}}
@@ -124,7 +130,9 @@ def _nobody(method: str) -> Described:
     return {"summary": f"{method.upper()} of nobody", "responses": _refusals(refused)}
 
 
-def _discovered(summary: str, schema: Described, *, parameters: list[Described] | None = None, more: Mapping[int, str] | None = None) -> Described:
+def _discovered(
+    summary: str, schema: Described, *, parameters: list[Described] | None = None, more: Mapping[int, str] | None = None
+) -> Described:
     said: Described = {"summary": summary, "responses": {"200": _answer(summary, schema), **_refusals(more or {})}}
     return {**said, "parameters": parameters} if parameters else said
 
@@ -136,7 +144,8 @@ def _answer(summary: str, schema: Described) -> Described:
 def _refusals(more: Mapping[int, str]) -> Described:
     listed = {**_ALWAYS, **more}
     return {
-        str(status): {"description": words} if status == 304 else _answer(words, _reference("Error")) for status, words in sorted(listed.items())
+        str(status): {"description": words} if status == 304 else _answer(words, _reference("Error"))
+        for status, words in sorted(listed.items())
     }
 
 
@@ -162,12 +171,19 @@ def _selecting() -> list[Described]:
 
 def _components() -> dict[str, Described]:
     found: dict[str, Described] = {
-        "Error": _object({"schemas": {"const": [ERROR_URN]}, "status": _TEXT, "detail": _TEXT, "scimType": {"enum": list(Problem)}}, "schemas", "status", "detail"),
+        "Error": _object(
+            {"schemas": {"const": [ERROR_URN]}, "status": _TEXT, "detail": _TEXT, "scimType": {"enum": list(Problem)}},
+            "schemas",
+            "status",
+            "detail",
+        ),
         "Meta": _object({name: _TEXT for name in ("resourceType", "location", "version")}),
         "PatchOp": _patch_op(),
         "SearchRequest": _search_request(),
         "BulkRequest": _bulk_request(),
-        "BulkResponse": _object({"schemas": {"const": [f"{_MESSAGES}:BulkResponse"]}, "Operations": _many(_bulk_done())}, "schemas", "Operations"),
+        "BulkResponse": _object(
+            {"schemas": {"const": [f"{_MESSAGES}:BulkResponse"]}, "Operations": _many(_bulk_done())}, "schemas", "Operations"
+        ),
         "Resource": {"anyOf": [_reference("User"), _reference("Group")]},
         "List": _list_of({"type": "object"}),
     }
@@ -228,7 +244,9 @@ def _list_of(one: Described) -> Described:
 
 def _patch_op() -> Described:
     operation = _object({"op": {"enum": ["add", "remove", "replace"]}, "path": _TEXT, "value": {}}, "op")
-    return _object({"schemas": {"const": [f"{_MESSAGES}:PatchOp"]}, "Operations": {**_many(operation), "minItems": 1}}, "schemas", "Operations")
+    return _object(
+        {"schemas": {"const": [f"{_MESSAGES}:PatchOp"]}, "Operations": {**_many(operation), "minItems": 1}}, "schemas", "Operations"
+    )
 
 
 def _search_request() -> Described:
@@ -242,11 +260,21 @@ def _search_request() -> Described:
 
 def _bulk_request() -> Described:
     operation = _object(
-        {"method": {"enum": ["POST", "PUT", "PATCH", "DELETE"]}, "path": _TEXT, "bulkId": _TEXT, "version": _TEXT, "data": {"type": "object"}},
+        {
+            "method": {"enum": ["POST", "PUT", "PATCH", "DELETE"]},
+            "path": _TEXT,
+            "bulkId": _TEXT,
+            "version": _TEXT,
+            "data": {"type": "object"},
+        },
         "method",
         "path",
     )
-    properties: dict[str, Described] = {"schemas": {"const": [f"{_MESSAGES}:BulkRequest"]}, "failOnErrors": {"type": "integer", "minimum": 1}, "Operations": _many(operation)}
+    properties: dict[str, Described] = {
+        "schemas": {"const": [f"{_MESSAGES}:BulkRequest"]},
+        "failOnErrors": {"type": "integer", "minimum": 1},
+        "Operations": _many(operation),
+    }
     return _object(properties, "schemas", "Operations")
 
 

@@ -79,9 +79,9 @@ def run(environment: dict[str, str], *arguments: str) -> dict[str, Any]:
 
 @contextmanager
 def serving(installed: Installed, *, log: Path, port: int | None = None, core: str | None = SERVERS_CORE) -> Iterator[Served]:
-    """`doorlist serve`, as shipped: the web and the worker in one process."""
+    """The web alone, as where `doorlist worker` runs elsewhere: the others have nobody to deliver to either."""
     chosen = port or installed.port
-    command = [_program(), "serve", "--host", "127.0.0.1", "--port", str(chosen)]
+    command = [_program(), "serve", "--lanes", "none", "--host", "127.0.0.1", "--port", str(chosen)]
     with started(command, port=chosen, log=log, environment=installed.environment, core=core) as process:
         served = Served(
             port=chosen, prefix=f"/scim/v2/{installed.source_id}", token=installed.token, ids=installed.ids, group=installed.group,
