@@ -347,8 +347,8 @@ def _write_emails(session: Session, record: Record) -> None:
     mine = (RecordEmail.organization_id == record.organization_id, RecordEmail.record_id == record.id)
     there = set(session.scalars(select(RecordEmail.address_key).where(*mine)))
     gone = sorted(there - wanted)
-    for start in range(0, len(gone), 500):
-        session.execute(delete(RecordEmail).where(*mine, RecordEmail.address_key.in_(gone[start : start + 500])))
+    for start in range(0, len(gone), 10_000):
+        session.execute(delete(RecordEmail).where(*mine, RecordEmail.address_key.in_(gone[start : start + 10_000])))
     for key in sorted(wanted - there):
         session.add(RecordEmail(organization_id=record.organization_id, record_id=record.id, address_key=key))
     session.flush()

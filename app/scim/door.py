@@ -11,6 +11,7 @@ from flask import Flask, Response, after_this_request, current_app, g, request
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.access.rates import Buckets
 from app.access.tokens import USE_NOTED_EVERY, SourceClient, digest_of, find_source, note_use
@@ -197,7 +198,11 @@ def body() -> dict[str, Any]:
     if (coding := request.headers.get("Content-Encoding", "identity").lower()) != "identity":
         # What is packed says nothing of how large it becomes.
         raise SCIMError(415, f"send the body as it is: Content-Encoding {coding[:40]!r} is not taken")
-    return read_object(request.get_data())
+    raw = request.get_data()
+    if request.content_length is None and len(raw) >= current_app.config["MAX_CONTENT_LENGTH"]:
+        # A body that does not say how long it is was read up to the limit; what comes behind is not looked at.
+        raise RequestEntityTooLarge
+    return read_object(raw)
 
 
 def selection() -> Selection:

@@ -1,0 +1,90 @@
+"""P04: what one member costs does not grow with the group."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from app.clock import now
+from app.database import in_transaction, new_id
+from app.directory.tables import Record
+from tests.clients.directory import Directory
+from tests.clients.transcript import Answer
+from tests.unit.scim.choosing import organization_of
+
+LARGE = 20_000
+
+
+def _people(directory: Directory, number: int) -> list[str]:
+    """Rows alone, as quickly as the database takes them; the requests that matter come afterwards."""
+    ids = [new_id() for _ in range(number)]
+    at = now()
+
+    def act(session: Session) -> None:
+        rows = [
+            {
+                "organization_id": organization_of(session).id, "id": one, "source_id": directory.source_id, "person_id": one, "user_name": one, "user_name_key": one,
+                "active": True, "active_said_at": at, "document": {}, "created_at": at, "modified_at": at, "journal_id": 1, "held": False, "version": 1,
+            }
+            for one in ids
+        ]  # fmt: skip
+        session.execute(insert(Record), rows)
+
+    in_transaction(act)
+    return ids
+
+
+def _quickest(act: Callable[[], Answer], status: int) -> float:
+    spent = []
+    for _ in range(7):
+        began = time.perf_counter()
+        answer = act()
+        spent.append(time.perf_counter() - began)
+        assert answer.status == status, answer.text[:300]
+    return min(spent)
+
+
+def _spent(directory: Directory, members: list[str], spare: str) -> dict[str, float]:
+    """The least seconds that each act on a group of these members took."""
+    body = {"displayName": new_id(), "members": [{"value": one} for one in members]}
+    made = directory.send("POST", "/Groups?excludedAttributes=members", body)
+    assert made.status == 201, made.text[:300]
+    path = f"/Groups/{made.document['id']}"
+
+    def toggled() -> Answer:
+        directory.patch(path, {"op": "add", "path": "members", "value": [{"value": spare}]})
+        return directory.patch(path, {"op": "remove", "path": f'members[value eq "{spare}"]'})
+
+    return {
+        "add and remove": _quickest(toggled, 204),
+        "rename": _quickest(lambda: directory.patch(path, {"op": "replace", "path": "displayName", "value": new_id()}), 204),
+        "read": _quickest(lambda: directory.send("GET", f"{path}?excludedAttributes=members"), 200),
+        "list": _quickest(lambda: directory.send("GET", "/Groups?excludedAttributes=members"), 200),
+    }
+
+
+@pytest.mark.slow
+def test_p04_one_member_more_or_less_costs_alike_in_a_small_and_in_a_large_group(directory: Directory) -> None:
+    ids = _people(directory, LARGE + 1)
+
+    small, large = _spent(directory, ids[:10], ids[LARGE]), _spent(directory, ids[:LARGE], ids[LARGE])
+
+    # What reads every member takes a hundred times as long, not a few times.
+    assert {act: (small[act], spent) for act, spent in large.items() if spent > 3 * small[act] + 0.002} == {}
+
+
+def test_p04_a_large_group_is_read_and_replaced_whole(directory: Directory) -> None:
+    ids = _people(directory, LARGE // 4)
+    group = directory.send("POST", "/Groups", {"displayName": "large", "members": [{"value": one} for one in ids]}).document
+    kept = ids[5:]
+
+    replaced = directory.patch(f"/Groups/{group['id']}", {"op": "replace", "path": "members", "value": [{"value": one} for one in kept]})
+
+    shown = directory.send("GET", f"/Groups/{group['id']}").document
+    short = directory.send("GET", f"/Groups/{group['id']}?excludedAttributes=members").document
+    assert len(group["members"]) == len(ids)
+    assert replaced.status == 204
+    assert sorted(member["value"] for member in shown["members"]) == sorted(kept)
+    assert "members" not in short
