@@ -54,7 +54,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 check: lint
-	$(BIN)/pytest -m "not synapse and not postgres and not soak and not slow"
+	$(BIN)/pytest -n auto -m "not synapse and not postgres and not soak and not slow"
 
 bench: setup synapse servers
 	$(BIN)/python -m tests.benchmarks

@@ -171,7 +171,7 @@ def pen(engine: Engine) -> Iterator[None]:
     Who waits here is on within half a millisecond; in SQLite itself they would sleep for up to 100 ms between two tries.
     Nobody is kept out when the wait is too long: who holds the file in another way is met there.
     """
-    path = engine.url.database if engine.dialect.name == "sqlite" else None
+    path = engine.engine.url.database if engine.dialect.name == "sqlite" else None
     if not path:
         yield
         return

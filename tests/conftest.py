@@ -13,8 +13,8 @@ from flask import Flask
 from app.access.sealing import make_key
 from app.assembly import create_app
 from app.database import db
-from app.schema import upgrade
 from app.settings import from_environment
+from tests.databases import migrated
 from tests.servers.postgres import Postgres, PostgresMissing, running_postgres
 
 # A run in continuous integration may not pass by leaving something out.
@@ -52,6 +52,6 @@ def installed(database_url: str, tmp_path: Path) -> Iterator[Flask]:
     make_key(settings)
     app = create_app(settings)
     with app.app_context():
-        upgrade()
+        migrated()
         yield app
         db.engine.dispose()

@@ -13,7 +13,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select
 
-from app import schema
 from app.access import tokens
 from app.actors import Actor, ActorKind
 from app.assembly import create_app
@@ -24,6 +23,7 @@ from app.journal import entries
 from app.journal.tables import Entry, Organization
 from app.settings import from_environment
 from tests.clients.transcript import Answer
+from tests.databases import migrated
 
 OKTA = Actor(kind=ActorKind.HOST, name="test")
 
@@ -114,7 +114,7 @@ def directory_on(database_url: str, home: Path) -> Iterator[Directory]:
     environment = {"DATABASE_URL": database_url, "DOORLIST_HOME": str(home)}
     app = create_app(from_environment(environment))
     with app.app_context():
-        schema.upgrade()
+        migrated()
         organization_id = new_id()
         with transaction() as session:
             session.add(Organization(id=organization_id, name="Northwind", created_at=now()))

@@ -65,9 +65,10 @@ def test_a_token_is_good_until_it_expires(issue: Callable[..., str]) -> None:
 
 
 def test_an_operators_token_expires_too(directory: Directory) -> None:
+    organization_id = organization_of(directory)
     token = in_transaction(
         lambda session: tokens.issue(
-            session, organization_of(directory), holder_kind="operator", holder_id="nobody", at=now(), expires_at=now() - DAY
+            session, organization_id, holder_kind="operator", holder_id="nobody", at=now(), expires_at=now() - DAY
         )
     )
 
