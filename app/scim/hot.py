@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 
 import psycopg
 from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.access.tokens import digest_of
 from app.clock import now
@@ -100,18 +101,18 @@ class HotDoor:
         if query is None or body is None:
             return None
         knock = Knock(digest=digest, source=source, base=f"{self._public_url}/scim/v2/{source}", now=now())
-        answered = self._tried(view, Asked(on=bare_of(self._app), knock=knock, id=id or "", query=query, body=body))
+        answered = self._tried(view, knock, id or "", query, body)
         if answered is not None:
             limits.requests.take(source)
         return answered
 
-    def _tried(self, view: "View", asked: Asked) -> Answered | None:
+    def _tried(self, view: "View", knock: Knock, id: str, query: dict[str, str], body: bytes) -> Answered | None:
         try:
-            return view(asked)
+            return view(Asked(on=bare_of(self._app), knock=knock, id=id, query=query, body=body))
         except (SCIMError, sqlite3.IntegrityError, psycopg.IntegrityError):
             # The request is wrong, or a name or key is taken, perhaps by somebody who is off.
             return None
-        except (sqlite3.Error, psycopg.Error) as error:
+        except (sqlite3.Error, psycopg.Error, SQLAlchemyError) as error:
             # Whatever it was, the ordinary way tries again and says it in words.
             log.warning("a hot path failed: %s", error.__class__.__name__)
             forget(self._app)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 from uuid_utils import uuid7
 
 from app.access.tables import Workspace
@@ -19,6 +20,7 @@ from app.directory.tables import Tally
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal.tables import Organization
 from app.scim import hot
+from app.statements import Bare
 from tests.clients.directory import Directory, directory_on
 from tests.clients.transcript import Answer
 
@@ -268,3 +270,17 @@ def test_a_wrong_token_opens_no_hot_path(urls: tuple[str, str], tmp_path: Path, 
             assert directory.send(method, path, body, Authorization="Bearer dl_wrong").status == 401
 
     assert counted == []
+
+
+def test_a_database_that_is_away_is_said_in_words_and_found_again(urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(app: object) -> Bare:
+        raise OperationalError("connect", {}, Exception("refused"))
+
+    with directory_on(urls[0], tmp_path) as directory, directory.app.app_context():
+        ada = directory.add_user("ada")
+        with monkeypatch.context() as here:
+            here.setattr(hot, "bare_of", away)
+
+            assert directory.send("GET", f"/Users/{ada}").status == 200
+
+        assert directory.send("GET", f"/Users/{ada}").status == 200
