@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from multiprocessing.connection import wait
 from multiprocessing.util import Finalize
@@ -20,6 +21,7 @@ from granian import Granian
 from granian.constants import Interfaces
 
 from app import logs
+from app.commands.buffered import Buffered
 from app.commands.exits import Exit, NotReady
 from app.scim.seen import flush_requests
 
@@ -40,11 +42,11 @@ def serve_web(host: str, port: int, *, processes: int, threads: int, ready: Call
     # A fork would take along connections and locks of the threads that deliver.
     multiprocessing.set_start_method("spawn", force=True)
     server = _Server(
-        _APPLICATION, address=host, port=port, interface=Interfaces.WSGI, workers=processes, blocking_threads=threads,
+        _APPLICATION, address=host, port=port, interface=Interfaces.RSGI, workers=processes,
         log_enabled=False, respawn_failed_workers=True, respawn_interval=0.5, workers_kill_timeout=_GRACE, websockets=False,
     )  # fmt: skip
     threading.Thread(target=_tell_when_it_answers, args=[host, port, ready], name="ready", daemon=True).start()
-    server.serve(target_loader=_load)
+    server.serve(target_loader=partial(_load, threads=threads), wrap_loader=False)
     return Exit.INTERRUPTED if server.asked == signal.SIGINT else Exit.DONE
 
 
@@ -83,15 +85,15 @@ def _tell_when_it_answers(host: str, port: int, ready: Callable[[], None]) -> No
         time.sleep(0.05)
 
 
-def _load(target: str) -> Any:
+def _load(*, threads: int) -> Buffered:
     """The application of one web process; in that process."""
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     logs.configure()
-    module, _, make = target.partition(":")
+    module, _, make = _APPLICATION.partition(":")
     app = getattr(import_module(module), make)()
     # A process of this kind ends without the usual last words of an interpreter.
     Finalize(None, flush_requests, args=[app], exitpriority=100)
-    return app
+    return Buffered(app, threads=threads, limit=app.config["MAX_CONTENT_LENGTH"])
 
 
 def _end_with_parent() -> None:

@@ -287,14 +287,14 @@ def _head(directory: Directory, *headers: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-@pytest.mark.slow
-def test_p03_slow_bodies_of_those_without_a_token_hold_up_nobody(directory: Directory) -> None:
-    stranger = replace(directory, token="dl_wrong")
+@pytest.mark.parametrize("token", ["good", "wrong"])
+def test_p03_slow_bodies_hold_up_nobody(directory: Directory, token: str) -> None:
+    sender = directory if token == "good" else replace(directory, token="dl_wrong")
     with _served(directory) as address:
         slow = []
-        for _ in range(20):
+        for _ in range(40):
             one = socket.create_connection(address, timeout=30)
-            one.sendall(_head(stranger, "Content-Length: 1000") + b'{"userName":')
+            one.sendall(_head(sender, "Content-Length: 1000") + b'{"userName":')
             slow.append(one)
 
         with socket.create_connection(address, timeout=5) as quick:
@@ -303,14 +303,11 @@ def test_p03_slow_bodies_of_those_without_a_token_hold_up_nobody(directory: Dire
             answered = quick.recv(65536)
 
         assert answered.startswith(b"HTTP/1.1 201"), answered[:200]
-        # They are refused by their heads, although their bodies never came.
-        assert all(one.recv(65536).split(b" ", 2)[1] in (b"401", b"429") for one in slow)
         for one in slow:
             one.close()
     assert directory.send("GET", "/Users").document["totalResults"] == 1
 
 
-@pytest.mark.slow
 def test_p03_a_body_without_a_length_is_bounded_too(directory: Directory) -> None:
     limit = directory.app.config["MAX_CONTENT_LENGTH"]
     with _served(directory) as address, socket.create_connection(address, timeout=30) as one:
@@ -325,7 +322,6 @@ def test_p03_a_body_without_a_length_is_bounded_too(directory: Directory) -> Non
     assert answered.startswith(b"HTTP/1.1 413"), answered[-160:]
 
 
-@pytest.mark.slow
 def test_p03_a_length_that_can_be_read_in_two_ways_makes_nobody(directory: Directory) -> None:
     ambiguous = (
         ("Content-Length: 5", "Transfer-Encoding: chunked"), ("Content-Length: -1",), ("Content-Length: 5", "Content-Length: 6"), ("Transfer-Encoding: gzip",),

@@ -1,0 +1,101 @@
+"""WSGI behind granian's own protocol (RSGI): a thread is taken only once the whole request is here.
+
+A client that stops in the middle of its body holds a few bytes of memory, and no thread that others wait for.
+"""
+
+import asyncio
+import io
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+log = logging.getLogger(__name__)
+
+BODY_WITHIN: Final = 30.0
+"""Seconds for a whole body to come."""
+_PLAIN: Final = [("content-type", "text/plain; charset=utf-8")]
+WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+@dataclass(kw_only=True)
+class _Answer:
+    """What the application said; `close` is called once it has been sent."""
+
+    status: int = 500
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+    close: Callable[[], None] | None = None
+
+    def begin(self, status: str, headers: list[tuple[str, str]], _error: object = None) -> None:
+        self.status, self.headers = int(status[:3]), headers
+
+
+class Buffered:
+    """An RSGI application. Of a body longer than `limit` no more is read than shows it; the application says so in its words."""
+
+    def __init__(self, application: WSGI, *, threads: int, limit: int) -> None:
+        self._application = application
+        self._limit = limit
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="web")
+
+    async def __call__(self, scope: Any, protocol: Any) -> None:
+        environ = _environ(scope)
+        try:
+            async with asyncio.timeout(BODY_WITHIN):
+                await self._receive(environ, protocol)
+        except TimeoutError:
+            protocol.response_str(408, _PLAIN, f"the body did not come within {BODY_WITHIN:g} seconds\n")
+            return
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._threads, self._answer, environ)
+        protocol.response_bytes(answer.status, answer.headers, answer.body)
+        if answer.close is not None:
+            await loop.run_in_executor(self._threads, answer.close)
+
+    async def _receive(self, environ: dict[str, Any], protocol: Any) -> None:
+        declared = environ.get("CONTENT_LENGTH", "")
+        chunked = environ.pop("HTTP_TRANSFER_ENCODING", None) is not None
+        if (not declared and not chunked) or declared == "0":
+            return
+        if declared.isdigit() and int(declared) > self._limit:
+            return
+        body = bytearray()
+        async for piece in protocol:
+            body += piece
+            if len(body) > self._limit:
+                break
+        environ["CONTENT_LENGTH"] = str(len(body))
+        environ["wsgi.input"] = io.BytesIO(bytes(body))
+
+    def _answer(self, environ: dict[str, Any]) -> _Answer:
+        answer = _Answer()
+        try:
+            pieces = self._application(environ, answer.begin)
+            answer.body = b"".join(pieces)
+            answer.close = getattr(pieces, "close", None)
+        except Exception:
+            log.exception("the application did not answer")
+            return _Answer(headers=_PLAIN, body=b"something went wrong here\n")
+        return answer
+
+
+def _environ(scope: Any) -> dict[str, Any]:
+    """The request as PEP 3333 has it, with an empty body."""
+    host, _, port = scope.server.rpartition(":")
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope.method, "SCRIPT_NAME": "", "PATH_INFO": scope.path.encode().decode("latin-1"), "QUERY_STRING": scope.query_string,
+        "SERVER_NAME": host.strip("[]"), "SERVER_PORT": port, "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
+        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"), "wsgi.version": (1, 0), "wsgi.url_scheme": scope.scheme,
+        "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr, "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
+    }  # fmt: skip
+    for name, value in scope.headers.items():
+        # With an underscore a name could be taken for another one's.
+        if "_" in name:
+            continue
+        key = name.upper().replace("-", "_")
+        key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+        environ[key] = f"{environ[key]},{value}" if key in environ else value
+    return environ
