@@ -15,6 +15,14 @@ from tests.clients.directory import Directory, directory_on
 from tests.company import ADMIN
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Attacks take their time, and are left to the whole run."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def directory(database_url: str, tmp_path: Path) -> Iterator[Directory]:
     with directory_on(database_url, tmp_path) as found, found.app.app_context():

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,8 @@ from tests.unit.scim.evaluating import (
     fits,
     written,
 )
+
+pytestmark = pytest.mark.slow
 
 # The same examples each time, so that a run in continuous integration says something of the change and not of chance.
 BOUNDED = settings(max_examples=300, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])

@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scim2_models import EnterpriseUser, PatchOp, User
@@ -14,6 +15,8 @@ from app.scim.bodies import tidied
 from app.scim.patch import patched, read_operations
 from tests.clients.directory import directory_on
 from tests.unit.scim.evaluating import ENTERPRISE
+
+pytestmark = pytest.mark.slow
 
 BOUNDED = settings(max_examples=300, deadline=None, derandomize=True, database=None)
 

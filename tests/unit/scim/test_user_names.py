@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from tests.clients.directory import Directory, directory_on
 from tests.unit.scim.evaluating import caseless
 
+pytestmark = pytest.mark.slow
+
 BOUNDED = settings(max_examples=150, deadline=None, derandomize=True, database=None)
 
 ODD_SIGNS = st.sampled_from(
