@@ -7,7 +7,6 @@ from enum import Enum
 from typing import Any
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
@@ -162,7 +161,7 @@ def _refuse_unknown(session: Session, group: Group, ids: set[str]) -> None:
 
 def _add_members(session: Session, group: Group, ids: set[str], *, journal_id: int) -> set[str]:
     _refuse_unknown(session, group, ids)
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    insert = work.insert_for(session.get_bind().dialect.name)
     rows = [
         {"organization_id": group.organization_id, "group_id": group.id, "record_id": record_id, "ended_at": None, "journal_id": journal_id}
         for record_id in sorted(ids)

@@ -8,7 +8,6 @@ from functools import lru_cache
 from itertools import groupby
 
 from sqlalchemy import Text, cast, func, literal, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
@@ -16,7 +15,7 @@ from app.database import Instant, Number
 from app.directory.tables import Person, Standing
 from app.journal import entries
 from app.journal.tables import Lane, Subject, Work, WorkState
-from app.journal.work import PRIORITY
+from app.journal.work import PRIORITY, insert_for, wanted_again
 from app.rules.file import Rule, as_data, from_data
 from app.rules.membership import Belongs, belongings, dialect_of, keys_in_use
 from app.rules.scopes import render_all
@@ -93,17 +92,9 @@ def _want_everybody(session: Session, organization_id: str, *, because: int, at:
     columns += [cast(literal(because), Number), literal(at, Instant())]  # type: ignore[list-item]  # likewise
     everybody = Person.organization_id == organization_id, Person.standing == Standing.ACTIVE
     names = ["organization_id", "subject_id", *plain, *numbers, "because", "due_at"]
-    postgres = dialect_of(session) == "postgresql"
-    statement = (postgresql.insert if postgres else sqlite.insert)(Work).from_select(names, select(*columns).where(*everybody))
-    new, earlier = statement.excluded, func.least if postgres else func.min
-    statement = statement.on_conflict_do_update(
-        index_elements=["organization_id", "workspace_id", "subject", "subject_id", "lane"],
-        set_={
-            "generation": Work.generation + 1, "attempts": 0, "state": WorkState.WAITING, "because": new.because, "last_error": None,
-            "due_at": earlier(Work.due_at, new.due_at),
-        },
-    )  # fmt: skip
-    session.execute(statement)
+    dialect = dialect_of(session)
+    statement = insert_for(dialect)(Work).from_select(names, select(*columns).where(*everybody))
+    session.execute(wanted_again(statement, dialect))
     return session.scalar(select(func.count()).select_from(Person).where(*everybody)) or 0
 
 

@@ -33,6 +33,7 @@ from app.scim.hot_reads import Answered, Knock, user_text
 from app.scim.members import split_members
 from app.scim.patch import Operation, Verb, read_operations
 from app.scim.resources import user_draft
+from app.scim.schemas import USUAL_PAGE
 from app.scim.seen import note_answered
 from app.statements import Bare, bare_of, forget
 
@@ -160,7 +161,7 @@ def _get_user(asked: Asked) -> Answered | None:
 
 
 def _list_users(asked: Asked) -> Answered | None:
-    start, count = _whole(asked.query.get("startIndex", "1")), _whole(asked.query.get("count", str(hot_reads.USUAL_PAGE)))
+    start, count = _whole(asked.query.get("startIndex", "1")), _whole(asked.query.get("count", str(USUAL_PAGE)))
     if start is None or count is None:
         return None
     if "filter" in asked.query:

@@ -25,7 +25,6 @@ from app.scim.schemas import LARGEST_PAGE
 from app.statements import Bare, param
 
 Row = tuple[Any, ...]
-USUAL_PAGE: Final = 100
 _LOOK_UP: Final = re.compile(r'\s*(userName|externalId)\s+(eq|co|sw)\s+"([^"\\\x00-\x1f]+)"\s*', re.IGNORECASE)
 _IN: Final = (Standing.ACTIVE.value, Standing.EXPECTED.value)
 _OF_PERSON: Final = and_(Person.organization_id == Record.organization_id, Person.id == Record.person_id)
