@@ -22,7 +22,7 @@ from app.directory.tables import Group, Record
 from app.scim.answers import Problem, SCIMError, error_answer
 from app.scim.bodies import read_object
 from app.scim.selection import Selection
-from app.scim.versions import versions_in
+from app.scim.versions import version_of, versions_in
 
 _log = logging.getLogger(__name__)
 JSON_TYPES = ("application/scim+json", "application/json")
@@ -239,10 +239,10 @@ def version_in(text: str) -> int | None:
     text = text.strip()
     if text in ("", "*"):
         return None
-    number = text.removeprefix("W/").strip('"')
-    if not (number.isascii() and number.isdigit() and len(number) < 10):
+    number = version_of(text)
+    if number is None:
         raise SCIMError(412, f"If-Match: {text[:40]} is no version of this resource")
-    return int(number)
+    return number
 
 
 def written(act: Callable[[Session], Result]) -> Result:

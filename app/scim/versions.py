@@ -13,9 +13,13 @@ def versions_in(text: str) -> frozenset[int] | None:
     tags = [tag.strip() for tag in text.split(",")]
     if "*" in tags:
         return None
-    # Ours are weak ones, and compare as such whatever the header.
-    numbers = [tag.removeprefix("W/").strip('"') for tag in tags]
-    return frozenset(int(number) for number in numbers if number.isascii() and number.isdigit() and len(number) < 10)
+    return frozenset(number for tag in tags if (number := version_of(tag)) is not None)
+
+
+def version_of(tag: str) -> int | None:
+    """The version in one ETag; None where it never was one of ours, which are weak and compare as such whatever the header."""
+    number = tag.removeprefix("W/").strip('"')
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 10 else None
 
 
 def unchanged(session: Session, row: Record | Group, selection: Selection) -> Response | None:
