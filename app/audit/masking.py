@@ -22,6 +22,7 @@ _PLAIN_NAME = re.compile(r"[\w.:$-]*")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
 _COMPARED = re.compile(r"([\w.:$-]+)\s+\w+\s*$")
 _USUAL_FILTER = re.compile(r'([\w.:$-]{1,100}) eq "[^"\\]*"')
+_USUAL_PLACE = re.compile(r'([A-Za-z]{1,40})\[([A-Za-z]{1,40}) eq "[0-9A-Fa-f-]{1,100}"\]')
 _FILTER = re.compile(r"\[[^\]]*\]?")
 _BEFORE_BRACKET = re.compile(r"([\w.:$-]+)\s*$")
 
@@ -54,6 +55,9 @@ class Masking:
         text = text[:LONGEST_TEXT]
         if _PLAIN_NAME.fullmatch(text):
             return _OUR_TOKEN.sub(MASK, text)
+        place = _USUAL_PLACE.fullmatch(text)
+        if place is not None and not _is_secret(names := (place.group(1).lower(), place.group(2).lower())) and stays(names):
+            return text
         usual = _USUAL_FILTER.fullmatch(text)
         if usual is not None and "dl_" not in text and stays(names_in(usual.group(1))):
             return text
@@ -69,12 +73,16 @@ class Masking:
 
     def sentence(self, text: str) -> str:
         """An error of ours, without what was masked in the body it speaks of."""
+        if not self.hidden and not self.secrets and "dl_" not in text:
+            return text
         for secret in self.secrets:
             # A sentence may quote the beginning only, so what follows a beginning goes too.
             start = text.find(secret[:12])
             if start >= 0 and len(secret) > 2:
                 text = text[:start] + MASK
-        for hidden in sorted(self.hidden, key=len, reverse=True):
+        # Only a backslash tells a value as it is from how an error quotes it.
+        found = "\\" in text or any(hidden in text for hidden in self.hidden)
+        for hidden in sorted(self.hidden, key=len, reverse=True) if found else ():
             for said in {hidden, repr(hidden)[1:-1]}:
                 text = text.replace(said, MASK) if len(said) > 3 else text.replace(f"'{said}'", f"'{MASK}'").replace(f'"{said}"', f'"{MASK}"')
         return _OUR_TOKEN.sub(MASK, text)
@@ -83,10 +91,23 @@ class Masking:
         if depth > DEEPEST or _is_secret(names):
             return self._hidden_whole(value, secret=depth <= DEEPEST)
         if isinstance(value, dict):
-            return {self._key(key): self._of_key(value, key, part, names, depth) for key, part in value.items()}
+            return self._members(value, names, depth)
         if isinstance(value, list):
             return [self._value(element, names, depth + 1) for element in value]
         return self._single(value, names)
+
+    def _members(self, whole: Mapping[str, Any], names: Names, depth: int) -> dict[str, Any]:
+        masked: dict[str, Any] = {}
+        for key, part in whole.items():
+            usual = _usual(names, key) if len(key) <= LONGEST_NAME and depth < DEEPEST else None
+            if usual is None:
+                shown = self._key(key)
+                masked[shown] = self._of_key(whole, key, part, names, depth)
+            elif isinstance(part, dict | list):
+                masked[key] = self._value(part, usual, depth + 1)
+            else:
+                masked[key] = self._single(part, usual)
+        return masked
 
     def _of_key(self, whole: Mapping[str, Any], key: str, part: Any, names: Names, depth: int) -> Any:
         if names == () and key.lower() == "operations" and isinstance(part, list):
@@ -169,6 +190,14 @@ def _is_plain(key: str) -> bool:
 
 
 @_remembered
+def _usual(names: Names, key: str) -> Names | None:
+    """The names of a value at this key, where the key itself is shown and the value is neither secret nor special."""
+    special = names == () and (key.lower() == "operations" or key.lower() in _OF_A_SEARCH)
+    whole = (*names, *names_in(key))
+    return None if special or not _is_plain(key) or _is_secret(whole) else whole
+
+
+@_remembered
 def stays(names: Names) -> bool:
     """Whether a value at these names is kept: it says who is meant, or how the body is built."""
     match names:
@@ -185,60 +214,72 @@ def stays(names: Names) -> bool:
 
 def names_in(text: str) -> Names:
     """The names of an attribute's path, lower-case, without its schema and its filters."""
-    return _names_in(text) if len(text) <= LONGEST_NAME else _names_in_long(text)
-
-
-def _names_in_long(text: str) -> Names:
     bare = _without_filters(text)
     if len(bare) > LONGEST_NAME:
         # No attribute is called so; what it may hide is masked.
         return ("secret",) if _SECRET.search(bare) else ("?",)
-    return _names_in(bare)
+    # Only names are remembered, not what they are compared with.
+    return _names_in(bare) if " " not in bare else _names_in.__wrapped__(bare)
 
 
 @_remembered
 def _names_in(text: str) -> Names:
-    bare = _without_filters(text)
-    last = bare.rpartition(":")[2].lower()
+    last = text.rpartition(":")[2].lower()
     # A schema's own URN ends in its version and the resource's name; what follows in it is an attribute of the resource.
-    if ":" in bare and last in ("user", "group", ""):
+    if ":" in text and last in ("user", "group", ""):
         return ()
     return tuple(part for part in re.sub(r"^\d+\.\d+:?", "", last).split(".") if part)
 
 
 def touched(body: Any) -> list[str]:
     """The attributes that a body speaks of, in its order, each once: `emails.value`, not which of them nor what."""
-    found: dict[str, None] = {}
-    if isinstance(body, dict):
-        operations = next((value for key, value in body.items() if key.lower() == "operations"), None)
-        for one in operations if isinstance(operations, list) else [{"value": body}]:
+    if not isinstance(body, dict):
+        return []
+    operations = _operations(body)
+    if operations is None:
+        found = dict.fromkeys(_names_of_operation(None, body))
+    else:
+        found = {}
+        for one in operations:
             if isinstance(one, dict):
                 said = {key.lower(): value for key, value in one.items()}
                 found |= dict.fromkeys(_names_of_operation(said.get("path"), said.get("value")))
-    return [cut_name(name) for name in found][:40]
+    return [name if len(name) <= LONGEST_NAME else cut_name(name) for name in found][:40]
+
+
+def _operations(body: Mapping[str, Any]) -> list[Any] | None:
+    for key, value in body.items():
+        if key.lower() == "operations":
+            return value if isinstance(value, list) else None
+    return None
 
 
 def _names_of_operation(path: Any, value: Any) -> list[str]:
     if isinstance(path, str) and path.strip():
-        return [".".join(_spelled(path))] if _spelled(path) else _names_of_operation(None, value)
+        spelled = _spelled(path)
+        return [spelled] if spelled else _names_of_operation(None, value)
     if not isinstance(value, dict):
         return []
     names: list[str] = []
     for key, part in value.items():
         spelled = _spelled(key)
         if spelled:
-            names.append(".".join(spelled))
+            names.append(spelled)
         elif isinstance(part, dict):
             names += _names_of_operation(None, part)
     return [name for name in names if name not in ("schemas", "meta")]
 
 
-def _spelled(path: str) -> list[str]:
+def _spelled(path: str) -> str:
+    return _spelled_name(path) if len(path) <= LONGEST_NAME and " " not in path and "[" not in path else _spelled_name.__wrapped__(path)
+
+
+@_remembered
+def _spelled_name(path: str) -> str:
     lower = names_in(path)
     if not lower or lower == ("?",):
-        return []
-    bare = _without_filters(path)
-    return bare[-len(".".join(lower)) :].split(".")
+        return ""
+    return _without_filters(path)[-len(".".join(lower)) :]
 
 
 def _without_filters(path: str) -> str:

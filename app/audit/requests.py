@@ -14,15 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, delete, insert, select
+import psycopg
+from sqlalchemy import Connection, Engine, create_engine, delete, select
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
+from app.audit.request_rows import Told, write
 from app.audit.request_tables import RequestBody, RequestSeen
-from app.database import SQLITE_WAITS, pen
+from app.database import SQLITE_WAITS
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +64,6 @@ class Captured:
         return len(self.body or b"") + len(self.answer or b"")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """A row of `request_seen`, and the masked body that is kept beside it."""
-
-    seen: dict[str, Any]
-    body: str | None = None
-
-
 Tell = Callable[[Connection, Sequence[Captured]], Sequence[Told]]
 """Finds out what requests meant. Runs in the writer's thread; whom it cannot place it leaves out."""
 
@@ -86,7 +79,8 @@ class RequestLog:
 
     def _begin(self) -> None:
         self._pid = os.getpid()
-        self._some = threading.Condition()
+        self._lock = threading.RLock()
+        self._some = threading.Condition(self._lock)
         self._queue: deque[Captured] = deque()
         self._alike: dict[tuple[str, int], Captured] = {}
         self._bytes = 0
@@ -102,7 +96,7 @@ class RequestLog:
         if self._pid != os.getpid():
             # The lock may have been held when the process was forked, and what waits is the parent's to write.
             self._begin()
-        with self._some:
+        with self._lock:
             if one.alike:
                 self._count(one)
             else:
@@ -147,9 +141,11 @@ class RequestLog:
             more = False
             try:
                 connection = connection or _opened(engine)
-                _write(connection, self._tell(connection, batch))
+                write(connection, self._tell(connection, batch))
                 more = self._end_batch()
-            except (OperationalError, InterfaceError) as error:
+            except (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if connection is not None:
+                    connection.invalidate()
                 self._give_back(batch, error)
             except Exception:
                 # This is a worker's loop: one request that nobody foresaw must not end it.
@@ -219,7 +215,7 @@ def _flush_all() -> None:
 def _engine(url: str) -> Engine:
     # A connection of its own: a pooled one would be taken from under the requests.
     waits = {"timeout": SQLITE_WAITS} if url.startswith("sqlite") else {"connect_timeout": 5}
-    return create_engine(url, poolclass=NullPool, connect_args=waits)
+    return create_engine(url, poolclass=NullPool, connect_args=waits, hide_parameters=True)
 
 
 def _opened(engine: Engine) -> Connection:
@@ -231,18 +227,6 @@ def _opened(engine: Engine) -> Connection:
         connection.exec_driver_sql("SET synchronous_commit TO off")
     connection.commit()
     return connection
-
-
-def _write(connection: Connection, told: Sequence[Told]) -> None:
-    bodies = [
-        {"organization_id": one.seen["organization_id"], "id": one.seen["id"], "body": one.body} for one in told if one.body is not None
-    ]
-    with pen(connection.engine):
-        if told:
-            connection.execute(insert(RequestSeen), [one.seen for one in told])
-        if bodies:
-            connection.execute(insert(RequestBody), bodies)
-        connection.commit()
 
 
 def first_id_at(at: datetime) -> str:

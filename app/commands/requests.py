@@ -25,7 +25,7 @@ from app.directory.tables import Person, Source
 from app.lifecycle.errors import NotFound
 from app.lifecycle.people import find_people
 from app.scim.rehearsal import CannotRehearse, Restored, is_masked, rehearse, restored, said_now
-from app.scim.seen import key_asked
+from app.scim.teller import key_asked
 
 _GONE = "gone"
 _WHY_NO_BODY = {

@@ -22,7 +22,8 @@ from app.directory.filters import FilterError
 from app.directory.tables import Group, Person, Record, Source
 from app.journal.tables import Entry
 from app.scim.resources import group_said, user_said
-from app.scim.seen import REHEARSED, placed
+from app.scim.seen import REHEARSED
+from app.scim.teller import placed
 
 _READS = "doorlist_reads"
 _GONE = object()

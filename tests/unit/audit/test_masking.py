@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.audit.masking import MASK, Masking, touched
+from app.audit import masking
+from app.audit.masking import MASK, Masking, names_in, touched
 from app.directory.vocabulary import ENTERPRISE_URN
 
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
@@ -93,6 +94,11 @@ def test_members_keep_their_ids_in_every_form() -> None:
         ('externalId eq "00u1" and emails.value eq "ada@acme.example"', f'externalId eq "00u1" and emails.value eq "{MASK}@acme.example"'),
         ('emails[type eq "work" and value co "ada"]', f'emails[type eq "work" and value co "{MASK}"]'),
         ('members[value eq "m1"]', 'members[value eq "m1"]'),
+        ('members[value eq "0190-ab"]', 'members[value eq "0190-ab"]'),
+        ('phoneNumbers[value eq "0190"]', f'phoneNumbers[value eq "{MASK}"]'),
+        ('passwords[type eq "abc"]', f"password {MASK}"),
+        ('meta[password eq "abc"]', f"meta[password {MASK}"),
+        ('urn:secret:members[value eq "abc"]', f"urn:secret {MASK}"),
         ('not (title sw "Cap")', f'not (title sw "{MASK}")'),
         ('title eq "half', f'title eq "{MASK}"'),
         ("externalId eq ada@acme.example", f"externalId eq {MASK}@acme.example"),
@@ -105,12 +111,12 @@ def test_a_filter_keeps_its_form(text: str, masked: str) -> None:
 
 
 def test_an_error_that_quotes_what_was_masked_is_masked_too() -> None:
-    masking = Masking()
-    masking.body({"password": "correct horse battery", "title": "Captain", "emails": [{"value": "ada@acme.example"}], "nickName": "Bo"})
+    one = Masking()
+    one.body({"password": "correct horse battery", "title": "Captain", "emails": [{"value": "ada@acme.example"}], "nickName": "Bo"})
 
-    assert masking.sentence("title 'Captain' and 'Bo' are taken by ada@acme.example") == f"title '{MASK}' and '{MASK}' are taken by {MASK}"
-    assert masking.sentence("unreadable: 'correct horse ba'") == f"unreadable: '{MASK}"
-    assert masking.sentence("nothing is at /dl_abcdefghijklmnopqrstuvwxyz") == f"nothing is at /{MASK}"
+    assert one.sentence("title 'Captain' and 'Bo' are taken by ada@acme.example") == f"title '{MASK}' and '{MASK}' are taken by {MASK}"
+    assert one.sentence("unreadable: 'correct horse ba'") == f"unreadable: '{MASK}"
+    assert one.sentence("nothing is at /dl_abcdefghijklmnopqrstuvwxyz") == f"nothing is at /{MASK}"
 
 
 @pytest.mark.parametrize(
@@ -135,3 +141,15 @@ def test_a_body_nested_without_end_is_masked_at_a_depth() -> None:
         body = {"a": [body]}
 
     assert "deep" not in json.dumps(Masking().body(body))
+
+
+def test_what_an_attribute_is_compared_with_is_not_remembered() -> None:
+    names_in("members")
+    names_in("title")
+    before = masking._names_in.cache_info().currsize
+
+    for number in range(5):
+        names_in(f'members[value eq "{number}"]')
+        names_in(f"title eq Captain{number}")
+
+    assert masking._names_in.cache_info().currsize == before

@@ -12,13 +12,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import OperationalError
 
 from app.audit import requests
+from app.audit.request_rows import Told
 from app.audit.request_tables import RequestBody, RequestSeen
-from app.audit.requests import Captured, RequestLog, Told, first_id_at, prune
+from app.audit.requests import Captured, RequestLog, first_id_at, prune
 from app.clock import now
 from app.commands import housekeeping
 from app.database import in_transaction, new_id, reading
@@ -124,8 +126,9 @@ def test_what_nobody_foresaw_costs_its_batch_and_neither_the_thread_nor_a_reques
     assert (log.dropped, len(teller.batches)) == (1, 2)
 
 
+@pytest.mark.parametrize("error", [OperationalError("SELECT", {}, Exception("away")), psycopg.OperationalError("away")], ids=["sqlalchemy", "psycopg"])
 def test_while_the_database_is_away_requests_wait_and_are_written_once_it_is_back(
-    directory: Directory, monkeypatch: pytest.MonkeyPatch
+    directory: Directory, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setattr(requests, "TRIES_AGAIN", 0.01)
     kept = request_log(directory.app)
@@ -134,7 +137,7 @@ def test_while_the_database_is_away_requests_wait_and_are_written_once_it_is_bac
 
     def away(connection: Connection, batch: Sequence[Captured]) -> Sequence[Told]:
         if next(times, None) is not None:
-            raise OperationalError("SELECT", {}, Exception("away"))
+            raise error
         return tell(connection, batch)
 
     monkeypatch.setattr(kept, "_tell", away)

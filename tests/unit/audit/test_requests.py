@@ -13,7 +13,8 @@ from app.database import db, reading
 from app.directory.tables import Record, Source
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.scim.rehearsal import rehearse
-from app.scim.seen import LARGEST_BODY, flush_requests, request_log
+from app.scim.seen import flush_requests, request_log
+from app.scim.teller import LARGEST_BODY
 from app.settings import from_environment
 from tests.clients.directory import Directory
 from tests.unit.audit.seeing import body_of, everything_stored, seen
