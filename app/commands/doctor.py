@@ -17,6 +17,7 @@ from app.commands.exits import Exit
 from app.commands.output import Answer, Table
 from app.database import reading
 from app.delivery.workspaces import open_workspace
+from app.directory.name_parts import is_indexed
 from app.directory.tables import Person, Source
 from app.lifecycle.sources import secrets_of
 from app.lifecycle.workspaces import workspaces_of
@@ -51,7 +52,8 @@ def doctor(acting: Acting) -> Answer:
         sources = session.scalars(select(Source).where(Source.organization_id == acting.organization_id, Source.ended_at.is_(None))).all()
         ways = ways_in(session, acting.organization_id)
         revision = current_revision(session, acting.organization_id)
-    findings = [*_of_machine(acting), *_of_sources(acting, list(sources)), *_of_ways(ways), *(one for each in workspaces for one in _of_workspace(each))]
+        indexed = is_indexed(session)
+    findings = [*_of_machine(acting), *_of_index(acting, indexed), *_of_sources(acting, list(sources)), *_of_ways(ways), *(one for each in workspaces for one in _of_workspace(each))]
     if revision is None:
         findings.append(Finding(about="rules", level="note", sentence="no rules are in force: doorlist rules apply FILE"))
     findings += [
@@ -71,6 +73,10 @@ def doctor(acting: Acting) -> Answer:
 
 
 _UNREACHABLE = "does not answer"
+_ADD_PG_TRGM = (
+    "CREATE EXTENSION pg_trgm; CREATE INDEX CONCURRENTLY ix_record_name_part ON record USING gin (user_name_key gin_trgm_ops) WHERE ended_at IS NULL"
+)
+_ADD_FTS5 = "run Doorlist on a Python whose SQLite has FTS5 (3.34 or later); the worker then makes the index"
 
 
 def _of_machine(acting: Acting) -> Iterator[Finding]:
@@ -89,6 +95,12 @@ def _of_machine(acting: Acting) -> Iterator[Finding]:
         yield Finding(about="disk", level="fault", sentence=f"{free // 2**20} MB are free in {settings.home}")
     if settings.public_url.startswith("http://127.0.0.1"):
         yield Finding(about="links", level="note", sentence=f"links say {settings.public_url}, which no other machine reaches: set DOORLIST_PUBLIC_URL")
+
+
+def _of_index(acting: Acting, indexed: bool) -> Iterator[Finding]:
+    if not indexed:
+        add = _ADD_FTS5 if acting.settings.database_url.startswith("sqlite") else _ADD_PG_TRGM
+        yield Finding(about="database", level="note", sentence=f"looks at every user to find part of a userName: {add}")
 
 
 def _of_sources(acting: Acting, sources: list[Source]) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import aliased
 from app.clock import parse_instant
 from app.directory.filters import And, AttributePath, Compare, Filter, Not, Or, Present, ValuePath
 from app.directory.json_sql import Claim, JSONReader, fitting, reader_for
+from app.directory.name_parts import PARTLY, SHORTEST, Own, name_fits
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, RecordEmail, Standing
 from app.directory.values import Operator, compare, fold
@@ -35,6 +36,8 @@ class Form(StrEnum):
 class Field:
     form: Form
     column: Any
+    parted: bool = False
+    """Whether it is the name of records, whose parts have an index."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +58,12 @@ class Over:
     email_is: Callable[[str], Claim] | None = None
 
 
-def compile_filter(filter: Filter, over: Over, dialect_name: str) -> ColumnElement[bool]:
-    """The filter as a WHERE of a query on `over`'s own table (not on an alias of it)."""
-    return _compiled(filter, _Row(over=over, json=reader_for(dialect_name)))
+def compile_filter(filter: Filter, over: Over, dialect_name: str, *, rare: Callable[[str], bool] = lambda key: True) -> Claim:
+    """The filter as a WHERE of a query on `over`'s own table (not on an alias of it).
+
+    `rare` tells for a text whether it is in few names (`name_parts.rare`); it only decides by which way they are found.
+    """
+    return _compiled(filter, _Row(over=over, json=reader_for(dialect_name), dialect=dialect_name, rare=rare))
 
 
 def text_at(path: AttributePath, over: Over, dialect_name: str) -> ColumnElement[str | None]:
@@ -78,9 +84,9 @@ def text_at(path: AttributePath, over: Over, dialect_name: str) -> ColumnElement
     return json.first_text(over.document, names, fits)
 
 
-def key_fits(column: Any, operator: Operator, wanted: Any, dialect_name: str) -> Claim:
-    """Whether a column of keys fits an expression for the folded text, as `compile_filter` would have it."""
-    return fitting(reader_for(dialect_name), column, operator, wanted)
+def key_fits(column: Any, operator: Operator, wanted: Any, dialect_name: str, *, own: Own | None = None, most: Any = None) -> Claim:
+    """Whether the name of a record fits an expression for the folded text, as `compile_filter` would have it."""
+    return name_fits(column, operator, wanted, dialect_name, own=own, most=most)
 
 
 _Question = Compare | Present
@@ -150,10 +156,14 @@ class _Fields:
 class _Row:
     over: Over
     json: JSONReader
+    dialect: str
+    rare: Callable[[str], bool]
 
     def some(self, names: tuple[str, ...], claim: _Question) -> Claim:
-        if names in self.over.fields:
-            return _asked_of_field(self.over.fields[names], claim, self.json)
+        found = self.over.fields.get(names)
+        if found is not None:
+            named = self._named(found, claim)
+            return _asked_of_field(found, claim, self.json) if named is None else named
         if names[0] in self.over.relations:
             relation = self.over.relations[names[0]]()
             # `members pr` asks for any element at all, and an element always has a value.
@@ -175,6 +185,12 @@ class _Row:
             for text in _addresses_required(inner):
                 found = and_(self.over.email_is(text), found)
         return found
+
+    def _named(self, found: Field, claim: _Question) -> Claim | None:
+        if not found.parted or isinstance(claim, Present) or claim.op not in PARTLY or not isinstance(claim.value, str):
+            return None
+        key = fold(claim.value)
+        return name_fits(found.column, claim.op, literal(key), self.dialect) if len(key) >= SHORTEST and self.rare(key) else None
 
     def _document(self) -> _Element:
         return _Element(node=self.over.document, json=self.json)
@@ -342,7 +358,7 @@ RECORDS = Over(
     fields={
         ("id",): _text(Record.id),
         ("externalId",): _text(Record.external_id),
-        ("userName",): Field(form=Form.KEY, column=Record.user_name_key),
+        ("userName",): Field(form=Form.KEY, column=Record.user_name_key, parted=True),
         (ENTERPRISE_URN, "employeeNumber"): _text(Record.employee_number),
         # As it is answered: on, and the person may come in.
         ("active",): Field(form=Form.FLAG, column=and_(Record.active, _standing_of_record())),

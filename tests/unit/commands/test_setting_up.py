@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from app.access import tokens
 from app.access.tables import Workspace
@@ -274,3 +274,15 @@ def test_expected_departures_are_told_to_every_source(desk: Desk) -> None:
     assert desk.asks("source", "list")["sources"][0]["expected_departures"] == 40
     assert desk.types("expect-departures", "40", "--until", "2020-01-01T00:00:00Z").exit == 2
     assert desk.types("expect-departures", "40", "--until", "tomorrow").exit == 2
+
+
+def test_doctor_tells_how_to_add_the_index_of_names_where_it_is_missing(desk: Desk) -> None:
+    dropping = "DROP TABLE name_part" if desk.environment["DATABASE_URL"].startswith("sqlite") else "DROP INDEX ix_record_name_part"
+
+    before = desk.asks("doctor")
+    desk.acts(lambda session: session.execute(text(dropping)))
+    after = desk.asks("doctor")
+
+    said = [[one["sentence"] for one in answer["findings"] if "part of a userName" in one["sentence"]] for answer in (before, after)]
+    assert said[0] == [] and len(said[1]) == 1
+    assert after["faults"] == 0

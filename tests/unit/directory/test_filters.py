@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, Table, create_engine, select
@@ -16,6 +18,7 @@ from app.directory.filters import And, FilterError, Not, Or, matches, parse, spl
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, RecordEmail
 from app.directory.vocabulary import ENTERPRISE_URN
+from migrations.name_parts import index_parts_of_names
 
 AT = datetime(2026, 11, 30, 12, tzinfo=UTC)
 TABLES = [model.__table__ for model in (Person, Record, RecordEmail, Group, Membership)]
@@ -27,6 +30,9 @@ def _empty(engine: Engine) -> None:
         for table in TABLES:
             assert isinstance(table, Table)
             table.create(connection)
+        if engine.dialect.name == "sqlite":
+            with Operations.context(MigrationContext.configure(connection)):
+                index_parts_of_names()
 
 
 @pytest.fixture(scope="module")
