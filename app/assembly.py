@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
 from app import database, schema
+from app.bare.lent import allow_bare
 from app.console.metrics import routes as metrics_routes
 from app.database import reading
 from app.intake.hr import retry_parked
@@ -20,7 +21,6 @@ from app.scim.hot import HotDoor
 from app.scim.routes import blueprint as scim_blueprint
 from app.scim.token_endpoint import token_blueprint
 from app.settings import Settings, from_environment
-from app.statements import allow_bare
 
 log = logging.getLogger(__name__)
 

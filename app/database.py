@@ -31,7 +31,7 @@ _NEWER = "needs a new journal entry"
 SQLITE_WAITS = 15
 """Seconds that a writer waits for another before it gives up."""
 _NEXT_TRY = 0.0005
-_PENS: dict[str, "_Pen"] = {}
+_PENS: dict[str, "Pen"] = {}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -126,7 +126,7 @@ def transaction() -> Iterator[Session]:
         yield session
 
 
-class _Pen:
+class Pen:
     """The right to write to one SQLite file: one thread of a process at a time, and one process."""
 
     def __init__(self, path: str) -> None:
@@ -139,7 +139,7 @@ class _Pen:
 
     def take(self, until: float) -> bool:
         """Whether it was free in time. What a process held is free again when it has died."""
-        if not self._threads.acquire(timeout=until - time.monotonic()):
+        if not self._threads.acquire(timeout=max(0.0, until - time.monotonic())):
             return False
         while self._file is not None:
             try:
@@ -159,9 +159,13 @@ class _Pen:
         self._threads.release()
 
 
-def _pen_of(path: str) -> _Pen:
+def pen_of(engine: Engine) -> Pen | None:
+    """The pen of a SQLite file; None for what is none."""
+    path = engine.engine.url.database if engine.dialect.name == "sqlite" else None
+    if not path:
+        return None
     # Two threads may both make the first one; only one is kept.
-    return _PENS.get(path) or _PENS.setdefault(path, _Pen(path))
+    return _PENS.get(path) or _PENS.setdefault(path, Pen(path))
 
 
 @contextmanager
@@ -171,11 +175,10 @@ def pen(engine: Engine) -> Iterator[None]:
     Who waits here is on within half a millisecond; in SQLite itself they would sleep for up to 100 ms between two tries.
     Nobody is kept out when the wait is too long: who holds the file in another way is met there.
     """
-    path = engine.engine.url.database if engine.dialect.name == "sqlite" else None
-    if not path:
+    mine = pen_of(engine)
+    if mine is None:
         yield
         return
-    mine = _pen_of(path)
     had = mine.take(time.monotonic() + SQLITE_WAITS)
     try:
         yield

@@ -6,9 +6,10 @@ A client that stops in the middle of its body holds a few bytes of memory, and n
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final
 
@@ -20,6 +21,7 @@ IN_MEMORY: Final = 65_536
 """Bytes of a body that are held in memory; what is longer goes to a file, so that many who send at once fill no memory."""
 _PLAIN: Final = [("content-type", "text/plain; charset=utf-8")]
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+Soon = Callable[[dict[str, Any]], Awaitable[tuple[int, list[tuple[str, str]], bytes] | None]]
 
 
 @dataclass(kw_only=True)
@@ -36,45 +38,54 @@ class _Answer:
 
 
 class Buffered:
-    """An RSGI application. Of a body longer than `limit` no more is read than shows it; the application says so in its words."""
+    """An RSGI application. Of a body longer than `limit` no more is read than shows it; the application says so in its words.
 
-    def __init__(self, application: WSGI, *, threads: int, limit: int, within: float = BODY_WITHIN) -> None:
-        self._application = application
+    `soon` is asked first, on the event loop; what it does not answer is for `application`, in a thread.
+    """
+
+    def __init__(self, application: WSGI, *, threads: int, limit: int, soon: Soon | None = None, within: float = BODY_WITHIN) -> None:
+        self._application, self._soon = application, soon
         self._limit, self._within = limit, within
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="web")
 
     async def __call__(self, scope: Any, protocol: Any) -> None:
-        with SpooledTemporaryFile(max_size=IN_MEMORY) as body:
-            environ = _environ(scope, body)
-            try:
-                async with asyncio.timeout(self._within):
-                    await self._receive(environ, body, protocol)
-            except TimeoutError:
-                protocol.response_str(408, _PLAIN, f"the body did not come within {self._within:g} seconds\n")
-                return
+        environ = _environ(scope)
+        declared, chunked = environ.get("CONTENT_LENGTH", ""), environ.pop("HTTP_TRANSFER_ENCODING", None) is not None
+        length = 0 if not declared else int(declared) if declared.isdigit() else None
+        short = not chunked and length is not None and length <= IN_MEMORY
+        with BytesIO() if short else SpooledTemporaryFile(max_size=IN_MEMORY) as body:
+            environ["wsgi.input"] = body
+            if chunked or (length != 0 and (length is None or length <= self._limit)):
+                try:
+                    async with asyncio.timeout(self._within):
+                        await self._receive(body, protocol, at_once=short)
+                except TimeoutError:
+                    protocol.response_str(408, _PLAIN, f"the body did not come within {self._within:g} seconds\n")
+                    return
+                environ["CONTENT_LENGTH"] = str(body.tell())
+                body.seek(0)
             await self._respond(environ, protocol)
 
-    async def _respond(self, environ: dict[str, Any], protocol: Any) -> None:
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._threads, self._answer, environ)
-        protocol.response_bytes(answer.status, answer.headers, answer.body)
-        if answer.close is not None:
-            await loop.run_in_executor(self._threads, answer.close)
-
-    async def _receive(self, environ: dict[str, Any], body: IO[bytes], protocol: Any) -> None:
-        declared = environ.get("CONTENT_LENGTH", "")
-        chunked = environ.pop("HTTP_TRANSFER_ENCODING", None) is not None
-        if (not declared and not chunked) or declared == "0":
-            return
-        if declared.isdigit() and int(declared) > self._limit:
+    async def _receive(self, body: IO[bytes], protocol: Any, *, at_once: bool) -> None:
+        if at_once:
+            body.write(await protocol())
             return
         length = 0
         async for piece in protocol:
             length += body.write(piece)
             if length > self._limit:
                 break
-        body.seek(0)
-        environ["CONTENT_LENGTH"] = str(length)
+
+    async def _respond(self, environ: dict[str, Any], protocol: Any) -> None:
+        early = None if self._soon is None else await self._soon(environ)
+        if early is not None:
+            protocol.response_bytes(*early)
+            return
+        loop = asyncio.get_running_loop()
+        answer = await loop.run_in_executor(self._threads, self._answer, environ)
+        protocol.response_bytes(answer.status, answer.headers, answer.body)
+        if answer.close is not None:
+            await loop.run_in_executor(self._threads, answer.close)
 
     def _answer(self, environ: dict[str, Any]) -> _Answer:
         answer = _Answer()
@@ -88,14 +99,14 @@ class Buffered:
         return answer
 
 
-def _environ(scope: Any, body: IO[bytes]) -> dict[str, Any]:
-    """The request as PEP 3333 has it; `body` is still to be filled."""
+def _environ(scope: Any) -> dict[str, Any]:
+    """The request as PEP 3333 has it, all but its body."""
     host, _, port = scope.server.rpartition(":")
     environ: dict[str, Any] = {
         "REQUEST_METHOD": scope.method, "SCRIPT_NAME": "", "PATH_INFO": scope.path.encode().decode("latin-1"), "QUERY_STRING": scope.query_string,
         "SERVER_NAME": host.strip("[]"), "SERVER_PORT": port, "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
         "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"), "wsgi.version": (1, 0), "wsgi.url_scheme": scope.scheme,
-        "wsgi.input": body, "wsgi.errors": sys.stderr, "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
+        "wsgi.errors": sys.stderr, "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
     }  # fmt: skip
     for name, value in scope.headers.items():
         # With an underscore a name could be taken for another one's.

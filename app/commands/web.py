@@ -3,6 +3,7 @@
 Requests and deliveries do not share Python's lock that way, and a burst of pushes does not slow a departure down.
 """
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,7 @@ from granian.constants import Interfaces
 from app import logs
 from app.commands.buffered import Buffered
 from app.commands.exits import Exit, NotReady
+from app.scim.hot import HotDoor
 from app.scim.seen import flush_requests
 
 _APPLICATION: Final = "app.assembly:create_app"
@@ -93,7 +95,11 @@ def _load(*, threads: int) -> Buffered:
     app = getattr(import_module(module), make)()
     # A process of this kind ends without the usual last words of an interpreter.
     Finalize(None, flush_requests, args=[app], exitpriority=100)
-    return Buffered(app, threads=threads, limit=app.config["MAX_CONTENT_LENGTH"])
+    hot: HotDoor = app.wsgi_app
+    # What is here now stays for good; looking through it again and again would hold up whoever waits for an answer by 50 ms.
+    gc.collect()
+    gc.freeze()
+    return Buffered(app, threads=threads, limit=app.config["MAX_CONTENT_LENGTH"], soon=hot.soon)
 
 
 def _end_with_parent() -> None:

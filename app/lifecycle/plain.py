@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Insert, Select, Update, false, true
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app.access.knocking import client_query
+from app.bare.connection import Bare
 from app.clock import microseconds
 from app.database import new_id
 from app.directory.names import name_key
@@ -24,7 +25,9 @@ from app.lifecycle.people import attributes_in, emails_of, manager_record
 from app.lifecycle.plain_sql import at, at_once, document, each_of, entry, in_turn, inserted, new_work, number, text
 from app.lifecycle.records import RecordDraft, columns_of
 from app.lifecycle.standing import RecordSaid, decide
-from app.statements import Bare, param
+from app.statements import param
+
+_TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,7 @@ class Joined:
     at: int
 
 
-def join_plainly(bare: Bare, draft: RecordDraft, *, digest: str, source_id: str, now: datetime, because: str) -> Joined | None:
+async def join_plainly(bare: Bare, draft: RecordDraft, *, digest: str, source_id: str, now: datetime, because: str) -> Joined | None:
     """The new record, committed; None where the case is not plain or the token not good, and nothing was written.
 
     Raises what the driver raises: its IntegrityError where a name or externalId is taken.
@@ -48,7 +51,7 @@ def join_plainly(bare: Bare, draft: RecordDraft, *, digest: str, source_id: str,
         return None
     record_id, person_id, instant = new_id(), new_id(), microseconds(now)
     decided = decide([RecordSaid(on=True, said_at=now, means=None, ended=False)], [], now=now)
-    stored = json.dumps(draft.document, ensure_ascii=False, separators=(",", ":"))
+    stored = _TEXT.encode(draft.document)
     values = {
         **columns, **attributes_in(draft.document), "document": stored, "digest": digest, "source": source_id, "record": record_id,
         "person": person_id, "at": instant, "because": because, "shown": columns["display_name"] or draft.user_name,
@@ -58,13 +61,13 @@ def join_plainly(bare: Bare, draft: RecordDraft, *, digest: str, source_id: str,
     }  # fmt: skip
     joined = Joined(record_id=record_id, document=stored, at=instant)
     if bare.dialect == "postgresql":
-        return joined if bare.rows(_at_once(), values) else None
-    with bare.transaction():
-        made = bare.rows(_entry("sqlite"), values)
+        return joined if await bare.rows(_at_once(), values) else None
+    async with bare.transaction():
+        made = await bare.rows(_entry("sqlite"), values)
         if not made:
             return None
-        for statement in _in_turn():
-            bare.run(statement, {**values, "journal": made[0][0], "organization": made[0][1]})
+        values |= {"journal": made[0][0], "organization": made[0][1]}
+        await bare.ask(*((statement, values) for statement in _in_turn()))
     return joined
 
 

@@ -10,19 +10,20 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Insert, Integer, Select, Update, and_, null, select, update
+from sqlalchemy import Insert, Integer, Select, Update, and_, false, func, null, select, update
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app.access.knocking import client_query
+from app.bare.connection import Bare
 from app.clock import microseconds
 from app.directory.tables import Group, Membership, Record
 from app.journal.tables import Entry, Lane, Subject
 from app.journal.work import insert_for
 from app.lifecycle.plain_sql import ALWAYS, at, at_once, document, each_of, entry, in_turn, new_work, text, wanted
-from app.statements import Bare, param
+from app.statements import param
 
 
-def change_members_plainly(
+async def change_members_plainly(
     bare: Bare, group_id: str, ids: Sequence[str], *, add: bool, digest: str, source_id: str, now: datetime, because: str
 ) -> bool:
     """Whether it was done, committed; False where the case is not plain or the token not good, and nothing was written.
@@ -30,13 +31,12 @@ def change_members_plainly(
     Raises what the driver raises.
     """
     values: dict[str, Any] = {"group": group_id, "digest": digest, "source": source_id, "at": microseconds(now), "ids": json.dumps(sorted(set(ids)))}
-    with bare.transaction():
-        seen = bare.rows(_seen(), values)
+    async with bare.transaction():
+        seen, there = await bare.ask((_seen(), values), (_there(bare.dialect, add), values))
         if not seen:
             return False
         organization_id, name, outside_id, version = seen[0]
         values |= {"organization": organization_id}
-        there = bare.rows(_there(bare.dialect, add), values)
         if add and not all(known for _, _, known, _ in there):
             return False
         changing = [(record_id, person_id) for record_id, person_id, _, member in there if bool(member) != add]
@@ -50,10 +50,11 @@ def change_members_plainly(
             "people": json.dumps(sorted({person_id for _, person_id in changing if person_id is not None})),
         }  # fmt: skip
         if bare.dialect == "postgresql":
-            return bool(bare.rows(_at_once(add), values))
-        made = bare.rows(_entry("sqlite"), values)
-        for statement in _in_turn(add) if made else ():
-            bare.run(statement, {**values, "journal": made[0][0]})
+            return bool((await bare.last((_at_once(add), values)))[-1])
+        made = await bare.rows(_entry("sqlite"), values)
+        if made:
+            values |= {"journal": made[0][0]}
+            await bare.ask(*((statement, values) for statement in _in_turn(add)))
         return bool(made)
 
 
@@ -80,24 +81,28 @@ def _there(dialect: str, add: bool) -> Select[Any]:
     Who is added is held, so that nobody who is being deleted at this moment becomes a member.
     """
     asked = select(each_of("ids", dialect).label("id")).subquery("asked")
+    client = client_query().subquery("client")
+    organization = select(client.c.organization_id).scalar_subquery()
     named = (
-        select(Record.id, Record.person_id, Record.source_id, Record.ended_at)
-        .where(Record.organization_id == param("organization"), Record.id.in_(select(each_of("ids", dialect).label("id"))))
+        select(Record.organization_id, Record.id, Record.person_id, Record.source_id, Record.ended_at)
+        .where(Record.organization_id == organization, Record.id.in_(select(each_of("ids", dialect).label("id"))))
         .order_by(Record.id)
     )
     record = (named.with_for_update(read=True, key_share=True) if add else named).subquery("held")
     known = and_(record.c.source_id == param("source"), record.c.ended_at.is_(None))
+    # A subquery for each, never a join: with one, PostgreSQL would read all members of the group to find out about a few.
+    member = (
+        select(Membership.ended_at.is_(None))
+        .where(
+            Membership.organization_id == record.c.organization_id, Membership.group_id == param("group"), Membership.record_id == record.c.id
+        )
+        .scalar_subquery()
+    )  # fmt: skip
     return (
-        select(asked.c.id, record.c.person_id, and_(record.c.id.is_not(None), known), and_(Membership.record_id.is_not(None), Membership.ended_at.is_(None)))
+        select(asked.c.id, record.c.person_id, and_(record.c.id.is_not(None), known), func.coalesce(member, false()))
         .select_from(asked)
         .outerjoin(record, record.c.id == asked.c.id)
-        .outerjoin(
-            Membership,
-            and_(
-                Membership.organization_id == param("organization"), Membership.group_id == param("group"), Membership.record_id == asked.c.id
-            ),
-        )
-    )  # fmt: skip
+    )
 
 
 @cache

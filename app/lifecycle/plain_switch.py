@@ -18,6 +18,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from app.access.knocking import client_query
 from app.access.tables import Workspace
 from app.actors import Actor, ActorKind
+from app.bare.connection import Asked, Bare, Rows
 from app.clock import microseconds
 from app.database import new_id
 from app.directory.settings import means_of_off, setting
@@ -26,7 +27,7 @@ from app.journal.tables import Entry, Lane, Organization, Subject
 from app.lifecycle.plain_sql import at, at_once, document, each_of, entry, in_turn, inserted, new_work, number, text, wanted
 from app.lifecycle.standing import RecordSaid, decide
 from app.revocation.tables import Departure, Proof
-from app.statements import Bare, param
+from app.statements import param
 
 _OUT = (Standing.DEPARTED, Standing.PAUSED)
 
@@ -35,23 +36,23 @@ _OUT = (Standing.DEPARTED, Standing.PAUSED)
 class Switched:
     """A record after it was switched; instants in microseconds."""
 
-    organization_id: str
     version: int
     created_at: int
     modified_at: int
     document: str
+    beside: Rows
 
 
-def switch_plainly(
-    bare: Bare, record_id: str, active: bool, *, digest: str, source_id: str, now: datetime, because: str
+async def switch_plainly(
+    bare: Bare, record_id: str, active: bool, *, digest: str, source_id: str, now: datetime, because: str, beside: Asked
 ) -> Switched | None:
     """The record switched, committed; None where the case is not plain or the token not good, and nothing was written.
 
-    Raises what the driver raises.
+    `beside` is asked on the way, for whoever answers. Raises what the driver raises.
     """
     values = {"record": record_id, "digest": digest, "source": source_id, "at": microseconds(now)}
-    with bare.transaction():
-        rows = bare.rows(_seen(), values)
+    async with bare.transaction():
+        rows, asked_beside = await bare.ask((_seen(), values), beside)
         if not rows:
             return None
         seen = _Seen(*rows[0])
@@ -73,11 +74,9 @@ def switch_plainly(
             "verb": "switched on" if active else "switched off", "departure": None if active else new_id(), "words": f"{decided.reason}: {because}",
             "actor": str(actor), "touched": json.dumps([one for one in (seen.person_id, seen.manager_id) if one is not None]),
         }  # fmt: skip
-        if not _write(bare, values, active=active):
+        if not await _write(bare, values, active=active):
             return None
-    return Switched(
-        organization_id=seen.organization_id, version=seen.version + 1, created_at=seen.created_at, modified_at=instant, document=seen.document
-    )
+    return Switched(version=seen.version + 1, created_at=seen.created_at, modified_at=instant, document=seen.document, beside=asked_beside)
 
 
 @dataclass(frozen=True)
@@ -100,12 +99,13 @@ class _Seen:
     has_hr: bool
 
 
-def _write(bare: Bare, values: dict[str, Any], *, active: bool) -> bool:
+async def _write(bare: Bare, values: dict[str, Any], *, active: bool) -> bool:
     if bare.dialect == "postgresql":
-        return bool(bare.rows(_at_once(active), values))
-    made = bare.rows(_entry("sqlite"), values)
-    for statement in _in_turn(active) if made else ():
-        bare.run(statement, {**values, "journal": made[0][0]})
+        return bool((await bare.last((_at_once(active), values)))[-1])
+    made = await bare.rows(_entry("sqlite"), values)
+    if made:
+        values |= {"journal": made[0][0]}
+        await bare.ask(*((statement, values) for statement in _in_turn(active)))
     return bool(made)
 
 

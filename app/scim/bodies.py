@@ -2,28 +2,24 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from app.directory.vocabulary import (
     COMMON,
     ENTERPRISE_URN,
     SCHEMAS,
+    STANDARD,
     Attribute,
+    Extension,
     Kind,
-    schema_named,
+    Vocabulary,
 )
 from app.scim.answers import Problem, refused
+from app.scim.kinds import looked_into, refuse_kind, word_for
 
 DEEPEST = 32
-_WORDS = {
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    str: "a text",
-    list: "a list",
-    dict: "an object",
-}
 _KNOWN: Mapping[str, Mapping[str, Attribute]] = {urn: {**COMMON, **attributes} for urn, attributes in SCHEMAS.items()}
 
 
@@ -31,15 +27,17 @@ def read_object(raw: bytes) -> dict[str, Any]:
     """A JSON object. Raises SCIMError."""
     try:
         # Bytes would be taken for UTF-16 or UTF-32 where they look like it; JSON that is sent is UTF-8 (RFC 8259 §8.1).
-        body: Any = json.loads(raw.decode("utf-8-sig"), parse_constant=_no_constant, parse_float=_finite)
+        body: Any = _JSON.decode(raw.decode("utf-8-sig"))
     except RecursionError:
         raise refused("the body is nested too deeply", Problem.INVALID_SYNTAX) from None
     except ValueError as error:
         what = f"{error.msg}, line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "unreadable text"
         raise refused(f"the body is not JSON: {what}", Problem.INVALID_SYNTAX) from None
     if not isinstance(body, dict):
-        raise refused(f"the body must be a JSON object, not {_word(body)}", Problem.INVALID_SYNTAX)
-    _refuse_unstorable(body, "", 0)
+        raise refused(f"the body must be a JSON object, not {word_for(body)}", Problem.INVALID_SYNTAX)
+    # A text that no database can hold is only sent escaped, and nothing is deeper than it has brackets.
+    if _UNSTORABLE.search(raw) or raw.count(b"{") + raw.count(b"[") > DEEPEST:
+        _refuse_unstorable(body, "", 0)
     return body
 
 
@@ -52,6 +50,10 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text} is too large")
     return value
+
+
+_JSON: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+_UNSTORABLE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def _refuse_unstorable(value: Any, label: str, depth: int) -> None:
@@ -70,11 +72,19 @@ def _refuse_unstorable(value: Any, label: str, depth: int) -> None:
             _refuse_unstorable(element, f"{label}.{key}" if label else key, depth + 1)
 
 
-def tidied(body: Mapping[str, Any], core: str) -> dict[str, Any]:
+def has_own_extension(body: Mapping[str, Any]) -> bool:
+    """Whether a resource has an extension that is not SCIM's own: only who knows what its organisation declared can tidy it."""
+    return any(":" in key and STANDARD.schema_named(key) not in SCHEMAS for key in body)
+
+
+def tidied(
+    body: Mapping[str, Any], core: str, vocabulary: Vocabulary = STANDARD, before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The resource in the shape in which it is kept, `core` being its main schema.
 
     Attributes get their own spelling, null is dropped, what only we may write and passwords are dropped, forms that
     clients are known to send are put right, unknown attributes stay. `schemas` says what is there, whatever was said.
+    `before` is the resource as it stands: of a declared extension, only what differs from that is looked at.
     Raises SCIMError for a value of a wrong kind.
     """
     known = _KNOWN[core]
@@ -83,7 +93,9 @@ def tidied(body: Mapping[str, Any], core: str) -> dict[str, Any]:
         if value is None:
             continue
         if ":" in key:
-            _put(kept, schema_named(key), _extension(schema_named(key), value))
+            urn = vocabulary.schema_named(key)
+            declared = vocabulary.extension_named(urn, core)
+            _put(kept, urn, _extension(urn, value) if declared is None else _declared(declared, value, _there(declared.urn, before)))
             continue
         attribute = known.get(key.lower())
         if attribute is None:
@@ -109,10 +121,54 @@ def _extension(urn: str, value: Any) -> Any:
     if known is None:
         return value
     if not isinstance(value, dict):
-        raise refused(f"{urn} must be an object, not {_word(value)}", Problem.INVALID_VALUE)
+        refuse_kind(urn, "an object", value)
     # The core schema's URN as a key would hide the attributes proper; nobody is known to send it.
     kept = _members(known, value, "") if urn == ENTERPRISE_URN else dict(value)
     return kept or None
+
+
+def _there(urn: str, before: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """What stands of an extension, by names in lower case; it may have been spelled otherwise before it was declared."""
+    found = next((value for key, value in (before or {}).items() if key.lower() == urn.lower()), None)
+    return {key.lower(): value for key, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _declared(extension: Extension, value: Any, there: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What is said by a declared schema. A value that stands is no matter of this request, and keeps nobody from being switched off."""
+    if not isinstance(value, dict):
+        refuse_kind(extension.urn, "an object", value)
+    kept: dict[str, Any] = {}
+    for key, part in value.items():
+        if part is None:
+            continue
+        attribute = extension.attributes.get(key.lower())
+        if attribute is None:
+            kept[key] = part
+        elif _same(part, there.get(key.lower())):
+            kept[attribute.name] = part
+        else:
+            label = f"{extension.urn}:{attribute.name}"
+            fitted = _fitted(attribute, part, label)
+            for element in fitted if isinstance(fitted, list) else [fitted]:
+                if isinstance(element, dict):
+                    _refuse_missing(attribute.subs, element, label, ".")
+            _put(kept, attribute.name, fitted)
+    # Where it was missing before it was declared, it may go on missing.
+    missed = {name: one for name, one in extension.attributes.items() if not there or name in there}
+    _refuse_missing(missed, kept, extension.urn, ":")
+    return kept or None
+
+
+def _same(one: Any, other: Any) -> bool:
+    # Python takes true for 1.
+    return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def _refuse_missing(attributes: Mapping[str, Attribute], kept: Mapping[str, Any], label: str, mark: str) -> None:
+    for attribute in attributes.values():
+        # RFC 7643 §2.5: an empty list is no value.
+        if kept and attribute.required and kept.get(attribute.name) in (None, []):
+            raise refused(f"{label}{mark}{attribute.name} is required where {label} is given", Problem.INVALID_VALUE)
 
 
 def _members(known: Mapping[str, Attribute], value: Mapping[str, Any], label: str) -> dict[str, Any]:
@@ -136,7 +192,7 @@ def _fitted(attribute: Attribute, value: Any, label: str) -> Any:
         return None if value is None else _fitted_one(attribute, value, label)
     elements = listed(value)
     if not isinstance(elements, list):
-        _refuse(label, "a list", value)
+        refuse_kind(label, "a list", value)
     fitted = [_fitted_one(attribute, element, label) for element in elements if element is not None]
     kept = [element for element in fitted if element is not None]
     if sum(isinstance(element, dict) and element.get("primary") is True for element in kept) > 1:
@@ -149,22 +205,14 @@ def _fitted_one(attribute: Attribute, value: Any, label: str) -> Any:
     match attribute.kind:
         case Kind.BOOLEAN:
             said = truth_in(value)
-            return said if isinstance(said, bool) else _refuse(label, "true or false", value)
+            return said if isinstance(said, bool) else refuse_kind(label, "true or false", value)
         case Kind.COMPLEX:
             if not isinstance(value, dict):
-                _refuse(label, "an object", value)
+                refuse_kind(label, "an object", value)
             kept = _members(attribute.subs, value, label)
             return None if not kept or (not attribute.many and says_nobody(kept)) else kept
         case _:
-            return value if isinstance(value, str) else _refuse(label, "a text", value)
-
-
-def _refuse(label: str, expected: str, value: Any) -> NoReturn:
-    raise refused(f"{label} must be {expected}, not {_word(value)}", Problem.INVALID_VALUE)
-
-
-def _word(value: Any) -> str:
-    return _WORDS.get(type(value), "null")
+            return looked_into(attribute, value, label)
 
 
 # Forms that are no SCIM, each listed in `dialects` with who sends it.

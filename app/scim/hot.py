@@ -9,7 +9,7 @@ import logging
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -19,6 +19,8 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.access.tokens import digest_of
+from app.bare.connection import Bare, Busy, waited
+from app.bare.lent import bare_of, forget, lent_on_loop
 from app.clock import now
 from app.directory.filters import AttributePath
 from app.directory.vocabulary import USER_URN
@@ -27,7 +29,7 @@ from app.lifecycle.plain_members import change_members_plainly
 from app.lifecycle.plain_switch import switch_plainly
 from app.scim import hot_reads
 from app.scim.answers import MEDIA_TYPE, SCIMError
-from app.scim.bodies import read_object, tidied
+from app.scim.bodies import has_own_extension, read_object, tidied
 from app.scim.door import JSON_TYPES, limits_of
 from app.scim.hot_reads import Answered, Knock, user_text
 from app.scim.members import split_members
@@ -35,7 +37,8 @@ from app.scim.patch import Operation, Verb, read_operations
 from app.scim.resources import user_draft
 from app.scim.schemas import USUAL_PAGE
 from app.scim.seen import note_answered
-from app.statements import Bare, bare_of, forget
+from app.scim.vocabularies import hides_something
+from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +49,17 @@ _PAGE: Final = frozenset({"filter", "startIndex", "count"})
 # What asks for more than the usual answer.
 _UNUSUAL: Final = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_CONTENT_ENCODING", "HTTP_TRANSFER_ENCODING")
 _WORDS: Final = {200: "200 OK", 201: "201 CREATED", 204: "204 NO CONTENT"}
+_DECLINED: Final = "doorlist.hot.declined"
+"""Set in the environment of a request that no hot path takes, so that none is tried again."""
+_SHORT: Final = 8_192
+"""Bytes of a body whose work on SQLite an event loop does itself; and it answers no lists there: others would wait for them."""
+_ONE: Final = re.compile(r"filter=[A-Za-z]{1,20}(?:%20|\+)eq(?:%20|\+)[^&]*")
+# The request is wrong, or a name or key is taken, perhaps by somebody who is off.
+_WRONG: Final = (SCIMError, sqlite3.IntegrityError, psycopg.IntegrityError)
+_FAILED: Final = (sqlite3.Error, psycopg.Error, SQLAlchemyError)
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
+Early = tuple[int, list[tuple[str, str]], bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,32 +77,76 @@ class Asked:
         return {"digest": knock.digest, "source_id": knock.source, "now": knock.now, "because": f"SCIM {method}"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A request of a usual shape, before it is known on which connection."""
+
+    view: "View"
+    writes: bool
+    knock: Knock
+    id: str
+    query: dict[str, str]
+    body: bytes
+
+    def on(self, bare: Bare) -> Coroutine[Any, Any, Answered | None]:
+        return self.view(Asked(on=bare, knock=self.knock, id=self.id, query=self.query, body=self.body))
+
+
 class HotDoor:
-    """A WSGI application before the application's own."""
+    """A WSGI application before the application's own; and, for a server with an event loop, one before that."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._ordinary: WSGI = app.wsgi_app
-        self._public_url = app.config["DOORLIST"].public_url
+        settings: Settings = app.config["DOORLIST"]
+        self._public_url, self._on_sqlite = settings.public_url, settings.database_url.startswith("sqlite")
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         began = time.perf_counter()
-        answered = self._answer(environ)
-        if answered is None:
+        planned = None if _DECLINED in environ else self._plan(environ)
+        answered = None if planned is None else self._now(planned)
+        if planned is None or answered is None:
             return self._ordinary(environ, start_response)
-        body = answered.body.encode()
-        start_response(_WORDS[answered.status], _headers(answered, len(body)))
-        note_answered(self._app, environ, answered.status, body, began)
+        status, headers, body = self._noted(environ, planned, answered, began)
+        start_response(_WORDS[status], headers)
         return [body]
 
-    def _answer(self, environ: dict[str, Any]) -> Answered | None:
+    async def soon(self, environ: dict[str, Any]) -> Early | None:
+        """The answer, on the running event loop; None where the request has to go to a thread.
+
+        The body has to be there as a whole. On SQLite nothing is done here that takes long.
+        """
+        began = time.perf_counter()
+        if self._on_sqlite and _takes_long(environ):
+            return None
+        planned = self._plan(environ)
+        if planned is None:
+            environ[_DECLINED] = True
+            return None
+        try:
+            async with lent_on_loop(self._app, writes=planned.writes) as bare:
+                answered = await planned.on(bare)
+        except Busy:
+            return None
+        except _WRONG:
+            answered = None
+        except _FAILED as error:
+            _say(error)
+            answered = None
+        if answered is None:
+            environ[_DECLINED] = True
+            return None
+        return self._noted(environ, planned, answered, began)
+
+    def _plan(self, environ: dict[str, Any]) -> Planned | None:
         place = _PLACE.fullmatch(environ["PATH_INFO"])
         if place is None:
             return None
         source, kind, id = place.groups()
-        view = _VIEWS.get((environ["REQUEST_METHOD"], kind, id is not None))
+        method = environ["REQUEST_METHOD"]
+        view = _VIEWS.get((method, kind, id is not None))
         scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if view is None or scheme.lower() != "bearer" or any(name in environ for name in _UNUSUAL):
+        if view is None or scheme.lower() != "bearer" or any(name in environ for name in _UNUSUAL) or hides_something(self._app, source):
             return None
         digest, limits = digest_of(token.strip()), limits_of(self._app)
         # Who has not been good within the last minute is looked at by the ordinary way: it notes the use of tokens, and
@@ -102,22 +158,37 @@ class HotDoor:
         if query is None or body is None:
             return None
         knock = Knock(digest=digest, source=source, base=f"{self._public_url}/scim/v2/{source}", now=now())
-        answered = self._tried(view, knock, id or "", query, body)
-        if answered is not None:
-            limits.requests.take(source)
-        return answered
+        return Planned(view=view, writes=method != "GET", knock=knock, id=id or "", query=query, body=body)
 
-    def _tried(self, view: "View", knock: Knock, id: str, query: dict[str, str], body: bytes) -> Answered | None:
+    def _now(self, planned: Planned) -> Answered | None:
         try:
-            return view(Asked(on=bare_of(self._app), knock=knock, id=id, query=query, body=body))
-        except (SCIMError, sqlite3.IntegrityError, psycopg.IntegrityError):
-            # The request is wrong, or a name or key is taken, perhaps by somebody who is off.
+            return waited(planned.on(bare_of(self._app)))
+        except _WRONG:
             return None
-        except (sqlite3.Error, psycopg.Error, SQLAlchemyError) as error:
+        except _FAILED as error:
             # Whatever it was, the ordinary way tries again and says it in words.
-            log.warning("a hot path failed: %s", error.__class__.__name__)
+            _say(error)
             forget(self._app)
             return None
+
+    def _noted(self, environ: dict[str, Any], planned: Planned, answered: Answered, began: float) -> Early:
+        limits_of(self._app).requests.take(planned.knock.source)
+        body = answered.body.encode()
+        note_answered(self._app, environ, answered.status, body, began)
+        return answered.status, _headers(answered, len(body)), body
+
+
+def _say(error: Exception) -> None:
+    log.warning("a hot path failed: %s", error.__class__.__name__)
+
+
+def _takes_long(environ: dict[str, Any]) -> bool:
+    if environ["REQUEST_METHOD"] == "GET":
+        query = environ.get("QUERY_STRING", "")
+        # One user by id, or the one of a name.
+        return _ONE.fullmatch(query) is None if query else environ["PATH_INFO"].endswith("/Users")
+    length = environ.get("CONTENT_LENGTH", "")
+    return not length.isdigit() or int(length) > _SHORT
 
 
 def _headers(answered: Answered, length: int) -> list[tuple[str, str]]:
@@ -156,17 +227,17 @@ def _body_of(environ: dict[str, Any]) -> bytes | None:
 # The views
 
 
-def _get_user(asked: Asked) -> Answered | None:
-    return None if asked.query else hot_reads.one_user(asked.on, asked.knock, asked.id)
+async def _get_user(asked: Asked) -> Answered | None:
+    return None if asked.query else await hot_reads.one_user(asked.on, asked.knock, asked.id)
 
 
-def _list_users(asked: Asked) -> Answered | None:
+async def _list_users(asked: Asked) -> Answered | None:
     start, count = _whole(asked.query.get("startIndex", "1")), _whole(asked.query.get("count", str(USUAL_PAGE)))
     if start is None or count is None:
         return None
     if "filter" in asked.query:
-        return hot_reads.found_users(asked.on, asked.knock, asked.query["filter"], start=start, count=count)
-    return hot_reads.page_of_users(asked.on, asked.knock, start=start, count=count)
+        return await hot_reads.found_users(asked.on, asked.knock, asked.query["filter"], start=start, count=count)
+    return await hot_reads.page_of_users(asked.on, asked.knock, start=start, count=count)
 
 
 def _whole(text: str) -> int | None:
@@ -175,10 +246,14 @@ def _whole(text: str) -> int | None:
     return int(text) if len(text) <= 10 and text.isascii() and text.isdigit() and 0 < int(text) < 2**31 else None
 
 
-def _post_user(asked: Asked) -> Answered | None:
+async def _post_user(asked: Asked) -> Answered | None:
     if asked.query:
         return None
-    joined = join_plainly(asked.on, user_draft(read_object(asked.body)), **asked.said_by("POST"))
+    body = read_object(asked.body)
+    # What its organisation declared of it is known to the ordinary way.
+    if has_own_extension(body):
+        return None
+    joined = await join_plainly(asked.on, user_draft(body), **asked.said_by("POST"))
     if joined is None:
         return None
     row = (joined.record_id, joined.document, True, joined.at, joined.at, 1, None)
@@ -186,14 +261,15 @@ def _post_user(asked: Asked) -> Answered | None:
     return Answered(status=201, body=user_text(row, base), version=1, location=f"{base}/Users/{joined.record_id}")
 
 
-def _patch_user(asked: Asked) -> Answered | None:
+async def _patch_user(asked: Asked) -> Answered | None:
     active = None if asked.query else _only_active(read_operations(read_object(asked.body)))
     if active is None:
         return None
-    switched = switch_plainly(asked.on, asked.id, active, **asked.said_by("PATCH"))
+    beside = hot_reads.groups_asked(asked.on, asked.knock, asked.id)
+    switched = await switch_plainly(asked.on, asked.id, active, **asked.said_by("PATCH"), beside=beside)
     if switched is None:
         return None
-    groups = hot_reads.groups_of(asked.on, asked.knock, switched.organization_id, asked.id)
+    groups = switched.beside[0][0] if switched.beside else None
     row = (asked.id, switched.document, active, switched.created_at, switched.modified_at, switched.version, groups)
     base = asked.knock.base
     return Answered(body=user_text(row, base), version=switched.version, location=f"{base}/Users/{asked.id}")
@@ -208,18 +284,18 @@ def _only_active(operations: list[Operation]) -> bool | None:
     return fitted if isinstance(fitted, bool) else None
 
 
-def _patch_group(asked: Asked) -> Answered | None:
+async def _patch_group(asked: Asked) -> Answered | None:
     if asked.query:
         return None
     members, others = split_members(read_operations(read_object(asked.body)))
     if others or members.whole is not None or bool(members.add) == bool(members.remove):
         return None
     ids, add = members.add or members.remove, bool(members.add)
-    done = change_members_plainly(asked.on, asked.id, sorted(ids), add=add, **asked.said_by("PATCH"))
+    done = await change_members_plainly(asked.on, asked.id, sorted(ids), add=add, **asked.said_by("PATCH"))
     return Answered(status=204, body="") if done else None
 
 
-View = Callable[[Asked], Answered | None]
+View = Callable[[Asked], Coroutine[Any, Any, Answered | None]]
 _VIEWS: Final[dict[tuple[str, str, bool], View]] = {
     ("GET", "Users", True): _get_user,
     ("GET", "Users", False): _list_users,

@@ -10,10 +10,11 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Integer, Select, Text, and_, cast, func, literal, select
+from sqlalchemy import ColumnElement, Integer, Select, Subquery, Text, and_, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.access.knocking import client_query
+from app.bare.connection import Asked, Bare
 from app.clock import iso_of, microseconds
 from app.directory.filter_sql import key_fits
 from app.directory.names import name_key
@@ -22,10 +23,10 @@ from app.directory.tallies import number_of
 from app.directory.values import Operator, fold
 from app.scim.answers import LIST_URN
 from app.scim.schemas import LARGEST_PAGE
-from app.statements import Bare, param
+from app.statements import param
 
 Row = tuple[Any, ...]
-_LOOK_UP: Final = re.compile(r'\s*(userName|externalId)\s+(eq|co|sw)\s+"([^"\\\x00-\x1f]+)"\s*', re.IGNORECASE)
+_LOOK_UP: Final = re.compile(r'\s*(userName|externalId)\s+(eq|co|sw|ew)\s+"([^"\\\x00-\x1f]+)"\s*', re.IGNORECASE)
 _IN: Final = (Standing.ACTIVE.value, Standing.EXPECTED.value)
 _OF_PERSON: Final = and_(Person.organization_id == Record.organization_id, Person.id == Record.person_id)
 
@@ -92,21 +93,23 @@ def _groups(dialect: str) -> ColumnElement[Any]:
 @cache
 def _one(dialect: str) -> Select[Any]:
     """The user `:id`; a row of nulls where the token is good and the user unknown, no row where it is not good."""
-    return _beside_client(dialect, Record.id == param("id"))
+    return _beside(client_query().subquery("client"), dialect, Record.id == param("id"))
 
 
 @cache
 def _named(dialect: str, attribute: str, operator: Operator) -> Select[Any]:
     """Those whose userName or externalId fits `:value`, one more than `:most` at the most."""
-    value = param("value")
-    column = Record.user_name_key if attribute == "username" else Record.external_id
-    wanted = key_fits(column, operator, value, dialect) if attribute == "username" else column == value
-    query = _beside_client(dialect, wanted)
-    return query if operator is Operator.EQ else query.order_by(Record.id).limit(param("most", Integer()))
+    client, value, most = client_query().subquery("client"), param("value"), param("most", Integer())
+    if attribute == "username":
+        own = (client.c.organization_id, client.c.source_id)
+        wanted = key_fits(Record.user_name_key, operator, value, dialect, own=own, most=most)
+    else:
+        wanted = Record.external_id == value
+    query = _beside(client, dialect, wanted)
+    return query if operator is Operator.EQ else query.order_by(Record.id).limit(most)
 
 
-def _beside_client(dialect: str, wanted: ColumnElement[bool]) -> Select[Any]:
-    client = client_query().subquery("client")
+def _beside(client: Subquery, dialect: str, wanted: ColumnElement[bool]) -> Select[Any]:
     own = and_(Record.organization_id == client.c.organization_id, Record.source_id == client.c.source_id, Record.ended_at.is_(None), wanted)
     return select(*_user_columns(dialect)).select_from(client).outerjoin(Record, own).outerjoin(Person, _OF_PERSON)
 
@@ -129,9 +132,9 @@ def list_text(resources: Sequence[str], *, total: int, start: int) -> str:
     )
 
 
-def one_user(bare: Bare, knock: Knock, record_id: str) -> Answered | None:
+async def one_user(bare: Bare, knock: Knock, record_id: str) -> Answered | None:
     """GET /Users/id."""
-    rows = bare.rows(_one(bare.dialect), knock.values(id=record_id))
+    rows = await bare.rows(_one(bare.dialect), knock.values(id=record_id))
     if not rows or rows[0][0] is None:
         return None
     return Answered(body=user_text(rows[0], knock.base), version=rows[0][5], location=f"{knock.base}/Users/{rows[0][0]}")
@@ -160,29 +163,28 @@ def _page(dialect: str) -> Select[Any]:
 
 @cache
 def _groups_alone(dialect: str) -> Select[Any]:
-    own = and_(Record.organization_id == param("organization"), Record.id == param("id"))
-    return select(_groups(dialect)).where(own)
+    client = client_query().subquery("client")
+    own = and_(Record.organization_id == client.c.organization_id, Record.id == param("id"))
+    return select(_groups(dialect)).select_from(client).join(Record, own)
 
 
-def groups_of(bare: Bare, knock: Knock, organization_id: str, record_id: str) -> str | None:
-    """The groups of a user as JSON text."""
-    rows = bare.rows(_groups_alone(bare.dialect), knock.values(organization=organization_id, id=record_id))
-    groups: str | None = rows[0][0] if rows else None
-    return groups
+def groups_asked(bare: Bare, knock: Knock, record_id: str) -> Asked:
+    """The question for the groups of a user: one row of JSON text, or of null."""
+    return _groups_alone(bare.dialect), knock.values(id=record_id)
 
 
-def page_of_users(bare: Bare, knock: Knock, *, start: int, count: int) -> Answered | None:
+async def page_of_users(bare: Bare, knock: Knock, *, start: int, count: int) -> Answered | None:
     """GET /Users without a filter."""
-    client = bare.rows(_client(), knock.values())
+    client = await bare.rows(_client(), knock.values())
     if not client:
         return None
     organization_id = client[0][0]
     values = knock.values(organization=organization_id, most=min(count, LARGEST_PAGE), skip=start - 1)
-    found = [user_text(row, knock.base) for row in bare.rows(_page(bare.dialect), values)]
-    return Answered(body=list_text(found, total=bare.rows(number_of(Record.__tablename__), values)[0][0], start=start))
+    rows, number = await bare.ask((_page(bare.dialect), values), (number_of(Record.__tablename__), values))
+    return Answered(body=list_text([user_text(row, knock.base) for row in rows], total=number[0][0], start=start))
 
 
-def found_users(bare: Bare, knock: Knock, text: str, *, start: int, count: int) -> Answered | None:
+async def found_users(bare: Bare, knock: Knock, text: str, *, start: int, count: int) -> Answered | None:
     """GET /Users with a filter by name or externalId, as directories look before they create."""
     asked = _LOOK_UP.fullmatch(text)
     if asked is None or start != 1:
@@ -193,7 +195,7 @@ def found_users(bare: Bare, knock: Knock, text: str, *, start: int, count: int) 
     elif operator is not Operator.EQ:
         return None
     most = min(count, LARGEST_PAGE)
-    rows = bare.rows(_named(bare.dialect, attribute, operator), knock.values(value=value, most=most + 1))
+    rows = await bare.rows(_named(bare.dialect, attribute, operator), knock.values(value=value, most=most + 1))
     # No row at all: the token is not good. More than fit on the page: all have to be counted.
     if not rows or len(rows) > most:
         return None

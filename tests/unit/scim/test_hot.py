@@ -1,5 +1,6 @@
 """The hot paths do what the ordinary way does: the same answers, and the same rows in every table."""
 
+import asyncio
 import itertools
 import json
 import threading
@@ -15,12 +16,13 @@ from sqlalchemy.exc import OperationalError
 from uuid_utils import uuid7
 
 from app.access.tables import Workspace
+from app.bare.connection import Bare
 from app.database import Base, in_transaction, reading
 from app.directory.tables import Tally
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal.tables import Organization
 from app.scim import hot
-from app.statements import Bare
+from app.scim.hot import HotDoor
 from tests.clients.directory import Directory, directory_on
 from tests.clients.transcript import Answer
 
@@ -28,7 +30,7 @@ ADA = {
     "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "Ada@Northwind.example", "externalId": "00u1",
     "name": {"givenName": "Ada", "familyName": "Kim"}, "title": "Ünïcode \"quoted\" \\ back", "password": "x", "groups": [],
     "emails": [{"value": "Ada@northwind.example", "type": "work", "primary": True}, {"value": "ada@home.example"}],
-    "userType": "Employee", "urn:example:params:scim:2.0:User": {"badge": 7, "cost": 1.5, "flags": [True, None]},
+    "userType": "Employee", "nickName": "A", "x-note": {"badge": 7, "cost": 1.5, "flags": [True, None]},
     ENTERPRISE_URN: {"department": "Research", "division": "North"},
 }  # fmt: skip
 BARE = {"userName": "bob"}
@@ -108,8 +110,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     answered: list[str] = []
 
     def counting(view: Callable[..., Any]) -> Callable[..., Any]:
-        def counts(*given: Any) -> Any:
-            response = view(*given)
+        async def counts(*given: Any) -> Any:
+            response = await view(*given)
             if response is not None:
                 answered.append(view.__name__.lstrip("_"))
             return response
@@ -118,6 +120,25 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(hot, "_VIEWS", {key: counting(view) for key, view in hot._VIEWS.items()})
     return answered
+
+
+@pytest.fixture(params=["thread", "loop"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Requests are tried in a thread that waits, or on an event loop first."""
+    loop, in_thread = asyncio.new_event_loop(), HotDoor.__call__
+
+    def over_loop(door: HotDoor, environ: dict[str, Any], start_response: Any) -> Any:
+        early = loop.run_until_complete(door.soon(environ))
+        if early is None:
+            return in_thread(door, environ, start_response)
+        status, headers, body = early
+        start_response(f"{status} of the loop", headers)
+        return [body]
+
+    if request.param == "loop":
+        monkeypatch.setattr(HotDoor, "__call__", over_loop)
+    yield
+    loop.close()
 
 
 def both_ways(
@@ -273,13 +294,14 @@ def test_a_wrong_token_opens_no_hot_path(urls: tuple[str, str], tmp_path: Path, 
 
 
 def test_a_database_that_is_away_is_said_in_words_and_found_again(urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(app: object) -> Bare:
+    def away(app: object, **_: object) -> Bare:
         raise OperationalError("connect", {}, Exception("refused"))
 
     with directory_on(urls[0], tmp_path) as directory, directory.app.app_context():
         ada = directory.add_user("ada")
         with monkeypatch.context() as here:
             here.setattr(hot, "bare_of", away)
+            here.setattr(hot, "lent_on_loop", away)
 
             assert directory.send("GET", f"/Users/{ada}").status == 200
 

@@ -30,9 +30,9 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     named: list[str] = []
 
     def noting(view: hot.View) -> hot.View:
-        def notes(asked: hot.Asked) -> Answered | None:
+        async def notes(asked: hot.Asked) -> Answered | None:
             named.append(getattr(view, "__name__", ""))
-            return view(asked)
+            return await view(asked)
 
         return notes
 

@@ -1,0 +1,59 @@
+"""What a bare connection can do, whichever database it is to, and whoever waits for it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar
+
+from sqlalchemy import ClauseElement
+
+Result = TypeVar("Result")
+Rows = list[tuple[Any, ...]]
+Asked = tuple[ClauseElement, Mapping[str, Any]]
+"""A statement and its values, which are the driver's: instants as microseconds, documents as text."""
+
+
+class Busy(Exception):
+    """Somebody else is writing, and this connection is one that does not wait."""
+
+
+class Bare(ABC):
+    """A connection. Raises what the driver raises."""
+
+    dialect: str
+
+    @abstractmethod
+    async def ask(self, *asked: Asked) -> list[Rows]:
+        """Run these in turn, at the price of one journey to the database. Outside of `transaction` each commits at once."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        """All that is asked within, or nothing."""
+
+    async def rows(self, statement: ClauseElement, values: Mapping[str, Any]) -> Rows:
+        """Run one."""
+        return (await self.ask((statement, values)))[-1]
+
+    async def last(self, *asked: Asked) -> list[Rows]:
+        """As `ask`, for the last things that are asked in a transaction: its end may go along with them."""
+        return await self.ask(*asked)
+
+    @abstractmethod
+    def close(self) -> None:
+        """No more is asked. Once is enough, and twice is no harm."""
+
+
+def waited(work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of what is asked on connections that wait by themselves, as those of threads do."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+    work.close()
+    raise RuntimeError("somebody was to be waited for where nobody waits")
+
+
+def whole(rows: Sequence[Any]) -> bool:
+    """Whether a statement that answers a row where it was done, was done."""
+    return bool(rows)

@@ -1,0 +1,188 @@
+"""Who uses which connection: each thread one of its own, an event loop a few that its requests share."""
+
+import asyncio
+import threading
+import weakref
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import psycopg
+from flask import Flask
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.bare.connection import Bare
+from app.bare.postgres import PostgresBare, PostgresOnLoop
+from app.bare.sqlite import SharedSQLite, SQLiteBare
+from app.database import db
+
+_KEPT: Final = "doorlist_bare"
+_MOST: Final = 8
+"""Connections of an event loop to PostgreSQL: what waits for the other side waits on as many at once."""
+
+
+def allow_bare(app: Flask) -> None:
+    """Let statements of this application go straight to the driver; once, when it is made."""
+    app.extensions[_KEPT] = _Bares(app)
+
+
+class _Mine(threading.local):
+    bare: "_Owned | None" = None
+
+
+class _Owned:
+    """A connection that ends with whoever owns it."""
+
+    def __init__(self, bare: Bare) -> None:
+        self.bare, self.closed = bare, False
+        self._end = weakref.finalize(self, bare.close)
+
+    def close(self) -> None:
+        self.closed = True
+        self._end()
+
+
+class _Bares:
+    """All that are open: they left the engine's pool, and end with the engine all the same."""
+
+    def __init__(self, app: Flask) -> None:
+        self.mine = _Mine()
+        self._app = app
+        self._open: weakref.WeakSet[_Owned] = weakref.WeakSet()
+        self.of_loop: _OfLoop | None = None
+
+    @property
+    def engine(self) -> Engine:
+        with self._app.app_context():
+            return db.engine
+
+    def opened(self) -> Bare:
+        engine = self.engine
+        self.mine.bare = self.owned(PostgresBare(engine) if engine.dialect.name == "postgresql" else SQLiteBare(engine), engine)
+        return self.mine.bare.bare
+
+    def owned(self, bare: Bare, engine: Engine) -> _Owned:
+        owned = _Owned(bare)
+        self._open.add(owned)
+        if not event.contains(engine, "engine_disposed", self._close):
+            event.listen(engine, "engine_disposed", self._close)
+        return owned
+
+    def _close(self, _engine: Engine) -> None:
+        self.of_loop = None
+        for owned in list(self._open):
+            owned.close()
+
+
+def bare_of(app: Flask) -> Bare:
+    """This thread's connection to the application's database. Raises what the driver raises."""
+    bares: _Bares = app.extensions[_KEPT]
+    mine = bares.mine.bare
+    return mine.bare if mine is not None and not mine.closed else bares.opened()
+
+
+def forget(app: Flask) -> None:
+    """Close this thread's connection after it has failed; the next use opens another."""
+    bares: _Bares = app.extensions[_KEPT]
+    if bares.mine.bare is not None:
+        bares.mine.bare.close()
+
+
+@asynccontextmanager
+async def lent_on_loop(app: Flask, *, writes: bool) -> AsyncIterator[Bare]:
+    """A connection for a request on the running event loop. Raises what the driver raises."""
+    bares: _Bares = app.extensions[_KEPT]
+    if bares.of_loop is None:
+        bares.of_loop = _OnPostgres(bares) if bares.engine.dialect.name == "postgresql" else _OnSQLite(bares)
+    lender = bares.of_loop
+    owned = await lender.take(writes=writes)
+    try:
+        yield owned.bare
+    except BaseException as error:
+        lender.give_back(owned, failed=_broke(error))
+        raise
+    lender.give_back(owned, failed=False)
+
+
+def _broke(error: BaseException) -> bool:
+    """Whether a connection on which this happened is of no more use. What breaks a rule of the database's is not of this kind."""
+    if isinstance(error, psycopg.IntegrityError):
+        return False
+    return isinstance(error, psycopg.Error | SQLAlchemyError) or not isinstance(error, Exception)
+
+
+class _OfLoop(ABC):
+    """The connections of an event loop."""
+
+    @abstractmethod
+    async def take(self, *, writes: bool) -> _Owned: ...
+
+    @abstractmethod
+    def give_back(self, owned: _Owned, *, failed: bool) -> None: ...
+
+
+class _OnSQLite(_OfLoop):
+    """One that reads and one that writes, for all requests: nothing on SQLite waits in the middle of what it does."""
+
+    def __init__(self, bares: _Bares) -> None:
+        engine = bares.engine
+        self._reads = bares.owned(SQLiteBare(engine, waits=0), engine)
+        self._writes = bares.owned(SharedSQLite(engine), engine)
+
+    async def take(self, *, writes: bool) -> _Owned:
+        return self._writes if writes else self._reads
+
+    def give_back(self, owned: _Owned, *, failed: bool) -> None:
+        """It stays: others are using it."""
+
+
+class _OnPostgres(_OfLoop):
+    """A few, each lent to one request at a time; who finds none waits for the next that is given back."""
+
+    def __init__(self, bares: _Bares) -> None:
+        self._bares, self._engine = bares, bares.engine
+        self._idle: list[_Owned] = []
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._number = 0
+
+    async def take(self, *, writes: bool) -> _Owned:
+        while not self._idle:
+            if self._number < _MOST:
+                return await self._opened()
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+        return self._idle.pop()
+
+    async def _opened(self) -> _Owned:
+        self._number += 1
+        loop = asyncio.get_running_loop()
+        try:
+            bare = await loop.run_in_executor(None, PostgresOnLoop, self._engine)
+        except BaseException:
+            self._gone()
+            raise
+        bare.begin(loop)
+        return self._bares.owned(bare, self._engine)
+
+    def give_back(self, owned: _Owned, *, failed: bool) -> None:
+        if failed or owned.closed:
+            owned.close()
+            self._gone()
+        else:
+            self._idle.append(owned)
+            self._wake()
+
+    def _gone(self) -> None:
+        self._number -= 1
+        self._wake()
+
+    def _wake(self) -> None:
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return

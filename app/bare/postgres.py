@@ -1,0 +1,240 @@
+"""PostgreSQL: statements prepared once on each connection and sent in one go (libpq's pipeline mode, its manual §34.5).
+
+Beneath psycopg's cursors, which cost several times what a short statement costs the server; its connections are used as
+the engine opens them.
+"""
+
+import asyncio
+import itertools
+import select
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import psycopg
+from psycopg import InterfaceError, OperationalError
+from psycopg.errors import error_from_result
+from psycopg.pq import ConnStatus, ExecStatus
+from sqlalchemy import Engine, text
+
+from app.bare.connection import Asked, Bare, Rows
+from app.statements import Compiled, compiled
+
+_BEGIN: Final = text("BEGIN")
+_COMMIT: Final = text("COMMIT")
+_ROLLBACK: Final = text("ROLLBACK")
+_WHOLE: Final = frozenset({20, 21, 23})
+_TRUTH: Final = 16
+_GOOD: Final = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.PIPELINE_SYNC})
+
+
+class PostgresBare(Bare):
+    """A connection that one thread uses, and that waits for its answers."""
+
+    dialect = "postgresql"
+
+    def __init__(self, engine: Engine) -> None:
+        lent = engine.raw_connection()
+        driver: Any = lent.driver_connection
+        lent.detach()
+        self._driver = driver
+        # What the pool's greeting began must not be left open.
+        driver.rollback()
+        self._pg = driver.pgconn
+        self._pg.enter_pipeline_mode()
+        # Waiting is done here, where other threads can go on meanwhile; libpq would wait with Python's lock in its hand.
+        self._pg.nonblocking = 1
+        # Kept, since a connection that broke has none to tell.
+        self._socket: int = self._pg.socket
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+        self._closed = False
+        self._names: dict[Compiled, bytes] = {}
+        self._numbers = itertools.count()
+        self._owes_begin = self._begun = False
+
+    async def ask(self, *asked: Asked) -> list[Rows]:
+        if self._owes_begin:
+            self._owes_begin, self._begun = False, True
+            return (await self._sent((_BEGIN, {}), *asked))[1:]
+        return await self._sent(*asked)
+
+    async def last(self, *asked: Asked) -> list[Rows]:
+        self._begun = False
+        return (await self._sent(*asked, (_COMMIT, {})))[:-1]
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        self._owes_begin, self._begun = True, False
+        try:
+            yield
+        except BaseException:
+            if not self._closed and self._open():
+                await self._sent((_ROLLBACK, {}))
+            raise
+        else:
+            if self._begun:
+                await self._sent((_COMMIT, {}))
+        finally:
+            self._owes_begin = self._begun = False
+
+    def _open(self) -> bool:
+        # Neither idle nor unknown.
+        return self._pg.transaction_status in (2, 3)
+
+    async def _sent(self, *asked: Asked) -> list[Rows]:
+        pg, made = self._pg, [(compiled(statement, "postgresql"), values) for statement, values in asked]
+        # What each result is of: a statement that is being prepared, or None for one that is run.
+        expected: list[Compiled | None] = []
+        for statement, values in made:
+            name = self._names.get(statement)
+            if name is None:
+                name = f"d{next(self._numbers)}".encode()
+                pg.send_prepare(name, statement.text.encode(), statement.types)
+                self._names[statement] = name
+                expected.append(statement)
+            pg.send_query_prepared(name, [_given(values[one] if one in values else statement.own.get(one)) for one in statement.names])
+            expected.append(None)
+        pg.pipeline_sync()
+        await self._flushed()
+        found: list[Rows] = []
+        error: Exception | None = None
+        for prepared in expected:
+            result = await self._next()
+            if result.status not in _GOOD:
+                error = error or _error(result)
+                if prepared is not None:
+                    del self._names[prepared]
+            elif prepared is None:
+                found.append(_rows_of(result))
+            # Each is followed by a nothing, the end of all by none.
+            await self._next(nothing=True)
+        await self._next()
+        if error is not None:
+            raise error
+        return found
+
+    async def _flushed(self) -> None:
+        while self._pg.flush():
+            self._poll.modify(self._socket, select.POLLIN | select.POLLOUT)
+            await self._wait()
+            self._poll.modify(self._socket, select.POLLIN)
+
+    async def _next(self, *, nothing: bool = False) -> Any:
+        while self._pg.is_busy():
+            await self._wait()
+        result = self._pg.get_result()
+        if result is None and not nothing:
+            raise OperationalError("the database ended the connection")
+        return result
+
+    async def _wait(self) -> None:
+        self._poll.poll()
+        self._pg.consume_input()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._driver.close()
+
+
+class PostgresOnLoop(PostgresBare):
+    """A connection of an event loop, for one request at a time; the loop goes on while it waits."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._waiter: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Listen; to be called on the loop, once."""
+        self._loop = loop
+        loop.add_reader(self._socket, self._readable)
+
+    def _readable(self) -> None:
+        error: Exception | None = None
+        try:
+            self._pg.consume_input()
+        except psycopg.Error as broken:
+            error = broken
+        if error is not None or self._pg.status != ConnStatus.OK:
+            self._stop_listening()
+            self._wake(error or OperationalError("the database ended the connection"))
+        elif not self._pg.is_busy():
+            self._wake(None)
+
+    def _wake(self, error: Exception | None) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+
+    async def _flushed(self) -> None:
+        while self._pg.flush():
+            await self._writable()
+
+    async def _writable(self) -> None:
+        if self._loop is None:
+            raise InterfaceError("nobody listens to this connection")
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._loop.add_writer(self._socket, _wake, waiter)
+        try:
+            await waiter
+        finally:
+            self._loop.remove_writer(self._socket)
+
+    async def _wait(self) -> None:
+        if self._loop is None:
+            raise InterfaceError("nobody listens to this connection")
+        self._waiter = self._loop.create_future()
+        await self._waiter
+
+    def _stop_listening(self) -> None:
+        if self._loop is not None:
+            self._loop.remove_reader(self._socket)
+            self._loop = None
+
+    def close(self) -> None:
+        if not self._closed:
+            self._stop_listening()
+        super().close()
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _given(value: Any) -> bytes | None:
+    if value is None or isinstance(value, bytes):
+        return value
+    if isinstance(value, bool):
+        return b"t" if value else b"f"
+    return str(value).encode()
+
+
+def _rows_of(result: Any) -> Rows:
+    columns = [(number, _reader(result.ftype(number))) for number in range(result.nfields)]
+    get = result.get_value
+    return [tuple([None if (raw := get(row, number)) is None else read(raw) for number, read in columns]) for row in range(result.ntuples)]
+
+
+def _reader(type_: int) -> Any:
+    if type_ in _WHOLE:
+        return int
+    return _is_true if type_ == _TRUTH else bytes.decode
+
+
+def _is_true(raw: bytes) -> bool:
+    return raw == b"t"
+
+
+def _error(result: Any) -> Exception:
+    if result.status == ExecStatus.PIPELINE_ABORTED:
+        return OperationalError("an earlier statement failed")
+    error: Exception = error_from_result(result)
+    return error
+
+

@@ -1,0 +1,273 @@
+"""On an event loop requests share connections, and on SQLite a transaction; each is answered for itself all the same."""
+
+import asyncio
+import io
+import json
+import sqlite3
+from collections.abc import Coroutine, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from sqlalchemy import text
+from werkzeug.test import EnvironBuilder
+
+from app.bare.lent import _MOST
+from app.bare.sqlite import SharedSQLite
+from app.database import db, pen, reading
+from app.scim.hot import Early, HotDoor
+from tests.clients.directory import Directory
+from tests.unit.scim.choosing import OFF, ON, set_brake
+
+
+@pytest.fixture
+def door(directory: Directory) -> HotDoor:
+    set_brake("off")
+    # A token that has just been good is the usual one.
+    assert directory.send("GET", "/ServiceProviderConfig").status == 200
+    return directory.app.wsgi_app  # type: ignore[return-value]
+
+
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    made: list[float] = []
+    commit = SharedSQLite._commit
+
+    def counted(shared: SharedSQLite) -> None:
+        made.append(shared._took)
+        commit(shared)
+
+    monkeypatch.setattr(SharedSQLite, "_commit", counted)
+    yield made
+
+
+def asked(directory: Directory, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    address, _, query = path.partition("?")
+    raw = b"" if body is None else json.dumps(body).encode()
+    headers = {"Authorization": f"Bearer {directory.token}"}
+    if body is not None:
+        headers["Content-Type"] = "application/scim+json"
+    built = EnvironBuilder(directory.base + address, method=method, query_string=query, headers=list(headers.items()), data=raw)
+    return {**built.get_environ(), "wsgi.input": io.BytesIO(raw)}
+
+
+def at_once(*requests: Coroutine[Any, Any, Early | None]) -> list[Early | None]:
+    async def all_of_them() -> list[Early | None]:
+        return list(await asyncio.gather(*requests))
+
+    return asyncio.run(all_of_them())
+
+
+def status(answered: Early | None) -> int | None:
+    return None if answered is None else answered[0]
+
+
+def joining(name: str) -> dict[str, Any]:
+    return {"userName": name, "externalId": f"x-{name}"}
+
+
+def names(directory: Directory) -> set[str]:
+    listed = directory.send("GET", "/Users?count=100").document["Resources"]
+    return {one["userName"] for one in listed}
+
+
+def test_the_usual_requests_are_answered_on_the_loop(directory: Directory, door: HotDoor) -> None:
+    ada = directory.add_user("ada", externalId="x-ada")
+    group = directory.send("POST", "/Groups", {"displayName": "Research"}).document["id"]
+    look_up = quote('userName eq "ada"')
+
+    async def in_turn() -> list[int | None]:
+        sent = [
+            asked(directory, "GET", f"/Users/{ada}"), asked(directory, "GET", f"/Users?filter={look_up}"),
+            asked(directory, "POST", "/Users", joining("bob")), asked(directory, "PATCH", f"/Users/{ada}", {"Operations": [OFF]}),
+            asked(directory, "PATCH", f"/Groups/{group}", {"Operations": [{"op": "add", "path": "members", "value": [{"value": ada}]}]}),
+        ]  # fmt: skip
+        return [status(await door.soon(one)) for one in sent]
+
+    assert asyncio.run(in_turn()) == [200, 200, 201, 200, 204]
+    assert directory.send("GET", f"/Users/{ada}").document["active"] is False
+    assert names(directory) == {"ada", "bob"}
+
+
+@pytest.mark.parametrize("path", ["/Users", "/Users?startIndex=2&count=1", "/Users?filter=userName%20co%20%22ad%22"])
+def test_on_sqlite_a_list_is_for_a_thread(directory: Directory, door: HotDoor, database_url: str, path: str) -> None:
+    directory.add_user("ada")
+
+    answered = at_once(door.soon(asked(directory, "GET", path)))
+
+    assert (answered[0] is None) == database_url.startswith("sqlite")
+
+
+def test_many_at_once_are_each_answered(directory: Directory, door: HotDoor) -> None:
+    many = [f"someone{number}" for number in range(3 * _MOST)]
+
+    answered = at_once(*(door.soon(asked(directory, "POST", "/Users", joining(name))) for name in many))
+
+    assert [status(one) for one in answered] == [201] * len(many)
+    assert names(directory) == set(many)
+
+
+def test_who_is_refused_takes_nobody_along(directory: Directory, door: HotDoor) -> None:
+    directory.add_user("ada")
+
+    answered = at_once(*(door.soon(asked(directory, "POST", "/Users", joining(name))) for name in ("bob", "ada", "cy")))
+
+    assert [status(one) for one in answered] == [201, None, 201]
+    assert names(directory) == {"ada", "bob", "cy"}
+
+
+class TestOnSQLite:
+    @pytest.fixture(autouse=True)
+    def on_sqlite(self, database_url: str) -> None:
+        if not database_url.startswith("sqlite"):
+            pytest.skip("only SQLite's writers share a transaction")
+
+    def test_those_of_one_turn_share_a_commit(self, directory: Directory, door: HotDoor, commits: list[float]) -> None:
+        answered = at_once(*(door.soon(asked(directory, "POST", "/Users", joining(name))) for name in ("ada", "bob", "cy")))
+
+        assert [status(one) for one in answered] == [201] * 3
+        assert len(commits) == 1
+
+    def test_nobody_is_told_before_it_is_on_disk(self, directory: Directory, door: HotDoor, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(_: SharedSQLite) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        with monkeypatch.context() as here:
+            here.setattr(SharedSQLite, "_commit", full)
+            answered = at_once(*(door.soon(asked(directory, "POST", "/Users", joining(name))) for name in ("ada", "bob")))
+
+        assert answered == [None, None]
+
+    def test_a_commit_that_failed_leaves_nothing(self, directory: Directory, door: HotDoor, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(cursor: Any) -> None:
+            raise sqlite3.OperationalError("database or disk is full")
+
+        before = directory.written()
+        ordinary = SharedSQLite._commit
+
+        def failing(shared: SharedSQLite) -> None:
+            with monkeypatch.context() as inside:
+                inside.setattr(shared, "_cursor", _Refusing(shared._cursor))
+                ordinary(shared)
+
+        with monkeypatch.context() as here:
+            here.setattr(SharedSQLite, "_commit", failing)
+            answered = at_once(*(door.soon(asked(directory, "POST", "/Users", joining(name))) for name in ("ada", "bob")))
+
+        assert answered == [None, None]
+        assert (names(directory), directory.written()) == (set(), before)
+        assert status(at_once(door.soon(asked(directory, "POST", "/Users", joining("ada"))))[0]) == 201
+
+    def test_a_slow_disk_is_waited_for_elsewhere(self, directory: Directory, door: HotDoor, monkeypatch: pytest.MonkeyPatch, commits: list[float]) -> None:
+        monkeypatch.setattr("app.bare.sqlite._QUICK", -1.0)
+        ada = directory.add_user("ada")
+
+        async def story() -> list[int | None]:
+            first = asyncio.ensure_future(door.soon(asked(directory, "POST", "/Users", joining("bob"))))
+            await asyncio.sleep(0)
+            later = [asked(directory, "POST", "/Users", joining("cy")), asked(directory, "PATCH", f"/Users/{ada}", {"Operations": [OFF]})]
+            return [status(one) for one in await asyncio.gather(first, *(door.soon(one) for one in later))]
+
+        assert asyncio.run(story()) == [201, 201, 200]
+        assert names(directory) == {"ada", "bob", "cy"}
+        assert len(commits) in (1, 2)
+
+    def test_while_somebody_else_writes_a_thread_waits(self, directory: Directory, door: HotDoor) -> None:
+        with directory.app.app_context(), pen(db.engine):
+            answered = at_once(door.soon(asked(directory, "POST", "/Users", joining("ada"))))
+
+        assert answered == [None]
+        assert directory.send("POST", "/Users", joining("ada")).status == 201
+
+    def test_a_turn_that_somebody_ends_is_taken_up(self, directory: Directory, door: HotDoor) -> None:
+        async def story() -> int | None:
+            with directory.app.app_context(), pen(db.engine):
+                waiting = asyncio.ensure_future(door.soon(asked(directory, "POST", "/Users", joining("ada"))))
+                await asyncio.sleep(0.005)
+                assert not waiting.done()
+            return status(await waiting)
+
+        assert asyncio.run(story()) == 201
+
+    def test_what_is_not_committed_is_not_read(self, directory: Directory, door: HotDoor) -> None:
+        ada = directory.add_user("ada")
+
+        async def story() -> tuple[Any, Any]:
+            going = asyncio.ensure_future(door.soon(asked(directory, "PATCH", f"/Users/{ada}", {"Operations": [OFF]})))
+            await asyncio.sleep(0)
+            meanwhile = await door.soon(asked(directory, "GET", f"/Users/{ada}"))
+            done = going.done()
+            assert meanwhile is not None
+            await going
+            return done, json.loads(meanwhile[2])["active"]
+
+        done, active = asyncio.run(story())
+
+        assert active is not done
+
+
+class _Refusing:
+    """A cursor on a disk that is full."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def execute(self, statement: str, *given: Any) -> Any:
+        if statement == "COMMIT":
+            raise sqlite3.OperationalError("database or disk is full")
+        return self._cursor.execute(statement, *given)
+
+
+class TestOnPostgreSQL:
+    @pytest.fixture(autouse=True)
+    def on_postgresql(self, database_url: str) -> None:
+        if database_url.startswith("sqlite"):
+            pytest.skip("on SQLite there is no server that could go")
+
+    def test_a_connection_that_was_ended_is_followed_by_another(self, directory: Directory, door: HotDoor) -> None:
+        ada = directory.add_user("ada")
+
+        async def story() -> list[int | None]:
+            said = [status(await door.soon(asked(directory, "GET", f"/Users/{ada}")))]
+            with directory.app.app_context(), reading() as session:
+                others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                session.execute(text(others)).all()
+            said.append(status(await door.soon(asked(directory, "GET", f"/Users/{ada}"))))
+            said.append(status(await door.soon(asked(directory, "GET", f"/Users/{ada}"))))
+            return said
+
+        assert asyncio.run(story()) == [200, None, 200]
+
+    def test_a_rule_that_was_broken_costs_no_connection(self, directory: Directory, door: HotDoor) -> None:
+        directory.add_user("ada")
+        number = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+
+        def connections() -> int:
+            with directory.app.app_context(), reading() as session:
+                return int(session.execute(text(number)).scalar_one())
+
+        async def story() -> tuple[int, int]:
+            await door.soon(asked(directory, "POST", "/Users", joining("ada")))
+            before = connections()
+            for _ in range(3):
+                assert await door.soon(asked(directory, "POST", "/Users", joining("ada"))) is None
+            assert status(await door.soon(asked(directory, "POST", "/Users", joining("bob")))) == 201
+            return before, connections()
+
+        before, after = asyncio.run(story())
+
+        assert before == after
+
+    def test_a_reader_does_not_wait_for_somebody_who_waits(self, directory: Directory, door: HotDoor) -> None:
+        ada = directory.add_user("ada")
+
+        async def story() -> tuple[int | None, int | None]:
+            with directory.app.app_context(), db.engine.connect() as holder:
+                holder.execute(text("SELECT 1 FROM record WHERE id = :id FOR UPDATE"), {"id": ada})
+                waiting = asyncio.ensure_future(door.soon(asked(directory, "PATCH", f"/Users/{ada}", {"Operations": [OFF]})))
+                meanwhile = status(await door.soon(asked(directory, "GET", f"/Users/{ada}")))
+                assert not waiting.done()
+            return meanwhile, status(await waiting)
+
+        assert asyncio.run(story()) == (200, 200)
+        assert directory.patch(f"/Users/{ada}", ON).document["active"] is True
