@@ -12,6 +12,12 @@ from app.database import Base, ByteText, Document, Instant, Number
 STANDS = text("ended_at IS NULL")
 
 
+def _having(column: str) -> dict[str, Any]:
+    """An index only of the rows that have it: who has none costs nothing there, and is never looked for by it."""
+    where = text(f"{column} IS NOT NULL")
+    return {"postgresql_where": where, "sqlite_where": where}
+
+
 class Standing(StrEnum):
     EXPECTED = "expected"
     ACTIVE = "active"
@@ -58,6 +64,18 @@ class Source(Base):
     )
 
 
+class SchemaExtension(Base):
+    """A schema that an organisation declared, as `/Schemas` tells it; `core` is the main schema of the resources it extends."""
+
+    __tablename__ = "schema_extension"
+    organization_id: Mapped[str] = mapped_column(ForeignKey("organization.id"), primary_key=True)
+    urn_key: Mapped[str] = mapped_column(Text, primary_key=True)
+    core: Mapped[str] = mapped_column(Text)
+    described: Mapped[dict[str, Any]] = mapped_column(Document)
+    declared_at: Mapped[datetime] = mapped_column(Instant)
+    journal_id: Mapped[int] = mapped_column(Number)
+
+
 class Record(Base):
     """What one directory says of one of its people; a SCIM User is this row.
 
@@ -91,7 +109,7 @@ class Record(Base):
         # Pages are counted off in this index: it holds nothing that no page shows, and all that counting asks for.
         Index("ix_record_source", "organization_id", "source_id", "id", "ended_at", postgresql_where=STANDS, sqlite_where=STANDS),
         Index("ix_record_person", "organization_id", "person_id"),
-        Index("ix_record_employee_number", "organization_id", "employee_number"),
+        Index("ix_record_employee_number", "organization_id", "employee_number", **_having("employee_number")),
     )
 
 
@@ -132,10 +150,10 @@ class Person(Base):
     __table_args__ = (
         Index("ix_person_standing", "organization_id", "standing", "id"),
         Index("ix_person_user_name", "organization_id", "user_name_key"),
-        Index("ix_person_employee_number", "organization_id", "employee_number"),
-        Index("ix_person_department", "organization_id", "department"),
+        Index("ix_person_employee_number", "organization_id", "employee_number", **_having("employee_number")),
+        Index("ix_person_department", "organization_id", "department", **_having("department")),
         # Holds all that a rule for each manager reads, so that a full plan reads no person's row for it.
-        Index("ix_person_manager", "organization_id", "manager_id", "standing", "id"),
+        Index("ix_person_manager", "organization_id", "manager_id", "standing", "id", **_having("manager_id")),
     )
 
 
