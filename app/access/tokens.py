@@ -15,6 +15,7 @@ from app.access.tables import BearerToken, OAuthClient, Operator
 from app.clock import now
 from app.database import Instant, new_id
 from app.directory.tables import Source
+from app.journal.tables import Organization
 
 VALID_AT_ONCE = 2
 USE_NOTED_EVERY = timedelta(minutes=1)
@@ -22,11 +23,12 @@ USE_NOTED_EVERY = timedelta(minutes=1)
 
 @dataclass(frozen=True, kw_only=True)
 class SourceClient:
-    """A SCIM client that showed a good token."""
+    """A SCIM client that showed a good token. `schemas_version` is that of its organisation."""
 
     organization_id: str
     source_id: str
     source_name: str
+    schemas_version: int | None
 
 
 def digest_of(secret: str) -> str:
@@ -116,12 +118,18 @@ def find_source(session: Session, token: str) -> SourceClient | None:
     row = session.execute(_CLIENT, {"digest": digest, "at": now()}).one_or_none()
     if row is None or not hmac.compare_digest(row.digest, digest):
         return None
-    return SourceClient(organization_id=row.organization_id, source_id=row.source_id, source_name=row.source_name)
+    return SourceClient(
+        organization_id=row.organization_id, source_id=row.source_id, source_name=row.source_name, schemas_version=row.schemas_version
+    )
 
 
 _CLIENT: Final = (
-    select(BearerToken.organization_id, BearerToken.digest, Source.id.label("source_id"), Source.name.label("source_name"))
+    select(
+        BearerToken.organization_id, BearerToken.digest, Source.id.label("source_id"), Source.name.label("source_name"),
+        Organization.schemas_version,
+    )
     .join(Source, and_(Source.organization_id == BearerToken.organization_id, Source.id == BearerToken.holder_id))
+    .join(Organization, Organization.id == BearerToken.organization_id)
     .where(
         BearerToken.digest == bindparam("digest"), BearerToken.holder_kind == "source", good(bindparam("at", type_=Instant)),
         Source.ended_at.is_(None),

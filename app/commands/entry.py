@@ -17,6 +17,7 @@ from app.commands import (
     receipts,
     requests,
     rules,
+    schemas,
     serving,
     setting_up,
     sources,
@@ -78,7 +79,7 @@ def doorlist() -> None:
     """
 
 
-for _family in (setting_up, sources, workspaces, rules, serving, watching, doctor, planning, receipts, leaving, held, parked, requests):
+for _family in (setting_up, sources, workspaces, rules, schemas, serving, watching, doctor, planning, receipts, leaving, held, parked, requests):
     _family.add_to(doorlist)
 
 

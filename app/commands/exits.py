@@ -9,6 +9,7 @@ import click
 from sqlalchemy.exc import DBAPIError
 
 from app.access.sealing import KeyMissing
+from app.directory.extensions import UnusableSchema
 from app.directory.settings import UnusableSetting
 from app.lifecycle.errors import LifecycleError
 from app.rules.file import RuleError
@@ -84,7 +85,7 @@ def failure_of(error: BaseException) -> Failure | None:
             return Failure(exit=Exit.USAGE, message=str(error))
         case Unreachable() | RateLimited():
             return Failure(exit=Exit.UNREACHABLE, message=str(error))
-        case ConnectorError() | LifecycleError() | RuleError() | RenameRefused() | SettingError() | KeyMissing():
+        case ConnectorError() | LifecycleError() | RuleError() | RenameRefused() | UnusableSchema() | SettingError() | KeyMissing():
             return Failure(exit=Exit.ERROR, message=str(error))
         case DBAPIError():
             return Failure(exit=Exit.ERROR, message=f"the database refused: {_first_line(error.orig)}")

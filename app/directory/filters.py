@@ -13,12 +13,10 @@ from app.directory.vocabulary import (
     ENTERPRISE,
     ENTERPRISE_URN,
     GROUP_URN,
-    SCHEMAS,
+    STANDARD,
     USER_URN,
     Kind,
-    attribute_at,
-    schema_named,
-    spelled,
+    Vocabulary,
 )
 
 LONGEST = 4_000
@@ -86,21 +84,23 @@ class ValuePath:
 Filter = And | Or | Not | Present | Compare | ValuePath
 
 
-def parse(text: str) -> Filter:
+def parse(text: str, vocabulary: Vocabulary = STANDARD) -> Filter:
     """Read a filter. Raises FilterError."""
-    reader = _Reader(text)
+    reader = _Reader(text, vocabulary)
     found = reader.any_of(())
     reader.expect_end()
     return found
 
 
-def split_path(text: str) -> AttributePath:
+def split_path(text: str, vocabulary: Vocabulary = STANDARD) -> AttributePath:
     """Read an attribute path such as `name.givenName`, `urn:…:User:department` or `emails[type eq "work"].value`.
 
     `department` and its like are short for the enterprise extension's, `location` for the work address's locality.
     Raises FilterError.
     """
-    reader = _Reader(text)
+    if (declared := vocabulary.extension_named(text)) is not None:
+        return AttributePath(names=(declared.urn,))
+    reader = _Reader(text, vocabulary)
     path = reader.path(())
     if reader.at("LBRACKET"):
         where = reader.bracket(path.names)
@@ -146,10 +146,11 @@ class _Lexer(SCIMLexer):  # type: ignore[misc]  # the library has no types
 class _Reader:
     """Reads by descent, one method for each level of precedence: `or` binds loosest, then `and`, then `not`."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, vocabulary: Vocabulary) -> None:
         if len(text) > LONGEST:
             raise FilterError(f"it is {len(text)} characters long, more than {LONGEST}", position=LONGEST + 1)
         self._text = text
+        self._vocabulary = vocabulary
         self._tokens = list(_Lexer().tokenize(text))
         self._next = 0
         self._depth = 0
@@ -211,13 +212,14 @@ class _Reader:
             # The lexer cuts at the last colon, so the "2.0" of a URN is not taken for a sub-attribute.
             urn = self._tokens[self._next].value
             self._next += 1
-            names = () if schema_named(urn) in (USER_URN, GROUP_URN) else (urn,)
+            names = () if self._vocabulary.schema_named(urn) in (USER_URN, GROUP_URN) else (urn,)
         if not self.at("ATTRNAME"):
             self._refuse("expected the name of an attribute")
         name = self._tokens[self._next].value
         self._next += 1
-        if names and schema_named(f"{names[0]}:{name}") in SCHEMAS:
-            return AttributePath(names=spelled((f"{names[0]}:{name}",)))
+        whole = self._vocabulary.schema_named(f"{names[0]}:{name}") if names else ""
+        if self._vocabulary.attributes_of(whole) is not None:
+            return AttributePath(names=(whole,))
         sub = self._sub_name()
         at_top = not within and self._next - start == (1 if sub is None else 2)
         if at_top and sub is None and name.lower() == "location":
@@ -225,11 +227,11 @@ class _Reader:
         if at_top and name.lower() in ENTERPRISE:
             names = (ENTERPRISE_URN,)
         names = (*names, name) if sub is None else (*names, name, sub)
-        return AttributePath(names=spelled((*within, *names))[len(within) :])
+        return AttributePath(names=self._vocabulary.spelled((*within, *names))[len(within) :])
 
     def sub_of(self, names: tuple[str, ...]) -> str | None:
         sub = self._sub_name()
-        return None if sub is None else spelled((*names, sub))[-1]
+        return None if sub is None else self._vocabulary.spelled((*names, sub))[-1]
 
     def _sub_name(self) -> str | None:
         if not self.at("SUBATTR") or self._tokens[self._next].index != self._tokens[self._next - 1].end:
@@ -259,7 +261,7 @@ class _Reader:
             if word not in ("eq", "ne"):
                 self._refuse(f"null cannot be compared by {word}", at=where)
             return Present(path=path) if word == "ne" else Not(term=Present(path=path))
-        known = attribute_at((*within, *path.names))
+        known = self._vocabulary.attribute_at((*within, *path.names))
         if known is not None and known.kind is Kind.COMPLEX:
             # RFC 7643 §2.4: the significant value of a complex attribute is its `value`.
             if "value" not in known.subs:
@@ -277,6 +279,10 @@ class _Reader:
             said = value.lower() if isinstance(value, str) and word in ("eq", "ne") else ""
             if known.kind is Kind.BOOLEAN and said in ("true", "false"):
                 value = said == "true"
+            if known.kind in (Kind.INTEGER, Kind.DECIMAL) and (isinstance(value, bool) or not isinstance(value, int | float)):
+                self._refuse(f"{known.name} is a number, and is compared with one", at=where)
+            if known.checked and known.kind in (Kind.BOOLEAN, Kind.BINARY) and word in ("gt", "ge", "lt", "le"):
+                self._refuse(f"{known.name} is {known.kind.value}, and that has no order", at=where)
         if word in ("co", "sw", "ew") and (not isinstance(value, str) or sense is Sense.INSTANT):
             self._refuse(f"{word} compares texts only", at=where)
         if word in ("gt", "ge", "lt", "le") and isinstance(value, bool):

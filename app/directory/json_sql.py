@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import (
     ColumnElement,
+    Double,
     FromClause,
     Numeric,
     String,
@@ -23,10 +24,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Engine
 
-from app.directory.values import Operator, Scalar, Sense, fold
+from app.clock import parse_instant
+from app.directory.values import Operator, Scalar, Sense, as_kept, fold
 
 Claim = ColumnElement[bool]
 _FOLD = "doorlist_fold"
+_LARGEST: Any = literal_column("1e300")
 # Any node within, however deep, that says something.
 _SOMETHING = """'strict $.** ? (@.type() == "number" || @.type() == "boolean" || (@.type() == "string" && @ != ""))'::jsonpath"""
 
@@ -53,6 +56,10 @@ class JSONReader(Protocol):
     def first_text(
         self, node: Any, names: tuple[str, ...], fits: Callable[[Any, int], Claim]
     ) -> ColumnElement[str | None]: ...
+
+    def first_number(
+        self, node: Any, names: tuple[str, ...], fits: Callable[[Any, int], Claim]
+    ) -> ColumnElement[float | None]: ...
 
     def node(self, element: Any) -> Any: ...
 
@@ -91,6 +98,11 @@ def fitting(reader: JSONReader, text: Any, operator: Operator, wanted: Any) -> C
             return reader.holds(text, operator, wanted)
 
 
+def _as_text(operator: Operator, wanted: str, sense: Sense) -> tuple[Operator, str]:
+    """In documents instants are texts that sort like what they mean; for all other texts this is what was asked."""
+    return as_kept(operator, parse_instant(wanted)) if sense is Sense.INSTANT else (operator, wanted)
+
+
 class _Common:
     def elements(self, node: Any, name: str) -> FromClause:
         raise NotImplementedError
@@ -109,19 +121,31 @@ class _Common:
         inner = asked(element) if len(names) == 1 else self.some(self.node(element), names[1:], asked)
         return select(literal(1)).select_from(element).where(inner).exists()
 
+    def number(self, element: Any) -> Any:
+        """As a number of the machine, null where it is none."""
+        raise NotImplementedError
+
     def first_text(
         self, node: Any, names: tuple[str, ...], fits: Callable[[Any, int], Claim]
     ) -> ColumnElement[str | None]:
-        return self._first_text(node, names, fits, 1)
+        return self._first(node, names, fits, self._text_in, 1)
 
-    def _first_text(
-        self, node: Any, names: tuple[str, ...], fits: Callable[[Any, int], Claim], depth: int
-    ) -> ColumnElement[str | None]:
+    def first_number(
+        self, node: Any, names: tuple[str, ...], fits: Callable[[Any, int], Claim]
+    ) -> ColumnElement[float | None]:
+        return self._first(node, names, fits, self.number, 1)
+
+    def _text_in(self, element: Any) -> Any:
+        return case((and_(self.is_text(element), self.text(element) != ""), self.text(element)))
+
+    def _first(
+        self, node: Any, names: tuple[str, ...], fits: Callable[[Any, int], Claim], value_in: Callable[[Any], Any], depth: int
+    ) -> ColumnElement[Any]:
         element = self.elements(node, names[0])
         if len(names) == 1:
-            found: Any = case((and_(self.is_text(element), self.text(element) != ""), self.text(element)))
+            found: Any = value_in(element)
         else:
-            found = self._first_text(self.node(element), names[1:], fits, depth + 1)
+            found = self._first(self.node(element), names[1:], fits, value_in, depth + 1)
         query = select(found).select_from(element).where(fits(element, depth), found.is_not(None)).limit(1)
         return query.scalar_subquery()
 
@@ -152,6 +176,9 @@ class _SQLite(_Common):
     def text(self, element: Any) -> Any:
         return element.c.value
 
+    def number(self, element: Any) -> Any:
+        return case((element.c.type.in_(("integer", "real")), cast(element.c.value, Double)))
+
     def is_text(self, element: Any) -> Claim:
         claim: Claim = element.c.type == "text"
         return claim
@@ -173,7 +200,7 @@ class _SQLite(_Common):
             claim: Claim = kind == ("true" if wanted else "false")
             return claim
         if isinstance(wanted, str):
-            return and_(kind == "text", self.text_fits(value, operator, wanted, sense))
+            return and_(kind == "text", self.text_fits(value, *_as_text(operator, wanted, sense), sense))
         return and_(kind.in_(("integer", "real")), self.holds(value, operator, literal(wanted)))
 
     def text_fits(self, text: Any, operator: Operator, wanted: str, sense: Sense) -> Claim:
@@ -200,6 +227,11 @@ class _Postgres(_Common):
     def text(self, element: Any) -> Any:
         return element.c.value.op("#>>", precedence=15, return_type=String())(literal_column("'{}'"))
 
+    def number(self, element: Any) -> Any:
+        # What was kept before it had to be a number of the machine may be larger than those are.
+        within = func.least(func.greatest(cast(self.text(element), Numeric), -_LARGEST), _LARGEST)
+        return case((self._kind(element) == "number", cast(within, Double)))
+
     def is_text(self, element: Any) -> Claim:
         claim: Claim = self._kind(element) == "string"
         return claim
@@ -218,7 +250,7 @@ class _Postgres(_Common):
         if isinstance(wanted, bool):
             return and_(kind == "boolean", text == ("true" if wanted else "false"))
         if isinstance(wanted, str):
-            return and_(kind == "string", self.text_fits(text, operator, wanted, sense))
+            return and_(kind == "string", self.text_fits(text, *_as_text(operator, wanted, sense), sense))
         # AND promises no order here, and a text that is no number must not be cast.
         return case(
             (kind == "number", self.holds(cast(text, Numeric), operator, literal(wanted, Numeric))),

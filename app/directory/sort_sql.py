@@ -4,7 +4,7 @@ The order is that of code points on both databases, of texts folded first where 
 missing comes last in ascending order; `id` decides between equals, so that every order is a whole one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,12 @@ from app.directory.filters import FilterError, split_path
 from app.directory.json_sql import Claim, JSONReader, reader_for
 from app.directory.tables import Group, Record
 from app.directory.values import Operator, Sense
-from app.directory.vocabulary import COMMON, ENTERPRISE_URN, GROUP_URN, SCHEMAS, USER_URN, Attribute, Kind
+from app.directory.vocabulary import COMMON, ENTERPRISE_URN, GROUP_URN, STANDARD, USER_URN, Attribute, Kind, Vocabulary
 
 LONGEST_KEY = 200
 """Texts are told apart by so many characters; a cursor has to carry them."""
 
-SortValue = str | int | None
+SortValue = str | float | None
 
 
 class SortError(ValueError):
@@ -30,7 +30,7 @@ class SortError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Sortable:
-    """A kind of resource: its table, what may be asked of it, and the schemas whose attributes it has."""
+    """A kind of resource: its table, what may be asked of it, and the schemas whose attributes it has, declared ones apart."""
 
     name: str
     table: Any
@@ -50,15 +50,15 @@ class SortPath:
     known: tuple[Attribute, ...]
 
 
-def sort_path(text: str, kind: Sortable) -> SortPath | None:
+def sort_path(text: str, kind: Sortable, vocabulary: Vocabulary = STANDARD) -> SortPath | None:
     """What `sortBy` names in this kind of resource; None where it has no such attribute. Raises SortError."""
     try:
-        path = split_path(text.strip())
+        path = split_path(text.strip(), vocabulary)
     except FilterError as error:
         raise SortError(f"{text[:100]!r} is no attribute, {error}") from None
     if path.where is not None:
         raise SortError(f"{text[:100]!r} has a condition; name an attribute, such as name.familyName")
-    known = _known(path.names, kind)
+    known = _known(path.names, kind, vocabulary)
     if not known:
         return None
     names, last = path.names, known[-1]
@@ -71,14 +71,16 @@ def sort_path(text: str, kind: Sortable) -> SortPath | None:
     return SortPath(names=names, known=known)
 
 
-def _known(names: tuple[str, ...], kind: Sortable) -> tuple[Attribute, ...]:
-    schema = names[0] if names[0] in kind.schemas else kind.schemas[0]
-    level: Mapping[str, Attribute] = SCHEMAS[schema] if names[0] == schema else {**COMMON, **SCHEMAS[schema]}
+def _known(names: tuple[str, ...], kind: Sortable, vocabulary: Vocabulary) -> tuple[Attribute, ...]:
+    core = kind.schemas[0]
+    schema = names[0] if names[0] in kind.schemas or vocabulary.extension_named(names[0], core) is not None else core
+    attributes = vocabulary.attributes_of(schema) or {}
+    level: Mapping[str, Attribute] = attributes if names[0] == schema else {**COMMON, **attributes}
     found: list[Attribute] = []
     for name in names[1:] if names[0] == schema else names:
         attribute = level.get(name.lower())
-        # Nobody is told anything of a password, not even its place in an order.
-        if attribute is None or attribute.mutability == "writeOnly":
+        # Nobody is told anything of a password, or of what is never shown, not even its place in an order.
+        if attribute is None or attribute.mutability == "writeOnly" or attribute.returned == "never":
             return ()
         found.append(attribute)
         level = attribute.subs
@@ -128,7 +130,10 @@ class _Compiler:
             return self._of_relation(path)
         if path.known[-1].kind is Kind.BOOLEAN:
             return self._of_flag(path)
-        return self._of_text(self._first_text(path), path.known[-1])
+        if path.known[-1].kind in (Kind.INTEGER, Kind.DECIMAL):
+            number: ColumnElement[Any] = self._first(path, self.json.first_number)
+            return number
+        return self._of_text(self._first(path, self.json.first_text), path.known[-1])
 
     def _of_field(self, found: Field, attribute: Attribute) -> ColumnElement[Any] | None:
         match found.form:
@@ -160,11 +165,11 @@ class _Compiler:
 
         return case((says(True), 1), (says(False), 0))
 
-    def _first_text(self, path: SortPath) -> Any:
+    def _first(self, path: SortPath, first_of: Callable[..., Any]) -> Any:
         def any_element(_element: Any, _depth: int) -> Claim:
             return true()
 
-        first = self.json.first_text(self.over.document, path.names, any_element)
+        first = first_of(self.over.document, path.names, any_element)
         many = next((attribute for attribute in path.known if attribute.many and "primary" in attribute.subs), None)
         if many is None:
             return first
@@ -174,7 +179,7 @@ class _Compiler:
                 return true()
             return self.json.some(self.json.node(element), ("primary",), lambda flag: self.json.fits(flag, Operator.EQ, True, Sense.EXACT))
 
-        return func.coalesce(self.json.first_text(self.over.document, path.names, primary), first)
+        return func.coalesce(first_of(self.over.document, path.names, primary), first)
 
     def _of_text(self, text: Any, attribute: Attribute) -> ColumnElement[Any]:
         return self._cut(text if attribute.exact else self._folded(text))

@@ -6,7 +6,7 @@ from datetime import MAXYEAR, datetime
 from enum import StrEnum
 from typing import Any
 
-from app.clock import parse_instant
+from app.clock import iso, parse_instant
 
 Scalar = str | bool | int | float
 
@@ -79,6 +79,22 @@ def instant_or_none(text: str) -> datetime | None:
         return None
     # The last year has no room for the comparisons that are made around an instant.
     return instant if instant.year < MAXYEAR else None
+
+
+def as_kept(operator: Operator, instant: datetime) -> tuple[Operator, str]:
+    """The comparison with an instant as one with its text: documents keep instants as `iso` writes them, to the millisecond."""
+    kept = instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+    text = iso(kept) or ""
+    if kept == instant:
+        return operator, text
+    match operator:
+        case Operator.GT | Operator.GE:
+            return Operator.GT, text
+        case Operator.LT | Operator.LE:
+            return Operator.LE, text
+        case _:
+            # Between two milliseconds there is none that is kept.
+            return operator, instant.isoformat()
 
 
 def _text_holds(leaf: str, operator: Operator, wanted: str) -> bool:

@@ -1,9 +1,13 @@
-"""What SCIM's own schemas say of each attribute: its spelling, kind, and how its values compare (RFC 7643 §4, §8.7)."""
+"""What schemas say of each attribute: its spelling, kind, and how its values compare (RFC 7643 §4, §8.7).
+
+SCIM's own schemas are here; an organisation may declare extensions besides (`extensions`).
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Any
 
 USER_URN = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP_URN = "urn:ietf:params:scim:schemas:core:2.0:Group"
@@ -13,6 +17,8 @@ ENTERPRISE_URN = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 class Kind(StrEnum):
     STRING = "string"
     BOOLEAN = "boolean"
+    DECIMAL = "decimal"
+    INTEGER = "integer"
     DATETIME = "dateTime"
     REFERENCE = "reference"
     BINARY = "binary"
@@ -21,7 +27,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Attribute:
-    """`exact` means that case tells two values apart; `many` that the value is a list."""
+    """`exact` means that case tells two values apart; `many` that the value is a list.
+
+    `checked` means that texts are looked into: whether they are base64, for instance. SCIM's own are taken as they come.
+    """
 
     name: str
     kind: Kind = Kind.STRING
@@ -30,6 +39,8 @@ class Attribute:
     required: bool = False
     unique: bool = False
     mutability: str = "readWrite"
+    returned: str = "default"
+    checked: bool = False
     subs: Mapping[str, "Attribute"] = field(default_factory=dict)
 
 
@@ -130,36 +141,89 @@ GROUP = _by_name(
 SCHEMAS: Mapping[str, Mapping[str, Attribute]] = MappingProxyType(
     {USER_URN: USER, GROUP_URN: GROUP, ENTERPRISE_URN: ENTERPRISE}
 )
-_URNS = {urn.lower(): urn for urn in SCHEMAS}
 _CORE = {**GROUP, **USER, **COMMON}
+Place = tuple[str, str]
+"""Where an attribute of an extension stands in a document, in lower case: the URN, and its name."""
 
 
-def schema_named(urn: str) -> str:
-    """The schema's own spelling where we know it; URNs of attributes compare without case (RFC 7643 §1.1)."""
-    return _URNS.get(urn.lower(), urn)
+@dataclass(frozen=True, kw_only=True)
+class Extension:
+    """A schema that an organisation declared for the resources whose main schema is `core`.
+
+    `described` is the schema as `/Schemas` tells it, without its `meta`.
+    """
+
+    urn: str
+    core: str
+    attributes: Mapping[str, Attribute]
+    described: Mapping[str, Any]
 
 
-def attribute_at(names: tuple[str, ...]) -> Attribute | None:
-    """What is known of the attribute at these keys of a document, such as `(ENTERPRISE_URN, "manager", "value")`."""
-    schema = SCHEMAS.get(schema_named(names[0]))
-    rest = names if schema is None else names[1:]
-    level: Mapping[str, Attribute] = _CORE if schema is None else schema
-    found: Attribute | None = None
-    for name in rest:
-        found = level.get(name.lower())
-        if found is None:
-            return None
-        level = found.subs
-    return found
+class Vocabulary:
+    """The schemas that one organisation's resources are read by: SCIM's own, and those that it declared.
+
+    `version` is the journal's number of the last declaration, None where there never was one. Attributes in `always` are shown
+    whatever is asked for, those in `on_request` only to who names them, those in `never` to nobody.
+    """
+
+    def __init__(self, extensions: Iterable[Extension] = (), *, version: int | None = None) -> None:
+        self.extensions: Mapping[str, Extension] = MappingProxyType({one.urn: one for one in extensions})
+        self.version = version
+        self._schemas = {**SCHEMAS, **{urn: one.attributes for urn, one in self.extensions.items()}}
+        self._urns = {urn.lower(): urn for urn in self._schemas}
+        self.always, self.on_request, self.never = (self._returned(word) for word in ("always", "request", "never"))
+
+    def _returned(self, word: str) -> frozenset[Place]:
+        places = ((urn, name, attribute) for urn, one in self.extensions.items() for name, attribute in one.attributes.items())
+        return frozenset((urn.lower(), name) for urn, name, attribute in places if attribute.returned == word)
+
+    @property
+    def hides(self) -> bool:
+        """Whether there are attributes that an answer usually leaves out."""
+        return bool(self.on_request or self.never)
+
+    def schema_named(self, urn: str) -> str:
+        """The schema's own spelling where it is known; URNs of attributes compare without case (RFC 7643 §1.1)."""
+        return self._urns.get(urn.lower(), urn)
+
+    def attributes_of(self, urn: str) -> Mapping[str, Attribute] | None:
+        """The attributes of the schema with this URN, spelled as it spells itself; None where it is not known."""
+        return self._schemas.get(urn)
+
+    def extension_named(self, urn: str, core: str | None = None) -> Extension | None:
+        """The declared schema of this URN, of resources of this main schema only where one is given."""
+        found = self.extensions.get(self.schema_named(urn))
+        return found if found is not None and core in (None, found.core) else None
+
+    def extensions_of(self, core: str) -> tuple[Extension, ...]:
+        """The schemas that were declared for resources of this main schema."""
+        return tuple(one for one in self.extensions.values() if one.core == core)
+
+    def attribute_at(self, names: tuple[str, ...]) -> Attribute | None:
+        """What is known of the attribute at these keys of a document, such as `(ENTERPRISE_URN, "manager", "value")`."""
+        schema = self._schemas.get(self.schema_named(names[0]))
+        rest = names if schema is None else names[1:]
+        level: Mapping[str, Attribute] = _CORE if schema is None else schema
+        found: Attribute | None = None
+        for name in rest:
+            found = level.get(name.lower())
+            if found is None:
+                return None
+            level = found.subs
+        return found
+
+    def spelled(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """The same keys as a stored document spells them. An unknown attribute keeps the spelling it came with."""
+        known: list[str] = []
+        for name in names:
+            if ":" in name:
+                known.append(self.schema_named(name))
+                continue
+            attribute = self.attribute_at((*known, name))
+            known.append(name if attribute is None else attribute.name)
+        return tuple(known)
 
 
-def spelled(names: tuple[str, ...]) -> tuple[str, ...]:
-    """The same keys as a stored document spells them. An unknown attribute keeps the spelling it came with."""
-    known: list[str] = []
-    for name in names:
-        if ":" in name:
-            known.append(schema_named(name))
-            continue
-        attribute = attribute_at((*known, name))
-        known.append(name if attribute is None else attribute.name)
-    return tuple(known)
+STANDARD = Vocabulary()
+"""SCIM's own schemas and nothing else."""
+schema_named, attribute_at, spelled = STANDARD.schema_named, STANDARD.attribute_at, STANDARD.spelled

@@ -11,11 +11,14 @@ from app.database import Base, ByteText, Document, Instant, Number
 
 
 class Organization(Base):
+    """`schemas_version` is the entry that last changed what schemas are declared; null where none ever was."""
+
     __tablename__ = "organization"
     id: Mapped[str] = mapped_column(Text, primary_key=True)
     name: Mapped[str] = mapped_column(Text, unique=True)
     settings: Mapped[dict[str, Any]] = mapped_column(Document, default=dict)
     created_at: Mapped[datetime] = mapped_column(Instant)
+    schemas_version: Mapped[int | None] = mapped_column(Number)
 
 
 class Entry(Base):

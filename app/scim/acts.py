@@ -12,7 +12,7 @@ from app.lifecycle.groups import UNCHANGED, add_group, change_group, end_group, 
 from app.lifecycle.records import RecordDraft, add_record, change_record, end_record, read_record
 from app.scim.door import Caller, written
 from app.scim.members import split_members
-from app.scim.patch import patched, read_operations, sets_number
+from app.scim.patch import patched, places_said, read_operations, sets_number
 from app.scim.resources import (
     Resource,
     group_draft,
@@ -41,29 +41,37 @@ def groups_shown(session: Session, caller: Caller, groups: list[Group], selectio
 
 def post_user(caller: Caller, body: Body, selection: Selection) -> Resource:
     """Raises SCIMError and what `add_record` raises."""
-    draft = user_draft(body)
+    draft = user_draft(body, vocabulary=caller.vocabulary)
+    shown = selection.revealing(caller.vocabulary.on_request)
 
     def act(session: Session) -> Resource:
         record = add_record(session, *caller.key, draft, **caller.saying())
-        return users_shown(session, caller, [record], selection)[0]
+        return users_shown(session, caller, [record], shown)[0]
 
     return written(act)
 
 
 def put_user(caller: Caller, record_id: str, body: Body, selection: Selection, *, version: int | None) -> Resource:
     """Raises SCIMError and what `change_record` raises."""
-    return _change_user(caller, record_id, lambda said: user_draft(_with_kept(body, said, "externalId")), selection, version)
+    vocabulary = caller.vocabulary
+
+    def becomes(said: Resource) -> RecordDraft:
+        return user_draft(_with_kept(body, said, "externalId"), vocabulary=vocabulary, before=said)
+
+    return _change_user(caller, record_id, becomes, selection.revealing(vocabulary.on_request), version)
 
 
 def patch_user(caller: Caller, record_id: str, body: Body, selection: Selection, *, version: int | None) -> Resource:
     """Raises SCIMError and what `change_record` raises."""
-    operations = read_operations(body)
+    vocabulary = caller.vocabulary
+    operations = read_operations(body, vocabulary)
 
     def becomes(said: Resource) -> RecordDraft:
         # What is patched always says `active`, so where it is missing it was removed, and that is *off*. A PUT leaves it.
-        return user_draft({"active": False, **patched(said, operations)}, number_said=sets_number(operations))
+        changed = {"active": False, **patched(said, operations, vocabulary=vocabulary)}
+        return user_draft(changed, number_said=sets_number(operations), vocabulary=vocabulary, before=said)
 
-    return _change_user(caller, record_id, becomes, selection, version)
+    return _change_user(caller, record_id, becomes, selection.revealing(places_said(operations)), version)
 
 
 def delete_user(caller: Caller, record_id: str, *, version: int | None = None) -> None:
@@ -97,11 +105,12 @@ def _with_kept(body: Body, said: Resource, name: str) -> Body:
 
 def post_group(caller: Caller, body: Body, selection: Selection) -> Resource:
     """Raises SCIMError and what `add_group` raises."""
-    draft = group_draft(body)
+    draft = group_draft(body, vocabulary=caller.vocabulary)
+    shown = selection.revealing(caller.vocabulary.on_request)
 
     def act(session: Session) -> Resource:
         group = add_group(session, *caller.key, draft, **caller.saying())
-        return groups_shown(session, caller, [group], selection)[0]
+        return groups_shown(session, caller, [group], shown)[0]
 
     return written(act)
 
@@ -109,27 +118,31 @@ def post_group(caller: Caller, body: Body, selection: Selection) -> Resource:
 def put_group(caller: Caller, group_id: str, body: Body, selection: Selection, *, version: int | None) -> Resource:
     """Raises SCIMError and what `change_group` raises."""
     said = {key.lower() for key in body}
-    draft = group_draft(body)
+    vocabulary = caller.vocabulary
+    shown = selection.revealing(vocabulary.on_request)
 
     def act(session: Session) -> Resource:
+        # Only declared schemas ask what stood before; nobody else pays for a look at it.
+        before = group_said(read_group(session, *caller.key, group_id, lock=True)) if vocabulary.extensions_of(GROUP_URN) else None
+        draft = group_draft(body, vocabulary=vocabulary, before=before)
         # A PUT that is silent about members keeps them: Keycloak's leaves them out (mitodl/keycloak-scim#134).
         group = change_group(
             session, *caller.key, group_id, display_name=draft.display_name, document=draft.document,
             external_id=draft.external_id if "externalid" in said else UNCHANGED, members=draft.members if "members" in said else None,
             expected_version=version, **caller.saying(),
         )  # fmt: skip
-        return groups_shown(session, caller, [group], selection)[0]
+        return groups_shown(session, caller, [group], shown)[0]
 
     return written(act)
 
 
 def patch_group(caller: Caller, group_id: str, body: Body, *, version: int | None) -> None:
     """Raises SCIMError and what `change_group` raises."""
-    members, others = split_members(read_operations(body))
+    members, others = split_members(read_operations(body, caller.vocabulary))
 
     def act(session: Session) -> None:
         said = group_said(read_group(session, *caller.key, group_id, lock=True))
-        draft = group_draft(patched(said, others, GROUP_URN))
+        draft = group_draft(patched(said, others, GROUP_URN, caller.vocabulary), vocabulary=caller.vocabulary, before=said)
         change_group(
             session, *caller.key, group_id, display_name=draft.display_name, document=draft.document, external_id=draft.external_id,
             members=members.whole, add=members.add, remove=members.remove, expected_version=version, **caller.saying(),

@@ -1,9 +1,11 @@
 """Discovery: what this server can do, as clients ask for it (RFC 7644 §4)."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response
 
+from app.directory.vocabulary import Vocabulary
 from app.scim import schemas
 from app.scim.answers import SCIMError, list_answer, resource_answer
 from app.scim.door import caller
@@ -18,19 +20,24 @@ def add_discovery(routes: Blueprint) -> None:
 
     @routes.get("/ResourceTypes", strict_slashes=False)
     def resource_types() -> Response:
-        return _whole_list(schemas.resource_types(caller().base))
+        return _whole_list(_told(schemas.resource_types))
 
     @routes.get("/ResourceTypes/<name>", strict_slashes=False)
     def resource_type(name: str) -> Response:
-        return _one_of(schemas.resource_types(caller().base), name)
+        return _one_of(_told(schemas.resource_types), name)
 
     @routes.get("/Schemas", strict_slashes=False)
     def all_schemas() -> Response:
-        return _whole_list(schemas.schemas(caller().base))
+        return _whole_list(_told(schemas.schemas))
 
     @routes.get("/Schemas/<urn>", strict_slashes=False)
     def schema(urn: str) -> Response:
-        return _one_of(schemas.schemas(caller().base), urn)
+        return _one_of(_told(schemas.schemas), urn)
+
+
+def _told(of: Callable[[str, Vocabulary], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    who = caller()
+    return of(who.base, who.vocabulary)
 
 
 def _whole_list(found: list[dict[str, Any]]) -> Response:

@@ -19,10 +19,12 @@ from app.actors import Actor, ActorKind
 from app.clock import now
 from app.database import in_transaction, reading
 from app.directory.tables import Group, Record
+from app.directory.vocabulary import Vocabulary
 from app.scim.answers import Problem, SCIMError, error_answer
 from app.scim.bodies import read_object
 from app.scim.selection import Selection
 from app.scim.versions import version_of, versions_in
+from app.scim.vocabularies import vocabulary_for
 
 _log = logging.getLogger(__name__)
 JSON_TYPES = ("application/scim+json", "application/json")
@@ -32,11 +34,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """A directory's client: whose records it may see, at which base URL, and how its acts are journaled."""
+    """A directory's client: whose records it may see, at which base URL, by which schemas, and how its acts are journaled."""
 
     client: SourceClient
     base: str
     because: str
+    vocabulary: Vocabulary
 
     @property
     def key(self) -> tuple[str, str]:
@@ -54,7 +57,7 @@ def authenticate() -> Response | None:
     client = None if token is None else _client_of(token, g.scim_source_id)
     if token is None or client is None:
         return _kept_out(token)
-    g.scim_client = client
+    g.scim_client, g.scim_vocabulary = client, vocabulary_for(client)
     # Whoever must be out is never kept waiting for all the others.
     if (wait := let_in(digest_of(token))) and not _takes_access():
         return _come_later(f"this directory sends more than {limits().requests.rate:g} requests a second (DOORLIST_SCIM_RATE)", wait)
@@ -186,7 +189,7 @@ def caller() -> Caller:
     """Whose request this is; `authenticate` came first."""
     client: SourceClient = g.scim_client
     base = f"{current_app.config['DOORLIST'].public_url}/scim/v2/{client.source_id}"
-    return Caller(client=client, base=base, because=f"SCIM {request.method}")
+    return Caller(client=client, base=base, because=f"SCIM {request.method}", vocabulary=g.scim_vocabulary)
 
 
 def body() -> dict[str, Any]:
@@ -207,8 +210,8 @@ def body() -> dict[str, Any]:
 
 def selection() -> Selection:
     """What of a resource the query string asks for."""
-    named = (",".join(request.args.getlist(name)) for name in ("attributes", "excludedAttributes"))
-    return Selection(*named)
+    attributes, excluded = (",".join(request.args.getlist(name)) for name in ("attributes", "excludedAttributes"))
+    return Selection(attributes, excluded, g.scim_vocabulary)
 
 
 def expected_version() -> int | None:

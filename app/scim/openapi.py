@@ -14,6 +14,8 @@ _TEXT: Described = {"type": "string"}
 _KINDS: Mapping[Kind, Described] = {
     Kind.STRING: _TEXT,
     Kind.BOOLEAN: {"type": "boolean"},
+    Kind.DECIMAL: {"type": "number"},
+    Kind.INTEGER: {"type": "integer"},
     Kind.DATETIME: {"type": "string", "format": "date-time"},
     Kind.REFERENCE: _TEXT,
     Kind.BINARY: _TEXT,

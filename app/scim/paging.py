@@ -10,8 +10,10 @@ from werkzeug.datastructures import MultiDict
 
 from app.directory.filter_sql import compile_filter
 from app.directory.filters import Filter, FilterError, parse
+from app.directory.name_parts import rare
 from app.directory.sort_sql import Sortable, SortError, SortPath, SortValue, after, ordered, sort_key, sort_path
 from app.directory.tallies import number_of
+from app.directory.vocabulary import STANDARD, Vocabulary
 from app.scim.answers import Problem, refused
 from app.scim.cursors import Place
 from app.scim.schemas import LARGEST_PAGE, USUAL_PAGE
@@ -31,7 +33,8 @@ class Page:
     descending: bool
     cursor: str | None
     question: tuple[str, ...]
-    """What decides the list's members and order, as it was written."""
+    """What decides the list's members and order, as it was written, and by which schemas it is read."""
+    vocabulary: Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +46,12 @@ class Found:
     following: Place | None = None
 
 
-def asked_page(arguments: MultiDict[str, str]) -> Page:
+def asked_page(arguments: MultiDict[str, str], vocabulary: Vocabulary = STANDARD) -> Page:
     """What a query string asks for. Raises SCIMError."""
-    return _page({name: arguments[name] for name in _NAMES if name in arguments})
+    return _page({name: arguments[name] for name in _NAMES if name in arguments}, vocabulary)
 
 
-def searched_page(body: Mapping[str, Any]) -> Page:
+def searched_page(body: Mapping[str, Any], vocabulary: Vocabulary = STANDARD) -> Page:
     """What a SearchRequest asks for (RFC 7644 §3.4.3). Raises SCIMError."""
     spelled = {name.lower(): name for name in _NAMES}
     said: dict[str, str] = {}
@@ -60,10 +63,10 @@ def searched_page(body: Mapping[str, Any]) -> Page:
         if not isinstance(value, wanted) or isinstance(value, bool):
             raise refused(f"{name} must be {'a whole number' if wanted is int else 'a text'}", Problem.INVALID_VALUE)
         said[name] = str(value)
-    return _page(said)
+    return _page(said, vocabulary)
 
 
-def _page(said: Mapping[str, str]) -> Page:
+def _page(said: Mapping[str, str], vocabulary: Vocabulary) -> Page:
     cursor, text, sort_by = said.get("cursor"), said.get("filter"), said.get("sortBy", "").strip()
     if cursor is not None and said.get("startIndex", "").strip():
         raise refused("startIndex and cursor are two ways of paging: send only one of them", Problem.INVALID_VALUE)
@@ -72,17 +75,18 @@ def _page(said: Mapping[str, str]) -> Page:
         # RFC 7644 §3.4.2.4: below 1 means 1, a negative count means none.
         start=max(1, _number(said, "startIndex", 1)),
         count=_count(said) if cursor is None else _cursor_count(said),
-        filter=None if text is None else _filter(text),
+        filter=None if text is None else _filter(text, vocabulary),
         sort_by=sort_by or None,
         descending=descending,
         cursor=None if cursor is None else cursor.strip(),
-        question=(text or "", sort_by, str(descending)),
+        question=(text or "", sort_by, str(descending), *([] if vocabulary.version is None else [str(vocabulary.version)])),
+        vocabulary=vocabulary,
     )
 
 
-def _filter(text: str) -> Filter:
+def _filter(text: str, vocabulary: Vocabulary) -> Filter:
     try:
-        return parse(text)
+        return parse(text, vocabulary)
     except FilterError as error:
         raise refused(f"the filter cannot be read, {error}", Problem.INVALID_FILTER) from None
 
@@ -162,25 +166,26 @@ def found_by_cursor(
 
 
 def _queries(session: Session, organization_id: str, source_id: str, page: Page, kinds: Sequence[Sortable]) -> list["_Query"]:
-    paths = _sort_paths(page.sort_by, kinds)
+    paths = _sort_paths(page, kinds)
     dialect = session.get_bind().dialect.name
     queries = []
     for kind, path in zip(kinds, paths, strict=True):
         table = kind.table
         wanted = [table.organization_id == organization_id, table.source_id == source_id, table.ended_at.is_(None)]
         if page.filter is not None:
-            wanted.append(compile_filter(page.filter, kind.over, dialect))
+            wanted.append(compile_filter(page.filter, kind.over, dialect, rare=rare(session)))
         key = None if path is None else sort_key(path, kind, dialect)
         everybody = (organization_id, source_id) if page.filter is None else None
         queries.append(_Query(session=session, table=table, wanted=wanted, key=key, descending=page.descending, everybody=everybody))
     return queries
 
 
-def _sort_paths(text: str | None, kinds: Sequence[Sortable]) -> list[SortPath | None]:
+def _sort_paths(page: Page, kinds: Sequence[Sortable]) -> list[SortPath | None]:
+    text = page.sort_by
     if text is None:
         return [None] * len(kinds)
     try:
-        paths = [sort_path(text, kind) for kind in kinds]
+        paths = [sort_path(text, kind, page.vocabulary) for kind in kinds]
     except SortError as error:
         raise refused(f"sortBy: {error}", Problem.INVALID_PATH) from None
     if not any(paths):

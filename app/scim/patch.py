@@ -9,7 +9,7 @@ from typing import Any
 
 from app.directory.filters import WORK_LOCALITY, And, AttributePath, Compare, Filter, FilterError, matches, split_path
 from app.directory.values import Operator, leaves
-from app.directory.vocabulary import COMMON, ENTERPRISE_URN, SCHEMAS, USER_URN, Attribute, Kind, attribute_at, schema_named
+from app.directory.vocabulary import COMMON, ENTERPRISE_URN, SCHEMAS, STANDARD, USER_URN, Attribute, Kind, Place, Vocabulary, attribute_at
 from app.scim.answers import Problem, refused
 from app.scim.bodies import is_echo, is_meant, takes_away, tidied
 from app.scim.bounds import refuse_too_costly, refuse_too_many
@@ -35,7 +35,7 @@ class Operation:
     named: bool = True
 
 
-def read_operations(body: Mapping[str, Any]) -> list[Operation]:
+def read_operations(body: Mapping[str, Any], vocabulary: Vocabulary = STANDARD) -> list[Operation]:
     """The operations of a PATCH body, in order. Raises SCIMError."""
     listed = _member(body, "Operations")
     if not isinstance(listed, list):
@@ -44,12 +44,12 @@ def read_operations(body: Mapping[str, Any]) -> list[Operation]:
     for number, said in enumerate(listed, start=1):
         if not isinstance(said, dict):
             raise refused(f"operation {number} must be an object", Problem.INVALID_SYNTAX)
-        operations += _read_operation(said, number)
+        operations += _read_operation(said, number, vocabulary)
         refuse_too_many(len(operations))
     return operations
 
 
-def _read_operation(said: Mapping[str, Any], number: int) -> list[Operation]:
+def _read_operation(said: Mapping[str, Any], number: int, vocabulary: Vocabulary) -> list[Operation]:
     verb = verb_in(_member(said, "op"))
     if verb is None:
         raise refused(f"operation {number}: op must be add, replace or remove", Problem.INVALID_SYNTAX)
@@ -60,15 +60,15 @@ def _read_operation(said: Mapping[str, Any], number: int) -> list[Operation]:
     if path is None:
         if verb is Verb.REMOVE:
             raise refused(f"operation {number}: remove needs a path", Problem.NO_TARGET)
-        return _without_path(verb, value, number)
+        return _without_path(verb, value, number, vocabulary)
     if not isinstance(path, str):
         raise refused(f"operation {number}: path must be a text", Problem.INVALID_PATH)
-    place = _place(path, value)
+    place = _place(path, value, vocabulary)
     _refuse_read_only(place.names, number)
     return [Operation(verb=verb, path=place, value=value)]
 
 
-def _without_path(verb: Verb, value: Any, number: int) -> list[Operation]:
+def _without_path(verb: Verb, value: Any, number: int, vocabulary: Vocabulary) -> list[Operation]:
     if not isinstance(value, dict):
         raise refused(f"operation {number}: without a path, value must be an object", Problem.INVALID_VALUE)
     refuse_too_many(len(value))
@@ -77,7 +77,7 @@ def _without_path(verb: Verb, value: Any, number: int) -> list[Operation]:
         if is_echo(key):
             continue
         # Entra's keys are paths themselves, such as `name.givenName`.
-        place = _place(key, part)
+        place = _place(key, part, vocabulary)
         _refuse_read_only(place.names, number)
         operations.append(Operation(verb=verb, path=place, value=part, named=False))
     return operations
@@ -87,20 +87,21 @@ def _member(said: Mapping[str, Any], name: str, default: Any = None) -> Any:
     return next((value for key, value in said.items() if key.lower() == name.lower()), default)
 
 
-def _place(text: str, value: Any) -> AttributePath:
+def _place(text: str, value: Any, vocabulary: Vocabulary) -> AttributePath:
     try:
-        path = split_path(text.strip())
+        path = split_path(text.strip(), vocabulary)
     except FilterError as error:
         raise refused(f"path {text!r}, {error}", Problem.INVALID_PATH) from None
     if path is WORK_LOCALITY:
         # A shorthand of rules, which would hide that SCIM has no such attribute.
         return AttributePath(names=(text.strip(),))
-    known = attribute_at(path.names)
+    known = vocabulary.attribute_at(path.names)
     if path.where is not None and known is not None and not (known.many or "value" in known.subs):
         raise refused(f"path {text!r}: {known.name} has one value, so that none is picked by a filter", Problem.INVALID_PATH)
-    if ":" in text and isinstance(value, dict) and path.where is None and known is None:
+    unknown = known is None and vocabulary.extension_named(path.names[0]) is None
+    if ":" in text and isinstance(value, dict) and path.where is None and unknown:
         # A whole extension whose schema is unknown here looks like an attribute of a shorter URN.
-        return AttributePath(names=(schema_named(text.strip()),))
+        return AttributePath(names=(vocabulary.schema_named(text.strip()),))
     return path
 
 
@@ -110,13 +111,26 @@ def _refuse_read_only(names: tuple[str, ...], number: int) -> None:
         raise refused(f"operation {number}: {known.name} is read-only", Problem.MUTABILITY)
 
 
-def patched(document: Mapping[str, Any], operations: Sequence[Operation], core: str = USER_URN) -> dict[str, Any]:
+def patched(
+    document: Mapping[str, Any], operations: Sequence[Operation], core: str = USER_URN, vocabulary: Vocabulary = STANDARD
+) -> dict[str, Any]:
     """The document, `core` being its main schema, after all operations; the one given stays as it is. Raises SCIMError."""
     refuse_too_costly(document, [operation.value for operation in operations])
     changed: dict[str, Any] = copy.deepcopy(dict(document))
     for operation in operations:
-        _apply(changed, operation, core)
+        _apply(changed, operation, core, vocabulary)
     return changed
+
+
+def places_said(operations: Sequence[Operation]) -> set[Place]:
+    """The attributes of extensions that these operations say."""
+    said: set[Place] = set()
+    for operation in operations:
+        urn, *rest = (name.lower() for name in operation.path.names)
+        if ":" in urn:
+            parts = operation.value if isinstance(operation.value, dict) else ()
+            said |= {(urn, rest[0])} if rest else {(urn, name.lower()) for name in parts}
+    return said
 
 
 def sets_number(operations: Sequence[Operation]) -> bool:
@@ -125,15 +139,15 @@ def sets_number(operations: Sequence[Operation]) -> bool:
     return bool(tidied(said, USER_URN).get(ENTERPRISE_URN, {}).get("employeeNumber"))
 
 
-def _apply(document: dict[str, Any], operation: Operation, core: str) -> None:
+def _apply(document: dict[str, Any], operation: Operation, core: str, vocabulary: Vocabulary) -> None:
     path, value = operation.path, operation.value
-    if operation.named and not is_place(document, operation, core):
+    if operation.named and not is_place(document, operation, core, vocabulary):
         raise refused(f"path {'.'.join(_whole(path))} is no attribute of this resource", Problem.INVALID_PATH)
     if operation.verb is Verb.REPLACE and takes_away(value):
         value = None
     if operation.verb is Verb.ADD and value is None:
         return
-    parent = _parent(document, path.names, make=operation.verb is not Verb.REMOVE and value is not None)
+    parent = _parent(document, path.names, vocabulary, make=operation.verb is not Verb.REMOVE and value is not None)
     if parent is None:
         return
     name = path.names[-1]
@@ -146,15 +160,17 @@ def _apply(document: dict[str, Any], operation: Operation, core: str) -> None:
     elif value is None:
         parent.pop(name, None)
     elif operation.verb is Verb.ADD:
-        parent[name] = _added(parent.get(name), value, attribute_at(path.names))
+        parent[name] = _added(parent.get(name), value, vocabulary.attribute_at(path.names))
     else:
-        parent[name] = _replaced(parent.get(name), value, attribute_at(path.names))
+        parent[name] = _replaced(parent.get(name), value, vocabulary.attribute_at(path.names))
 
 
-def _parent(document: dict[str, Any], names: tuple[str, ...], *, make: bool) -> dict[str, Any] | list[Any] | None:
+def _parent(
+    document: dict[str, Any], names: tuple[str, ...], vocabulary: Vocabulary, *, make: bool
+) -> dict[str, Any] | list[Any] | None:
     place: Any = document
     for depth, name in enumerate(names[:-1], start=1):
-        known = attribute_at(names[:depth])
+        known = vocabulary.attribute_at(names[:depth])
         below = place.get(name)
         if not isinstance(below, dict | list):
             if not make:
@@ -319,17 +335,22 @@ def verb_in(word: Any) -> Verb | None:
     return Verb(folded) if folded in _VERBS else None
 
 
-def is_place(document: Mapping[str, Any], operation: Operation, core: str) -> bool:
+def is_place(document: Mapping[str, Any], operation: Operation, core: str, vocabulary: Vocabulary = STANDARD) -> bool:
     """Whether there is such an attribute: one of the schemas, of an extension unknown here, or in the document already.
 
-    Replace makes what is missing.
+    Replace makes what is missing, save in a schema that the organisation itself declared.
     """
     names = _whole(operation.path)
-    if operation.verb is Verb.REPLACE or (":" in names[0] and schema_named(names[0]) not in SCHEMAS):
-        return True
     top = names[0].lower()
-    in_schema = core == USER_URN if ":" in top else top in COMMON or top in SCHEMAS[core]
-    return (in_schema and (len(names) == 1 or attribute_at(names) is not None)) or any(True for _ in leaves(document, names))
+    if ":" in top and vocabulary.attributes_of(vocabulary.schema_named(top)) is None:
+        return True
+    declared = vocabulary.extension_named(top)
+    if declared is None and operation.verb is Verb.REPLACE:
+        return True
+    if declared is not None and declared.core != core:
+        return True
+    in_schema = declared is not None or (core == USER_URN if ":" in top else top in COMMON or top in SCHEMAS[core])
+    return (in_schema and (len(names) == 1 or vocabulary.attribute_at(names) is not None)) or any(True for _ in leaves(document, names))
 
 
 def _whole(path: AttributePath) -> tuple[str, ...]:

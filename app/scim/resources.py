@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.clock import iso
 from app.directory.tables import Group, Membership, Person, Record
-from app.directory.vocabulary import GROUP_URN, USER_URN
+from app.directory.vocabulary import GROUP_URN, STANDARD, USER_URN, Vocabulary
 from app.lifecycle.groups import GroupDraft
 from app.lifecycle.records import RecordDraft, reads_active
 from app.scim.answers import Problem, refused
@@ -18,9 +18,11 @@ from app.scim.bounds import refuse_too_long
 Resource = dict[str, Any]
 
 
-def user_draft(body: Mapping[str, Any], *, number_said: bool = True) -> RecordDraft:
-    """A user as said. Raises SCIMError naming the attribute that is wrong or missing."""
-    document = tidied(body, USER_URN)
+def user_draft(
+    body: Mapping[str, Any], *, number_said: bool = True, vocabulary: Vocabulary = STANDARD, before: Mapping[str, Any] | None = None
+) -> RecordDraft:
+    """A user as said, where `before` stood. Raises SCIMError naming the attribute that is wrong or missing."""
+    document = tidied(body, USER_URN, vocabulary, before)
     active = document.pop("active", None)
     name = text_in(document, "userName")
     if name is None:
@@ -31,10 +33,12 @@ def user_draft(body: Mapping[str, Any], *, number_said: bool = True) -> RecordDr
     )
 
 
-def group_draft(body: Mapping[str, Any]) -> GroupDraft:
-    """A group as said. Raises SCIMError naming the attribute that is wrong or missing."""
+def group_draft(
+    body: Mapping[str, Any], *, vocabulary: Vocabulary = STANDARD, before: Mapping[str, Any] | None = None
+) -> GroupDraft:
+    """A group as said, where `before` stood. Raises SCIMError naming the attribute that is wrong or missing."""
     members = next((value for key, value in body.items() if key.lower() == "members"), None)
-    document = tidied({key: value for key, value in body.items() if key.lower() != "members"}, GROUP_URN)
+    document = tidied({key: value for key, value in body.items() if key.lower() != "members"}, GROUP_URN, vocabulary, before)
     name = text_in(document, "displayName")
     if name is None:
         raise refused("displayName is required", Problem.INVALID_VALUE)

@@ -1,10 +1,10 @@
-"""Discovery (RFC 7643 §5-7): what this door can do, and the schemas of what it holds."""
+"""Discovery (RFC 7643 §5-7): what this door can do, and the schemas of what it holds, those that its organisation declared too."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from app.directory.filters import LONGEST
-from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, SCHEMAS, USER_URN, Attribute, Kind
+from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, SCHEMAS, STANDARD, USER_URN, Attribute, Kind, Vocabulary
 from app.scim.bulk import MAX_OPERATIONS, largest_payload
 from app.scim.cursors import LIFETIME
 
@@ -69,10 +69,13 @@ def provider_config(base: str) -> dict[str, Any]:
     }
 
 
-def resource_types(base: str) -> list[dict[str, Any]]:
+def resource_types(base: str, vocabulary: Vocabulary = STANDARD) -> list[dict[str, Any]]:
+    def extensions(*urns: str, core: str) -> list[dict[str, Any]]:
+        return [{"schema": urn, "required": False} for urn in (*urns, *(one.urn for one in vocabulary.extensions_of(core)))]
+
     shapes: list[tuple[str, str, list[dict[str, Any]]]] = [
-        ("User", USER_URN, [{"schema": ENTERPRISE_URN, "required": False}]),
-        ("Group", GROUP_URN, []),
+        ("User", USER_URN, extensions(ENTERPRISE_URN, core=USER_URN)),
+        ("Group", GROUP_URN, extensions(core=GROUP_URN)),
     ]
     return [
         {
@@ -89,17 +92,14 @@ def resource_types(base: str) -> list[dict[str, Any]]:
     ]
 
 
-def schemas(base: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "schemas": [f"{_CORE}:Schema"],
-            "id": urn,
-            "name": _NAMES[urn][0],
-            "description": _NAMES[urn][1],
-            "attributes": _attributes(attributes),
-            "meta": {"resourceType": "Schema", "location": f"{base}/Schemas/{urn}"},
-        }
+def schemas(base: str, vocabulary: Vocabulary = STANDARD) -> list[dict[str, Any]]:
+    described: list[Mapping[str, Any]] = [
+        {"id": urn, "name": _NAMES[urn][0], "description": _NAMES[urn][1], "attributes": _attributes(attributes)}
         for urn, attributes in SCHEMAS.items()
+    ]
+    return [
+        {"schemas": [f"{_CORE}:Schema"], **one, "meta": {"resourceType": "Schema", "location": f"{base}/Schemas/{one['id']}"}}
+        for one in (*described, *(extension.described for extension in vocabulary.extensions.values()))
     ]
 
 

@@ -45,7 +45,8 @@ def add_search(routes: Blueprint) -> None:
 
 def listed(kinds: Sequence[Sortable]) -> Response:
     """What the query string asks for, of these kinds of resources. Raises SCIMError."""
-    return _answered(caller(), asked_page(request.args), selection(), kinds)
+    who = caller()
+    return _answered(who, asked_page(request.args, who.vocabulary), selection(), kinds)
 
 
 def _searched(kinds: Sequence[Sortable]) -> Response:
@@ -53,8 +54,9 @@ def _searched(kinds: Sequence[Sortable]) -> Response:
     said = next((value for key, value in asked.items() if key.lower() == "schemas"), None)
     if not isinstance(said, list) or not any(isinstance(urn, str) and urn.lower() == SEARCH_URN.lower() for urn in said):
         raise refused(f"schemas must name {SEARCH_URN}", Problem.INVALID_SYNTAX)
-    chosen = Selection(_names(asked, "attributes"), _names(asked, "excludedAttributes"))
-    return _answered(caller(), searched_page(asked), chosen, kinds)
+    who = caller()
+    chosen = Selection(_names(asked, "attributes"), _names(asked, "excludedAttributes"), who.vocabulary)
+    return _answered(who, searched_page(asked, who.vocabulary), chosen, kinds)
 
 
 def _names(asked: dict[str, object], name: str) -> str:

@@ -1,25 +1,37 @@
 """Which attributes an answer shows: `attributes` and `excludedAttributes` (RFC 7644 §3.9)."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from app.directory.filters import FilterError, split_path
+from app.directory.vocabulary import STANDARD, Place, Vocabulary
 from app.scim.answers import Problem, refused
 
 _ALWAYS = {("id",), ("schemas",)}
 
 
 class Selection:
-    """Names compare without case, bare or after their schema's URN. What is no path names nothing, and is no error."""
+    """Names compare without case, bare or after their schema's URN. What is no path names nothing, and is no error.
 
-    def __init__(self, attributes: str | None, excluded: str | None) -> None:
+    Of the organisation's own schemas it is kept what each attribute says of when it is returned.
+    """
+
+    def __init__(self, attributes: str | None, excluded: str | None, vocabulary: Vocabulary = STANDARD) -> None:
         """Both are lists with commas. Raises SCIMError where both name something."""
         only, without = (attributes or "").strip(" ,"), (excluded or "").strip(" ,")
         if only and without:
             # None of the clients we know sends both (reference: Entra sends one of them, the others neither).
             raise refused("attributes and excludedAttributes exclude each other: send only one of them", Problem.INVALID_VALUE)
-        self._only = set(_paths(only)) | _ALWAYS if only else None
-        self._without = set(_paths(without)) - _ALWAYS
+        self._only = set(_paths(only, vocabulary)) | _ALWAYS if only else None
+        self._without = set(_paths(without, vocabulary)) - _ALWAYS
+        self._always, self._on_request, self._never = vocabulary.always, vocabulary.on_request, vocabulary.never
+
+    def revealing(self, places: Iterable[Place]) -> "Selection":
+        """The same, but showing these too where they are shown only to who asks (RFC 7643 §2.2: a request that says one does)."""
+        revealing = copy.copy(self)
+        revealing._on_request = self._on_request - frozenset(places)
+        return revealing
 
     def shows(self, name: str) -> bool:
         """Whether anything of this attribute is shown."""
@@ -30,17 +42,31 @@ class Selection:
     def of(self, resource: dict[str, Any]) -> dict[str, Any]:
         """The resource as it is to be shown."""
         if self._only is not None:
-            return _kept(resource, self._only)
-        return _cut(resource, self._without) if self._without else resource
+            shown = _kept(resource, self._only)
+            shown = _cut(shown, set(self._never)) if self._never else shown
+        else:
+            without = self._without | self._on_request | self._never
+            shown = _cut(resource, without) if without else resource
+        return _with(shown, resource, self._always) if self._always else shown
 
 
-def _paths(listed: str) -> Iterator[tuple[str, ...]]:
+def _with(shown: dict[str, Any], resource: dict[str, Any], places: frozenset[Place]) -> dict[str, Any]:
+    """What is shown, and these attributes of extensions whole."""
+    for urn in {urn for urn, _ in places}:
+        for key, extension in resource.items():
+            if key.lower() == urn and isinstance(extension, dict):
+                there = {name: part for name, part in extension.items() if (urn, name.lower()) in places}
+                shown = {**shown, key: {**shown.get(key, {}), **there}} if there else shown
+    return shown
+
+
+def _paths(listed: str, vocabulary: Vocabulary) -> Iterator[tuple[str, ...]]:
     for text in map(str.strip, listed.split(",")):
         if ":" in text:
             # A whole extension whose schema is unknown here looks like an attribute of a shorter URN.
             yield (text.lower(),)
         try:
-            yield tuple(name.lower() for name in split_path(text).names)
+            yield tuple(name.lower() for name in split_path(text, vocabulary).names)
         except FilterError:
             continue
 
@@ -66,6 +92,9 @@ def _cut(value: dict[str, Any], paths: set[tuple[str, ...]]) -> dict[str, Any]:
         below = _below(paths, name)
         if () not in below:
             kept[name] = _each(part, lambda element, below=below: _cut(element, below)) if below else part
+            if kept[name] == {} and ":" in name:
+                # Nothing is left of an extension of which everything is hidden.
+                del kept[name]
     return kept
 
 

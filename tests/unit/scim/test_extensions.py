@@ -1,0 +1,184 @@
+"""Values of an organisation's own attributes: checked by the declared type, in every way in which they can come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.directory.vocabulary import GROUP_URN, USER_URN
+from tests.clients.directory import Directory
+from tests.unit.scim.bulking import bulk, is_refused
+from tests.unit.scim.choosing import OFF, get
+from tests.unit.scim.extending import HR, USUAL, attribute, declares, kept, posts, says, takes_back
+
+WHOLE = {
+    "grade": 7, "quota": 0.5, "remote": True, "startDate": "2026-11-30T17:00:00+01:00", "site": "Oslo", "costCode": "aB", "key": "AAECAw==",
+    "profile": "https://example.com/ada", "skills": ["go", "py"], "badges": [{"number": 1, "type": "door", "primary": True}],
+    "desk": {"floor": 3, "row": "b"},
+}  # fmt: skip
+WRONG = [
+    ("grade", "7", "a whole number, not a text"),
+    ("grade", 7.5, "a whole number without a decimal point"),
+    ("grade", True, "a whole number, not true or false"),
+    ("grade", 2**53, "must be between"),
+    ("quota", "0.5", "a number, not a text"),
+    ("quota", 10**400, "too large"),
+    ("remote", "yes", "true or false, not a text"),
+    ("startDate", "2026-11-30", "an instant with its time zone"),
+    ("startDate", "2026-11-30T17:00:00", "an instant with its time zone"),
+    ("startDate", 20261130, "a text, not a number"),
+    ("site", 5, "a text, not a number"),
+    ("site", ["Oslo"], "a text, not a list"),
+    ("key", "*", "base64"),
+    ("profile", {}, "a text, not an object"),
+    ("skills", "go", "a list, not a text"),
+    ("skills", [1], "a text, not a number"),
+    ("badges", [{"number": "1"}], "badges.number must be a whole number"),
+    ("badges", [{"type": "door"}], "badges.number is required"),
+    ("badges", [{"number": 1, "primary": True}, {"number": 2, "primary": True}], "more than one value that is primary"),
+    ("desk", "3b", "an object, not a text"),
+    ("desk", {"floor": "3"}, "desk.floor must be a whole number"),
+]
+
+
+@pytest.fixture
+def declared(directory: Directory) -> Directory:
+    # Somebody was there before, so that the hot paths are open.
+    posts(directory, "first")
+    declares(*USUAL)
+    return directory
+
+
+def test_values_are_kept_as_the_schema_says(declared: Directory) -> None:
+    record_id = declared.add_user("ada", **{HR.upper(): {name.upper(): value for name, value in WHOLE.items()}})
+
+    assert kept(declared, record_id) == {**WHOLE, "startDate": "2026-11-30T16:00:00.000Z"}
+    assert get(declared, f"/Users/{record_id}")["schemas"] == [USER_URN, HR]
+
+
+def test_entras_booleans_and_single_values_are_taken_as_for_core_attributes(declared: Directory) -> None:
+    record_id = declared.add_user("ada", **{HR: {"remote": "False", "badges": {"number": 1}, "site": None, "grade": 1}})
+
+    assert kept(declared, record_id) == {"remote": False, "badges": [{"number": 1}], "grade": 1}
+
+
+@pytest.mark.parametrize(("name", "value", "sentence"), WRONG, ids=[f"{name}-{number}" for number, (name, _, _) in enumerate(WRONG)])
+def test_a_wrong_value_is_refused_wherever_it_comes(declared: Directory, name: str, value: Any, sentence: str) -> None:
+    record_id = declared.add_user("ada", **{HR: {"site": "Oslo"}})
+    before, label = declared.written(), f"{HR}:{name}"
+
+    assert says(posts(declared, "bob", **{HR: {name: value}}), "invalidValue", label, sentence)
+    assert says(declared.send("PUT", f"/Users/{record_id}", {"userName": "ada", HR: {name: value}}), "invalidValue", label, sentence)
+    assert says(declared.patch(f"/Users/{record_id}", {"op": "replace", "path": label, "value": value}), "invalidValue", label, sentence)
+    assert says(declared.patch(f"/Users/{record_id}", {"op": "add", "value": {HR: {name: value}}}), "invalidValue", label, sentence)
+    assert is_refused(bulk(declared, {"method": "POST", "path": "/Users", "bulkId": "bob", "data": {"userName": "bob", HR: {name: value}}})[0], "400", "invalidValue")
+    assert declared.written() == before
+
+
+def test_an_extension_that_is_no_object_is_refused(declared: Directory) -> None:
+    assert says(posts(declared, "bob", **{HR: "Oslo"}), "invalidValue", HR, "an object, not a text")
+
+
+def test_paths_reach_into_a_declared_schema(declared: Directory) -> None:
+    record_id = declared.add_user("ada", **{HR: WHOLE})
+
+    answer = declared.patch(
+        f"/Users/{record_id}",
+        {"op": "replace", "path": f"{HR}:desk.floor", "value": 4},
+        {"op": "add", "path": f"{HR.upper()}:SKILLS", "value": ["c"]},
+        {"op": "replace", "path": f"{HR}:badges[number eq 1].type", "value": "gate"},
+        {"op": "add", "path": f"{HR}:badges", "value": [{"number": 2, "primary": "True"}]},
+        {"op": "remove", "path": f"{HR}:site"},
+        {"op": "replace", "path": HR, "value": {"grade": 8, "remote": "false"}},
+    )
+
+    assert answer.status == 200, answer.text
+    assert kept(declared, record_id) == {
+        **{name: value for name, value in WHOLE.items() if name != "site"},
+        "startDate": "2026-11-30T16:00:00.000Z", "desk": {"floor": 4, "row": "b"}, "skills": ["go", "py", "c"], "grade": 8, "remote": False,
+        "badges": [{"number": 1, "type": "gate", "primary": False}, {"number": 2, "primary": True}],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", ["add", "replace", "remove"])
+@pytest.mark.parametrize("path", ["titel", "desk.flor", "badges[number eq 1].titel"])
+def test_a_path_to_what_the_schema_has_not_is_refused(declared: Directory, verb: str, path: str) -> None:
+    record_id = declared.add_user("ada", **{HR: WHOLE})
+
+    answer = declared.patch(f"/Users/{record_id}", {"op": verb, "path": f"{HR}:{path}", "value": "x"})
+
+    assert says(answer, "invalidPath", "is no attribute of this resource")
+
+
+def test_a_misspelt_attribute_is_no_extension_of_its_own(declared: Directory) -> None:
+    record_id = declared.add_user("ada", **{HR: WHOLE})
+
+    answer = declared.patch(f"/Users/{record_id}", {"op": "add", "path": f"{HR}:titel", "value": {"x": 1}})
+
+    assert says(answer, "invalidPath", "titel")
+
+
+def test_what_the_schema_does_not_name_is_kept_as_it_comes(declared: Directory) -> None:
+    record_id = declared.add_user("ada", **{HR: {"site": "Oslo", "extra": [1]}, "urn:example:other": {"grade": "7"}})
+
+    assert kept(declared, record_id) == {"site": "Oslo", "extra": [1]}
+    assert kept(declared, record_id, "urn:example:other") == {"grade": "7"}
+    assert declared.patch(f"/Users/{record_id}", {"op": "remove", "path": f"{HR}:extra"}).status == 200
+    assert kept(declared, record_id) == {"site": "Oslo"}
+
+
+def test_a_required_attribute_is_asked_for_where_the_schema_is_used(directory: Directory) -> None:
+    declares(attribute("site", required=True), attribute("grade", "integer"))
+
+    record_id = directory.add_user("ada", **{HR: {"site": "Oslo", "grade": 1}})
+
+    assert directory.add_user("bob")
+    assert says(posts(directory, "cy", **{HR: {"grade": 1}}), "invalidValue", f"{HR}:site is required")
+    assert says(directory.patch(f"/Users/{record_id}", {"op": "remove", "path": f"{HR}:site"}), "invalidValue", f"{HR}:site is required")
+    assert directory.patch(f"/Users/{record_id}", {"op": "remove", "path": HR}).status == 200
+    assert kept(directory, record_id) is None
+
+
+def test_a_value_from_before_the_schema_keeps_nobody_from_being_switched_off(directory: Directory) -> None:
+    old = {"grade": "seven", "startDate": "soon"}
+    record_id = directory.add_user("ada", **{HR: old})
+    declares(*USUAL, attribute("team", required=True))
+
+    assert directory.patch(f"/Users/{record_id}", OFF, {"op": "replace", "path": "title", "value": "x"}).document["active"] is False
+    assert directory.send("PUT", f"/Users/{record_id}", {"userName": "ada", "active": False, HR: old}).document["active"] is False
+    assert kept(directory, record_id) == old
+    assert directory.patch(f"/Users/{record_id}", {"op": "replace", "path": f"{HR}:startDate", "value": "2026-11-30T17:00:00Z"}).status == 200
+    assert says(directory.patch(f"/Users/{record_id}", {"op": "replace", "path": f"{HR}:grade", "value": "8"}), "invalidValue", "grade")
+
+
+def test_a_schema_for_groups_is_asked_of_groups_only(directory: Directory) -> None:
+    team = "urn:example:team"
+    declares(attribute("size", "integer"), urn=team, core=GROUP_URN)
+
+    assert says(directory.send("POST", "/Groups", {"displayName": "a", team: {"size": "3"}}), "invalidValue", f"{team}:size")
+    made = directory.send("POST", "/Groups", {"displayName": "a", team.upper(): {"SIZE": 3}})
+    assert made.document[team] == {"size": 3}
+    path = f"/Groups/{made.document['id']}"
+    assert says(directory.send("PUT", path, {"displayName": "a", team: {"size": "3"}}), "invalidValue", f"{team}:size")
+    assert says(directory.patch(path, {"op": "add", "path": f"{team}:size", "value": "3"}), "invalidValue", f"{team}:size")
+    assert directory.patch(path, {"op": "add", "path": f"{team}:size", "value": 4}).status == 204
+    assert get(directory, path)[team] == {"size": 4}
+    assert directory.add_user("ada", **{team: {"size": "3"}})
+
+
+def test_a_schema_that_was_removed_is_asked_no_more(declared: Directory) -> None:
+    record_id = declared.add_user("ada", **{HR: {"grade": 7}})
+    takes_back()
+
+    assert kept(declared, record_id) == {"grade": 7}
+    assert declared.add_user("bob", **{HR: {"grade": "7"}})
+    assert declared.patch(f"/Users/{record_id}", {"op": "replace", "path": f"{HR}:grade", "value": "8"}).status == 200
+
+
+def test_a_changed_schema_is_heard_of_at_once(declared: Directory) -> None:
+    assert says(posts(declared, "ada", **{HR: {"grade": "A"}}), "invalidValue", "grade")
+
+    declares(attribute("grade"))
+
+    assert posts(declared, "ada", **{HR: {"grade": "A"}}).status == 201
