@@ -5,8 +5,8 @@ import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Final
 
 import psycopg
@@ -91,20 +91,28 @@ def forget(app: Flask) -> None:
         bares.mine.bare.close()
 
 
-@asynccontextmanager
-async def lent_on_loop(app: Flask, *, writes: bool) -> AsyncIterator[Bare]:
+def lent_on_loop(app: Flask, *, writes: bool) -> AbstractAsyncContextManager[Bare]:
     """A connection for a request on the running event loop. Raises what the driver raises."""
     bares: _Bares = app.extensions[_KEPT]
-    if bares.of_loop is None:
-        bares.of_loop = _OnPostgres(bares) if bares.engine.dialect.name == "postgresql" else _OnSQLite(bares)
-    lender = bares.of_loop
-    owned = await lender.take(writes=writes)
-    try:
-        yield owned.bare
-    except BaseException as error:
-        lender.give_back(owned, failed=_broke(error))
-        raise
-    lender.give_back(owned, failed=False)
+    return _Lent(bares, writes=writes)
+
+
+class _Lent:
+    """While a connection is lent. A class, since a generator around each request costs as much as its statement."""
+
+    def __init__(self, bares: _Bares, *, writes: bool) -> None:
+        self._bares, self._writes = bares, writes
+
+    async def __aenter__(self) -> Bare:
+        bares = self._bares
+        if bares.of_loop is None:
+            bares.of_loop = _OnPostgres(bares) if bares.engine.dialect.name == "postgresql" else _OnSQLite(bares)
+        self._lender = bares.of_loop
+        self._owned = await self._lender.take(writes=self._writes)
+        return self._owned.bare
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._lender.give_back(self._owned, failed=error is not None and _broke(error))
 
 
 def _broke(error: BaseException) -> bool:

@@ -4,7 +4,8 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 from typing import Any, Final
 
 from sqlalchemy import Engine
@@ -43,8 +44,11 @@ class SQLiteBare(Bare):
         found: Rows = self._cursor.execute(made.text, {**made.own, **values}).fetchall()
         return found
 
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        return self._alone()
+
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
+    async def _alone(self) -> AsyncIterator[None]:
         had = self._begin()
         try:
             try:
@@ -93,29 +97,32 @@ class SharedSQLite(SQLiteBare):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine, waits=0)
-        self._committed: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] | None = None
         self._closing: asyncio.Future[None] | None = None
         self._took = 0.0
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[None]:
-        committed = await self._joined()
+    def transaction(self) -> AbstractAsyncContextManager[None]:
+        return _Act(self)
+
+    async def begin_act(self) -> asyncio.Future[None]:
+        """Join the transaction of this turn; what is given is done once it is on disk."""
+        waiting = await self._joined()
         if not self._driver.in_transaction:
             # SQLite took all of it back, as it does where the disk is full; a savepoint would be a transaction of its own.
             raise Busy
         self._cursor.execute("SAVEPOINT act")
-        try:
-            yield
-        except BaseException:
-            self._cursor.execute("ROLLBACK TO act")
-            raise
-        finally:
-            self._cursor.execute("RELEASE act")
-        await asyncio.shield(committed)
+        committed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append(committed)
+        return committed
 
-    async def _joined(self) -> asyncio.Future[None]:
+    def end_act(self, *, failed: bool) -> None:
+        if failed:
+            self._cursor.execute("ROLLBACK TO act")
+        self._cursor.execute("RELEASE act")
+
+    async def _joined(self) -> list[asyncio.Future[None]]:
         until = time.monotonic() + _PATIENCE
-        while self._committed is None:
+        while self._waiting is None:
             if self._closing is not None:
                 await asyncio.shield(self._closing)
             elif self._opened():
@@ -124,8 +131,8 @@ class SharedSQLite(SQLiteBare):
                 raise Busy
             else:
                 await asyncio.sleep(_NEXT_TRY)
-        assert self._committed is not None
-        return self._committed
+        assert self._waiting is not None
+        return self._waiting
 
     def _opened(self) -> bool:
         """Whether a transaction could be begun, which the others of this turn of the loop join."""
@@ -137,24 +144,23 @@ class SharedSQLite(SQLiteBare):
             self._pen.give_back()
             return False
         loop = asyncio.get_running_loop()
-        self._committed = loop.create_future()
+        self._waiting = []
         loop.call_soon(self._gathered, loop)
         return True
 
     def _gathered(self, loop: asyncio.AbstractEventLoop) -> None:
         """Those who were there have joined: commit, on this thread where the disk is quick, else on another."""
-        assert self._committed is not None
-        committed, self._committed = self._committed, None
+        waiting, self._waiting = self._waiting or [], None
         if self._took < _QUICK:
-            self._tell(committed, self._try())
+            _tell(waiting, self._try())
             return
         self._closing = loop.create_future()
         elsewhere = loop.run_in_executor(None, self._try)
-        elsewhere.add_done_callback(lambda done: self._closed_by(committed, done.result))
+        elsewhere.add_done_callback(lambda done: self._closed_by(waiting, done.result))
 
-    def _closed_by(self, committed: asyncio.Future[None], result: Callable[[], BaseException | None]) -> None:
+    def _closed_by(self, waiting: list[asyncio.Future[None]], result: Callable[[], BaseException | None]) -> None:
         closing, self._closing = self._closing, None
-        self._tell(committed, result())
+        _tell(waiting, result())
         if closing is not None:
             closing.set_result(None)
 
@@ -169,11 +175,29 @@ class SharedSQLite(SQLiteBare):
             self._took = time.perf_counter() - began
         return None
 
-    @staticmethod
-    def _tell(committed: asyncio.Future[None], error: BaseException | None) -> None:
+
+class _Act:
+    """One request's part of a shared transaction."""
+
+    def __init__(self, shared: SharedSQLite) -> None:
+        self._shared = shared
+
+    async def __aenter__(self) -> None:
+        self._committed = await self._shared.begin_act()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._shared.end_act(failed=kind is not None)
+        if kind is None:
+            await self._committed
+
+
+def _tell(waiting: list[asyncio.Future[None]], error: BaseException | None) -> None:
+    for one in waiting:
+        if one.done():
+            continue
         if error is None:
-            committed.set_result(None)
+            one.set_result(None)
         else:
-            committed.set_exception(error)
+            one.set_exception(error)
             # Whoever took their act back does not ask.
-            committed.exception()
+            one.exception()

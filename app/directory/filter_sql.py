@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 from app.clock import parse_instant
 from app.directory.filters import And, AttributePath, Compare, Filter, Not, Or, Present, ValuePath
 from app.directory.json_sql import Claim, JSONReader, fitting, reader_for
-from app.directory.name_parts import PARTLY, SHORTEST, Own, name_fits
+from app.directory.name_parts import PARTLY, SHORTEST, name_fits
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, RecordEmail, Standing
 from app.directory.values import Operator, compare, fold
@@ -84,9 +84,9 @@ def text_at(path: AttributePath, over: Over, dialect_name: str) -> ColumnElement
     return json.first_text(over.document, names, fits)
 
 
-def key_fits(column: Any, operator: Operator, wanted: Any, dialect_name: str, *, own: Own | None = None, most: Any = None) -> Claim:
-    """Whether the name of a record fits an expression for the folded text, as `compile_filter` would have it."""
-    return name_fits(column, operator, wanted, dialect_name, own=own, most=most)
+def key_fits(column: Any, operator: Operator, wanted: Any, dialect_name: str, **asked: Any) -> Claim:
+    """Whether the name of a record fits an expression for the folded text, as `compile_filter` would have it. `asked` as for `name_fits`."""
+    return name_fits(column, operator, wanted, dialect_name, **asked)
 
 
 _Question = Compare | Present

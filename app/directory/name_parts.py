@@ -4,7 +4,7 @@ An index only proposes; every record is then asked for its name as it is now. Se
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cache
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import (
     ColumnElement,
     String,
+    TextClause,
     and_,
     case,
     column,
@@ -35,6 +36,7 @@ SHORTEST: Final = 3
 """Signs that a text has at least where trigrams help."""
 RARE: Final = 5_000
 """Where more names than these are proposed, SQLite is quicker by looking at every record."""
+MANY: Final = 1_000
 AT_ONCE: Final = 500
 """Names that are taken into SQLite's index in one transaction: some 5 ms, in which nobody else writes."""
 PARTLY: Final = frozenset({Operator.CO, Operator.SW, Operator.EW})
@@ -62,11 +64,13 @@ def trigrams_known() -> bool:
     return True
 
 
-def name_fits(name: Any, operator: Operator, wanted: Any, dialect: str, *, own: Own | None = None, most: Any = None) -> Claim:
+def name_fits(
+    name: Any, operator: Operator, wanted: Any, dialect: str, *, own: Own | None = None, most: Any = None, telling: Any = None
+) -> Claim:
     """Whether `Record.user_name_key` fits an expression for a folded text.
 
     With `own` (of which organisation and source, in the query around) and `most`, no more than `most` need be found: where
-    there are more, as many are, but it is open which.
+    there are more, as many are, but it is open which. `telling` is the part of the text that SQLite's index is asked for.
     """
     fits = fitting(reader_for(dialect), name, operator, wanted)
     if operator not in PARTLY:
@@ -75,7 +79,38 @@ def name_fits(name: Any, operator: Operator, wanted: Any, dialect: str, *, own: 
         return and_(name.like(_pattern(_telling(wanted, dialect))), fits)
     if not trigrams_known():
         return fits
-    return and_(Record.id.in_(_proposed(operator, wanted, own, most)), fits)
+    return and_(Record.id.in_(_proposed(operator, wanted, own, most, telling)), fits)
+
+
+def trigrams_of(wanted: str) -> list[str]:
+    """The trigrams of the part of a text that tells something, in their order; none where SQLite has no index of them."""
+    at = wanted.find("@") + 1
+    part = (wanted[:at] if at > SHORTEST else wanted)[:_LONGEST]
+    return [part[start : start + SHORTEST] for start in range(len(part) - SHORTEST + 1)] if trigrams_known() else []
+
+
+def most_telling(trigrams: Sequence[str], numbers: Sequence[int]) -> str:
+    """The part of the text to ask for, given in how many names each trigram is (`numbers_of_trigrams`): the rare ones in a row.
+
+    FTS5 reads the list of every trigram it is asked for; of the one that everybody's name has, that is everybody.
+    """
+    rarest = first = last = min(range(len(numbers)), key=numbers.__getitem__)
+    # Where each is in many, all of them together are in the fewest.
+    few = MANY + 1 if numbers[rarest] >= MANY else min(MANY, 4 * numbers[rarest] + 50)
+    while first and numbers[first - 1] < few:
+        first -= 1
+    while last + 1 < len(numbers) and numbers[last + 1] < few:
+        last += 1
+    return "".join(one[0] for one in trigrams[first:last]) + trigrams[last]
+
+
+@cache
+def numbers_of_trigrams() -> TextClause:
+    """SELECT in how many names each of the JSON list `:trigrams` is, in their order; counted up to MANY. For SQLite."""
+    return text(
+        "SELECT (SELECT count(*) FROM (SELECT 1 FROM name_part WHERE name MATCH '\"' || replace(value, '\"', '\"\"') || '\"' "
+        f"LIMIT {MANY})) FROM json_each(:trigrams) ORDER BY key"
+    )
 
 
 def rare(session: Session) -> Callable[[str], bool]:
@@ -102,14 +137,15 @@ def _pattern(part: Any) -> Any:
     return literal("%").concat(part).concat("%")
 
 
-def _matches(part: Any, wanted: Any) -> Claim:
+def _matches(part: Any, wanted: Any, telling: Any = None) -> Claim:
     # A text in quotes is no query, whatever is in it.
-    phrase = literal('"').concat(func.replace(_telling(wanted, "sqlite"), '"', '""', type_=String())).concat('"')
+    asked = _telling(wanted, "sqlite") if telling is None else telling
+    phrase = literal('"').concat(func.replace(asked, '"', '""', type_=String())).concat('"')
     claim: Claim = part.c.name.op("MATCH", is_comparison=True)(phrase)
     return claim
 
 
-def _proposed(operator: Operator, wanted: Any, own: Own | None, most: Any) -> Any:
+def _proposed(operator: Operator, wanted: Any, own: Own | None, most: Any, telling: Any) -> Any:
     """SELECT the ids of those whose name fits: by the index, and each by itself of those that it does not know (as they are now)."""
     part, renamed, other = _PART.alias("part"), _RENAMED.alias("renamed"), Record.__table__.alias("other")
     number: Any = literal_column("other.rowid")
@@ -118,7 +154,7 @@ def _proposed(operator: Operator, wanted: Any, own: Own | None, most: Any) -> An
     changed = exists().where(renamed.c.number == part.c.rowid)
     # None of them twice, so that `most` of them are as many records.
     ways = (
-        select(other.c.id).select_from(part).join(other, number == part.c.rowid).where(_matches(part, wanted), long, not_(changed)),
+        select(other.c.id).select_from(part).join(other, number == part.c.rowid).where(_matches(part, wanted, telling), long, not_(changed)),
         # As a sum, so that SQLite does not look for each record among the renamed, but the other way round.
         select(other.c.id).select_from(renamed).join(other, number == renamed.c.number + 0).where(long),
         # Of texts too short for trigrams the index knows nobody.

@@ -7,7 +7,7 @@ no name or key that is taken, no number that joins records, no manager to be fou
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from app.journal.tables import Entry, Lane, Subject, Work
 from app.lifecycle.people import attributes_in, emails_of, manager_record
 from app.lifecycle.plain_sql import at, at_once, document, each_of, entry, in_turn, inserted, new_work, number, text
 from app.lifecycle.records import RecordDraft, columns_of
-from app.lifecycle.standing import RecordSaid, decide
+from app.lifecycle.standing import Decided, RecordSaid, decide
 from app.statements import param
 
 _TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -50,7 +50,7 @@ async def join_plainly(bare: Bare, draft: RecordDraft, *, digest: str, source_id
     if columns["employee_number"] is not None:
         return None
     record_id, person_id, instant = new_id(), new_id(), microseconds(now)
-    decided = decide([RecordSaid(on=True, said_at=now, means=None, ended=False)], [], now=now)
+    decided = _on_alone()
     stored = _TEXT.encode(draft.document)
     values = {
         **columns, **attributes_in(draft.document), "document": stored, "digest": digest, "source": source_id, "record": record_id,
@@ -69,6 +69,13 @@ async def join_plainly(bare: Bare, draft: RecordDraft, *, digest: str, source_id
         values |= {"journal": made[0][0], "organization": made[0][1]}
         await bare.ask(*((statement, values) for statement in _in_turn()))
     return joined
+
+
+@cache
+def _on_alone() -> Decided:
+    """What is decided of somebody whom one record alone speaks for, and has switched on: the same whenever that is."""
+    at = datetime.fromtimestamp(0, UTC)
+    return decide([RecordSaid(on=True, said_at=at, means=None, ended=False)], [], now=at)
 
 
 # The statements

@@ -19,7 +19,7 @@ from app.clock import microseconds
 from app.directory.tables import Group, Membership, Record
 from app.journal.tables import Entry, Lane, Subject
 from app.journal.work import insert_for
-from app.lifecycle.plain_sql import ALWAYS, at, at_once, document, each_of, entry, in_turn, new_work, text, wanted
+from app.lifecycle.plain_sql import ALWAYS, at, at_once, document, each_of, entry, in_turn, new_work, one_of, text, wanted
 from app.statements import param
 
 
@@ -85,7 +85,7 @@ def _there(dialect: str, add: bool) -> Select[Any]:
     organization = select(client.c.organization_id).scalar_subquery()
     named = (
         select(Record.organization_id, Record.id, Record.person_id, Record.source_id, Record.ended_at)
-        .where(Record.organization_id == organization, Record.id.in_(select(each_of("ids", dialect).label("id"))))
+        .where(Record.organization_id == organization, one_of(Record.id, "ids", dialect))
         .order_by(Record.id)
     )
     record = (named.with_for_update(read=True, key_share=True) if add else named).subquery("held")
@@ -149,11 +149,10 @@ def _added(dialect: str, organization: Any, journal: Any) -> Sequence[Insert | U
 
 
 def _removed(dialect: str, organization: Any, journal: Any) -> Sequence[Insert | Update]:
-    gone = select(each_of("changed", dialect).label("id"))
     ended = (
         update(Membership)
         .where(
-            Membership.organization_id == organization, Membership.group_id == param("group"), Membership.record_id.in_(gone),
+            Membership.organization_id == organization, Membership.group_id == param("group"), one_of(Membership.record_id, "changed", dialect),
             Membership.ended_at.is_(None),
         )
         .values(ended_at=at(), journal_id=journal)

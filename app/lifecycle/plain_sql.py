@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     Text,
     Update,
+    any_,
     cast,
     func,
     insert,
@@ -23,7 +24,7 @@ from sqlalchemy import (
     literal_column,
     select,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app.actors import Actor, ActorKind
@@ -95,6 +96,17 @@ def each_of(name: str, dialect: str) -> ColumnElement[Any]:
         found: ColumnElement[Any] = func.json_each(param(name)).table_valued("value", joins_implicitly=True).c.value
         return found
     return func.jsonb_array_elements_text(cast(param(name), JSONB)).column_valued(name)
+
+
+def one_of(column: Any, name: str, dialect: str) -> ColumnElement[bool]:
+    """Whether a column is one of the texts of a JSON list that is given as text."""
+    texts = select(each_of(name, dialect).label("text"))
+    if dialect == "sqlite":
+        within: ColumnElement[bool] = column.in_(texts)
+        return within
+    # As an array, of which PostgreSQL expects few: for a set of rows it would expect a hundred, and read a whole group for one of them.
+    listed: ColumnElement[bool] = column == any_(func.array(texts.scalar_subquery(), type_=ARRAY(Text)))
+    return listed
 
 
 def at() -> ColumnElement[Any]:

@@ -3,6 +3,7 @@
 What is not answered here (`None`) takes the ordinary way, which also says what is wrong with a request.
 """
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +18,10 @@ from app.access.knocking import client_query
 from app.bare.connection import Asked, Bare
 from app.clock import iso_of, microseconds
 from app.directory.filter_sql import key_fits
+from app.directory.name_parts import most_telling, numbers_of_trigrams, trigrams_of
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
-from app.directory.tallies import number_of
+from app.directory.tallies import number_in, number_of
 from app.directory.values import Operator, fold
 from app.scim.answers import LIST_URN
 from app.scim.schemas import LARGEST_PAGE
@@ -102,7 +104,7 @@ def _named(dialect: str, attribute: str, operator: Operator) -> Select[Any]:
     client, value, most = client_query().subquery("client"), param("value"), param("most", Integer())
     if attribute == "username":
         own = (client.c.organization_id, client.c.source_id)
-        wanted = key_fits(Record.user_name_key, operator, value, dialect, own=own, most=most)
+        wanted = key_fits(Record.user_name_key, operator, value, dialect, own=own, most=most, telling=param("telling"))
     else:
         wanted = Record.external_id == value
     query = _beside(client, dialect, wanted)
@@ -141,15 +143,28 @@ async def one_user(bare: Bare, knock: Knock, record_id: str) -> Answered | None:
 
 
 @cache
-def _client() -> Select[str, str, str]:
-    return client_query()
+def _client() -> Select[str, int]:
+    """organization_id, and how many users the directory has; no row where the token is not good."""
+    client = client_query().subquery("client")
+    number = number_in(client.c.organization_id, Record.__tablename__).scalar_subquery()
+    return select(client.c.organization_id, number).select_from(client)
 
 
 @cache
-def _page(dialect: str) -> Select[Any]:
-    """Users by id, from the one after `:skip` others on. Ids are counted off in an index; only what is shown is read."""
+def _page(dialect: str, from_end: bool) -> Select[Any]:
+    """Users by id, from the one after `:skip` others on. Ids are counted off in an index; only what is shown is read.
+
+    They are counted from the nearer end. From the last one it takes their number, as it is at this very moment.
+    """
     own = (Record.organization_id == param("organization"), Record.source_id == param("source"), Record.ended_at.is_(None))
-    ids = select(Record.id).where(*own).order_by(Record.id).limit(param("most", Integer())).offset(param("skip", Integer()))
+    most, skip = param("most", Integer()), param("skip", Integer())
+    if from_end:
+        least, greatest = (func.min, func.max) if dialect == "sqlite" else (func.least, func.greatest)
+        number = number_of(Record.__tablename__).scalar_subquery()
+        ids = select(Record.id).where(*own).order_by(Record.id.desc())
+        ids = ids.limit(least(most, greatest(number - skip, 0))).offset(greatest(number - skip - most, 0))
+    else:
+        ids = select(Record.id).where(*own).order_by(Record.id).limit(most).offset(skip)
     shown = ids.subquery("shown")
     return (
         select(*_user_columns(dialect))
@@ -178,10 +193,10 @@ async def page_of_users(bare: Bare, knock: Knock, *, start: int, count: int) -> 
     client = await bare.rows(_client(), knock.values())
     if not client:
         return None
-    organization_id = client[0][0]
+    organization_id, number = client[0]
     values = knock.values(organization=organization_id, most=min(count, LARGEST_PAGE), skip=start - 1)
-    rows, number = await bare.ask((_page(bare.dialect), values), (number_of(Record.__tablename__), values))
-    return Answered(body=list_text([user_text(row, knock.base) for row in rows], total=number[0][0], start=start))
+    rows = await bare.rows(_page(bare.dialect, start > number // 2), values)
+    return Answered(body=list_text([user_text(row, knock.base) for row in rows], total=number, start=start))
 
 
 async def found_users(bare: Bare, knock: Knock, text: str, *, start: int, count: int) -> Answered | None:
@@ -195,7 +210,11 @@ async def found_users(bare: Bare, knock: Knock, text: str, *, start: int, count:
     elif operator is not Operator.EQ:
         return None
     most = min(count, LARGEST_PAGE)
-    rows = await bare.rows(_named(bare.dialect, attribute, operator), knock.values(value=value, most=most + 1))
+    telling = value
+    if bare.dialect == "sqlite" and operator is not Operator.EQ and (trigrams := trigrams_of(value)):
+        counted = await bare.rows(numbers_of_trigrams(), {"trigrams": json.dumps(trigrams)})
+        telling = most_telling(trigrams, [number for (number,) in counted])
+    rows = await bare.rows(_named(bare.dialect, attribute, operator), knock.values(value=value, telling=telling, most=most + 1))
     # No row at all: the token is not good. More than fit on the page: all have to be counted.
     if not rows or len(rows) > most:
         return None

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from app.assembly import create_app
 from app.clock import now
 from app.database import Base, db, in_transaction, new_id, reading
+from app.directory import name_parts
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, RecordEmail, Source, Standing
 from app.journal.tables import Entry
@@ -58,6 +59,9 @@ def install(home: Path, *, url: str | None, size: int, group_size: int = people.
     members = range(min(group_size, size))
     with app.app_context():
         group = fill(app, source["id"], ids, members)
+        # As the worker does each minute: the people have been there for a while.
+        while in_transaction(name_parts.catch_up):
+            pass
         db.engine.dispose()
     if url is not None and not url.startswith("sqlite"):
         settle(url)

@@ -21,6 +21,7 @@ from app.database import db, in_transaction, reading
 from app.directory import name_parts
 from app.directory.filter_sql import RECORDS, compile_filter, key_fits
 from app.directory.filters import AttributePath, Compare
+from app.directory.name_parts import most_telling, trigrams_of
 from app.directory.names import name_key
 from app.directory.tables import Record
 from app.directory.values import Operator, Sense, fold
@@ -329,3 +330,26 @@ def test_who_may_not_add_the_extension_does_without(postgres: Postgres, tmp_path
         assert "pg_trgm" in caplog.text
         _assert_exact(directory, "ada@ex")
         db.engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        ([1000, 1000, 7, 5, 9, 1000], "01234"), ([3, 1000, 1000, 1000, 1000, 1000], "r00"), ([1000, 1000, 1000, 1000, 1000, 2], "34@"),
+        ([0, 0, 0, 0, 0, 0], "r001234@"), ([1000] * 6, "r001234@"),
+    ],
+)  # fmt: skip
+def test_the_index_is_asked_for_the_rare_part_of_a_text(numbers: list[int], told: str) -> None:
+    trigrams = ["r00", "001", "012", "123", "234", "34@"]
+
+    asked = most_telling(trigrams, numbers)
+
+    assert asked == told
+    assert asked in "r001234@"
+
+
+def test_a_text_has_the_trigrams_up_to_its_domain() -> None:
+    assert trigrams_of("a.kim@northwind.example") == ["a.k", ".ki", "kim", "im@"]
+    assert trigrams_of("x@northwind") == ["x@n", "@no", "nor", "ort", "rth", "thw", "hwi", "win", "ind"]
+    assert trigrams_of("ab") == []
+    assert most_telling(["abc"], [4]) == "abc"

@@ -15,6 +15,7 @@ from werkzeug.test import EnvironBuilder
 from app.bare.lent import _MOST
 from app.bare.sqlite import SharedSQLite
 from app.database import db, pen, reading
+from app.scim import hot_reads
 from app.scim.hot import Early, HotDoor
 from tests.clients.directory import Directory
 from tests.unit.scim.choosing import OFF, ON, set_brake
@@ -271,3 +272,31 @@ class TestOnPostgreSQL:
 
         assert asyncio.run(story()) == (200, 200)
         assert directory.patch(f"/Users/{ada}", ON).document["active"] is True
+
+
+@pytest.mark.parametrize("count", [1, 3, 100])
+def test_pages_are_the_same_from_either_end(directory: Directory, door: HotDoor, counted_from: list[bool], count: int) -> None:
+    ids = [directory.add_user(f"someone{number}") for number in range(9)]
+    gone = ids.pop(4)
+    assert directory.send("DELETE", f"/Users/{gone}").status == 204
+
+    for start in range(1, 11):
+        listed = directory.send("GET", f"/Users?startIndex={start}&count={count}").document
+        assert [one["id"] for one in listed["Resources"]] == ids[start - 1 : start - 1 + count]
+        assert (listed["totalResults"], listed["startIndex"]) == (8, start)
+
+    assert set(counted_from) == {False, True}
+
+
+@pytest.fixture
+def counted_from(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each page was counted off from the end."""
+    ends: list[bool] = []
+    page = hot_reads._page
+
+    def noted(dialect: str, from_end: bool) -> Any:
+        ends.append(from_end)
+        return page(dialect, from_end)
+
+    monkeypatch.setattr(hot_reads, "_page", noted)
+    return ends
