@@ -5,7 +5,7 @@ person has one record, no statement, no *off* that is held, and no brake counts.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -18,7 +18,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from app.access.knocking import client_query
 from app.access.tables import Workspace
 from app.actors import Actor, ActorKind
-from app.bare.connection import Asked, Bare, Rows
+from app.bare.connection import Bare
 from app.clock import microseconds
 from app.database import new_id
 from app.directory.settings import means_of_off, setting
@@ -29,6 +29,8 @@ from app.lifecycle.standing import RecordSaid, decide
 from app.revocation.tables import Departure, Proof
 from app.statements import param
 
+Beside = tuple[ColumnElement[Any], Mapping[str, Any]]
+"""An expression over Record, and the values in it."""
 _OUT = (Standing.DEPARTED, Standing.PAUSED)
 
 
@@ -40,19 +42,20 @@ class Switched:
     created_at: int
     modified_at: int
     document: str
-    beside: Rows
+    beside: Any
 
 
 async def switch_plainly(
-    bare: Bare, record_id: str, active: bool, *, digest: str, source_id: str, now: datetime, because: str, beside: Asked
+    bare: Bare, record_id: str, active: bool, *, digest: str, source_id: str, now: datetime, because: str, beside: Beside
 ) -> Switched | None:
     """The record switched, committed; None where the case is not plain or the token not good, and nothing was written.
 
-    `beside` is asked on the way, for whoever answers. Raises what the driver raises.
+    `beside` is asked along with it, for whoever answers. Raises what the driver raises.
     """
     values = {"record": record_id, "digest": digest, "source": source_id, "at": microseconds(now)}
+    asked_beside, values_beside = beside
     async with bare.transaction():
-        rows, asked_beside = await bare.ask((_seen(), values), beside)
+        rows = await bare.rows(_seen(asked_beside), {**values_beside, **values})
         if not rows:
             return None
         seen = _Seen(*rows[0])
@@ -76,7 +79,7 @@ async def switch_plainly(
         }  # fmt: skip
         if not await _write(bare, values, active=active):
             return None
-    return Switched(version=seen.version + 1, created_at=seen.created_at, modified_at=instant, document=seen.document, beside=asked_beside)
+    return Switched(version=seen.version + 1, created_at=seen.created_at, modified_at=instant, document=seen.document, beside=seen.beside)
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class _Seen:
     manager_id: str | None
     settings: str
     has_hr: bool
+    beside: Any
 
 
 async def _write(bare: Bare, values: dict[str, Any], *, active: bool) -> bool:
@@ -123,7 +127,7 @@ def _spoken_for(organization: Any, person: Any, record: Any) -> ColumnElement[bo
 
 
 @cache
-def _seen() -> Select[Any]:
+def _seen(beside: ColumnElement[Any]) -> Select[Any]:
     """The record `:record` and its person, both locked, where the token is good. In the order of `_Seen`."""
     client = client_query().subquery("client")
     hr = exists().where(Source.organization_id == Record.organization_id, Source.kind == "hr", Source.ended_at.is_(None))
@@ -132,7 +136,7 @@ def _seen() -> Select[Any]:
     return (
         select(
             Record.organization_id, client.c.source_name, Record.active, plain, Record.version, Record.user_name, Record.external_id,
-            Record.document.cast(Text), Record.created_at, Person.id, Person.standing, Person.manager_id, settings, hr,
+            Record.document.cast(Text), Record.created_at, Person.id, Person.standing, Person.manager_id, settings, hr, beside,
         )
         .select_from(client)
         .join(Record, and_(Record.organization_id == client.c.organization_id, Record.source_id == client.c.source_id))

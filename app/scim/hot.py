@@ -265,12 +265,11 @@ async def _patch_user(asked: Asked) -> Answered | None:
     active = None if asked.query else _only_active(read_operations(read_object(asked.body)))
     if active is None:
         return None
-    beside = hot_reads.groups_asked(asked.on, asked.knock, asked.id)
+    beside = hot_reads.groups_beside(asked.on, asked.knock)
     switched = await switch_plainly(asked.on, asked.id, active, **asked.said_by("PATCH"), beside=beside)
     if switched is None:
         return None
-    groups = switched.beside[0][0] if switched.beside else None
-    row = (asked.id, switched.document, active, switched.created_at, switched.modified_at, switched.version, groups)
+    row = (asked.id, switched.document, active, switched.created_at, switched.modified_at, switched.version, switched.beside)
     base = asked.knock.base
     return Answered(body=user_text(row, base), version=switched.version, location=f"{base}/Users/{asked.id}")
 

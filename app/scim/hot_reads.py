@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Integer, Select, Subquery, Text, and_, cas
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.access.knocking import client_query
-from app.bare.connection import Asked, Bare
+from app.bare.connection import Bare
 from app.clock import iso_of, microseconds
 from app.directory.filter_sql import key_fits
 from app.directory.name_parts import most_telling, numbers_of_trigrams, trigrams_of
@@ -23,6 +23,7 @@ from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
 from app.directory.tallies import number_in, number_of
 from app.directory.values import Operator, fold
+from app.lifecycle.plain_switch import Beside
 from app.scim.answers import LIST_URN
 from app.scim.schemas import LARGEST_PAGE
 from app.statements import param
@@ -65,6 +66,7 @@ def _user_columns(dialect: str) -> tuple[ColumnElement[Any], ...]:
     )  # fmt: skip
 
 
+@cache
 def _groups(dialect: str) -> ColumnElement[Any]:
     """The groups of a record as JSON text, null where it has none."""
     address = cast(param("groups"), Text).op("||", precedence=20)(Group.id)
@@ -176,16 +178,9 @@ def _page(dialect: str, from_end: bool) -> Select[Any]:
     )
 
 
-@cache
-def _groups_alone(dialect: str) -> Select[Any]:
-    client = client_query().subquery("client")
-    own = and_(Record.organization_id == client.c.organization_id, Record.id == param("id"))
-    return select(_groups(dialect)).select_from(client).join(Record, own)
-
-
-def groups_asked(bare: Bare, knock: Knock, record_id: str) -> Asked:
-    """The question for the groups of a user: one row of JSON text, or of null."""
-    return _groups_alone(bare.dialect), knock.values(id=record_id)
+def groups_beside(bare: Bare, knock: Knock) -> Beside:
+    """The groups of a record as JSON text, null where it has none, to be asked along with whatever else is asked of it."""
+    return _groups(bare.dialect), {"groups": f"{knock.base}/Groups/"}
 
 
 async def page_of_users(bare: Bare, knock: Knock, *, start: int, count: int) -> Answered | None:
