@@ -52,18 +52,7 @@ def keep(table: str) -> None:
 def tally(table: str) -> None:
     """Keep the number of rows that stand of each source of a table with `source_id` and `ended_at`."""
     if op.get_bind().dialect.name == "postgresql":
-        # Each connection adds to a row of its own, or nearly so: two that write at once do not wait for each other.
-        op.execute(
-            """
-            CREATE OR REPLACE FUNCTION tally_up() RETURNS trigger LANGUAGE plpgsql AS $$
-            BEGIN
-                INSERT INTO tally (organization_id, source_id, kind, shard, number)
-                VALUES (NEW.organization_id, NEW.source_id, TG_TABLE_NAME, pg_backend_pid() % 16, CASE WHEN NEW.ended_at IS NULL THEN 1 ELSE -1 END)
-                ON CONFLICT (organization_id, source_id, kind, shard) DO UPDATE SET number = tally.number + excluded.number;
-                RETURN NULL;
-            END $$
-            """
-        )
+        tally_function(shards=16)
         for name, when in (
             ("tally_new", "AFTER INSERT ON {0} FOR EACH ROW WHEN (NEW.ended_at IS NULL)"),
             ("tally_changed", "AFTER UPDATE OF ended_at ON {0} FOR EACH ROW WHEN ((OLD.ended_at IS NULL) <> (NEW.ended_at IS NULL))"),
@@ -79,4 +68,19 @@ def tally(table: str) -> None:
     op.execute(
         f"CREATE TRIGGER {table}_tally_changed AFTER UPDATE OF ended_at ON {table} "
         f"WHEN (OLD.ended_at IS NULL) <> (NEW.ended_at IS NULL) BEGIN {add} END"
+    )
+
+
+def tally_function(*, shards: int) -> None:
+    """PostgreSQL's function behind `tally`. Each connection adds to a row of its own, or nearly so: it is numbered by its process."""
+    op.execute(
+        f"""
+        CREATE OR REPLACE FUNCTION tally_up() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            INSERT INTO tally (organization_id, source_id, kind, shard, number)
+            VALUES (NEW.organization_id, NEW.source_id, TG_TABLE_NAME, pg_backend_pid() % {shards}, CASE WHEN NEW.ended_at IS NULL THEN 1 ELSE -1 END)
+            ON CONFLICT (organization_id, source_id, kind, shard) DO UPDATE SET number = tally.number + excluded.number;
+            RETURN NULL;
+        END $$
+        """
     )

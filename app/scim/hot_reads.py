@@ -30,6 +30,7 @@ from app.statements import param
 
 Row = tuple[Any, ...]
 _LOOK_UP: Final = re.compile(r'\s*(userName|externalId)\s+(eq|co|sw|ew)\s+"([^"\\\x00-\x1f]+)"\s*', re.IGNORECASE)
+_USUAL: Final = frozenset({10, 20, 25, 50, 100, 200, 250, 500, 1000})
 _IN: Final = (Standing.ACTIVE.value, Standing.EXPECTED.value)
 _OF_PERSON: Final = and_(Person.organization_id == Record.organization_id, Person.id == Record.person_id)
 
@@ -153,18 +154,19 @@ def _client() -> Select[str, int]:
 
 
 @cache
-def _page(dialect: str, from_end: bool) -> Select[Any]:
+def _page(dialect: str, from_end: bool, usual: int | None) -> Select[Any]:
     """Users by id, from the one after `:skip` others on. Ids are counted off in an index; only what is shown is read.
 
-    They are counted from the nearer end. From the last one it takes their number, as it is at this very moment.
+    They are counted from the nearer end; from the last one it takes their number, as it is at this very moment. A `usual`
+    size of a page is part of the text: PostgreSQL takes a plan for few rows only where it knows that they are few.
     """
     own = (Record.organization_id == param("organization"), Record.source_id == param("source"), Record.ended_at.is_(None))
-    most, skip = param("most", Integer()), param("skip", Integer())
+    most: Any = param("most", Integer()) if usual is None else literal(usual, literal_execute=True)
+    skip = param("skip", Integer())
     if from_end:
-        least, greatest = (func.min, func.max) if dialect == "sqlite" else (func.least, func.greatest)
+        greatest = func.max if dialect == "sqlite" else func.greatest
         number = number_of(Record.__tablename__).scalar_subquery()
-        ids = select(Record.id).where(*own).order_by(Record.id.desc())
-        ids = ids.limit(least(most, greatest(number - skip, 0))).offset(greatest(number - skip - most, 0))
+        ids = select(Record.id).where(*own).order_by(Record.id.desc()).limit(most).offset(greatest(number - skip - param("most", Integer()), 0))
     else:
         ids = select(Record.id).where(*own).order_by(Record.id).limit(most).offset(skip)
     shown = ids.subquery("shown")
@@ -189,8 +191,9 @@ async def page_of_users(bare: Bare, knock: Knock, *, start: int, count: int) -> 
     if not client:
         return None
     organization_id, number = client[0]
-    values = knock.values(organization=organization_id, most=min(count, LARGEST_PAGE), skip=start - 1)
-    rows = await bare.rows(_page(bare.dialect, start > number // 2), values)
+    most = min(count, LARGEST_PAGE, max(number - start + 1, 0))
+    values = knock.values(organization=organization_id, most=most, skip=start - 1)
+    rows = await bare.rows(_page(bare.dialect, start > number // 2, most if most in _USUAL else None), values)
     return Answered(body=list_text([user_text(row, knock.base) for row in rows], total=number, start=start))
 
 

@@ -20,7 +20,7 @@ from app.audit.requests import Captured
 from app.database import new_id
 from app.directory.names import name_key
 from app.directory.tables import Record, Source
-from app.lifecycle.plain_sql import each_of
+from app.lifecycle.plain_sql import one_of
 from app.statements import param
 
 LARGEST_BODY: Final = 64 * 1024
@@ -202,13 +202,13 @@ def _people(connection: Connection, rows: Sequence[Seen]) -> Callable[[Seen], st
 @cache
 def _by_id(dialect: str) -> Select[str, str]:
     mine = Record.organization_id == param("organization")
-    return select(Record.id, Record.person_id).where(mine, Record.id.in_(select(each_of("wanted", dialect))))
+    return select(Record.id, Record.person_id).where(mine, one_of(Record.id, "wanted", dialect))
 
 
 @cache
 def _by_name(dialect: str) -> Select[str, str]:
     mine = Record.organization_id == param("organization"), Record.source_id == param("source"), Record.ended_at.is_(None)
-    return select(Record.user_name_key, Record.person_id).where(*mine, Record.user_name_key.in_(select(each_of("wanted", dialect))))
+    return select(Record.user_name_key, Record.person_id).where(*mine, one_of(Record.user_name_key, "wanted", dialect))
 
 
 def placed(path: str) -> tuple[str | None, str | None]:

@@ -274,7 +274,7 @@ class TestOnPostgreSQL:
         assert directory.patch(f"/Users/{ada}", ON).document["active"] is True
 
 
-@pytest.mark.parametrize("count", [1, 3, 100])
+@pytest.mark.parametrize("count", [1, 3, 10, 100])
 def test_pages_are_the_same_from_either_end(directory: Directory, door: HotDoor, counted_from: list[bool], count: int) -> None:
     ids = [directory.add_user(f"someone{number}") for number in range(9)]
     gone = ids.pop(4)
@@ -294,9 +294,9 @@ def counted_from(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     ends: list[bool] = []
     page = hot_reads._page
 
-    def noted(dialect: str, from_end: bool) -> Any:
+    def noted(dialect: str, from_end: bool, usual: int | None) -> Any:
         ends.append(from_end)
-        return page(dialect, from_end)
+        return page(dialect, from_end, usual)
 
     monkeypatch.setattr(hot_reads, "_page", noted)
     return ends
