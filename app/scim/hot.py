@@ -186,7 +186,7 @@ def _takes_long(environ: dict[str, Any]) -> bool:
     if environ["REQUEST_METHOD"] == "GET":
         query = environ.get("QUERY_STRING", "")
         # One user by id, or the one of a name.
-        return _ONE.fullmatch(query) is None if query else environ["PATH_INFO"].endswith("/Users")
+        return _ONE.fullmatch(query) is None if query else "/Users/" not in environ["PATH_INFO"]
     length = environ.get("CONTENT_LENGTH", "")
     return not length.isdigit() or int(length) > _SHORT
 
@@ -229,6 +229,10 @@ def _body_of(environ: dict[str, Any]) -> bytes | None:
 
 async def _get_user(asked: Asked) -> Answered | None:
     return None if asked.query else await hot_reads.one_user(asked.on, asked.knock, asked.id)
+
+
+async def _get_group(asked: Asked) -> Answered | None:
+    return None if asked.query else await hot_reads.one_group(asked.on, asked.knock, asked.id)
 
 
 async def _list_users(asked: Asked) -> Answered | None:
@@ -298,6 +302,7 @@ View = Callable[[Asked], Coroutine[Any, Any, Answered | None]]
 _VIEWS: Final[dict[tuple[str, str, bool], View]] = {
     ("GET", "Users", True): _get_user,
     ("GET", "Users", False): _list_users,
+    ("GET", "Groups", True): _get_group,
     ("POST", "Users", False): _post_user,
     ("PATCH", "Users", True): _patch_user,
     ("PATCH", "Groups", True): _patch_group,

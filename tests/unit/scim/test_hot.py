@@ -218,6 +218,36 @@ def test_everyday_requests_leave_the_same_rows_and_get_the_same_answers(
     ]  # fmt: skip
 
 
+def test_groups_are_read_with_their_members(
+    urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: list[str]
+) -> None:
+    def story(twin: Twin) -> None:
+        set_up(twin)
+        twin.tell("ada", "POST", "/Users", ADA)
+        twin.tell("bob", "POST", "/Users", BARE)
+        twin.tell("cy", "POST", "/Users", {"userName": "cy", "displayName": "Cÿ \"the\" \\ last"})
+        everybody = [{"value": "<cy>"}, {"value": "<ada>"}, {"value": "<bob>"}]
+        twin.tell("group", "POST", "/Groups", {"displayName": "Zü\"ge", "externalId": "g1", "x-note": {"n": 1.5}, "members": everybody})
+        twin.tell("empty", "POST", "/Groups", {"displayName": "Nobody"})
+        twin.tell("", "GET", "/Groups/{group}")
+        twin.tell("", "GET", "/Groups/{empty}")
+        twin.tell("", "PATCH", "/Groups/{group}", {"Operations": [{"op": "replace", "path": "displayName", "value": "Cyclists"}]})
+        twin.tell("", "PATCH", "/Groups/{group}", {"Operations": [{"op": "remove", "path": "externalId"}]})
+        twin.tell("", "PATCH", "/Groups/{group}", members("remove", "<ada>"))
+        twin.tell("", "PATCH", "/Users/{cy}", active(False))
+        twin.tell("", "GET", "/Groups/{group}")
+        twin.tell("", "DELETE", "/Users/{bob}")
+        twin.tell("", "GET", "/Groups/{group}")
+        twin.tell("", "GET", "/Groups/{group}?excludedAttributes=members")
+        twin.tell("", "GET", "/Groups/nothing")
+        twin.tell("", "DELETE", "/Groups/{empty}")
+        twin.tell("", "GET", "/Groups/{empty}")
+
+    both_ways(urls, tmp_path, monkeypatch, story)
+
+    assert counted == [*["post_user"] * 3, "get_group", "get_group", "patch_group", "patch_user", "get_group", "get_group"]
+
+
 def test_what_has_to_be_decided_goes_the_ordinary_way(
     urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: list[str]
 ) -> None:
@@ -285,7 +315,7 @@ def test_a_wrong_token_opens_no_hot_path(urls: tuple[str, str], tmp_path: Path, 
         ada = directory.add_user("ada")
         del counted[:]
         for method, path, body in (
-            ("GET", f"/Users/{ada}", None), ("GET", '/Users?filter=userName eq "ada"', None), ("GET", "/Users", None),
+            ("GET", f"/Users/{ada}", None), ("GET", "/Groups/any", None), ("GET", '/Users?filter=userName eq "ada"', None), ("GET", "/Users", None),
             ("POST", "/Users", BARE), ("PATCH", f"/Users/{ada}", active(False)), ("PATCH", "/Groups/any", members("add", ada)),
         ):  # fmt: skip
             assert directory.send(method, path, body, Authorization="Bearer dl_wrong").status == 401
