@@ -140,9 +140,11 @@ class SharedSQLite(SQLiteBare):
             return False
         try:
             self._cursor.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
+        except BaseException as error:
             self._pen.give_back()
-            return False
+            if isinstance(error, sqlite3.OperationalError):
+                return False
+            raise
         loop = asyncio.get_running_loop()
         self._waiting = []
         loop.call_soon(self._gathered, loop)

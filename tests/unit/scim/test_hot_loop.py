@@ -14,7 +14,7 @@ from werkzeug.test import EnvironBuilder
 
 from app.bare.lent import _MOST
 from app.bare.sqlite import SharedSQLite
-from app.database import db, pen, reading
+from app.database import db, pen, pen_of, reading
 from app.scim import hot_reads
 from app.scim.hot import Early, HotDoor
 from tests.clients.directory import Directory
@@ -179,6 +179,34 @@ class TestOnSQLite:
 
         assert answered == [None]
         assert directory.send("POST", "/Users", joining("ada")).status == 201
+
+    def test_a_transaction_that_cannot_begin_keeps_nobody_from_writing(
+        self, directory: Directory, door: HotDoor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Broken:
+            def __init__(self, cursor: Any) -> None:
+                self._cursor = cursor
+
+            def execute(self, statement: str, *given: Any) -> Any:
+                if statement == "BEGIN IMMEDIATE":
+                    raise sqlite3.DatabaseError("database disk image is malformed")
+                return self._cursor.execute(statement, *given)
+
+        begin = SharedSQLite._opened
+
+        def opened(shared: SharedSQLite) -> bool:
+            with monkeypatch.context() as inside:
+                inside.setattr(shared, "_cursor", Broken(shared._cursor))
+                return begin(shared)
+
+        with monkeypatch.context() as here:
+            here.setattr(SharedSQLite, "_opened", opened)
+            assert at_once(door.soon(asked(directory, "POST", "/Users", joining("ada")))) == [None]
+
+        mine = pen_of(db.engine)
+        assert mine is not None
+        assert mine.take(0.0)
+        mine.give_back()
 
     def test_a_turn_that_somebody_ends_is_taken_up(self, directory: Directory, door: HotDoor) -> None:
         async def story() -> int | None:
