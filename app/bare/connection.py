@@ -1,7 +1,7 @@
 """What a bare connection can do, whichever database it is to, and whoever waits for it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
@@ -38,6 +38,10 @@ class Bare(ABC):
         """As `ask`, for the last things that are asked in a transaction: its end may go along with them."""
         return await self.ask(*asked)
 
+    def is_usable(self) -> bool:
+        """Whether more can be asked: not so where somebody stopped between a question and its answer."""
+        return True
+
     @abstractmethod
     def close(self) -> None:
         """No more is asked. Once is enough, and twice is no harm."""
@@ -52,8 +56,3 @@ def waited(work: Coroutine[Any, Any, Result]) -> Result:
         return result
     work.close()
     raise RuntimeError("somebody was to be waited for where nobody waits")
-
-
-def whole(rows: Sequence[Any]) -> bool:
-    """Whether a statement that answers a row where it was done, was done."""
-    return bool(rows)

@@ -81,7 +81,7 @@ def bare_of(app: Flask) -> Bare:
     """This thread's connection to the application's database. Raises what the driver raises."""
     bares: _Bares = app.extensions[_KEPT]
     mine = bares.mine.bare
-    return mine.bare if mine is not None and not mine.closed else bares.opened()
+    return mine.bare if mine is not None and not mine.closed and mine.bare.is_usable() else bares.opened()
 
 
 def forget(app: Flask) -> None:
@@ -177,7 +177,7 @@ class _OnPostgres(_OfLoop):
         return self._bares.owned(bare, self._engine)
 
     def give_back(self, owned: _Owned, *, failed: bool) -> None:
-        if failed or owned.closed:
+        if failed or owned.closed or not owned.bare.is_usable():
             owned.close()
             self._gone()
         else:

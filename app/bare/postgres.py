@@ -7,12 +7,12 @@ the engine opens them.
 import asyncio
 import itertools
 import select
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import psycopg
-from psycopg import InterfaceError, OperationalError
+from psycopg import DataError, InterfaceError, OperationalError
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus
 from sqlalchemy import Engine, text
@@ -52,6 +52,8 @@ class PostgresBare(Bare):
         self._names: dict[Compiled, bytes] = {}
         self._numbers = itertools.count()
         self._owes_begin = self._begun = False
+        # Between a question and the end of its answer: whoever asked next would get another's.
+        self._midway = False
 
     async def ask(self, *asked: Asked) -> list[Rows]:
         if self._owes_begin:
@@ -69,7 +71,7 @@ class PostgresBare(Bare):
         try:
             yield
         except BaseException:
-            if not self._closed and self._open():
+            if self.is_usable() and self._open():
                 await self._sent((_ROLLBACK, {}))
             raise
         else:
@@ -83,7 +85,10 @@ class PostgresBare(Bare):
         return self._pg.transaction_status in (2, 3)
 
     async def _sent(self, *asked: Asked) -> list[Rows]:
-        pg, made = self._pg, [(compiled(statement, "postgresql"), values) for statement, values in asked]
+        # All values first: what cannot be sent must not be found out when half of it is on its way.
+        made = [_bound(compiled(statement, "postgresql"), values) for statement, values in asked]
+        self._midway = True
+        pg = self._pg
         # What each result is of: a statement that is being prepared, or None for one that is run.
         expected: list[Compiled | None] = []
         for statement, values in made:
@@ -93,7 +98,7 @@ class PostgresBare(Bare):
                 pg.send_prepare(name, statement.text.encode(), statement.types)
                 self._names[statement] = name
                 expected.append(statement)
-            pg.send_query_prepared(name, [_given(values[one] if one in values else statement.own.get(one)) for one in statement.names])
+            pg.send_query_prepared(name, values)
             expected.append(None)
         pg.pipeline_sync()
         await self._flushed()
@@ -110,9 +115,13 @@ class PostgresBare(Bare):
             # Each is followed by a nothing, the end of all by none.
             await self._next(nothing=True)
         await self._next()
+        self._midway = False
         if error is not None:
             raise error
         return found
+
+    def is_usable(self) -> bool:
+        return not self._closed and not self._midway and self._pg.status == ConnStatus.OK
 
     async def _flushed(self) -> None:
         while self._pg.flush():
@@ -178,12 +187,14 @@ class PostgresOnLoop(PostgresBare):
     async def _writable(self) -> None:
         if self._loop is None:
             raise InterfaceError("nobody listens to this connection")
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        self._loop.add_writer(self._socket, _wake, waiter)
+        # As for an answer, so that whoever waits also hears that the connection has broken.
+        waiter = self._waiter = self._loop.create_future()
+        self._loop.add_writer(self._socket, self._wake, None)
         try:
             await waiter
         finally:
-            self._loop.remove_writer(self._socket)
+            if self._loop is not None:
+                self._loop.remove_writer(self._socket)
 
     async def _wait(self) -> None:
         if self._loop is None:
@@ -194,6 +205,7 @@ class PostgresOnLoop(PostgresBare):
     def _stop_listening(self) -> None:
         if self._loop is not None:
             self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
             self._loop = None
 
     def close(self) -> None:
@@ -202,9 +214,8 @@ class PostgresOnLoop(PostgresBare):
         super().close()
 
 
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
+def _bound(statement: Compiled, values: Mapping[str, Any]) -> tuple[Compiled, list[bytes | None]]:
+    return statement, [_given(values[name] if name in values else statement.own.get(name)) for name in statement.names]
 
 
 def _given(value: Any) -> bytes | None:
@@ -212,7 +223,11 @@ def _given(value: Any) -> bytes | None:
         return value
     if isinstance(value, bool):
         return b"t" if value else b"f"
-    return str(value).encode()
+    raw = str(value).encode()
+    if b"\0" in raw:
+        # libpq would take the text to end there.
+        raise DataError("a text for PostgreSQL cannot hold NUL")
+    return raw
 
 
 def _rows_of(result: Any) -> Rows:

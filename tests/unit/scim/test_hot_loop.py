@@ -9,10 +9,13 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from psycopg import DataError
 from sqlalchemy import text
 from werkzeug.test import EnvironBuilder
 
-from app.bare.lent import _MOST
+from app.bare.connection import waited
+from app.bare.lent import _MOST, bare_of, lent_on_loop
+from app.bare.postgres import PostgresBare
 from app.bare.sqlite import SharedSQLite
 from app.database import db, pen, pen_of, reading
 from app.scim import hot_reads
@@ -110,10 +113,13 @@ def test_many_at_once_are_each_answered(directory: Directory, door: HotDoor) -> 
 
 def test_who_is_refused_takes_nobody_along(directory: Directory, door: HotDoor) -> None:
     directory.add_user("ada")
+    before = directory.written()
 
     answered = at_once(*(door.soon(asked(directory, "POST", "/Users", joining(name))) for name in ("bob", "ada", "cy")))
 
     assert [status(one) for one in answered] == [201, None, 201]
+    # The journal entry of who was refused went with them.
+    assert directory.written() == before + 2
     assert names(directory) == {"ada", "bob", "cy"}
 
 
@@ -140,15 +146,13 @@ class TestOnSQLite:
         assert answered == [None, None]
 
     def test_a_commit_that_failed_leaves_nothing(self, directory: Directory, door: HotDoor, monkeypatch: pytest.MonkeyPatch) -> None:
-        def full(cursor: Any) -> None:
-            raise sqlite3.OperationalError("database or disk is full")
-
+        full = sqlite3.OperationalError("database or disk is full")
         before = directory.written()
         ordinary = SharedSQLite._commit
 
         def failing(shared: SharedSQLite) -> None:
             with monkeypatch.context() as inside:
-                inside.setattr(shared, "_cursor", _Refusing(shared._cursor))
+                inside.setattr(shared, "_cursor", _Refusing(shared._cursor, "COMMIT", full))
                 ordinary(shared)
 
         with monkeypatch.context() as here:
@@ -183,20 +187,12 @@ class TestOnSQLite:
     def test_a_transaction_that_cannot_begin_keeps_nobody_from_writing(
         self, directory: Directory, door: HotDoor, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        class Broken:
-            def __init__(self, cursor: Any) -> None:
-                self._cursor = cursor
-
-            def execute(self, statement: str, *given: Any) -> Any:
-                if statement == "BEGIN IMMEDIATE":
-                    raise sqlite3.DatabaseError("database disk image is malformed")
-                return self._cursor.execute(statement, *given)
-
+        malformed = sqlite3.DatabaseError("database disk image is malformed")
         begin = SharedSQLite._opened
 
         def opened(shared: SharedSQLite) -> bool:
             with monkeypatch.context() as inside:
-                inside.setattr(shared, "_cursor", Broken(shared._cursor))
+                inside.setattr(shared, "_cursor", _Refusing(shared._cursor, "BEGIN IMMEDIATE", malformed))
                 return begin(shared)
 
         with monkeypatch.context() as here:
@@ -236,14 +232,14 @@ class TestOnSQLite:
 
 
 class _Refusing:
-    """A cursor on a disk that is full."""
+    """A cursor that refuses one statement."""
 
-    def __init__(self, cursor: Any) -> None:
-        self._cursor = cursor
+    def __init__(self, cursor: Any, statement: str, error: Exception) -> None:
+        self._cursor, self._statement, self._error = cursor, statement, error
 
     def execute(self, statement: str, *given: Any) -> Any:
-        if statement == "COMMIT":
-            raise sqlite3.OperationalError("database or disk is full")
+        if statement == self._statement:
+            raise self._error
         return self._cursor.execute(statement, *given)
 
 
@@ -286,6 +282,60 @@ class TestOnPostgreSQL:
         before, after = asyncio.run(story())
 
         assert before == after
+
+    def test_who_asks_after_somebody_who_broke_off_gets_their_own_answer(
+        self, directory: Directory, door: HotDoor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ada, bob = directory.add_user("ada"), directory.add_user("bob")
+
+        async def breaks_off(*_: Any, **__: Any) -> Any:
+            raise RuntimeError("a fault of ours between question and answer")
+
+        async def story() -> list[Any]:
+            assert status(await door.soon(asked(directory, "GET", f"/Users/{ada}"))) == 200
+            with monkeypatch.context() as here:
+                here.setattr(PostgresBare, "_next", breaks_off)
+                with pytest.raises(RuntimeError):
+                    await door.soon(asked(directory, "GET", f"/Users/{ada}"))
+            answered = await door.soon(asked(directory, "GET", f"/Users/{bob}"))
+            return [json.loads(answered[2])["id"] if answered else None]
+
+        assert asyncio.run(story()) == [bob]
+
+    def test_what_cannot_be_sent_leaves_nothing_half_sent(self, directory: Directory) -> None:
+        with directory.app.app_context():
+            bare = PostgresBare(db.engine)
+        question = text("SELECT cast(:given AS text)")
+        try:
+            for given in ("ada\0, who is cut off there", "half a pair \ud800"):
+                with pytest.raises((DataError, UnicodeEncodeError)):
+                    waited(bare.ask((question, {"given": "first"}), (question, {"given": given})))
+                assert waited(bare.rows(question, {"given": "next"})) == [("next",)]
+        finally:
+            bare.close()
+
+    def test_a_thread_that_broke_off_gets_a_new_connection(self, directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+        question = text("SELECT cast(:given AS text)")
+
+        async def breaks_off(*_: Any, **__: Any) -> Any:
+            raise RuntimeError("a fault of ours between question and answer")
+
+        with monkeypatch.context() as here:
+            here.setattr(PostgresBare, "_next", breaks_off)
+            with pytest.raises(RuntimeError):
+                waited(bare_of(directory.app).rows(question, {"given": "first"}))
+
+        assert waited(bare_of(directory.app).rows(question, {"given": "second"})) == [("second",)]
+
+    def test_a_body_that_fills_the_way_there_is_sent_all_the_same(self, directory: Directory) -> None:
+        question, long = text("SELECT length(cast(:given AS text))"), "x" * 20_000_000
+
+        async def story() -> list[Any]:
+            async with lent_on_loop(directory.app, writes=False) as bare:
+                return await bare.rows(question, {"given": long})
+
+        assert asyncio.run(story()) == [(len(long),)]
+        assert waited(bare_of(directory.app).rows(question, {"given": long})) == [(len(long),)]
 
     def test_a_reader_does_not_wait_for_somebody_who_waits(self, directory: Directory, door: HotDoor) -> None:
         ada = directory.add_user("ada")
