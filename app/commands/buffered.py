@@ -20,6 +20,7 @@ BODY_WITHIN: Final = 30.0
 IN_MEMORY: Final = 65_536
 """Bytes of a body that are held in memory; what is longer goes to a file, so that many who send at once fill no memory."""
 _PLAIN: Final = [("content-type", "text/plain; charset=utf-8")]
+_FAULT: Final = (500, _PLAIN, b"something went wrong here\n")
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Soon = Callable[[dict[str, Any]], Awaitable[tuple[int, list[tuple[str, str]], bytes] | None]]
 
@@ -77,7 +78,11 @@ class Buffered:
                 break
 
     async def _respond(self, environ: dict[str, Any], protocol: Any) -> None:
-        early = None if self._soon is None else await self._soon(environ)
+        try:
+            early = None if self._soon is None else await self._soon(environ)
+        except Exception:
+            log.exception("the application did not answer")
+            early = _FAULT
         if early is not None:
             protocol.response_bytes(*early)
             return
@@ -95,7 +100,8 @@ class Buffered:
             answer.close = getattr(pieces, "close", None)
         except Exception:
             log.exception("the application did not answer")
-            return _Answer(headers=_PLAIN, body=b"something went wrong here\n")
+            status, headers, body = _FAULT
+            return _Answer(status=status, headers=headers, body=body)
         return answer
 
 

@@ -114,10 +114,11 @@ class HotDoor:
     async def soon(self, environ: dict[str, Any]) -> Early | None:
         """The answer, on the running event loop; None where the request has to go to a thread.
 
-        The body has to be there as a whole. On SQLite nothing is done here that takes long.
+        The body has to be there as a whole. What takes long is not done here: a group, which may have many members, and on
+        SQLite lists and long bodies.
         """
         began = time.perf_counter()
-        if self._on_sqlite and _takes_long(environ):
+        if _is_of_group(environ) or (self._on_sqlite and _takes_long(environ)):
             return None
         planned = self._plan(environ)
         if planned is None:
@@ -180,6 +181,10 @@ class HotDoor:
 
 def _say(error: Exception) -> None:
     log.warning("a hot path failed: %s", error.__class__.__name__)
+
+
+def _is_of_group(environ: dict[str, Any]) -> bool:
+    return environ["REQUEST_METHOD"] == "GET" and "/Groups/" in environ["PATH_INFO"]
 
 
 def _takes_long(environ: dict[str, Any]) -> bool:

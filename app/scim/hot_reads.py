@@ -25,12 +25,12 @@ from app.directory.tallies import number_in, number_of
 from app.directory.values import Operator, fold
 from app.lifecycle.plain_switch import Beside
 from app.scim.answers import LIST_URN
-from app.scim.schemas import LARGEST_PAGE
+from app.scim.schemas import LARGEST_PAGE, USUAL_PAGE
 from app.statements import param
 
 Row = tuple[Any, ...]
 _LOOK_UP: Final = re.compile(r'\s*(userName|externalId)\s+(eq|co|sw|ew)\s+"([^"\\\x00-\x1f]+)"\s*', re.IGNORECASE)
-_USUAL: Final = frozenset({10, 20, 25, 50, 100, 200, 250, 500, 1000})
+_USUAL: Final = frozenset({10, 20, 25, 50, USUAL_PAGE, LARGEST_PAGE})
 _IN: Final = (Standing.ACTIVE.value, Standing.EXPECTED.value)
 _OF_PERSON: Final = and_(Person.organization_id == Record.organization_id, Person.id == Record.person_id)
 
@@ -69,19 +69,8 @@ def _user_columns(dialect: str) -> tuple[ColumnElement[Any], ...]:
 
 @cache
 def _groups(dialect: str) -> ColumnElement[Any]:
-    """The groups of a record as JSON text, null where it has none."""
-    address = cast(param("groups"), Text).op("||", precedence=20)(Group.id)
-    parts = [
-        literal("value", literal_execute=True), Group.id, literal("$ref", literal_execute=True), address,
-        literal("display", literal_execute=True), Group.display_name, literal("type", literal_execute=True),
-        literal("direct", literal_execute=True),
-    ]  # fmt: skip
-    listed: ColumnElement[Any]
-    if dialect == "sqlite":
-        # In the order of ids, in which the index of memberships gives them.
-        listed = func.json_group_array(func.json_object(*parts))
-    else:
-        listed = cast(func.json_agg(aggregate_order_by(func.json_build_object(*parts), Group.id)), Text)
+    """The groups of a record as JSON text, null where it has none. SQLite's index of memberships gives them in the order of ids."""
+    listed = _listed(dialect, Group.id, "groups", Group.display_name, "direct")
     return (
         select(listed)
         .select_from(Membership)
@@ -93,6 +82,19 @@ def _groups(dialect: str) -> ColumnElement[Any]:
         .correlate(Record)
         .scalar_subquery()
     )  # fmt: skip
+
+
+def _listed(dialect: str, id: Any, address: str, display: Any, type_: str) -> ColumnElement[Any]:
+    """References as a JSON list in the order of ids: each with its address below that of `:address`."""
+    parts = [
+        literal("value", literal_execute=True), id, literal("$ref", literal_execute=True), cast(param(address), Text).op("||", precedence=20)(id),
+        literal("display", literal_execute=True), display, literal("type", literal_execute=True), literal(type_, literal_execute=True),
+    ]  # fmt: skip
+    if dialect == "sqlite":
+        # It has no order of its own here before 3.44: what is read has to come in that order.
+        listed: ColumnElement[Any] = func.json_group_array(func.json_object(*parts))
+        return listed
+    return cast(func.json_agg(aggregate_order_by(func.json_build_object(*parts), id)), Text)
 
 
 @cache
@@ -149,18 +151,8 @@ async def one_user(bare: Bare, knock: Knock, record_id: str) -> Answered | None:
 def _group(dialect: str) -> Select[Any]:
     """The group `:id` with its members as JSON text, in the order of their ids; no row where it or the token is not good."""
     client = client_query().subquery("client")
-    address = cast(param("users"), Text).op("||", precedence=20)(Record.id)
-    parts = [
-        literal("value", literal_execute=True), Record.id, literal("$ref", literal_execute=True), address,
-        literal("display", literal_execute=True), func.coalesce(Record.display_name, Record.user_name), literal("type", literal_execute=True),
-        literal("User", literal_execute=True),
-    ]  # fmt: skip
-    listed: ColumnElement[Any]
-    if dialect == "sqlite":
-        # In the order of ids, in which the key of memberships gives them.
-        listed = func.json_group_array(func.json_object(*parts))
-    else:
-        listed = cast(func.json_agg(aggregate_order_by(func.json_build_object(*parts), Record.id)), Text)
+    # SQLite's key of memberships gives them in the order of ids.
+    listed = _listed(dialect, Record.id, "users", func.coalesce(Record.display_name, Record.user_name), "User")
     members = (
         select(listed)
         .select_from(Membership)

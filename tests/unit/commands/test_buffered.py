@@ -146,3 +146,44 @@ def test_an_application_that_fails_is_answered_for() -> None:
     assert protocol.answer is not None
     assert protocol.answer[0] == 500
     assert b"insides" not in protocol.answer[2]
+
+
+def test_what_the_loop_answers_needs_no_thread() -> None:
+    application, protocol = Application(), Protocol(pieces=[b"abc"])
+
+    async def soon(environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes] | None:
+        return 200, [("X", "y")], environ["wsgi.input"].read()
+
+    buffered = Buffered(application, threads=1, limit=10, soon=soon)
+    asyncio.run(buffered(Scope(headers=Headers([("content-length", "3")])), protocol))
+
+    assert protocol.answer == (200, [("X", "y")], b"abc")
+    assert application.seen == []
+
+
+def test_what_the_loop_leaves_is_for_a_thread() -> None:
+    application, protocol = Application(), Protocol(pieces=[b"abc"])
+
+    async def soon(environ: dict[str, Any]) -> None:
+        return None
+
+    buffered = Buffered(application, threads=1, limit=10, soon=soon)
+    asyncio.run(buffered(Scope(headers=Headers([("content-length", "3")])), protocol))
+
+    assert protocol.answer == (201, [("X", "y")], b"done")
+    assert application.bodies == [b"abc"]
+
+
+def test_a_fault_on_the_loop_is_answered_and_written_down(caplog: pytest.LogCaptureFixture) -> None:
+    application, protocol = Application(), Protocol()
+
+    async def soon(environ: dict[str, Any]) -> None:
+        raise KeyError("a fault of ours")
+
+    asyncio.run(Buffered(application, threads=1, limit=10, soon=soon)(Scope(headers=Headers([])), protocol))
+
+    assert protocol.answer is not None
+    assert protocol.answer[0] == 500
+    assert "did not answer" in caplog.text
+    # It may have been done already: nobody does it again.
+    assert application.seen == []

@@ -102,6 +102,12 @@ def test_on_sqlite_a_list_is_for_a_thread(directory: Directory, door: HotDoor, d
     assert (answered[0] is None) == database_url.startswith("sqlite")
 
 
+def test_a_group_is_for_a_thread(directory: Directory, door: HotDoor) -> None:
+    group = directory.send("POST", "/Groups", {"displayName": "Research"}).document["id"]
+
+    assert at_once(door.soon(asked(directory, "GET", f"/Groups/{group}"))) == [None]
+
+
 def test_many_at_once_are_each_answered(directory: Directory, door: HotDoor) -> None:
     many = [f"someone{number}" for number in range(3 * _MOST)]
 
