@@ -1,6 +1,7 @@
 """Reading JSON documents inside the database: SQLite's functions and PostgreSQL's operators behind one set of names."""
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Protocol
@@ -103,27 +104,27 @@ def _as_text(operator: Operator, wanted: str, sense: Sense) -> tuple[Operator, s
     return as_kept(operator, parse_instant(wanted)) if sense is Sense.INSTANT else (operator, wanted)
 
 
-class _Common:
-    def elements(self, node: Any, name: str) -> FromClause:
-        raise NotImplementedError
+class _Common(ABC):
+    @abstractmethod
+    def elements(self, node: Any, name: str) -> FromClause: ...
 
-    def node(self, element: Any) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def node(self, element: Any) -> Any: ...
 
-    def text(self, element: Any) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def text(self, element: Any) -> Any: ...
 
-    def is_text(self, element: Any) -> Claim:
-        raise NotImplementedError
+    @abstractmethod
+    def is_text(self, element: Any) -> Claim: ...
 
     def some(self, node: Any, names: tuple[str, ...], asked: Callable[[Any], Claim]) -> Claim:
         element = self.elements(node, names[0])
         inner = asked(element) if len(names) == 1 else self.some(self.node(element), names[1:], asked)
         return select(literal(1)).select_from(element).where(inner).exists()
 
+    @abstractmethod
     def number(self, element: Any) -> Any:
         """As a number of the machine, null where it is none."""
-        raise NotImplementedError
 
     def first_text(
         self, node: Any, names: tuple[str, ...], fits: Callable[[Any, int], Claim]
