@@ -7,6 +7,7 @@ from enum import StrEnum
 class ActorKind(StrEnum):
     SOURCE = "source"
     OPERATOR = "operator"
+    PERSON = "person"
     HOST = "host"
     CLOCK = "clock"
     WORKER = "worker"

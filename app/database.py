@@ -127,36 +127,64 @@ def transaction() -> Iterator[Session]:
 
 
 class Pen:
-    """The right to write to one SQLite file: one thread of a process at a time, and one process."""
+    """The right to write to one SQLite file: one thread of a process at a time, and one process.
+
+    Processes take turns: whoever is next stands in the door, so that none whose threads write one after the other keeps the others waiting.
+    """
 
     def __init__(self, path: str) -> None:
         self._threads = threading.Lock()
-        try:
-            self._file: int | None = os.open(f"{path}-pen", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            # SQLite will say what is wrong with the place, better than we could.
-            self._file = None
+        self._file, self._door = _lockable(f"{path}-pen"), _lockable(f"{path}-pen-next")
 
     def take(self, until: float) -> bool:
         """Whether it was free in time. What a process held is free again when it has died."""
         if not self._threads.acquire(timeout=max(0.0, until - time.monotonic())):
             return False
-        while self._file is not None:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    self._threads.release()
-                    return False
-                time.sleep(_NEXT_TRY)
-            else:
-                break
-        return True
+        had = False
+        if _locked(self._door, until):
+            had = _locked(self._file, until)
+            _unlock(self._door)
+        if not had:
+            self._threads.release()
+        return had
 
     def give_back(self) -> None:
-        if self._file is not None:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+        _unlock(self._file)
         self._threads.release()
+
+    def close(self) -> None:
+        """Nobody here writes to that file any more."""
+        for file in (self._file, self._door):
+            if file is not None:
+                os.close(file)
+        self._file = self._door = None
+
+
+def _lockable(path: str) -> int | None:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        # SQLite will say what is wrong with the place, better than we could.
+        return None
+
+
+def _locked(file: int | None, until: float) -> bool:
+    """Whether it could be locked in time; what could not be opened is nobody's."""
+    while file is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_NEXT_TRY)
+        else:
+            break
+    return True
+
+
+def _unlock(file: int | None) -> None:
+    if file is not None:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def pen_of(engine: Engine) -> Pen | None:
@@ -218,6 +246,18 @@ def plain_rows(session: Session, query: Select[Any, Any]) -> Iterator[tuple[Any,
     while rows := cursor.fetchmany(ROWS_AT_A_TIME):
         yield from rows
     result.close()
+
+
+def look_at(session: Session, *tables: type[Base]) -> None:
+    """Let PostgreSQL see what is in tables that have just been filled.
+
+    By itself it looks a minute later. Until then it takes every condition for a rare one, and may read a whole table for each of its rows.
+    SQLite plans without having looked.
+    """
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
+        name = connection.dialect.identifier_preparer.format_table
+        connection.exec_driver_sql(f"ANALYZE {', '.join(name(table.__table__) for table in tables)}")
 
 
 def in_transaction(act: Callable[[Session], Result], *, attempts: int = 6) -> Result:

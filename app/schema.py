@@ -1,5 +1,6 @@
 """Bringing the database to the present schema, and telling whether it is there."""
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -22,6 +23,8 @@ def _config() -> Config:
 
 def upgrade() -> None:
     """Run what is missing; may be called again. Needs an application context."""
+    if is_current():
+        return
     config = _config()
     with db.engine.begin() as connection:
         config.attributes["connection"] = connection
@@ -31,4 +34,10 @@ def upgrade() -> None:
 def is_current() -> bool:
     """Whether the database stands at the newest migration."""
     with db.engine.connect() as connection:
-        return MigrationContext.configure(connection).get_current_revision() == ScriptDirectory.from_config(_config()).get_current_head()
+        return MigrationContext.configure(connection).get_current_revision() == _newest()
+
+
+@cache
+def _newest() -> str | None:
+    # Each migration is loaded for it, and none comes while the process runs.
+    return ScriptDirectory.from_config(_config()).get_current_head()

@@ -1,9 +1,11 @@
 """Settings from the environment, each documented by the docstring below it; `docs/settings.md` is made from them."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 class SettingError(Exception):
@@ -25,6 +27,15 @@ class Settings:
 
     encryption_key: str | None
     """`DOORLIST_ENCRYPTION_KEY`: key for credentials at rest (URL-safe base64 of 32 bytes). Default: the file `encryption.key` in `DOORLIST_HOME`, made by `doorlist init`."""
+
+    generation_file: Path | None
+    """`DOORLIST_GENERATION_FILE` (default the file `generation` in `DOORLIST_HOME`): where it is kept, outside of the database, how far that has come, so that a restored backup is noticed. Put it where it is not restored together with the database."""
+
+    smtp_url: str | None
+    """`DOORLIST_SMTP_URL`: the mail server for alarms, `smtp://user:password@host:587` (STARTTLS is demanded; `?starttls=no` for a relay on this machine) or `smtps://…`. Without it no mail is sent."""
+
+    smtp_from: str
+    """`DOORLIST_SMTP_FROM` (default `doorlist@` and the host in `DOORLIST_PUBLIC_URL`): sender of these mails."""
 
     operator_token: str | None
     """`DOORLIST_TOKEN`: token of the operator on whose behalf the command line acts; without it an act is recorded as the host's own user."""
@@ -50,17 +61,50 @@ class Settings:
     scim_rate: float
     """`DOORLIST_SCIM_RATE` (default 1000): SCIM requests a second of one directory, in each process; twice as many may come at once. Deactivations always pass; 0 lets everything through."""
 
+    sign_in_rate: float
+    """`DOORLIST_SIGN_IN_RATE` (default 10): sign-ins a second from one address, in each process; thirty times as many may come at once. 0 lets everything through."""
+
+    proxies: int
+    """`DOORLIST_PROXIES` (default 0): how many reverse proxies of yours stand before this service. The address of a caller is then taken from `X-Forwarded-For`, that many places from its end."""
+
     requests_kept_days: float
-    """`DOORLIST_REQUESTS_KEPT_DAYS` (default 400): days for which the meaning of each SCIM request is kept: who, what, answer, time, person, error. 0 keeps none."""
+    """`DOORLIST_REQUESTS_KEPT_DAYS` (default 400): days for which the meaning of each SCIM request is kept: who, what, answer, time, person, error. 0 keeps none. Signals that were received are kept as long, and never less than 30."""
 
     bodies_kept_days: float
     """`DOORLIST_BODIES_KEPT_DAYS` (default 7): days for which the masked bodies of SCIM requests are kept. 0 keeps none."""
+
+    audit_kept_days: float
+    """`DOORLIST_AUDIT_KEPT_DAYS` (default 2192, six years): days for which the content of the audit is kept. Afterwards its hashes stay, so that every proof still holds."""
+
+    audit_lag: float
+    """`DOORLIST_AUDIT_LAG` (default 60, at most 3600): seconds that an entry may wait for its place in the audit tree; past that nothing new is given until the tree has caught up. Access is taken as ever."""
+
+    checkpoint_folder: Path | None
+    """`DOORLIST_CHECKPOINT_FOLDER`: a folder, best on another machine, to which each signed checkpoint of the audit is written. One that contradicts what lies there is refused."""
+
+    checkpoint_url: str | None
+    """`DOORLIST_CHECKPOINT_URL`: an address to which each signed checkpoint is POSTed as JSON: `organization`, `size`, `checkpoint`."""
+
+    checkpoint_token: str | None
+    """`DOORLIST_CHECKPOINT_TOKEN`: bearer token for that address."""
+
+    siem_syslog: str | None
+    """`DOORLIST_SIEM_SYSLOG`: a syslog server, `tls://host:6514` or `tcp://host:601`, that is sent every leaf of the audit (RFC 5424, octet counting)."""
+
+    siem_ca_file: str | None
+    """`DOORLIST_SIEM_CA_FILE` (default the system's): certificates by which that server is known."""
+
+    siem_url: str | None
+    """`DOORLIST_SIEM_URL`: an address to which every leaf of the audit is POSTed as lines of JSON."""
+
+    siem_token: str | None
+    """`DOORLIST_SIEM_TOKEN`: bearer token for that address."""
 
     bodies_show: frozenset[str]
     """`DOORLIST_BODIES_SHOW` (default none): attributes whose values are kept unmasked in those bodies beside the usual ones, parted by commas, such as `title,name`. Passwords, secrets and tokens stay masked."""
 
 
-def _number(environment: Mapping[str, str], name: str, default: float, *, least: float) -> float:
+def _number(environment: Mapping[str, str], name: str, default: float, *, least: float, most: float = math.inf) -> float:
     text = environment.get(name, "")
     if not text:
         return default
@@ -70,6 +114,8 @@ def _number(environment: Mapping[str, str], name: str, default: float, *, least:
         raise SettingError(f"{name} must be a number, not {text!r}") from error
     if not value >= least:
         raise SettingError(f"{name} must be at least {least:g}, not {text}")
+    if value > most:
+        raise SettingError(f"{name} must be at most {most:g}, not {text}")
     return value
 
 
@@ -89,6 +135,9 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         database_url=url,
         public_url=(env.get("DOORLIST_PUBLIC_URL") or "http://127.0.0.1:8484").rstrip("/"),
         encryption_key=env.get("DOORLIST_ENCRYPTION_KEY") or None,
+        generation_file=Path(kept).absolute() if (kept := env.get("DOORLIST_GENERATION_FILE")) else None,
+        smtp_url=env.get("DOORLIST_SMTP_URL") or None,
+        smtp_from=env.get("DOORLIST_SMTP_FROM") or f"doorlist@{urlsplit(env.get('DOORLIST_PUBLIC_URL') or '').hostname or 'localhost'}",
         operator_token=env.get("DOORLIST_TOKEN") or None,
         web_processes=int(_number(env, "DOORLIST_WEB_PROCESSES", 1, least=1)),
         web_threads=int(_number(env, "DOORLIST_WEB_THREADS", 0, least=0)),
@@ -97,7 +146,19 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         overdue_after=_number(env, "DOORLIST_OVERDUE_AFTER", 60, least=1),
         body_limit=int(_number(env, "DOORLIST_BODY_LIMIT", 2 * 1024 * 1024, least=1024)),
         scim_rate=_number(env, "DOORLIST_SCIM_RATE", 1000, least=0),
+        sign_in_rate=_number(env, "DOORLIST_SIGN_IN_RATE", 10, least=0),
+        proxies=int(_number(env, "DOORLIST_PROXIES", 0, least=0)),
         requests_kept_days=_number(env, "DOORLIST_REQUESTS_KEPT_DAYS", 400, least=0),
         bodies_kept_days=_number(env, "DOORLIST_BODIES_KEPT_DAYS", 7, least=0),
+        audit_kept_days=_number(env, "DOORLIST_AUDIT_KEPT_DAYS", 2192, least=1),
+        # Whoever could wait for ever would have turned it off.
+        audit_lag=_number(env, "DOORLIST_AUDIT_LAG", 60, least=5, most=3600),
+        checkpoint_folder=Path(folder).absolute() if (folder := env.get("DOORLIST_CHECKPOINT_FOLDER")) else None,
+        checkpoint_url=env.get("DOORLIST_CHECKPOINT_URL") or None,
+        checkpoint_token=env.get("DOORLIST_CHECKPOINT_TOKEN") or None,
+        siem_syslog=env.get("DOORLIST_SIEM_SYSLOG") or None,
+        siem_ca_file=env.get("DOORLIST_SIEM_CA_FILE") or None,
+        siem_url=env.get("DOORLIST_SIEM_URL") or None,
+        siem_token=env.get("DOORLIST_SIEM_TOKEN") or None,
         bodies_show=frozenset(name.strip().lower() for name in env.get("DOORLIST_BODIES_SHOW", "").split(",") if name.strip()),
     )

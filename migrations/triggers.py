@@ -49,6 +49,30 @@ def keep(table: str) -> None:
         op.execute(f"CREATE TRIGGER {table}_no_{what.lower()} BEFORE {what} ON {table} BEGIN SELECT RAISE(ABORT, '{words}'); END")
 
 
+def keep_but_scrub(table: str, *, fixed: tuple[str, ...], emptied: tuple[str, ...], nulled: tuple[str, ...] = ()) -> None:
+    """Make a table that `keep` guards one whose content may go: `fixed` columns stay as they are, texts in `emptied` may
+    become empty, `nulled` columns become null, and nothing else is ever changed or deleted.
+    """
+    words = f"rows of {table} are never changed or deleted"
+    postgres = op.get_bind().dialect.name == "postgresql"
+    same = "NEW.{0} IS NOT DISTINCT FROM OLD.{0}" if postgres else "NEW.{0} IS OLD.{0}"
+    allowed = " AND ".join(
+        [
+            *(same.format(column) for column in fixed),
+            *(f"(NEW.{column} = '' OR NEW.{column} = OLD.{column})" for column in emptied),
+            *(f"NEW.{column} IS NULL" for column in nulled),
+        ]
+    )
+    if postgres:
+        op.execute(
+            f"CREATE OR REPLACE FUNCTION keep_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            f"IF TG_OP = 'UPDATE' AND {allowed} THEN RETURN NEW; END IF; RAISE EXCEPTION '{words}'; END $$"
+        )
+        return
+    op.execute(f"DROP TRIGGER {table}_no_update")
+    op.execute(f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} WHEN NOT ({allowed}) BEGIN SELECT RAISE(ABORT, '{words}'); END")
+
+
 def tally(table: str) -> None:
     """Keep the number of rows that stand of each source of a table with `source_id` and `ended_at`."""
     if op.get_bind().dialect.name == "postgresql":

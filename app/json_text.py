@@ -1,0 +1,72 @@
+"""JSON that others send, read so that every database can hold it and nobody can read it in two ways."""
+
+import json
+import math
+import re
+from typing import Any, Final, NoReturn
+
+DEEPEST: Final = 32
+_UNSTORABLE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+
+
+class UnreadableJSON(ValueError):
+    """The text is no JSON that can be taken; the message says why, without any of it but names of members."""
+
+
+class UnstorableText(UnreadableJSON):
+    """It is JSON, but holds a character that no text can hold."""
+
+
+def read_json(raw: bytes, *, unique: bool = False) -> Any:
+    """The value. With `unique` an object that names a member twice is refused as well (RFC 8259 §4). Raises UnreadableJSON."""
+    try:
+        # Bytes would be taken for UTF-16 or UTF-32 where they look like it; JSON that is sent is UTF-8 (RFC 8259 §8.1).
+        value: Any = (_UNIQUE if unique else _PLAIN).decode(raw.decode("utf-8-sig"))
+    except RecursionError:
+        raise UnreadableJSON("it is nested too deeply") from None
+    except UnreadableJSON:
+        raise
+    except ValueError as error:
+        raise UnreadableJSON(f"{error.msg}, line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "unreadable text") from None
+    # A text that no database can hold is only sent escaped, and nothing is deeper than it has brackets.
+    if _UNSTORABLE.search(raw) or raw.count(b"{") + raw.count(b"[") > DEEPEST:
+        _refuse_unstorable(value, "", 0)
+    return value
+
+
+def _no_constant(word: str) -> NoReturn:
+    raise ValueError(f"{word} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is too large")
+    return value
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise UnreadableJSON("an object names one member twice")
+    return members
+
+
+_PLAIN: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
+_UNIQUE: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_members)
+
+
+def _refuse_unstorable(value: Any, label: str, depth: int) -> None:
+    if depth > DEEPEST:
+        raise UnreadableJSON(f"{label or 'it'} is nested more than {DEEPEST} deep")
+    if isinstance(value, str):
+        # PostgreSQL holds no NUL, and half a surrogate pair is no character in any encoding.
+        if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
+            raise UnstorableText(f"{label or 'a name'} holds a character that no text can hold")
+    elif isinstance(value, list):
+        for element in value:
+            _refuse_unstorable(element, label, depth + 1)
+    elif isinstance(value, dict):
+        for key, element in value.items():
+            _refuse_unstorable(key, "", depth)
+            _refuse_unstorable(element, f"{label}.{key}" if label else key, depth + 1)
