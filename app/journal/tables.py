@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Index, Integer, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -44,7 +44,10 @@ class Lane(StrEnum):
 
 
 class Subject(StrEnum):
-    """What a row of work says to look at. `PERSON` and `GROUP` belong to no workspace yet: they are expanded."""
+    """What a row of work says to look at. `PERSON` and `GROUP` belong to no workspace yet: they are expanded.
+
+    `ACCESS` is what a person was let into from here: Doorlist itself, a relying party, a stream of signals.
+    """
 
     PERSON = "person"
     GROUP = "group"
@@ -52,6 +55,11 @@ class Subject(StrEnum):
     ACCOUNT = "account"
     CHANNEL = "channel"
     ROSTER = "roster"
+    ACCESS = "access"
+
+
+HERE: Final = "doorlist"
+"""Stands for Doorlist itself where a workspace's id is asked for: no workspace has such an id."""
 
 
 class WorkState(StrEnum):

@@ -17,7 +17,7 @@ LEASE = timedelta(seconds=45)
 
 # What has been begun is finished first: channels, then the accounts that join them, then the markers that make more of
 # both. Were markers dealt with first, the workspaces would stand idle for as long as a directory goes on pushing.
-PRIORITY = {Subject.DUE: 0, Subject.CHANNEL: 1, Subject.ACCOUNT: 2, Subject.PERSON: 3, Subject.GROUP: 3, Subject.ROSTER: 4}
+PRIORITY = {Subject.DUE: 0, Subject.CHANNEL: 1, Subject.ACCOUNT: 2, Subject.ACCESS: 2, Subject.PERSON: 3, Subject.GROUP: 3, Subject.ROSTER: 4}
 # What has been put off once takes turns with the markers: a thousand accounts that wait for one channel to be mended must
 # not keep everybody's changes waiting with them.
 _PUT_OFF = PRIORITY[Subject.PERSON]
@@ -39,6 +39,7 @@ class Claim:
     claimed_at: datetime
     lease_until: datetime
     due_at: datetime
+    because: int | None = None
 
 
 def want(
@@ -79,14 +80,14 @@ def insert_for(dialect: str) -> Callable[..., Any]:
 
 
 def wanted_again(statement: Any, dialect: str) -> Any:
-    """An insert of work in which rows that are there already move to a newer generation."""
+    """An insert of work in which rows that are there already move to a newer generation: by as many as the new row counts wishes."""
     new = statement.excluded
     earlier = func.least if dialect == "postgresql" else func.min
     # A parked row wakes up: the world has moved, so what was refused then may be right now.
     return statement.on_conflict_do_update(
         index_elements=[column.key for column in _KEY],
         set_={
-            "generation": Work.generation + 1, "attempts": 0, "state": WorkState.WAITING, "because": new.because, "last_error": None,
+            "generation": Work.generation + new.generation, "attempts": 0, "state": WorkState.WAITING, "because": new.because, "last_error": None,
             "priority": new.priority,
             # The wish that somebody is serving just now is theirs to end; only what is still to be served keeps its time.
             "due_at": case(
@@ -114,14 +115,14 @@ def claim(session: Session, *, lanes: Sequence[Lane], worker: str, at: datetime,
         update(Work)
         .where(tuple_(*_KEY).in_(keys))
         .values(claimed_by=worker, claimed_at=at, claimed_generation=Work.generation, lease_until=at + LEASE)
-        .returning(*_KEY, Work.generation, Work.attempts, Work.due_at),
+        .returning(*_KEY, Work.generation, Work.attempts, Work.due_at, Work.because),
         execution_options={"synchronize_session": False},
     )
     return [
         Claim(
             organization_id=row.organization_id, workspace_id=row.workspace_id, subject=Subject(row.subject), subject_id=row.subject_id,
             lane=Lane(row.lane), generation=row.generation, attempts=row.attempts, claimed_by=worker, claimed_at=at,
-            lease_until=at + LEASE, due_at=row.due_at,
+            lease_until=at + LEASE, due_at=row.due_at, because=row.because,
         )
         for row in rows
     ]  # fmt: skip
