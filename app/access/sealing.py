@@ -1,9 +1,12 @@
 """Credentials at rest: encrypted with the installation's key; without the key nothing opens."""
 
+import base64
 import os
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from app.settings import Settings
 
@@ -28,16 +31,26 @@ def make_key(settings: Settings) -> bool:
 
 
 def _cipher(settings: Settings) -> Fernet:
-    key = settings.encryption_key
-    if key is None:
-        try:
-            key = _key_file(settings).read_text().strip()
-        except OSError as error:
-            raise KeyMissing(f"no encryption key: set DOORLIST_ENCRYPTION_KEY or restore {_key_file(settings)}") from error
     try:
-        return Fernet(key)
+        return Fernet(_key(settings))
     except ValueError as error:
         raise KeyMissing("the encryption key is not URL-safe base64 of 32 bytes") from error
+
+
+def _key(settings: Settings) -> str:
+    if settings.encryption_key is not None:
+        return settings.encryption_key
+    try:
+        return _key_file(settings).read_text().strip()
+    except OSError as error:
+        raise KeyMissing(f"no encryption key: set DOORLIST_ENCRYPTION_KEY or restore {_key_file(settings)}") from error
+
+
+def derived_key(settings: Settings, purpose: str) -> bytes:
+    """A key of 32 bytes for one purpose, from which nobody learns the installation's own (RFC 5869). Raises KeyMissing."""
+    key = _key(settings)
+    _cipher(settings)  # a key that seals nothing is no key for this either
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"doorlist {purpose}".encode()).derive(base64.urlsafe_b64decode(key))
 
 
 def seal(settings: Settings, secret: str) -> bytes:
