@@ -1,0 +1,170 @@
+"""An organisation's audit as one file that anybody can check: lines of JSON, from the first leaf asked for to a signed end.
+
+The first line says what the file holds; then come leaves, each with what its digests stand for as long as that is kept,
+and after the leaf that completed it each signed checkpoint. The last line signs a digest of the whole file and a mark of
+each line, so that a line that was altered, taken out or moved can be named.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, BinaryIO, Final, Protocol
+
+from sqlalchemy import RowMapping, select
+from sqlalchemy.orm import Session
+
+from app.audit import checkpoints, tree
+from app.audit.leaves import EVIDENCE, KINDS, Evidence, opened
+from app.audit.spelling import END, MARK, SCHEMA, canonical, exact
+from app.audit.stored import StoredTree
+from app.audit.tree_tables import AuditCheckpoint, AuditLeaf, AuditTree
+
+AT_A_TIME: Final = 500
+
+
+class SignsEvidence(Protocol):
+    """The key for evidence, as whoever holds it hands it in."""
+
+    @property
+    def kid(self) -> str: ...
+
+    @property
+    def public_bytes(self) -> bytes: ...
+
+    def sign_bytes(self, message: bytes) -> bytes: ...
+
+
+class NothingToExport(Exception):
+    """There is no tree yet, or nothing in it of that time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written: leaves `first` to `end` (not including that), of a tree of `size`."""
+
+    first: int
+    end: int
+    size: int
+    checkpoints: int
+    lines: int
+
+
+def write_export(
+    session: Session, organization_id: str, name: str, file: BinaryIO, signer: SignsEvidence, *,
+    at: datetime, since: datetime | None = None, until: datetime | None = None,
+) -> Exported:  # fmt: skip
+    """Write the leaves that came `since` and before `until` (all of them, unless said) up to the last checkpoint. Raises NothingToExport."""
+    last = checkpoints.latest(session, organization_id)
+    grown = session.get(AuditTree, organization_id)
+    if last is None or grown is None:
+        raise NothingToExport("nothing has been signed yet: run 'doorlist audit checkpoint'")
+    first = 0 if since is None else _first_from(session, organization_id, since, size=last.size)
+    end = last.size if until is None else _first_from(session, organization_id, until, size=last.size)
+    if first >= end:
+        raise NothingToExport("nothing was written down in that time")
+    stored = StoredTree(session, organization_id)
+    out = _Lines(file)
+    out.add(
+        {
+            "schema": SCHEMA, "organization": {"id": organization_id, "name": name}, "origin": grown.origin, "first": first, "end": end,
+            "size": last.size, "exported": exact(at), "before": [one.hex() for one in tree.frontier_at(first, stored).hashes],
+        }
+    )  # fmt: skip
+    signed = _signed(session, organization_id, first, end)
+    count, due = 0, next(signed, None)
+    for number, line in _leaves(session, organization_id, first, end):
+        out.add(line)
+        while due is not None and due.size == number + 1:
+            out.add({"checkpoint": due.note, "at": exact(due.at)})
+            count, due = count + 1, next(signed, None)
+    if end < last.size:
+        proof = [base64.b64encode(one).decode() for one in tree.consistency_proof(end, last.size, stored)]
+        out.add({"checkpoint": last.note, "at": exact(last.at), "consistency": proof})
+        count += 1
+    out.close(signer)
+    return Exported(first=first, end=end, size=last.size, checkpoints=count, lines=out.count)
+
+
+class _Lines:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._whole = hashlib.sha256()
+        self._marks = bytearray()
+        self.count = 0
+
+    def add(self, said: object) -> None:
+        line = canonical(said) + b"\n"
+        self._file.write(line)
+        self._whole.update(line)
+        self._marks += hashlib.sha256(line).digest()[:MARK]
+        self.count += 1
+
+    def close(self, signer: SignsEvidence) -> None:
+        end = {"lines": self.count, "sha256": self._whole.hexdigest(), "marks": base64.b64encode(self._marks).decode()}
+        signature = signer.sign_bytes(END + canonical(end))
+        self._file.write(canonical({"end": end, "kid": signer.kid, "signature": base64.b64encode(signature).decode()}) + b"\n")
+        self.count += 1
+
+
+def _first_from(session: Session, organization_id: str, at: datetime, *, size: int) -> int:
+    """The first leaf that was appended at or after an instant. Leaves only ever go on in time, so that halving finds it."""
+    low, high = 0, size
+    while low < high:
+        middle = (low + high) // 2
+        then = session.scalar(
+            select(AuditLeaf.sequenced_at).where(AuditLeaf.organization_id == organization_id, AuditLeaf.number == middle)
+        )
+        if then is not None and then < at:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _signed(session: Session, organization_id: str, first: int, end: int) -> Iterator[AuditCheckpoint]:
+    after = first
+    while True:
+        found = session.scalars(
+            select(AuditCheckpoint)
+            .where(AuditCheckpoint.organization_id == organization_id, AuditCheckpoint.size > after, AuditCheckpoint.size <= end)
+            .order_by(AuditCheckpoint.size)
+            .limit(AT_A_TIME)
+        ).all()
+        yield from found
+        if len(found) < AT_A_TIME:
+            return
+        after = found[-1].size
+
+
+def _leaves(session: Session, organization_id: str, first: int, end: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    for start in range(first, end, AT_A_TIME):
+        leaves = session.execute(
+            select(AuditLeaf.number, AuditLeaf.kind, AuditLeaf.source_id, AuditLeaf.hash, AuditLeaf.leaf, AuditLeaf.salt)
+            .where(AuditLeaf.organization_id == organization_id, AuditLeaf.number >= start, AuditLeaf.number < min(start + AT_A_TIME, end))
+            .order_by(AuditLeaf.number)
+        ).all()
+        rows = {
+            evidence.kind: _rows(session, evidence, [leaf.source_id for leaf in leaves if leaf.kind == evidence.kind and leaf.salt is not None])
+            for evidence in EVIDENCE
+        }
+        for leaf in leaves:
+            yield leaf.number, _line(leaf, rows)
+
+
+def _rows(session: Session, evidence: Evidence, ids: Sequence[int]) -> dict[int, RowMapping]:
+    if not ids:
+        return {}
+    return {row["id"]: row for row in session.execute(evidence.rows().where(evidence.table.id.in_(ids))).mappings()}
+
+
+def _line(leaf: Any, rows: dict[str, dict[int, RowMapping]]) -> dict[str, Any]:
+    if leaf.leaf is None:
+        return {"leaf": leaf.number, "hash": base64.b64encode(leaf.hash).decode()}
+    said: dict[str, Any] = {"leaf": leaf.number, "text": leaf.leaf}
+    row = rows[leaf.kind].get(leaf.source_id)
+    if leaf.salt is not None and row is not None:
+        shown = opened(KINDS[leaf.kind], dict(row), salt=leaf.salt)
+        said["opened"] = {name: {"key": one.key, "value": one.value} for name, one in shown.items()}
+    return said
