@@ -1,0 +1,179 @@
+"""The employee's own pages: what they show, what can be ended from them, and that nobody else's is touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy.orm import Session
+from werkzeug.test import TestResponse
+
+from app.access import sessions
+from app.clock import now
+from app.database import in_transaction, reading
+from app.directory.tables import StatementKind, Voice
+from app.lifecycle import leaving
+from app.rules.file import parse
+from app.rules.revisions import apply_rules
+from tests.company import ADMIN, Company, new_company
+from tests.possessions import Possessions, possessions_of
+
+RULES = """
+rules:
+  - {id: everyone, name: all-hands}
+  - {id: departments, for_each: department, name: "dept-{{ key | slug }}"}
+"""
+FROM_HERE = {"Sec-Fetch-Site": "same-origin"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Employee:
+    company: Company
+    held: Possessions
+    browser: FlaskClient
+
+    def sees(self, path: str, **headers: str) -> str:
+        answer = self.browser.get(path, headers=headers)
+        assert answer.status_code == 200, (path, answer.status_code, answer.location)
+        return answer.get_data(as_text=True)
+
+    def ends(self, what: str, headers: dict[str, str] | None = None) -> TestResponse:
+        return self.browser.post("/devices-of-mine", data={"end": what}, headers=FROM_HERE if headers is None else headers)
+
+
+@pytest.fixture
+def company(installed: Flask) -> Company:
+    company = new_company()
+    in_transaction(lambda session: apply_rules(session, company.organization_id, parse(RULES), ADMIN, now()))
+    return company
+
+
+def employ(app: Flask, company: Company, name: str) -> Employee:
+    record = company.joins(f"{name}@x.example", department="Research & <Development>")
+    held = possessions_of(company.organization_id, record.person_id, at=now())
+    browser = app.test_client()
+    browser.set_cookie("doorlist_session", held.cookie)
+    return Employee(company=company, held=held, browser=browser)
+
+
+@pytest.fixture
+def ada(installed: Flask, company: Company) -> Employee:
+    return employ(installed, company, "ada")
+
+
+@pytest.mark.parametrize("path", ["/", "/devices-of-mine", "/access"])
+def test_who_is_not_signed_in_is_asked_to_and_comes_back(installed: Flask, path: str) -> None:
+    answer = installed.test_client().get(path)
+
+    assert (answer.status_code, answer.location) == (303, f"/sign-in?to={path}")
+
+
+def test_the_first_day_names_each_channel_and_why(ada: Employee) -> None:
+    page = ada.sees("/")
+
+    assert "You are in 2 channels, because" in page
+    assert "<strong>all-hands</strong>" in page
+    assert "You are in Research &amp; &lt;Development&gt;." in page
+
+
+def test_the_first_day_speaks_the_browsers_language(ada: Employee) -> None:
+    page = ada.sees("/", **{"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"})
+
+    assert '<html lang="de">' in page
+    assert "Willkommen, Ada." in page
+    assert "Sie sind in 2 Kanälen" in page
+
+
+def test_a_language_we_do_not_have_gets_english(ada: Employee) -> None:
+    assert "Welcome, Ada." in ada.sees("/", **{"Accept-Language": "tlh"})
+
+
+def test_all_that_is_signed_in_is_shown_and_this_browser_marked(ada: Employee) -> None:
+    another = possessions_of(ada.company.organization_id, ada.held.person_id, at=now())
+    page = ada.sees("/devices-of-mine")
+
+    assert page.count("This one") == 1
+    assert page.count('name="end"') == 4
+    assert f'value="device {another.device_id}"' in page
+
+
+def test_one_device_is_ended_and_the_others_stay(ada: Employee) -> None:
+    another = possessions_of(ada.company.organization_id, ada.held.person_id, at=now())
+
+    page = ada.ends(f"device {another.device_id}").get_data(as_text=True)
+
+    assert "1 device was signed out." in page
+    assert "device" not in another.let_in(at=now())
+    assert "device" in ada.held.let_in(at=now())
+    assert "cookie" in another.let_in(at=now())
+
+
+def test_all_others_are_ended_and_this_one_stays(ada: Employee) -> None:
+    another = possessions_of(ada.company.organization_id, ada.held.person_id, at=now())
+
+    ada.ends("others")
+
+    assert not {"cookie", "device"} & another.let_in(at=now())
+    assert "cookie" in ada.held.let_in(at=now())
+
+
+def test_nobody_ends_what_is_somebody_elses(installed: Flask, company: Company, ada: Employee) -> None:
+    bob = employ(installed, company, "bob")
+    with reading() as session:
+        his = sessions.check(session, bob.held.cookie, at=now())
+    assert his is not None
+
+    for what in (f"device {bob.held.device_id}", f"session {his.session_id}", "device", "", "device ../x", "nonsense"):
+        page = ada.ends(what).get_data(as_text=True)
+        assert "That one had ended already." in page
+
+    assert {"cookie", "device"} <= bob.held.let_in(at=now())
+
+
+@pytest.mark.parametrize("headers", [{}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.example"}])
+def test_a_form_of_another_site_ends_nothing(ada: Employee, headers: dict[str, str]) -> None:
+    another = possessions_of(ada.company.organization_id, ada.held.person_id, at=now())
+
+    assert ada.ends("others", headers=headers).status_code == 403
+    assert "cookie" in another.let_in(at=now())
+
+
+def test_whoever_has_left_sees_none_of_their_pages(ada: Employee) -> None:
+    def leave(session: Session) -> None:
+        leaving.say(
+            session, ada.company.organization_id, ada.held.person_id, voice=Voice.OPERATOR, kind=StatementKind.LEAVES, said_by="ana",
+            effective_at=now(), actor=ADMIN, at=now(), because="test",
+        )  # fmt: skip
+
+    in_transaction(leave)
+
+    assert ada.browser.get("/").status_code == 303
+    assert ada.ends("others").status_code == 303
+
+
+def test_access_says_when_it_ends(ada: Employee) -> None:
+    assert "Your access has no end date." in ada.sees("/access")
+
+
+@pytest.mark.parametrize("path", ["/", "/devices-of-mine", "/access"])
+def test_every_page_forbids_what_is_not_ours(ada: Employee, path: str) -> None:
+    answer = ada.browser.get(path)
+
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["Cache-Control"] == "no-store"
+    page = answer.get_data(as_text=True)
+    assert "<script" not in page and " style=" not in page and "onclick" not in page
+
+
+def test_an_asset_is_kept_for_ever_and_nothing_else_is_given(installed: Flask) -> None:
+    from app.sso.pages import asset_url
+
+    good = installed.test_client().get(asset_url("doorlist.css"))
+    assert (good.status_code, good.mimetype) == (200, "text/css")
+    assert "immutable" in good.headers["Cache-Control"]
+    for path in ("/assets/x/pages.py", "/assets/x/..%2fpages.py", "/assets/x/doorlist.css.bak"):
+        assert installed.test_client().get(path).status_code == 404

@@ -1,0 +1,107 @@
+"""The gate before other services, and signing out at the wish of an application."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+
+from app.access.sessions import Authenticated
+from app.clock import now
+from app.sso.limits import BREAK_GLASS
+from tests.unit.sso.providing import COOKIE, ISSUER, House, house_of
+
+
+@pytest.fixture
+def house(installed: Flask) -> House:
+    return house_of(installed)
+
+
+# The gate
+
+
+def test_the_gate_opens_to_a_session_and_to_a_token(house: House) -> None:
+    token = house.ada.tokens_for(house.application)["access_token"]
+
+    by_cookie = house.ada.browses("/gate")
+    by_token = house.app.test_client().get("/gate", headers={"Authorization": f"Bearer {token}"})
+
+    for answer in (by_cookie, by_token):
+        assert (answer.status_code, answer.headers["X-Doorlist-Person"]) == (200, house.ada.id)
+        assert answer.headers["X-Doorlist-User"] == "ada@northwind.example"
+
+
+def test_the_gate_is_shut_to_everybody_else_and_says_where_to_sign_in(house: House) -> None:
+    headers = {"X-Forwarded-Host": "127.0.0.1:8484", "X-Forwarded-Uri": "/wiki?page=1"}
+
+    answer = house.app.test_client().get("/gate", headers=headers)
+
+    assert (answer.status_code, "X-Doorlist-Person" in answer.headers) == (401, False)
+    assert answer.headers["Location"] == f"{ISSUER}/sign-in?to=%2Fwiki%3Fpage%3D1"
+
+
+def test_the_gate_sends_nobody_to_another_host(house: House) -> None:
+    headers = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Uri": "//evil.example"}
+
+    assert house.app.test_client().get("/gate", headers=headers).headers["Location"] == f"{ISSUER}/sign-in"
+
+
+def test_passing_the_gate_keeps_an_idle_session_alive(house: House) -> None:
+    began = now() - timedelta(minutes=50)
+    ada = house.ada.signs_in_again(Authenticated(connection_id=None, at=began), at=began)
+    assert ada.browses("/gate").status_code == 200
+
+    until = (ada.browses("/session").json or {})["idle_until"]
+
+    assert until > (now() + timedelta(minutes=50)).isoformat()
+
+
+def test_passing_the_gate_keeps_a_break_glass_session_no_longer_than_break_glass_may_lie_idle(house: House) -> None:
+    began = now() - timedelta(minutes=5)
+    ada = house.ada.signs_in_again(Authenticated(connection_id=None, at=began, break_glass=True), at=began)
+    assert ada.browses("/gate").status_code == 200
+
+    until = (ada.browses("/session").json or {})["idle_until"]
+
+    assert until <= (now() + BREAK_GLASS.idle).isoformat()
+
+
+# Signing out
+
+
+def test_an_application_signs_its_user_out_and_gets_the_browser_back(house: House) -> None:
+    given = house.ada.tokens_for(house.application)
+
+    answer = house.ada.browses(
+        f"/logout?id_token_hint={given['id_token']}&post_logout_redirect_uri=https%3A%2F%2Fchat.example%2Fgoodbye&state=done"
+    )
+
+    assert (answer.status_code, answer.headers["Location"]) == (303, "https://chat.example/goodbye?state=done")
+    assert f"{COOKIE}=;" in answer.headers["Set-Cookie"]
+    assert house.ada.browses("/gate").status_code == 401
+    assert not house.application.is_good(given["access_token"])
+
+
+def test_signing_out_without_a_good_hint_asks_first(house: House) -> None:
+    asked = house.ada.browses("/logout")
+    assert asked.status_code == 200 and house.ada.browses("/gate").status_code == 200
+
+    done = house.ada.browses("/logout", method="POST", answer="yes")
+
+    assert done.status_code == 200 and house.ada.browses("/gate").status_code == 401
+
+
+def test_nobody_is_signed_out_by_a_form_from_elsewhere(house: House) -> None:
+    answer = house.ada.browses("/logout", method="POST", headers={"Sec-Fetch-Site": "cross-site"}, answer="yes")
+
+    assert answer.status_code == 403 and house.ada.browses("/gate").status_code == 200
+
+
+def test_a_hint_of_an_earlier_session_signs_nobody_out(house: House) -> None:
+    hint = house.ada.tokens_for(house.application)["id_token"]
+    later = house.ada.signs_in_again()
+
+    assert later.browses(f"/logout?id_token_hint={hint}").status_code == 200
+
+    assert later.browses("/gate").status_code == 200
