@@ -1,0 +1,1 @@
+"""Tests of shared signals, in and out."""
