@@ -6,11 +6,12 @@ from datetime import datetime
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from app.access.session_tables import RelyingParty
 from app.access.tables import Workspace
 from app.database import new_id
 from app.directory.tables import Person, Standing
 from app.journal import work
-from app.journal.tables import Lane, Subject
+from app.journal.tables import HERE, Lane, Subject
 from app.revocation.tables import Departure, Proof
 
 
@@ -43,6 +44,11 @@ def revoke(
             session, person.organization_id, subject=Subject.ACCOUNT, subject_ids=[person.id], because=journal_id, due_at=at,
             lane=Lane.DEPARTURES, workspace_id=workspace_id,
         )  # fmt: skip
+    # What was let in from here is over at the commit. Whoever relies on us is told of it, and found, by this one row.
+    work.want(
+        session, person.organization_id, subject=Subject.ACCESS, subject_ids=[person.id], because=journal_id, due_at=at,
+        lane=Lane.DEPARTURES, workspace_id=HERE,
+    )  # fmt: skip
     session.flush()
     return departure
 
@@ -67,7 +73,7 @@ def current(session: Session, organization_id: str, person_id: str) -> Departure
 
 
 def history(session: Session, organization_id: str, person_id: str) -> Iterator[tuple[Departure, list[tuple[Proof, str]]]]:
-    """Every departure of a person, newest first, each with its proofs and the workspaces' names."""
+    """Every departure of a person, newest first, each with its proofs and the names of the places: workspaces first, then Doorlist itself and relying parties."""
     departures = session.scalars(
         select(Departure)
         .where(Departure.organization_id == organization_id, Departure.person_id == person_id)
@@ -75,9 +81,10 @@ def history(session: Session, organization_id: str, person_id: str) -> Iterator[
     ).all()
     for departure in departures:
         rows = session.execute(
-            select(Proof, Workspace.name)
-            .join(Workspace, (Workspace.organization_id == Proof.organization_id) & (Workspace.id == Proof.workspace_id))
+            select(Proof, Workspace.name, RelyingParty.name)
+            .outerjoin(Workspace, (Workspace.organization_id == Proof.organization_id) & (Workspace.id == Proof.workspace_id))
+            .outerjoin(RelyingParty, (RelyingParty.organization_id == Proof.organization_id) & (RelyingParty.id == Proof.workspace_id))
             .where(Proof.organization_id == organization_id, Proof.departure_id == departure.id)
-            .order_by(Workspace.name)
         ).all()
-        yield departure, [(proof, name) for proof, name in rows]
+        named = [(workspace is None, workspace or party or proof.workspace_id, proof) for proof, workspace, party in rows]
+        yield departure, [(proof, name) for _, name, proof in sorted(named, key=lambda one: one[:2])]

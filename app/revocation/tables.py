@@ -33,7 +33,10 @@ class Departure(Base):
     decided_at: Mapped[datetime] = mapped_column(Instant)
     ended_at: Mapped[datetime | None] = mapped_column(Instant)
     journal_id: Mapped[int] = mapped_column(Number)
-    __table_args__ = (Index("ix_departure_person", "organization_id", "person_id", "decided_at"),)
+    __table_args__ = (
+        Index("ix_departure_person", "organization_id", "person_id", "decided_at"),
+        Index("ix_departure_decided", "organization_id", "decided_at", "id"),
+    )
 
 
 class Proof(Base):
@@ -52,4 +55,7 @@ class Proof(Base):
     closed: Mapped[dict[str, Any] | None] = mapped_column(Document)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     last_error: Mapped[str | None] = mapped_column(Text)
-    __table_args__ = (Index("ix_proof_open", "organization_id", "gone_at"),)
+    __table_args__ = (
+        Index("ix_proof_open", "organization_id", "gone_at"),
+        Index("ix_proof_shut", "organization_id", "workspace_id", "shut_at"),
+    )

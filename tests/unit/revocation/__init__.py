@@ -1,0 +1,1 @@
+"""Tests of taking access away, and of what people are told."""
