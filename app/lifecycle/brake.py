@@ -65,10 +65,12 @@ def hold(
     at: datetime,
 ) -> None:
     """Put one *off* into the open burst of its source."""
+    # Locked, as it is by whoever closes it: a line must not go into what another process is closing just now.
     held = session.scalar(
-        select(Held).where(
-            Held.organization_id == organization_id, Held.kind == "pushes", Held.source_id == source_id, Held.state == HeldState.OPEN
-        )
+        select(Held)
+        .where(Held.organization_id == organization_id, Held.kind == "pushes", Held.source_id == source_id, Held.state == HeldState.OPEN)
+        .with_for_update()
+        .execution_options(populate_existing=True)
     )
     if held is None:
         limit = value_of(session, organization_id, "push_brake")
@@ -123,8 +125,14 @@ def close_lines(session: Session, held: Held, lines: Sequence[HeldLine], *, stat
     for line in lines:
         line.state = state
     session.flush()
-    if held.kind != "pushes" or not lines_of(session, held):
+    if held.kind != "pushes" or not _lines_left(session, held):
         held.state, held.decided_at, held.decided_by = state, at, by
+
+
+def _lines_left(session: Session, held: Held) -> bool:
+    """Whether a line still waits, also one that another process has only just added."""
+    session.execute(select(Held.id).where(Held.organization_id == held.organization_id, Held.id == held.id).with_for_update())
+    return bool(lines_of(session, held))
 
 
 def withdraw(session: Session, organization_id: str, subject_id: str) -> None:
@@ -137,5 +145,5 @@ def withdraw(session: Session, organization_id: str, subject_id: str) -> None:
     ).all()
     for held_id in set(held_ids):
         held = session.get_one(Held, (organization_id, held_id))
-        if not lines_of(session, held):
+        if not _lines_left(session, held):
             held.state = HeldState.WITHDRAWN

@@ -71,6 +71,25 @@ def add_group(
     return group
 
 
+def reopen_group(
+    session: Session, organization_id: str, source_id: str, group_id: str, draft: GroupDraft, *, actor: Actor, at: datetime, because: str
+) -> Group:
+    """A directory names a group again that had ended: the same one, with its channels, and nobody in it yet. Raises Taken."""
+    _refuse_taken(session, organization_id, source_id, display_name=draft.display_name, external_id=draft.external_id, but=group_id)
+    group = session.get_one(Group, (organization_id, group_id), with_for_update=True, populate_existing=True)
+    entry = entries.write(
+        session, organization_id, at=at, actor=actor, verb="group named again", because=because, subject_kind="group", subject_id=group.id,
+        before={"displayName": group.display_name}, after={"displayName": draft.display_name},
+    )  # fmt: skip
+    group.display_name, group.display_name_key = draft.display_name, name_key(draft.display_name)
+    group.external_id, group.document, group.ended_at = draft.external_id, draft.document, None
+    group.version += 1
+    group.modified_at, group.journal_id = at, entry
+    session.flush()
+    _want(session, group, records=set(), at=at, journal_id=entry, renamed=True)
+    return group
+
+
 def change_group(
     session: Session, organization_id: str, source_id: str, group_id: str, *,
     display_name: str | None = None, external_id: str | Unchanged | None = UNCHANGED, document: dict[str, Any] | None = None,

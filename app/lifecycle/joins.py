@@ -17,7 +17,12 @@ def on_join(listener: JoinListener) -> None:
 
 def announce(session: Session, organization_id: str, employee_number: str | None, *, at: datetime) -> None:
     """Somebody with this employee number has a record now."""
-    if employee_number is None:
+    announce_all(session, organization_id, [] if employee_number is None else [employee_number], at=at)
+
+
+def announce_all(session: Session, organization_id: str, employee_numbers: list[str], *, at: datetime) -> None:
+    """People with these employee numbers have a record now."""
+    if not employee_numbers:
         return
     for listener in _listeners:
-        listener(session, organization_id, [employee_number], at)
+        listener(session, organization_id, employee_numbers, at)

@@ -1,4 +1,4 @@
-"""Verbs of operators and HR systems: leaving, pausing, barring, returning; and letting held things through."""
+"""Verbs of operators, sponsors and HR systems: leaving, pausing, barring, starting, returning; and letting held things through."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,8 @@ from app.directory.tables import Person, Record, Source, Standing, Statement, St
 from app.journal import entries
 from app.lifecycle import brake
 from app.lifecycle.errors import WorldMoved
-from app.lifecycle.people import lock_person, settle
+from app.lifecycle.people import is_in, lock_person, settle
+from app.lifecycle.standing import COMEBACKS
 from app.lifecycle.tables import Held, HeldLine, HeldState
 
 
@@ -21,35 +22,41 @@ def say(
     voice: Voice, kind: StatementKind, said_by: str, effective_at: datetime, actor: Actor, at: datetime, because: str,
     engagement: str = "", source: Source | None = None, received_at: datetime | None = None,
 ) -> Person:  # fmt: skip
-    """A voice states something of a person. Leaving that a source pushes for *now* goes past the brake; an operator's does not.
+    """A voice states something of a person. What a source pushes that takes access *now* goes past the brake; an operator's does not.
 
-    A return also calls off what the same voice announced for later. It counts as said when it was received: two calls
-    that waited for their person keep their order.
+    A return also calls off what the same voice announced for later and what of it the brake holds, but never a start: that gives
+    nothing. It counts as said when it was received: two calls that waited for their person keep their order.
     """
     person = lock_person(session, organization_id, person_id)
     entry = entries.write(
         session, organization_id, at=at, actor=actor, verb=f"{voice} says {kind}", because=because, subject_kind="person", subject_id=person_id,
         before={"standing": person.standing}, after={"effective_at": effective_at.isoformat(), "engagement": engagement},
     )  # fmt: skip
-    comeback = kind in (StatementKind.RETURNS, StatementKind.REHIRES)
-    if comeback:
-        # What was announced for later is called off, not merely outranked: it must not take effect on its day.
-        session.execute(
+    comeback = kind in COMEBACKS
+    if comeback and effective_at <= at:
+        # What was announced for later, or is held, is called off, not merely outranked: it must not take effect on its day, nor wait for anybody.
+        called_off = session.execute(
             update(Statement)
             .where(
                 Statement.organization_id == organization_id, Statement.person_id == person_id, Statement.voice == voice,
-                Statement.effective_at > at, Statement.withdrawn_at.is_(None),
+                (Statement.effective_at > at) | Statement.held, Statement.withdrawn_at.is_(None), Statement.kind != StatementKind.STARTS,
+                # A comeback that waited calls off nothing that was said after it was received.
+                Statement.said_at <= (received_at or at),
             )
             .values(withdrawn_at=at, journal_id=entry)
-        )  # fmt: skip
-    means = None
-    if not comeback:
-        means = Standing.PAUSED if kind is StatementKind.PAUSES else Standing.DEPARTED
+            .returning(Statement.id, Statement.held)
+        ).all()  # fmt: skip
+        for statement_id, was_held in called_off:
+            if was_held:
+                brake.withdraw(session, organization_id, statement_id)
+    means = _means(session, person, voice=voice, kind=kind, engagement=engagement)
     statement = Statement(
         organization_id=organization_id, id=new_id(), person_id=person_id, voice=voice, kind=kind, engagement=engagement, said_by=said_by,
         said_at=received_at or at, effective_at=effective_at, means=means, journal_id=entry,
     )  # fmt: skip
-    pushed_now = source is not None and not comeback and effective_at <= at and person.standing == Standing.ACTIVE
+    # Whoever is said to start only later is out until then, at once.
+    takes_now = means is Standing.EXPECTED if kind is StatementKind.STARTS else not comeback and effective_at <= at
+    pushed_now = source is not None and takes_now and is_in(session, person)
     if pushed_now and source is not None and not brake.lets_through(session, organization_id, source.id, person_id, at=at):
         statement.held = True
         brake.hold(
@@ -60,6 +67,22 @@ def say(
     session.flush()
     settle(session, person, at=at, received_at=received_at or at, actor=actor, because=because, journal_id=entry)
     return person
+
+
+def _means(session: Session, person: Person, *, voice: Voice, kind: StatementKind, engagement: str) -> Standing | None:
+    """What is frozen with a statement. An engagement of its own that begins later takes nothing from somebody who is here by another."""
+    if kind in COMEBACKS:
+        return None
+    if kind is not StatementKind.STARTS:
+        return Standing.PAUSED if kind is StatementKind.PAUSES else Standing.DEPARTED
+    if engagement == "" or voice is not Voice.HR or not is_in(session, person):
+        return Standing.EXPECTED
+    came_by_it = select(Statement.id).where(
+        Statement.organization_id == person.organization_id, Statement.person_id == person.id, Statement.voice == voice,
+        Statement.engagement == engagement, Statement.kind == StatementKind.STARTS, Statement.means == Standing.EXPECTED,
+        Statement.withdrawn_at.is_(None),
+    )  # fmt: skip
+    return Standing.ACTIVE if session.scalar(came_by_it.limit(1)) is None else Standing.EXPECTED
 
 
 def release(session: Session, held: Held, lines: Sequence[HeldLine], *, actor: Actor, at: datetime) -> list[str]:

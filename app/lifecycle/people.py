@@ -13,7 +13,9 @@ from app.directory.tables import Person, Record, RecordEmail, Standing, Statemen
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal import entries, work
 from app.journal.tables import Lane, Subject
-from app.lifecycle.standing import Decided, RecordSaid, Said, decide
+from app.lifecycle.composing import compose
+from app.lifecycle.standing import Decided, RecordSaid, Said, decide, stricter
+from app.lifecycle.windows import freeze_ends, means_of_end, of_now, turned
 from app.revocation import departures
 
 
@@ -69,6 +71,13 @@ def new_person(session: Session, record: Record, *, at: datetime, journal_id: in
     return person
 
 
+def person_of(session: Session, record: Record, *, known: bool, at: datetime) -> Person:
+    """The person of a record that joins: locked where they are known, else new; `settle` stores them."""
+    if known:
+        return lock_person(session, record.organization_id, record.person_id)
+    return new_person(session, record, at=at, journal_id=record.journal_id)
+
+
 def lock_person(session: Session, organization_id: str, person_id: str) -> Person:
     """The person's row, locked until the transaction ends, so that two changes of standing cannot pass each other."""
     statement = select(Person).where(Person.organization_id == organization_id, Person.id == person_id).with_for_update()
@@ -87,23 +96,20 @@ def records_of(session: Session, person: Person) -> list[Record]:
 
 
 def _compose(session: Session, person: Person, records: list[Record]) -> bool:
-    """Take the person's attributes from the records that stand, older ones winning. Returns whether anything changed."""
+    """Take the person's attributes from the records that stand. Returns whether anything changed."""
     standing = [record for record in records if record.ended_at is None]
-    chosen = sorted(standing, key=lambda record: (not record.active, record.created_at, record.id))
-    if not chosen:
+    if not standing:
         return False
-    first = chosen[0]
-    document: dict[str, Any] = {}
-    for record in reversed(chosen):
-        document.update(record.document)
+    composed = compose(session, person.organization_id, standing)
+    document = composed.document
     manager_id = None
     named = manager_record(document)
     if named is not None:
         manager_id = session.scalar(select(Record.person_id).where(Record.organization_id == person.organization_id, Record.id == named))
     wanted: dict[str, Any] = {
-        "user_name": first.user_name,
-        "user_name_key": first.user_name_key,
-        "display_name": first.display_name or first.user_name,
+        "user_name": composed.user_name,
+        "user_name_key": composed.user_name_key,
+        "display_name": composed.display_name,
         **attributes_in(document),
         "manager_id": manager_id,
         "document": document,
@@ -122,11 +128,14 @@ def _said(statement: Statement) -> Said:
 
 
 def standing_now(session: Session, person: Person, records: list[Record], *, at: datetime) -> Decided:
-    """Decide standing from what is stored. What the brake holds is not heard yet."""
+    """Decide standing from what is stored. What the brake holds is not heard yet.
+
+    A clock that was put back gives nobody again what its later days had taken: of now and of the last change the stricter counts.
+    """
     said_by_records = [
         RecordSaid(
             on=record.active or record.held, said_at=record.active_said_at, ended=record.ended_at is not None and not record.held,
-            means=Standing(record.off_means) if record.off_means else None,
+            means=means_of_end(session, record), starts_at=record.starts_at, ends_at=record.ends_at,
         )
         for record in records
     ]  # fmt: skip
@@ -136,7 +145,9 @@ def standing_now(session: Session, person: Person, records: list[Record], *, at:
             Statement.withdrawn_at.is_(None), Statement.held.is_(False),
         )
     )  # fmt: skip
-    return decide(said_by_records, [_said(statement) for statement in statements], now=at)
+    said = [_said(statement) for statement in statements]
+    decided = decide(said_by_records, said, now=at)
+    return decided if person.modified_at <= at else stricter(decided, decide(said_by_records, said, now=person.modified_at))
 
 
 def settle(
@@ -168,9 +179,9 @@ def _settle(
     session: Session, person: Person, *, at: datetime, received_at: datetime, actor: Actor, because: str, journal_id: int, epoch_moves: bool
 ) -> Decided:
     records = records_of(session, person)
-    before = Standing(person.standing)
+    before, was_in = Standing(person.standing), is_in(session, person)
     manager_before = person.manager_id
-    changed = _compose(session, person, records)
+    changed = _compose(session, person, of_now(records, at=at))
     decided = standing_now(session, person, records, at=at)
     due_at = min(person.access_until or at, at) if before is Standing.ACTIVE and actor == CLOCK else at
     fresh = person.version == 0
@@ -179,18 +190,20 @@ def _settle(
         person.standing, person.standing_reason, person.access_until = decided.standing, decided.reason, decided.until
     if changed or fresh:
         person.version += 1
-        person.modified_at = at
+        person.modified_at = max(at, person.modified_at)
         person.journal_id = journal_id
     lost = decided.standing in (Standing.DEPARTED, Standing.PAUSED)
-    if lost and (before is not decided.standing or fresh):
+    # Who has yet to start and was let in already loses what was given; who joined in this very transaction was given nothing.
+    put_off = decided.standing is Standing.EXPECTED and not fresh and was_in
+    if (lost and (before is not decided.standing or fresh)) or put_off:
         if before is not Standing.ACTIVE and not fresh:
             departures.close(session, person, at=at)
         departures.revoke(
-            session, person, means=decided.standing, reason=f"{decided.reason}: {because}", actor=str(actor), due_at=due_at,
-            received_at=received_at, at=at, journal_id=journal_id,
+            session, person, means=decided.standing if lost else Standing.PAUSED, reason=f"{decided.reason}: {because}", actor=str(actor),
+            due_at=due_at, received_at=received_at, at=at, journal_id=journal_id,
         )  # fmt: skip
         person.journal_id = journal_id
-    elif not lost and before is not Standing.ACTIVE:
+    elif decided.standing is Standing.ACTIVE and before is not Standing.ACTIVE:
         departures.close(session, person, at=at)
         # Nothing old comes back to life: a return moves the epoch as well.
         person.access_epoch += 1
@@ -210,14 +223,27 @@ def _settle(
         )  # fmt: skip
     if fresh:
         session.add(person)
+        _joined_in(session).add(person.id)
     return decided
+
+
+def is_in(session: Session, person: Person) -> bool:
+    """Whether somebody has access that they could lose: they stand, and have not joined in this very transaction."""
+    return person.standing == Standing.ACTIVE and person.id not in _joined_in(session)
+
+
+def _joined_in(session: Session) -> set[str]:
+    joined: set[str] = session.info.setdefault("joined", set())
+    return joined
 
 
 def reconsider(session: Session, organization_id: str, person_id: str, *, at: datetime) -> Decided:
     """Decide again because an instant has come. Safe to call at any time; without a change nothing is written but the entry."""
     person = lock_person(session, organization_id, person_id)
-    decided = standing_now(session, person, records_of(session, person), at=at)
-    if decided.standing == person.standing:
+    records = records_of(session, person)
+    decided = standing_now(session, person, records, at=at)
+    stored = (person.standing, person.standing_reason, person.access_until)
+    if (decided.standing, decided.reason, decided.until) == stored and not turned(records, since=person.modified_at, at=at):
         if decided.wake_at is not None:
             work.want(
                 session,
@@ -233,6 +259,7 @@ def reconsider(session: Session, organization_id: str, person_id: str, *, at: da
         session, organization_id, at=at, actor=CLOCK, verb="came due", because="a stated instant has come", subject_kind="person", subject_id=person_id,
         before={"standing": person.standing}, after={"standing": decided.standing},
     )  # fmt: skip
+    freeze_ends(session, records, at=at, journal_id=entry)
     due = person.access_until or at
     return settle(session, person, at=at, received_at=min(due, at), actor=CLOCK, because="due", journal_id=entry)
 

@@ -1,7 +1,8 @@
 """The plain join: a directory names somebody whom nobody knows. One statement on PostgreSQL, a few short ones on SQLite.
 
 `records.add_record` says what a join is; this writes the same rows (a test compares them) where nothing has to be decided:
-no name or key that is taken, no number that joins records, no manager to be found.
+no name or key that is taken, no number that joins records, no manager to be found. Where an organisation joins records by
+addresses or names, every join has to be decided.
 """
 
 import json
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Insert, Select, Update, false, true
+from sqlalchemy import ColumnElement, Insert, Select, Update, exists, false, func, or_, select, true
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app.access.knocking import client_query
@@ -20,10 +21,10 @@ from app.clock import microseconds
 from app.database import new_id
 from app.directory.names import name_key
 from app.directory.tables import Person, Record, RecordEmail
-from app.journal.tables import Entry, Lane, Subject, Work
+from app.journal.tables import Entry, Lane, Organization, Subject, Work
+from app.lifecycle.drafts import RecordDraft, columns_of
 from app.lifecycle.people import attributes_in, emails_of, manager_record
 from app.lifecycle.plain_sql import at, at_once, document, each_of, entry, in_turn, inserted, new_work, number, text
-from app.lifecycle.records import RecordDraft, columns_of
 from app.lifecycle.standing import Decided, RecordSaid, decide
 from app.statements import param
 
@@ -87,7 +88,15 @@ def _entry(dialect: str) -> ReturningInsert[int, str]:
         Entry.verb: text("joined"), Entry.subject_kind: text("record"), Entry.subject_id: param("record"),
         Entry.before: document("before", dialect), Entry.after: document("after", dialect),
     }  # fmt: skip
-    return entry(values, of=client_query().subquery("client"))
+    client = client_query().subquery("client")
+    return entry(values, of=select(client).where(_joins_by_numbers(client.c.organization_id, dialect)).subquery("plain"))
+
+
+def _joins_by_numbers(organization: ColumnElement[Any], dialect: str) -> ColumnElement[bool]:
+    """Whether the organisation joins records by employee numbers at most: nobody is then found by what a plain draft says."""
+    settings: Any = Organization.settings
+    chosen = func.json_extract(settings, text("$.matching")) if dialect == "sqlite" else settings.op("->>")(text("matching"))
+    return exists().where(Organization.id == organization, or_(chosen.is_(None), chosen.in_([text("employeeNumber"), text("none")])))
 
 
 @cache

@@ -98,6 +98,15 @@ def each_of(name: str, dialect: str) -> ColumnElement[Any]:
     return func.jsonb_array_elements_text(cast(param(name), JSONB)).column_valued(name)
 
 
+def parts_of_each(name: str, dialect: str, number: int) -> list[ColumnElement[Any]]:
+    """A row for each list in a JSON list of lists that is given as text: its first parts, so many. On PostgreSQL all of them are texts."""
+    if dialect == "sqlite":
+        value = func.json_each(param(name)).table_valued("value", joins_implicitly=True).c.value
+        return [func.json_extract(value, text(f"$[{place}]")) for place in range(number)]
+    each: Any = func.jsonb_array_elements(cast(param(name), JSONB)).column_valued(name)
+    return [each.op("->>")(place) for place in range(number)]
+
+
 def one_of(column: Any, name: str, dialect: str) -> ColumnElement[bool]:
     """Whether a column is one of the texts of a JSON list that is given as text."""
     texts = select(each_of(name, dialect).label("text"))

@@ -1,7 +1,7 @@
 """The plain switch: a directory turns its only record of somebody off or on, and nobody else has a say in it.
 
 `records.change_record` and `people.settle` say what follows; this writes the same rows (a test compares them) where the
-person has one record, no statement, no *off* that is held, and no brake counts.
+person has one record without dates, no statement, no *off* that is held, and no brake counts.
 """
 
 import json
@@ -23,7 +23,7 @@ from app.clock import microseconds
 from app.database import new_id
 from app.directory.settings import means_of_off, setting
 from app.directory.tables import Person, Record, Source, Standing, Statement
-from app.journal.tables import Entry, Lane, Organization, Subject
+from app.journal.tables import HERE, Entry, Lane, Organization, Subject
 from app.lifecycle.plain_sql import at, at_once, document, each_of, entry, in_turn, inserted, new_work, number, text, wanted
 from app.lifecycle.standing import RecordSaid, decide
 from app.revocation.tables import Departure, Proof
@@ -132,7 +132,9 @@ def _seen(beside: ColumnElement[Any]) -> Select[Any]:
     client = client_query().subquery("client")
     hr = exists().where(Source.organization_id == Record.organization_id, Source.kind == "hr", Source.ended_at.is_(None))
     settings = select(Organization.settings.cast(Text)).where(Organization.id == Record.organization_id).scalar_subquery()
-    plain = and_(not_(Record.held), not_(_spoken_for(Record.organization_id, Record.person_id, Record.id)))
+    # A record with dates is in force only between them, which is decided elsewhere.
+    undated = and_(Record.starts_at.is_(None), Record.ends_at.is_(None))
+    plain = and_(not_(Record.held), undated, not_(_spoken_for(Record.organization_id, Record.person_id, Record.id)))
     return (
         select(
             Record.organization_id, client.c.source_name, Record.active, plain, Record.version, Record.user_name, Record.external_id,
@@ -193,10 +195,13 @@ def _off(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[
     work = new_work(
         organization, journal, subject=Subject.ACCOUNT, subject_id=param("person"), lane=Lane.DEPARTURES, workspace_id=Workspace.id.expression
     )
+    access = new_work(
+        organization, journal, subject=Subject.ACCESS, subject_id=param("person"), lane=Lane.DEPARTURES, workspace_id=text(HERE)
+    )
     of_organization = Workspace.organization_id == organization
     return [
         *_both(dialect, organization, journal), inserted(Departure, departure), inserted(Proof, proof, where=of_organization),
-        wanted(work, dialect, where=of_organization),
+        wanted(work, dialect, where=of_organization), wanted(access, dialect),
     ]  # fmt: skip
 
 

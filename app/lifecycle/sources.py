@@ -3,6 +3,7 @@
 import base64
 import secrets
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,6 +17,7 @@ from app.directory.tables import Source
 from app.journal import entries
 from app.journal.tables import Organization
 from app.lifecycle.errors import NotFound, Taken
+from app.lifecycle.pulled_tables import SourceState
 from app.settings import Settings
 
 
@@ -50,17 +52,19 @@ def find_source(session: Session, organization_id: str, name: str) -> Source:
 
 
 def _new_source(
-    session: Session, organization_id: str, name: str, *, kind: str, sealed: bytes | None, actor: Actor, at: datetime
-) -> Source:
+    session: Session, organization_id: str, name: str, *, kind: str, sealed: bytes | None, actor: Actor, at: datetime,
+    reached: dict[str, Any] | None = None,
+) -> Source:  # fmt: skip
     taken = session.scalar(
         select(Source.id).where(Source.organization_id == organization_id, Source.name == name, Source.ended_at.is_(None))
     )
     if taken is not None:
         raise Taken("name", name, f"there is a source named {name!r} already")
     source = Source(organization_id=organization_id, id=new_id(), kind=kind, name=name, sealed_secret=sealed, created_at=at, journal_id=0)
+    source.settings = reached
     source.journal_id = entries.write(
         session, organization_id, at=at, actor=actor, verb="source added", because="operator", subject_kind="source", subject_id=source.id,
-        after={"name": name, "kind": kind},
+        after={"name": name, "kind": kind, **({"settings": reached} if reached is not None else {})},
     )  # fmt: skip
     session.add(source)
     session.flush()
@@ -79,6 +83,37 @@ def add_hr_source(
     """An HR system that calls with Standard Webhooks, and its secret. Raises Taken, KeyMissing."""
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     return _new_source(session, organization_id, name, kind="hr", sealed=seal(settings, secret), actor=actor, at=at), secret
+
+
+def add_pulled_source(
+    session: Session, organization_id: str, name: str, *, kind: str, reached: dict[str, Any], secret: str, settings: Settings, actor: Actor, at: datetime
+) -> Source:
+    """A directory that is pulled: `reached` is how (address, options, schedule), and never a secret. Raises Taken, KeyMissing."""
+    sealed = seal(settings, secret) if secret else None
+    return _new_source(session, organization_id, name, kind=kind, sealed=sealed, actor=actor, at=at, reached=reached)
+
+
+def change_pulled_source(
+    session: Session, source: Source, *, reached: dict[str, Any], rank: int, secret: str | None, settings: Settings, actor: Actor, at: datetime
+) -> None:
+    """Another address, schedule or rank of a directory that is pulled; `secret` None leaves it. Raises KeyMissing.
+
+    Where it is read otherwise from now on, all of it is read anew, and a pull that is under way writes nothing more.
+    """
+    source.journal_id = entries.write(
+        session, source.organization_id, at=at, actor=actor, verb="source changed", because="operator", subject_kind="source", subject_id=source.id,
+        before={"settings": source.settings, "rank": source.rank}, after={"settings": reached, "rank": rank, "secret": secret is not None},
+    )  # fmt: skip
+    before, source.settings, source.rank = source.settings or {}, reached, rank
+    if secret is not None:
+        source.sealed_secret = seal(settings, secret)
+    state = session.get(SourceState, (source.organization_id, source.id), with_for_update=True, populate_existing=True)
+    if state is None or (before == reached and secret is None):
+        return
+    if any(before.get(name) != reached.get(name) for name in ("url", "options")):
+        state.cursor = state.cursor_at = state.full_at = state.claimed_by = state.claimed_until = None
+    # By its new schedule it is due at once, or not at all; one that said that something changed is due whatever its schedule.
+    state.next_at = None if state.woken_at is None else at
 
 
 def _journal(session: Session, source: Source, verb: str, *, actor: Actor, at: datetime, after: dict[str, object] | None = None) -> None:

@@ -1,23 +1,32 @@
 """Standing, decided from everything that voices said. Pure: values in, a value out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from app.directory.tables import Standing, StatementKind, Voice
 
-COMEBACKS = (StatementKind.RETURNS, StatementKind.REHIRES)
-STRENGTH = {voice: rank for rank, voice in enumerate(Voice)}
+COMEBACKS: Final = (StatementKind.RETURNS, StatementKind.REHIRES, StatementKind.REINSTATES)
+STRENGTH: Final = {voice: rank for rank, voice in enumerate(Voice)}
+GRAVITY: Final = {Standing.DEPARTED: 0, Standing.PAUSED: 1, Standing.EXPECTED: 2, Standing.ACTIVE: 3}
+"""What weighs most comes first."""
+NOBODY_TOOK_IT: Final = "no voice has taken access"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordSaid:
-    """What one directory record says. `means` was frozen when *off* was said."""
+    """What one directory record says. `means` was frozen when *off* was said; of a record that is on it is what its end will mean.
+
+    On is meant from `starts_at` until `ends_at`, where the directory names such dates.
+    """
 
     on: bool
     said_at: datetime
     means: Standing | None
     ended: bool
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +53,8 @@ class Decided:
 
 @dataclass(frozen=True, kw_only=True)
 class _Off:
+    """A voice that keeps somebody out: for good, for a while, or until they start."""
+
     voice: Voice
     said_at: datetime
     effective_at: datetime
@@ -52,59 +63,143 @@ class _Off:
 
 
 def decide(records: Sequence[RecordSaid], statements: Sequence[Said], *, now: datetime) -> Decided:
-    """Derive standing. Any kind of voice may take access away; none gives back what a stronger one took."""
-    offs = [off for off in (*_of_directory(records), *_of_statements(statements, now=now)) if not _undone(off, statements, now=now)]
-    due = [off for off in offs if off.effective_at <= now]
-    coming = sorted(off.effective_at for off in offs if off.effective_at > now)
-    coming_returns = [said.effective_at for said in statements if said.kind in COMEBACKS and said.effective_at > now]
-    wake_at = min([*coming, *coming_returns], default=None)
-    if due:
-        # Someone whom any voice calls departed has departed; among equals the stronger voice gives the reason.
-        worst = min(due, key=lambda off: (off.means is not Standing.DEPARTED, STRENGTH[off.voice]))
-        words = "barred by an operator" if worst.bar else f"{worst.means} by {worst.voice}"
-        return Decided(standing=worst.means, reason=words, until=None, wake_at=min(coming_returns, default=None))
-    return Decided(standing=Standing.ACTIVE, reason="no voice has taken access", until=min(coming, default=None), wake_at=wake_at)
+    """Derive standing. Any kind of voice may take access away; none gives back what a stronger one took.
+
+    Between two wake-ups nothing changes: deciding at an instant is the same as having decided at each wake-up before it.
+    """
+    found = _stands(records, statements, now=now)
+    edges = _edges(records, statements, now=now)
+    changes_at = next((edge for edge in edges if _stands(records, statements, now=edge) != found), None)
+    # Who somebody is depends on which of their records is in force; that is looked at again at each of these, too.
+    wakes = [edge for edge in (changes_at, min(_dates(records, now=now), default=None)) if edge is not None]
+    standing, reason = found
+    return Decided(standing=standing, reason=reason, until=changes_at if standing is Standing.ACTIVE else None, wake_at=min(wakes, default=None))
 
 
-def _of_directory(records: Sequence[RecordSaid]) -> list[_Off]:
-    """The directory speaks through all its records: off only when the last one is off or ended."""
-    if not records or any(record.on and not record.ended for record in records):
+def stricter(one: Decided, other: Decided) -> Decided:
+    """The one that lets in less; of two that both let in, the one that ends first."""
+    if GRAVITY[one.standing] != GRAVITY[other.standing]:
+        return min(one, other, key=lambda decided: GRAVITY[decided.standing])
+    return one if other.until is None or (one.until is not None and one.until <= other.until) else other
+
+
+def in_force(*, starts_at: datetime | None, ends_at: datetime | None, at: datetime) -> bool:
+    """Whether an instant lies within dates: from the first on, up to and without the last."""
+    return (starts_at is None or starts_at <= at) and (ends_at is None or ends_at > at)
+
+
+def _dates(records: Sequence[RecordSaid], *, now: datetime) -> list[datetime]:
+    dates = [date for record in records if record.on and not record.ended for date in (record.starts_at, record.ends_at)]
+    return [date for date in dates if date is not None and date > now]
+
+
+def _edges(records: Sequence[RecordSaid], statements: Sequence[Said], *, now: datetime) -> list[datetime]:
+    """Every instant to come at which anything could change, in order."""
+    return sorted({*_dates(records, now=now), *(said.effective_at for said in statements if not _due(said, now=now))})
+
+
+def _due(said: Said, *, now: datetime) -> bool:
+    # What was said for at once holds from then on, also where the clock is put back behind it.
+    return said.effective_at <= max(now, said.said_at)
+
+
+def _stands(records: Sequence[RecordSaid], statements: Sequence[Said], *, now: datetime) -> tuple[Standing, str]:
+    offs = [off for off in (*_of_directory(records, now=now), *_of_statements(statements, now=now)) if not _undone(off, statements, now=now)]
+    if not offs:
+        return Standing.ACTIVE, NOBODY_TOOK_IT
+    # Someone whom any voice calls departed has departed; among equals the stronger voice gives the reason.
+    worst = min(offs, key=lambda off: (GRAVITY[off.means], STRENGTH[off.voice]))
+    return worst.means, "barred by an operator" if worst.bar else f"{worst.means} by {worst.voice}"
+
+
+def _of_directory(records: Sequence[RecordSaid], *, now: datetime) -> list[_Off]:
+    """The directory speaks through all its records: off only when the last one is off, over or ended; expected while one has yet to begin."""
+    standing = [record for record in records if record.on and not record.ended and (record.ends_at is None or record.ends_at > now)]
+    if not records or any(record.starts_at is None or record.starts_at <= now for record in standing):
         return []
-    last = max(records, key=lambda record: record.said_at)
+    if standing:
+        said_at = max(record.said_at for record in standing)
+        return [_Off(voice=Voice.DIRECTORY, said_at=said_at, effective_at=said_at, means=Standing.EXPECTED)]
+    last = max(records, key=_off_since)
     means = Standing.DEPARTED if any(r.means is Standing.DEPARTED for r in records) else (last.means or Standing.DEPARTED)
-    return [_Off(voice=Voice.DIRECTORY, said_at=last.said_at, effective_at=last.said_at, means=means)]
+    return [_Off(voice=Voice.DIRECTORY, said_at=_off_since(last), effective_at=_off_since(last), means=means)]
+
+
+def _off_since(record: RecordSaid) -> datetime:
+    # A date speaks on its day: what was said before that day does not outrank it.
+    over = record.on and not record.ended and record.ends_at is not None
+    return record.ends_at if over and record.ends_at is not None else record.said_at
 
 
 def _of_statements(statements: Sequence[Said], *, now: datetime) -> list[_Off]:
     """Operators, sponsors and signals are heard one by one; HR is out only when its last engagement is."""
+    others = [said for said in statements if said.voice is not Voice.HR]
     offs = [
         _Off(voice=said.voice, said_at=said.said_at, effective_at=said.effective_at, means=said.means or Standing.DEPARTED,
              bar=said.kind is StatementKind.BARS)
-        for said in statements
-        if said.voice is not Voice.HR and said.kind not in COMEBACKS
+        for said in others
+        if said.kind is not StatementKind.STARTS and said.kind not in COMEBACKS and _due(said, now=now)
     ]  # fmt: skip
-    of_hr = [said for said in statements if said.voice is Voice.HR and not (said.kind in COMEBACKS and said.effective_at > now)]
+    for voice in {said.voice for said in others}:
+        start = _last(said for said in others if said.voice is voice and said.kind is StatementKind.STARTS)
+        if start is not None and not _due(start, now=now):
+            offs.append(_expected(start))
+    return offs + _of_hr([said for said in statements if said.voice is Voice.HR], now=now)
+
+
+def _of_hr(statements: Sequence[Said], *, now: datetime) -> list[_Off]:
+    """Here by any engagement is here. Else expected where one has yet to begin, and else out."""
+    heard = [said for said in statements if said.kind not in COMEBACKS or _due(said, now=now)]
     ends: list[Said] = []
-    for engagement in {said.engagement for said in of_hr}:
-        # A call that names no engagement speaks of all of them.
-        last = max((said for said in of_hr if said.engagement in (engagement, "")), key=lambda said: said.said_at)
-        if last.kind in COMEBACKS:
-            return offs
-        ends.append(last)
-    if ends:
-        end = max(ends, key=lambda said: said.effective_at)
-        offs.append(_Off(voice=Voice.HR, said_at=end.said_at, effective_at=end.effective_at, means=end.means or Standing.DEPARTED))
-    return offs
+    coming: list[Said] = []
+    for engagement in {said.engagement for said in heard}:
+        start = _last(said for said in heard if said.kind is StatementKind.STARTS and said.engagement in (engagement, ""))
+        last = _last(said for said in heard if said.kind is not StatementKind.STARTS and _speaks_of(said, engagement, start))
+        if last is not None and last.kind not in COMEBACKS and _due(last, now=now):
+            ends.append(last)
+        elif start is None or _due(start, now=now) or (last is not None and last.kind is StatementKind.REHIRES and last.said_at > start.said_at):
+            return []
+        else:
+            coming.append(start)
+    if coming and (ends or any(start.means is not Standing.ACTIVE for start in coming)):
+        return [_expected(max(coming, key=lambda start: start.said_at))]
+    if coming or not ends:
+        return []
+    end = max(ends, key=lambda said: said.effective_at)
+    return [_Off(voice=Voice.HR, said_at=end.said_at, effective_at=end.effective_at, means=end.means or Standing.DEPARTED)]
+
+
+def _speaks_of(said: Said, engagement: str, start: Said | None) -> bool:
+    # A call that names no engagement speaks of all of them, but for one that was announced after it.
+    return said.engagement == engagement or (said.engagement == "" and (start is None or start.said_at < said.said_at))
+
+
+def _last(statements: Iterable[Said]) -> Said | None:
+    return max(statements, key=lambda said: said.said_at, default=None)
+
+
+def _expected(start: Said) -> _Off:
+    return _Off(voice=start.voice, said_at=start.said_at, effective_at=start.said_at, means=Standing.EXPECTED)
 
 
 def _undone(off: _Off, statements: Sequence[Said], *, now: datetime) -> bool:
     """An operator's return undoes what any voice said before it, a new engagement every earlier leaving; a voice may
-    take back its own. HR calling off a termination gives nobody back what the directory took. A bar only an operator lifts."""
+    take back its own. HR calling off a termination gives nobody back what the directory took. A bar only an operator lifts.
+
+    A reinstatement undoes what was in force when it was said, and leaves what was announced for later. That somebody starts
+    later is undone by nothing but an operator's word on when they start.
+    """
+    if off.means is Standing.EXPECTED:
+        return any(
+            said.kind is StatementKind.STARTS and said.voice is Voice.OPERATOR and said.said_at > off.said_at and _due(said, now=now)
+            for said in statements
+        )
     return any(
         said.kind in COMEBACKS
         and said.said_at > off.said_at
-        and said.effective_at <= now
+        and _due(said, now=now)
         and (said.voice in (off.voice, Voice.OPERATOR) or said.kind is StatementKind.REHIRES)
         and (not off.bar or said.voice is Voice.OPERATOR)
+        and (said.kind is not StatementKind.REINSTATES or off.effective_at <= said.said_at)
         for said in statements
     )

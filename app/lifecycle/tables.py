@@ -18,7 +18,10 @@ class HeldState(StrEnum):
 
 
 class Held(Base):
-    """Intentions that wait: a burst of pushes, or a rules revision whose effect is too large."""
+    """Intentions that wait: a burst of pushes, a pulled listing, or a rules revision whose effect is too large.
+
+    `seconded_by` is the first of two administrators, where the organisation asks for two.
+    """
 
     __tablename__ = "held"
     organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -29,6 +32,7 @@ class Held(Base):
     payload: Mapped[dict[str, Any] | None] = mapped_column(Document)
     state: Mapped[str] = mapped_column(Text, default=HeldState.OPEN)
     created_at: Mapped[datetime] = mapped_column(Instant)
+    seconded_by: Mapped[str | None] = mapped_column(Text)
     decided_at: Mapped[datetime | None] = mapped_column(Instant)
     decided_by: Mapped[str | None] = mapped_column(Text)
     __table_args__ = (Index("ix_held_state", "organization_id", "state"),)

@@ -67,7 +67,7 @@ def test_saying_off_again_opens_no_second_departure(installed: Flask) -> None:
 def test_a_person_with_two_directory_accounts_is_out_when_the_last_is_off_but_the_epoch_moves_before(installed: Flask) -> None:
     company = new_company()
     first = company.joins("ada@x.example", "E-1")
-    second = company.joins("ada@y.example", "E-1", source_id=another_source(company, "entra"))
+    second = company.joins("ada@x.example", "E-1", source_id=another_source(company, "entra"))
     assert first.person_id == second.person_id
     epoch = company.person(first).access_epoch
 

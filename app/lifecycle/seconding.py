@@ -1,0 +1,48 @@
+"""Two administrators: where the organisation asks for it, what is held is let through by a second one who has seen the same."""
+
+import hashlib
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from app.actors import Actor
+from app.directory.settings import approvals, value_of
+from app.journal import entries
+from app.lifecycle.errors import WorldMoved
+from app.lifecycle.tables import Held, HeldState
+
+
+def is_enough(session: Session, held: Held, *, seen: str, actor: Actor, at: datetime) -> bool:
+    """Whether what is held may be let through now, with this administrator's word for what they have `seen`.
+
+    Else theirs is kept as the first, and somebody else has to say the same of the same: a digest, without blanks. Whoever says it
+    twice is still one. Raises WorldMoved where it waits no more.
+    """
+    if approvals(value_of(session, held.organization_id, "approvals")) < 2:
+        return True
+    # Of two who say it at once, the second sees what the first has said.
+    session.refresh(held, with_for_update=True)
+    if held.state != HeldState.OPEN:
+        raise WorldMoved("it was decided, or taken back, meanwhile: see 'held list'")
+    first = first_of(held, seen=seen)
+    if first is not None:
+        return first != str(actor)
+    held.seconded_by = f"{seen} {actor}"
+    entries.write(
+        session, held.organization_id, at=at, actor=actor, verb="approved as the first of two", because=f"held: {held.reason}",
+        subject_kind="held", subject_id=held.id, after={"seen": seen},
+    )  # fmt: skip
+    session.flush()
+    return False
+
+
+def part_of(digest: str, people: Collection[str]) -> str:
+    """What somebody has seen who lets only these people through, by their ids."""
+    return f"{digest}/{hashlib.sha256(' '.join(sorted(people)).encode()).hexdigest()[:16]}"
+
+
+def first_of(held: Held, *, seen: str) -> str | None:
+    """Who has approved exactly this as the first of two."""
+    what, blank, who = (held.seconded_by or "").partition(" ")
+    return who if blank and what == seen else None

@@ -1,0 +1,99 @@
+"""What the brake holds while several processes push, take back and release at once: nothing is lost, and nothing is left over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from flask import Flask
+from sqlalchemy.orm import Session
+
+from app.database import in_transaction, reading
+from app.directory.tables import Record, Standing
+from app.journal.tables import Organization
+from app.lifecycle import brake, leaving
+from app.lifecycle.errors import WorldMoved
+from app.lifecycle.records import RecordDraft, change_record
+from app.lifecycle.sources import set_setting
+from tests.company import ADMIN, OKTA, Company, later, new_company
+from tests.hr_system import HR
+from tests.hr_system import leaving as hr_says_leaving
+from tests.two_at_once import meanwhile
+
+
+@pytest.fixture
+def company(installed: Flask) -> Company:
+    """One whose sources may take nobody's access by themselves."""
+    made = new_company()
+    in_transaction(lambda s: set_setting(s, s.get_one(Organization, made.organization_id), "push_brake", "0/60s", actor=ADMIN, at=later(0)))
+    return made
+
+
+def says(company: Company, record: Record, *, active: bool, at: float) -> Callable[[Session], object]:
+    """For a transaction of the caller's own, as another process would have it open."""
+    draft = RecordDraft(external_id=record.external_id, user_name=record.user_name, active=active, document=record.document)
+    return lambda session: change_record(
+        session, company.organization_id, company.source_id, record.id, draft, actor=OKTA, at=later(at), because="test"
+    )
+
+
+def waiting(company: Company) -> list[set[str | None]]:
+    with reading() as session:
+        return [{line.person_id for line in lines} for _, lines in brake.waiting(session, company.organization_id)]
+
+
+def test_an_off_that_comes_while_others_are_released_goes_on_waiting(installed: Flask, company: Company) -> None:
+    ada, bob = company.joins("ada@x.example"), company.joins("bob@x.example")
+    company.says(ada, active=False, at=later(1))
+    with reading() as session:
+        [(held, lines)] = brake.waiting(session, company.organization_id)
+        digest = brake.digest_of(held, lines)
+
+    def release(session: Session) -> None:
+        # On SQLite, where one writes after the other, what was seen has changed by then.
+        with suppress(WorldMoved):
+            leaving.release(session, *brake.find(session, company.organization_id, digest), actor=ADMIN, at=later(3))
+
+    meanwhile(installed, says(company, bob, active=False, at=2), lambda: in_transaction(release))
+
+    [people] = waiting(company)
+    assert bob.person_id in people
+    assert company.person(bob).standing == Standing.ACTIVE
+
+
+def test_an_off_that_comes_while_the_last_is_released_waits_in_a_burst_of_its_own(installed: Flask, company: Company) -> None:
+    ada, bob = company.joins("ada@x.example"), company.joins("bob@x.example")
+    company.says(ada, active=False, at=later(1))
+    with reading() as session:
+        [(held, lines)] = brake.waiting(session, company.organization_id)
+        digest = brake.digest_of(held, lines)
+
+    def release(session: Session) -> None:
+        leaving.release(session, *brake.find(session, company.organization_id, digest), actor=ADMIN, at=later(3))
+
+    meanwhile(installed, release, lambda: in_transaction(says(company, bob, active=False, at=2)))
+
+    assert waiting(company) == [{bob.person_id}]
+    assert (company.person(ada).standing, company.person(bob).standing) == (Standing.DEPARTED, Standing.ACTIVE)
+
+
+def test_two_that_are_taken_back_at_once_leave_nothing_held(installed: Flask, company: Company) -> None:
+    ada, bob = (company.says(company.joins(name), active=False, at=later(1)) for name in ("ada@x.example", "bob@x.example"))
+
+    meanwhile(installed, says(company, ada, active=True, at=2), lambda: in_transaction(says(company, bob, active=True, at=2)))
+
+    assert waiting(company) == []
+
+
+def test_what_hr_takes_back_waits_no_more(installed: Flask, company: Company) -> None:
+    ada, bob = company.joins("ada@x.example", "E-1"), company.joins("bob@x.example", "E-2")
+    hr = HR(installed, company)
+    for number in (1, 2):
+        assert hr.call(hr_says_leaving(f"E-{number}", revoke_access="immediately"), event_id=f"msg_{number}").status_code == 200
+    assert waiting(company) == [{ada.person_id, bob.person_id}]
+
+    hr.call({"type": "employee.termination_cancelled", "data": {"employee_id": "E-1"}}, event_id="msg_3")
+
+    assert waiting(company) == [{bob.person_id}]
+    assert company.person(ada).standing == Standing.ACTIVE

@@ -1,0 +1,92 @@
+"""Leavers who come again under another address: all who have joined are looked at, and nothing is locked for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session
+
+from app.clock import now
+from app.database import db, in_transaction, reading, transaction
+from app.directory.tables import Record, StatementKind, Voice
+from app.lifecycle import leaving, look_alikes
+from app.lifecycle.look_alikes import flag_look_alikes
+from app.revocation.alarm_tables import Alarm
+from tests.company import ADMIN, Company, new_company
+
+
+@pytest.fixture
+def company(installed: Flask) -> Company:
+    return new_company()
+
+
+def leaves(company: Company, record: Record) -> None:
+    def act(session: Session) -> None:
+        leaving.say(
+            session, company.organization_id, record.person_id, voice=Voice.OPERATOR, kind=StatementKind.LEAVES, said_by="ana", effective_at=now(),
+            actor=ADMIN, at=now(), because="test",
+        )  # fmt: skip
+
+    in_transaction(act)
+
+
+def told(company: Company) -> set[str]:
+    with reading() as session:
+        return set(session.scalars(select(Alarm.about).where(Alarm.organization_id == company.organization_id)))
+
+
+def test_everybody_who_has_joined_is_looked_at_however_many_they_are(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look_alikes, "AT_A_TIME", 2)
+    leavers = [company.joins(f"p{number}@x.example", f"L-{number}") for number in range(5)]
+    for one in leavers:
+        leaves(company, one)
+    again = [company.joins(f"P{number}+2@y.example", f"N-{number}") for number in range(5)]
+
+    assert [flag_look_alikes(company.organization_id, at=now()) for _ in range(2)] == [5, 0]
+
+    assert told(company) == {f"{new.person_id} {old.person_id}" for new, old in zip(again, leavers, strict=True)}
+
+
+def test_nobody_waits_for_a_look_that_finds_nothing_new(company: Company) -> None:
+    leaver = company.joins("ada@x.example", "1")
+    leaves(company, leaver)
+    company.joins("ada@y.example", "2")
+    assert flag_look_alikes(company.organization_id, at=now()) == 1
+
+    with transaction() as session:
+        # On SQLite somebody is writing all the while: who wanted to write as well would wait, and be refused.
+        session.execute(select(1))
+        assert flag_look_alikes(company.organization_id, at=now()) == 0
+
+
+def test_a_newcomer_may_resemble_several_and_each_is_named_up_to_a_few(company: Company) -> None:
+    for number in range(look_alikes.EACH + 2):
+        leaves(company, company.joins(f"ada@x{number}.example", f"L-{number}"))
+    company.joins("ada@y.example", "N")
+
+    assert flag_look_alikes(company.organization_id, at=now()) == look_alikes.EACH
+
+
+def test_a_look_reads_nobodys_addresses_but_those_of_the_same_mailbox(company: Company) -> None:
+    if db.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL's plan depends on how many there are")
+    leaves(company, company.joins("ada@x.example", "1"))
+    company.joins("ada@y.example", "2")
+    asked: list[tuple[str, Any]] = []
+    event.listen(db.engine, "before_cursor_execute", lambda _connection, _cursor, statement, given, *_: asked.append((statement, given)))
+
+    flag_look_alikes(company.organization_id, at=now())
+
+    with db.engine.connect() as connection:
+        plans = [
+            str(step[3])
+            for statement, given in asked
+            if statement.startswith("SELECT")
+            for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
+        ]
+    reading_addresses = [step for step in plans if "record_email" in step]
+    assert len(reading_addresses) == 4
+    assert all("address_key>? AND address_key<?" in step for step in reading_addresses), reading_addresses
