@@ -188,6 +188,36 @@ class Access:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Led:
+    """A channel that is not ours, in which an account may name owners. `others` here may too, and `company` are in it besides.
+
+    A direct one is a conversation, and nobody's to hand on.
+    """
+
+    ref: ChannelRef
+    name: str
+    others: frozenset[AccountId]
+    company: int
+    direct: bool
+
+
+class Arrival(StrEnum):
+    """How a new owner stands in a channel: in it, asked in, or free to come by themselves."""
+
+    JOINED = "joined"
+    INVITED = "invited"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What of a channel can be read by whoever has left it, and by whoever has joined it; in words."""
+
+    left: str
+    joined: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """What answers there, and what leaks or limits by its configuration, in sentences for an admin."""
 
@@ -250,6 +280,17 @@ class PausesAccounts(Protocol):
 
 
 @runtime_checkable
+class PreparesAccounts(Protocol):
+    def prepare_account(self, id: AccountId, profile: Profile, *, permit: Permit) -> Account:
+        """An account that carries the person's external id and is paused: nobody can sign in until `reactivate_account`.
+
+        Conflict when the id belongs to someone else. An account already carrying this external id is paused instead, unless
+        it is shut already, and is returned under its own id.
+        """
+        ...
+
+
+@runtime_checkable
 class EndsSessions(Protocol):
     def end_sessions(self, id: AccountId) -> int:
         """Ends every session and says how many there were. Keeps nobody from signing in again."""
@@ -300,6 +341,46 @@ class HoldsChannels(Protocol):
     def invite_members(self, ref: ChannelRef, accounts: Iterable[AccountId], *, permit: Permit) -> None: ...
 
     def remove_members(self, ref: ChannelRef, accounts: Iterable[AccountId]) -> None: ...
+
+
+@runtime_checkable
+class HandsOver(Protocol):
+    """Channels that are not ours lose their owner with an account; before that, somebody else can be given a say there."""
+
+    def lock_account(self, id: AccountId) -> frozenset[ChannelRef] | None:
+        """Nobody can sign in and no request of it is answered any more, and it stays where it is. Says in which channels; None where
+        that could not be read. A missing account, or one that is deactivated, is in none.
+        """
+        ...
+
+    def deactivate_locked(self, id: AccountId) -> None:
+        """As `deactivate_account`, of one that was locked just now. A missing account is success."""
+        ...
+
+    def led_by(self, ref: ChannelRef, id: AccountId) -> Led | None:
+        """None where it has no say, where the channel is ours, and where there is none."""
+        ...
+
+    def hand_over(self, ref: ChannelRef, to: AccountId, *, permit: Permit) -> Arrival:
+        """Give somebody the say that the account with the most of it has there, by looking again. Twice is once.
+
+        Refused where nobody here has a say any more.
+        """
+        ...
+
+
+@runtime_checkable
+class ErasesAccounts(Protocol):
+    def erase_account(self, id: AccountId) -> None:
+        """What it wrote is kept from whoever comes later, its files and its profile are deleted; this cannot be undone.
+
+        Conflict where it is not deactivated. Twice is once, and a missing account is success.
+        """
+        ...
+
+    def is_erased(self, id: AccountId) -> bool:
+        """Read from the workspace now. A missing account is."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

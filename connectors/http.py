@@ -1,4 +1,4 @@
-"""The only place that opens a connection to a workspace or a source.
+"""The only place that opens a connection to a workspace, a source, or an address that somebody outside chose.
 
 What every call keeps: it ends within ten seconds, follows no redirect, takes no credential or proxy from the
 environment, and fails with an error of the contract whose text carries no secret. Secrets travel in headers,
@@ -7,25 +7,25 @@ never in a path or a query. Only reads are tried a second time, and whatever sur
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http.client import HTTPResponse
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
 
+from connectors.addresses import addresses_of
 from connectors.contract import (
     Conflict,
     ConnectorError,
@@ -37,77 +37,22 @@ from connectors.contract import (
     Unauthorised,
     Unreachable,
 )
+from connectors.documents import DEFAULT_WAIT, Document, parsed, wait_of
+
+__all__ = ["DEFAULT_WAIT", "Answer", "Caller", "Document", "Translate", "Wire", "path", "persist"]
 
 T = TypeVar("T")
 
 TOTAL_SECONDS = 9.0
 CONNECT_SECONDS = 2.0
+MOST_ADDRESSES = 3
+"""Of a name that somebody else chose: each that does not answer costs `CONNECT_SECONDS`, and a name may have any number."""
 LARGEST_ANSWER = 64 * 1024 * 1024
-LONGEST_WAIT = 3600.0
-DEFAULT_WAIT = 1.0
 
 
 def path(template: str, *parts: str) -> str:
     """`path("/users/{}", "@ada:chat")`, each part quoted so that it stays one segment."""
     return template.format(*(quote(part, safe="") for part in parts))
-
-
-class Document:
-    """A JSON object from the other side, read field by field.
-
-    An absent or null field reads as empty; one of another type means that something else answered, which is
-    `Unreachable` and not an empty value: nobody may seem to be gone because of a garbled answer.
-    """
-
-    def __init__(self, fields: Mapping[str, object], *, source: str) -> None:
-        self._fields = fields
-        self._source = source
-
-    def has(self, key: str) -> bool:
-        return self._fields.get(key) is not None
-
-    def keys(self) -> frozenset[str]:
-        return frozenset(self._fields)
-
-    def plain(self) -> dict[str, object]:
-        return dict(self._fields)
-
-    def text(self, key: str) -> str:
-        return self._read(key, str, "")
-
-    def flag(self, key: str) -> bool:
-        # SQLite lets some servers show booleans as 0 and 1.
-        value = self._fields.get(key)
-        return bool(value) if value in (0, 1) else self._read(key, bool, False)
-
-    def number(self, key: str, otherwise: int = 0) -> int:
-        return self._read(key, int, otherwise)
-
-    def part(self, key: str) -> Document:
-        return Document(self._read(key, dict, {}), source=self._source)
-
-    def parts(self, key: str) -> Iterator[Document]:
-        for item in self._read(key, list, []):
-            if not isinstance(item, dict):
-                raise self._garbled(key)
-            yield Document(item, source=self._source)
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        items = self._read(key, list, [])
-        if not all(isinstance(item, str) for item in items):
-            raise self._garbled(key)
-        return tuple(items)
-
-    def _read(self, key: str, kind: type[T], otherwise: T) -> T:
-        value = self._fields.get(key)
-        if value is None:
-            return otherwise
-        if not isinstance(value, kind):
-            raise self._garbled(key)
-        return value
-
-    def _garbled(self, key: str) -> Unreachable:
-        return Unreachable(f"{self._source}: the answer's field {key!r} is not what it should be", sent=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,9 +88,8 @@ class Caller:
         self._url = url.rstrip("/")
         self._token = token
         self._translate = translate
-        self._verify: str | bool = ca_file or True
+        self._wire = Wire(verify=ca_file or True)
         self._total = total_seconds
-        self._threads = threading.local()
 
     def get(self, path: str, *, query: Mapping[str, str] | None = None) -> Answer:
         return self._call("GET", path, query=query, body=None)
@@ -169,52 +113,26 @@ class Caller:
     def _call(
         self, method: str, path: str, *, query: Mapping[str, str] | None, body: Mapping[str, object] | None
     ) -> Answer:
-        deadline = time.monotonic() + self._total
-        # A read that got no answer leaves time for a second try; anything else gets all the time there is.
-        first = time.monotonic() + self._total / 2 if method == "GET" else deadline
-        try:
-            return self._attempt(method, path, query=query, body=body, deadline=first)
-        except Unreachable as error:
-            if (error.sent and method != "GET") or deadline - time.monotonic() < CONNECT_SECONDS:
-                raise
-        return self._attempt(method, path, query=query, body=body, deadline=deadline)
-
-    def _attempt(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, str] | None,
-        body: Mapping[str, object] | None,
-        deadline: float,
-    ) -> Answer:
         source = f"{self.name}: {method} {path}"
-        left = deadline - time.monotonic()
-        try:
-            with self._session().request(
-                method,
-                self._url + path,
-                params=query,
-                data=None if body is None else json.dumps(body),
-                headers={
-                    "Authorization": f"Bearer {self._token.reveal()}",
-                    "Content-Type": "application/json",
-                },
-                timeout=(min(CONNECT_SECONDS, left), left),
-                allow_redirects=False,
-                stream=True,
-                verify=self._verify,
-            ) as response:
-                content = _read(response, source=source)
-        except requests.exceptions.SSLError as error:
-            raise Misconfigured(f"{source}: the server's certificate is not accepted") from error
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-            raise Misconfigured(f"{source}: the address cannot be called") from error
-        except requests.exceptions.RequestException as error:
-            sent = not _never_connected(error)
-            what = type(error).__name__ if sent else "no connection"
-            raise Unreachable(f"{source}: no answer ({what})", sent=sent) from error
-        return self._understand(response, content, source=source)
+        return persist(
+            lambda deadline: self._understand(
+                *self._wire.send(
+                    method,
+                    self._url + path,
+                    query=query,
+                    content=None if body is None else json.dumps(body),
+                    headers={
+                        "Authorization": f"Bearer {self._token.reveal()}",
+                        "Content-Type": "application/json",
+                    },
+                    deadline=deadline,
+                    source=source,
+                ),
+                source=source,
+            ),
+            method,
+            total_seconds=self._total,
+        )
 
     def _understand(self, response: requests.Response, content: bytes, *, source: str) -> Answer:
         status = response.status_code
@@ -222,9 +140,9 @@ class Caller:
             raise Misconfigured(f"{source}: answered {status}, a redirect, which is not followed")
         if status >= 500 or status == 408:
             raise Unreachable(f"{source}: answered {status}", sent=True)
-        document = _parse(content, source=source)
+        document = parsed(content, source=source)
         if status == 429:
-            wait = _wait(response.headers.get("Retry-After"), document)
+            wait = wait_of(response.headers.get("Retry-After"), document)
             raise RateLimited(f"{source}: too fast, wait {wait:g} s", wait=wait)
         if document is None:
             # A proxy's page saying 404 is not the server's word, and must never read as "no such account".
@@ -242,14 +160,77 @@ class Caller:
         usual = {401: Unauthorised, 404: Missing, 409: Conflict, 410: Missing}
         return usual.get(status, Refused)(message)
 
+
+def persist(attempt: Callable[[float], T], method: str, *, total_seconds: float) -> T:
+    """Attempt a call, each time with the instant until which it has to end, and again where that does no harm."""
+    deadline = time.monotonic() + total_seconds
+    # A read that got no answer leaves time for a second try; anything else gets all the time there is.
+    first = time.monotonic() + total_seconds / 2 if method == "GET" else deadline
+    try:
+        return attempt(first)
+    except Unreachable as error:
+        if (error.sent and method != "GET") or deadline - time.monotonic() < CONNECT_SECONDS:
+            raise
+    return attempt(deadline)
+
+
+class Wire:
+    """Sends requests as they are. Threads may share it; each has its own connections.
+
+    `outside` is for addresses that somebody else chose: only those of the open internet are called then, or with
+    `allow_private` also those of one's own network (`connectors.addresses`).
+    """
+
+    def __init__(self, *, verify: str | bool = True, outside: bool = False, allow_private: bool = False) -> None:
+        self._verify = verify
+        self._adapter = (_Adapter if not outside else _AtHome if allow_private else _Outside, 4 if outside else 1)
+        self._threads = threading.local()
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        content: str | bytes | None,
+        headers: Mapping[str, str],
+        deadline: float,
+        source: str,
+        largest: int = LARGEST_ANSWER,
+    ) -> tuple[requests.Response, bytes]:
+        """The answer and its whole content. Raises Unreachable, Misconfigured; an answer of any status is an answer."""
+        left = deadline - time.monotonic()
+        try:
+            with self._session().request(
+                method,
+                url,
+                params=query,
+                data=content,
+                headers=dict(headers),
+                timeout=(min(CONNECT_SECONDS, left), left),
+                allow_redirects=False,
+                stream=True,
+                verify=self._verify,
+            ) as response:
+                return response, _read(response, source=source, largest=largest)
+        except requests.exceptions.SSLError as error:
+            raise Misconfigured(f"{source}: the server's certificate is not accepted") from error
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+            raise Misconfigured(f"{source}: the address cannot be called") from error
+        except requests.exceptions.RequestException as error:
+            sent = not _never_connected(error)
+            what = type(error).__name__ if sent else "no connection"
+            raise Unreachable(f"{source}: no answer ({what})", sent=sent) from error
+
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._threads, "session", None)
         if session is None:
             session = requests.Session()
             # Else a ~/.netrc entry for the host would replace our credential, and a proxy variable our route.
             session.trust_env = False
+            adapter, hosts = self._adapter
             for scheme in ("http://", "https://"):
-                session.mount(scheme, _Adapter(pool_connections=1, pool_maxsize=1, max_retries=0))
+                session.mount(scheme, adapter(pool_connections=hosts, pool_maxsize=1, max_retries=0))
             self._threads.session = session
         return session
 
@@ -305,45 +286,58 @@ class _SecurePool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
+    pools: ClassVar[dict[str, Any]] = {"http": _Pool, "https": _SecurePool}
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        self.poolmanager.pool_classes_by_scheme = self.pools
 
 
-def _read(response: requests.Response, *, source: str) -> bytes:
+def _guarded(secure: bool, *, allow_private: bool) -> type[HTTPConnectionPool]:
+    """A pool whose connections go to the address that was looked at, and only to one that is open to us."""
+    kind: Any = _SecureConnection if secure else _Connection
+
+    class Guarded(kind):  # type: ignore[misc]  # one of the two classes above
+        _dns_host: str
+
+        def _new_conn(self) -> socket.socket:
+            # The name stays what TLS asks the certificate for, and what the Host header says.
+            named = self._dns_host
+            try:
+                *others, last = addresses_of(named, self.port, allow_private=allow_private)[:MOST_ADDRESSES]
+            except (socket.gaierror, UnicodeError) as error:
+                raise NameResolutionError(named, self, socket.gaierror(str(error))) from error
+            try:
+                for other in others:
+                    self._dns_host = other
+                    with contextlib.suppress(NewConnectionError, ConnectTimeoutError):
+                        return cast(socket.socket, super()._new_conn())
+                self._dns_host = last
+                return cast(socket.socket, super()._new_conn())
+            finally:
+                self._dns_host = named
+
+    class Pool(_SecurePool if secure else _Pool):  # type: ignore[misc]  # one of the two classes above
+        ConnectionCls = Guarded
+
+    return Pool
+
+
+class _Outside(_Adapter):
+    pools: ClassVar[dict[str, Any]] = {"http": _guarded(False, allow_private=False), "https": _guarded(True, allow_private=False)}
+
+
+class _AtHome(_Adapter):
+    pools: ClassVar[dict[str, Any]] = {"http": _guarded(False, allow_private=True), "https": _guarded(True, allow_private=True)}
+
+
+def _read(response: requests.Response, *, source: str, largest: int) -> bytes:
     content = bytearray()
     for piece in response.iter_content(64 * 1024):
         content += piece
-        if len(content) > LARGEST_ANSWER:
+        if len(content) > largest:
             raise Unreachable(f"{source}: the answer does not end ({len(content)} bytes so far)", sent=True)
     return bytes(content)
-
-
-def _parse(content: bytes, *, source: str) -> Document | None:
-    try:
-        fields = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    return Document(fields, source=source) if isinstance(fields, dict) else None
-
-
-def _wait(header: str | None, document: Document | None) -> float:
-    """Seconds from Retry-After (a number or a date) or from Matrix' `retry_after_ms`."""
-    seconds: float | None = None
-    if header is not None:
-        try:
-            seconds = float(header)
-        except ValueError:
-            try:
-                seconds = (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
-            except (ValueError, TypeError):
-                seconds = None
-    if seconds is None and document is not None:
-        said = document.plain().get("retry_after_ms")
-        seconds = said / 1000 if isinstance(said, int | float) else None
-    if seconds is None or seconds != seconds:  # the second is true for NaN alone
-        return DEFAULT_WAIT
-    return min(max(seconds, 0.0), LONGEST_WAIT)
 
 
 def _never_connected(error: BaseException) -> bool:

@@ -26,8 +26,9 @@ from connectors.contract import (
 )
 from connectors.http import Document, path
 from connectors.targets.matrix_check import inspect
+from connectors.targets.matrix_erasing import MatrixErasing
+from connectors.targets.matrix_handing_over import MatrixHandingOver
 from connectors.targets.matrix_homeserver import ADMIN, Homeserver
-from connectors.targets.matrix_rooms import MatrixRooms
 
 _beside = ThreadPoolExecutor(max_workers=24, thread_name_prefix="matrix-beside")
 PROVIDER = "oidc-doorlist"
@@ -37,7 +38,7 @@ LONGEST_LOCALPART = 200
 ACCOUNTS_PER_PAGE = 500
 
 
-class Matrix(MatrixRooms):
+class Matrix(MatrixErasing, MatrixHandingOver):
     def __init__(self, settings: TargetSettings) -> None:
         super().__init__(Homeserver(settings))
 
@@ -107,8 +108,30 @@ class Matrix(MatrixRooms):
         try:
             made = self._caller.put(_user(id), _wanted(profile, keep=None)).document
         except Conflict:
-            return self._heal_half_made(id, profile, permit=permit)
+            return self.reactivate_account(self._close_half_made(id, profile), profile, permit=permit)
         return _account(made)
+
+    def prepare_account(self, id: AccountId, profile: Profile, *, permit: Permit) -> Account:
+        known = self._owner_of_person(profile.person_id)
+        if known is None:
+            self._require_local(id)
+            if self._look(id) is not None:
+                raise Conflict(f"{self.name}: {id} exists and is not the account of person {profile.person_id}")
+            permit()
+            known = self._make_bare(id, profile)
+        if _state(self._require(known)) is AccountState.ACTIVE:
+            self.pause_account(known)
+        return _account(self._require(known))
+
+    def _make_bare(self, id: AccountId, profile: Profile) -> AccountId:
+        """Synapse makes no account that is locked. This one has no password and no address by which to ask for one, so until it
+        is locked only our provider could let somebody in, which does not; addresses are given on the day."""
+        bare = {"displayname": profile.display_name, "external_ids": [{"auth_provider": PROVIDER, "external_id": profile.person_id}]}
+        try:
+            self._caller.put(_user(id), bare)
+        except Conflict:
+            return self._close_half_made(id, profile)
+        return id
 
     def update_account(self, id: AccountId, profile: Profile, *, permit: Permit) -> Account:
         return self._apply(id, self._require(id), profile, permit=permit, closed=None)
@@ -125,11 +148,7 @@ class Matrix(MatrixRooms):
             # The lock takes a few milliseconds and stops every new request; deactivation alone lets them in
             # until it gets to the tokens. The lock alone would leave open syncs and push registrations alive.
             self._caller.put(_user(id), {"locked": True})
-        try:
-            # Not erased: what was said stays readable to the organisation.
-            self._caller.post(path(f"{ADMIN}/v1/deactivate/{{}}", id), {"erase": False})
-        except Missing:
-            return
+        self.deactivate_locked(id)
 
     def pause_account(self, id: AccountId) -> None:
         self._server.spare_ourselves(id)
@@ -189,10 +208,10 @@ class Matrix(MatrixRooms):
         permit()
         return _account(self._caller.put(_user(id), {**_wanted(profile, keep=seen), **opening}).document)
 
-    def _heal_half_made(self, id: AccountId, profile: Profile, *, permit: Permit) -> Account:
+    def _close_half_made(self, id: AccountId, profile: Profile) -> AccountId:
         """Synapse creates the account before it finds the external id taken, and leaves it with the 409.
 
-        It happens when the same person is created twice at the same time: the other stands, ours is closed.
+        It happens when the same person is created twice at the same time: the other stands, and is returned; ours is closed.
         """
         owner = self._owner_of_person(profile.person_id)
         if owner is None:
@@ -200,7 +219,7 @@ class Matrix(MatrixRooms):
         made = self.get_account(id)
         if owner != id and made is not None and made.person_id is None:
             self.deactivate_account(id)
-        return self.reactivate_account(owner, profile, permit=permit)
+        return owner
 
     def _require(self, id: AccountId) -> Document:
         # Synapse's PUT creates what is not there, so nothing is changed unseen.

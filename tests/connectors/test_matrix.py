@@ -1,6 +1,6 @@
 """What the Matrix connector sends and what it makes of bad answers, at the transport.
 
-What a real Synapse does with it is in `test_matrix_synapse`.
+What a real Synapse does with it is in `test_matrix_accounts`, `_access`, `_channels` and `_check`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from connectors.contract import (
 )
 from connectors.registry import open_target
 from connectors.targets.matrix import Matrix
+from tests.connectors.matrix_arrangement import allowed
 
 URL = "http://matrix.test"
 ADMIN = f"{URL}/_synapse/admin"
@@ -38,10 +39,6 @@ ADA_URL = f"{ADMIN}/v2/users/%40ada%3Achat.test"
 ADA = Profile(person_id="p1", user_name="ada@corp.test", display_name="Ada", emails=("ada@corp.test",))
 NOT_FOUND = {"errcode": "M_NOT_FOUND", "error": "Not found"}
 ROOM = ChannelRef("!r")
-
-
-def allowed() -> None:
-    """A permit that always permits."""
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Sources: directories of people that are pulled."""

@@ -1,0 +1,98 @@
+"""Text that goes into filters (RFC 4515) and comes out of distinguished names (RFC 4514). Nothing is put into either unescaped."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_SPECIAL = re.compile(r"[\\*()\x00-\x1f\x7f]")
+_PLAIN = re.compile(r"[^\\\"+;<>#\x00]*")
+_AROUND = re.compile(r"\s*([=,])\s*")
+
+
+def escaped(value: str) -> str:
+    """A value for a filter: metacharacters, NUL and control characters as `\\xx` (RFC 4515 §3)."""
+    return _SPECIAL.sub(lambda found: f"\\{ord(found[0]):02x}", value)
+
+
+def escaped_bytes(value: bytes) -> str:
+    return "".join(f"\\{byte:02x}" for byte in value)
+
+
+def equals(name: str, value: str) -> str:
+    return f"({name}={escaped(value)})"
+
+
+def both(*filters: str) -> str:
+    return f"(&{''.join(filters)})"
+
+
+def either(*filters: str) -> str:
+    return filters[0] if len(filters) == 1 else f"(|{''.join(filters)})"
+
+
+def normal(dn: str) -> str:
+    """One spelling for what a directory holds to be one name: case, spaces around `,` `=` `+` and the way of escaping do not count.
+
+    Lower case and not case folding: `ß` is not `ss` to a directory, and two people must not become one. What cannot be taken
+    apart comes back in lower case; a wrong spelling is then found by nobody, which the caller has to expect.
+    """
+    if _PLAIN.fullmatch(dn) and dn.isascii():
+        plain = _AROUND.sub(r"\1", dn.lower().strip())
+        return re.sub(" +", " ", plain) if "  " in plain else plain
+    try:
+        names = [sorted(_pair(pair) for pair in _split(name, "+")) for name in _split(dn, ",;")]
+    except ValueError:
+        return dn.lower()
+    return ",".join("+".join(pairs) for pairs in names)
+
+
+def _pair(text: str) -> str:
+    name, equal, value = text.partition("=")
+    if not equal:
+        raise ValueError(text)
+    return f"{name.strip().lower()}={_value(value)}"
+
+
+def _split(text: str, signs: str) -> list[str]:
+    """At signs that are neither escaped nor within quotes."""
+    parts, start, at, quoted = [], 0, 0, False
+    while at < len(text):
+        if text[at] == "\\":
+            at += 1
+        elif text[at] == '"':
+            quoted = not quoted
+        elif text[at] in signs and not quoted:
+            parts.append(text[start:at])
+            start = at + 1
+        at += 1
+    return [*parts, text[start:]]
+
+
+def _value(text: str) -> str:
+    """The value meant, with what would part names escaped in one way again."""
+    raw, at = bytearray(), 0
+    text = text.lstrip()
+    # An escaped space at the end belongs to the value.
+    while text.endswith(" ") and not text.endswith("\\ "):
+        text = text[:-1]
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1]
+    while at < len(text):
+        if text[at] != "\\":
+            raw += text[at].encode()
+            at += 1
+        elif re.fullmatch("[0-9a-fA-F]{2}", text[at + 1 : at + 3]):
+            raw.append(int(text[at + 1 : at + 3], 16))
+            at += 3
+        else:
+            raw += text[at + 1 : at + 2].encode()
+            at += 2
+    meant = unicodedata.normalize("NFKC", raw.decode("utf-8", errors="replace")).lower()
+    return re.sub(r"[\\,+;]", lambda found: f"\\{ord(found[0]):02x}", re.sub(" +", " ", meant))
+
+
+def below(dn: str, base: str) -> bool:
+    """Is this the base, or something under it?"""
+    found, wanted = normal(dn), normal(base)
+    return found == wanted or found.endswith(f",{wanted}") or not wanted

@@ -1,0 +1,286 @@
+"""OpenLDAP as a source: what it tells of changes, its kinds of groups, and who may come in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from connectors.source_contract import Cursor, CursorLost, Incomplete, Memberships, SourceGroup, SourcePerson
+from connectors.sources.ldap import LDAP
+from tests.connectors.replica import Replica
+from tests.servers.directories import Hired
+from tests.servers.openldap import OpenLDAP
+
+pytestmark = [pytest.mark.ldap, pytest.mark.slow]
+
+PEOPLE = tuple(Hired(uid=f"p{number:02d}", given="P", family=str(number)) for number in range(30))
+ADA, GRACE = Hired(uid="ada", given="Ada", family="Lovelace"), Hired(uid="grace", given="Grace", family="Hopper")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def server(openldap: OpenLDAP) -> Iterator[OpenLDAP]:
+    openldap.empty()
+    yield openldap
+    openldap.empty()
+
+
+@pytest.fixture
+def peopled(server: OpenLDAP) -> OpenLDAP:
+    server.hire(*PEOPLE)
+    return server
+
+
+def listed(source: LDAP) -> dict[str, SourcePerson]:
+    return {person.user_name: person for person in source.list_people()}
+
+
+# Changes
+
+
+def test_a_change_while_a_listing_is_read_is_told_afterwards(peopled: OpenLDAP) -> None:
+    source = LDAP(peopled.settings(page_size="5"))
+    cursor = source.cursor_now()
+    reading = source.list_people()
+    next(reading)
+    peopled.change("p29", title="Director")
+    list(reading)
+
+    told = [change for change in source.changes_since(cursor) if isinstance(change, SourcePerson)]
+
+    assert [person.user_name for person in told] == ["p29"]
+
+
+def test_a_group_of_several_who_changed_is_told_once(peopled: OpenLDAP) -> None:
+    peopled.add_group("choir", *(person.uid for person in PEOPLE))
+    peopled.add_group("band", "p03")
+    source = LDAP(peopled.settings())
+    keys, groups = {name: person.key for name, person in listed(source).items()}, {group.name: group.key for group in source.list_groups()}
+    cursor = source.cursor_now()
+    for uid in ("p03", "p04"):
+        peopled.change(uid, title="Director")
+
+    told = [change for change in source.changes_since(cursor) if isinstance(change, Memberships)]
+
+    assert {change.group: change.added for change in told} == {groups["choir"]: {keys["p03"], keys["p04"]}, groups["band"]: {keys["p03"]}}
+    assert len(told) == 2
+
+
+def test_after_a_restart_what_was_deleted_is_found_by_a_full_listing(peopled: OpenLDAP) -> None:
+    follower = Replica(LDAP(peopled.settings())).list_all()
+    peopled.let_go("p03")
+    peopled.restart()
+
+    assert follower.cursor is not None
+    with pytest.raises(CursorLost, match="session log"):
+        list(follower.source.changes_since(follower.cursor))
+    with pytest.raises(CursorLost):
+        follower.source.cursor_reached()
+    follower.follow()
+
+    assert follower.holds() == peopled.holds()
+    assert follower.full_listings == 2
+
+
+def test_without_a_session_log_nobody_is_taken_for_gone(tmp_path: Path) -> None:
+    server = OpenLDAP(session_log=0)
+    server.start(tmp_path)
+    try:
+        server.hire(ADA, GRACE)
+        follower = Replica(LDAP(server.settings())).list_all()
+        server.let_go("grace")
+        follower.follow()
+
+        assert follower.holds() == server.holds()
+    finally:
+        server.stop()
+
+
+def test_a_group_named_by_dn_is_told_when_somebody_comes_to_that_dn(server: OpenLDAP) -> None:
+    """The group does not change by it, and neither does its timestamp."""
+    server.hire(ADA)
+    server.add_group("choir", "ada")
+    server.as_admin().modify(server.group_dn("choir"), {"member": [("MODIFY_ADD", [f"uid=grace,{server.unit('staff')}"])]})
+    follower = Replica(LDAP(server.settings())).list_all()
+
+    server.hire(GRACE)
+    follower.follow()
+
+    assert follower.full_listings == 1
+    assert follower.holds().groups["choir"] == {"ada", "grace"}
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "openldap", "openldap|x|{}", "ad|x|dirsync:1:AAAA", "none", '{"people": 1}'],
+    ids=["empty", "kind", "braces", "ad", "none", "json"],
+)
+def test_what_is_no_cursor_of_ours_asks_for_a_full_listing(server: OpenLDAP, cursor: str) -> None:
+    with pytest.raises(CursorLost):
+        list(LDAP(server.settings()).changes_since(Cursor(cursor)))
+
+
+def test_where_changes_are_switched_off_every_pull_is_a_full_listing(server: OpenLDAP) -> None:
+    server.hire(ADA)
+    source = LDAP(server.settings(changes="none"))
+
+    with pytest.raises(CursorLost):
+        list(source.changes_since(source.cursor_now()))
+    assert "switched off): every pull is a full listing" in source.check().cost
+
+
+# Groups
+
+
+def test_a_group_of_many_is_told_without_reading_everybody(peopled: OpenLDAP) -> None:
+    peopled.add_group("choir", *(person.uid for person in PEOPLE[1:]))
+    source = LDAP(peopled.settings())
+    keys = {name: person.key for name, person in listed(source).items()}
+    cursor = source.cursor_now()
+    peopled.part("choir", "p29")
+
+    (group,) = source.changes_since(cursor)
+
+    assert isinstance(group, SourceGroup)
+    assert group.members == {key for name, key in keys.items() if name not in ("p00", "p29")}
+
+
+def test_whoever_gets_another_name_between_people_and_groups_is_in_their_groups(server: OpenLDAP) -> None:
+    server.hire(ADA, GRACE)
+    server.add_group("choir", "ada", "grace")
+    source = LDAP(server.settings())
+    keys = {person.key for person in source.list_people()}
+
+    server.rename("grace", "ghopper")
+
+    assert [group.members for group in source.list_groups()] == [keys]
+
+
+def test_posix_groups_name_people_by_uid(server: OpenLDAP) -> None:
+    server.hire(ADA, GRACE)
+    dn = f"cn=wheel,{server.unit('groups')}"
+    server.as_admin().add(dn, ["posixGroup"], {"gidNumber": "10", "memberUid": ["ada", "nobody"]})
+    follower = Replica(LDAP(server.settings())).list_all()
+
+    assert follower.holds().groups == {"wheel": {"ada"}}
+    assert next(iter(follower.groups.values())).ignored == 1
+
+    server.as_admin().modify(dn, {"memberUid": [("MODIFY_ADD", ["grace"])]})
+    follower.follow()
+
+    assert follower.holds().groups == {"wheel": {"ada", "grace"}}
+    server.as_admin().delete(dn)
+
+
+def test_groups_within_ours_count_even_where_the_filter_leaves_them_out(server: OpenLDAP) -> None:
+    server.hire(ADA, GRACE)
+    server.add_group("team", "ada")
+    server.add_group("chat-all", groups=["team"])
+    follower = Replica(LDAP(server.settings(group_filter="(&(objectClass=groupOfNames)(cn=chat-*))"))).list_all()
+    assert follower.holds().groups == {"chat-all": {"ada"}}
+
+    server.join("team", "grace")
+    follower.follow()
+    assert follower.holds().groups == {"chat-all": {"ada", "grace"}}
+
+    server.delete_group("team")
+    follower.follow()
+    assert follower.holds().groups == {"chat-all": set()}
+    assert follower.full_listings == 1
+
+
+def test_a_group_that_holds_itself_is_told_as_a_circle(server: OpenLDAP) -> None:
+    server.hire(ADA)
+    server.add_group("choir", "ada")
+    server.join("choir", groups=["choir"])
+
+    (group,) = LDAP(server.settings()).list_groups()
+
+    assert (group.name, len(group.members), group.cycles) == ("choir", 1, ("choir",))
+
+
+def test_without_groups_none_are_read(server: OpenLDAP) -> None:
+    server.hire(ADA)
+    server.add_group("choir", "ada")
+    source = LDAP(server.settings(groups="false"))
+
+    assert list(source.list_groups()) == []
+    assert source.check().groups is None
+
+
+# Who may come in
+
+
+def test_too_many_wrong_passwords_are_no_departure(server: OpenLDAP) -> None:
+    server.hire(ADA)
+    server.lock_out("ada")
+
+    assert listed(LDAP(server.settings()))["ada"].active
+
+
+def test_a_lock_for_good_is_off(server: OpenLDAP) -> None:
+    server.hire(ADA)
+    server.disable("ada")
+
+    ada = listed(LDAP(server.settings()))["ada"]
+
+    assert (ada.active, ada.state) == (False, "locked by an administrator")
+
+
+def test_shadow_expire_is_an_end_that_passes_silently(server: OpenLDAP) -> None:
+    server.hire(ADA)
+    server.change("ada", shadowExpire="21000")
+    end = EPOCH + timedelta(days=21000)
+
+    before = listed(LDAP(server.settings(), clock=lambda: end - timedelta(seconds=1)))["ada"]
+    after = listed(LDAP(server.settings(), clock=lambda: end))["ada"]
+
+    assert (before.active, before.ends_at) == (True, "2027-07-01T00:00:00+00:00")
+    assert (after.active, after.state, after.ends_at) == (False, "shadowExpire has passed", before.ends_at)
+
+
+@pytest.mark.parametrize("never", ["-1", "0", "99999999"])
+def test_shadow_expire_of_no_day_is_no_end(server: OpenLDAP, never: str) -> None:
+    server.hire(ADA)
+    server.change("ada", shadowExpire=never)
+
+    assert listed(LDAP(server.settings()))["ada"].ends_at is None
+
+
+def test_an_attribute_of_ones_own_may_decide(server: OpenLDAP) -> None:
+    server.hire(ADA, GRACE)
+    server.change("ada", employeeType="Staff")
+    server.change("grace", employeeType="retired")
+
+    people = listed(LDAP(server.settings(active_attribute="employeeType", active_values="staff, intern")))
+
+    assert people["ada"].active
+    assert (people["grace"].active, people["grace"].state) == (False, "employeetype=retired")
+
+
+def test_other_attributes_may_be_named(server: OpenLDAP) -> None:
+    server.hire(ADA)
+    server.change("ada", employeeNumber="1001")
+
+    people = listed(LDAP(server.settings(user_name="mail", external_id="employeeNumber", title="description, displayName")))
+
+    assert people["ada@corp.example"].external_id == "1001"
+    assert people["ada@corp.example"].document["title"] == "Ada Lovelace"
+
+
+def test_somebody_whose_name_cannot_be_read_is_listed_all_the_same(server: OpenLDAP) -> None:
+    server.hire(ADA)
+    server.change("ada", mail=None)
+    with server.hidden_attribute("uid"):
+        (ada,) = LDAP(server.settings()).list_people()
+
+    assert ada.user_name == ada.key
+
+
+def test_without_the_id_that_never_changes_there_is_no_listing(server: OpenLDAP) -> None:
+    server.hire(ADA)
+    with server.hidden_attribute("entryUUID"), pytest.raises(Incomplete, match="entryuuid"):
+        list(LDAP(server.settings()).list_people())
