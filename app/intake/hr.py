@@ -3,28 +3,38 @@
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from sqlalchemy import select
+from flask import current_app
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from app.access.sealing import seal
 from app.actors import Actor, ActorKind
 from app.clock import parse_instant
 from app.directory.names import name_key
 from app.directory.settings import value_of
-from app.directory.tables import Person, Record, RecordEmail, Source, StatementKind, Voice
+from app.directory.tables import Person, Record, RecordEmail, Source, Standing, Statement, StatementKind, Voice
+from app.intake.hr_tables import HRPerson
 from app.intake.tables import HREvent
+from app.journal.work import insert_for
+from app.json_text import UnreadableJSON, read_json
 from app.lifecycle import leaving
+from app.lifecycle.days import NoSuchDay, read_day, start_of, zone_of
 from app.lifecycle.people import records_of
 
 KINDS = {
     "employee.terminated": StatementKind.LEAVES,
     "employee.termination_cancelled": StatementKind.RETURNS,
     "employee.rehired": StatementKind.REHIRES,
+    "employee.on_leave": StatementKind.PAUSES,
+    "employee.hired": StatementKind.STARTS,
 }
+KEPT = ("employee_id", "work_email", "engagement_id", "last_day_of_work", "termination_date", "time_zone", "revoke_access", "start_date", "starts_at")
+"""What of `data` is acted on, and kept in the clear. The rest is in the sealed bytes alone, and goes with them."""
 
 
 class BadCall(ValueError):
@@ -41,7 +51,7 @@ class Call:
 
     event_id: str
     kind: StatementKind
-    employee_id: str
+    employee_id: str | None
     work_email: str | None
     engagement: str
     effective_at: datetime | None
@@ -78,25 +88,30 @@ def _text(data: dict[str, Any], field: str, *, needed: bool = False) -> str | No
 def read(body: bytes, event_id: str, *, time_zone: str) -> Call:
     """Read a call's body. `time_zone` is the organisation's, for calls that name none. Raises BadCall."""
     try:
-        document = json.loads(body)
-    except ValueError as error:
-        raise BadCall(f"the body is not JSON: {error}") from error
+        document = read_json(body, unique=True)
+    except UnreadableJSON as error:
+        raise BadCall(f"the body is not JSON that can be taken: {error}") from error
     if not isinstance(document, dict) or not isinstance(document.get("data"), dict):
         raise BadCall("the body must be an object with type, timestamp and data")
     kind = KINDS.get(str(document.get("type")))
     if kind is None:
         raise BadCall(f"type must be one of {', '.join(KINDS)}, not {document.get('type')!r}")
-    data = document["data"]
-    employee_id = _text(data, "employee_id", needed=True)
-    assert employee_id is not None
+    return _call_of(kind, document["data"], event_id, time_zone=time_zone, number_needed=True)
+
+
+def _call_of(kind: StatementKind, data: dict[str, Any], event_id: str, *, time_zone: str, number_needed: bool) -> Call:
     return Call(
-        event_id=event_id, kind=kind, employee_id=employee_id, work_email=_text(data, "work_email"), engagement=_text(data, "engagement_id") or "",
-        effective_at=_effective(data, time_zone=time_zone) if kind is StatementKind.LEAVES else None,
+        event_id=event_id, kind=kind, employee_id=_text(data, "employee_id", needed=number_needed), work_email=_text(data, "work_email"),
+        engagement=_text(data, "engagement_id") or "", effective_at=_effective(data, kind, time_zone=time_zone),
     )  # fmt: skip
 
 
-def _effective(data: dict[str, Any], *, time_zone: str) -> datetime | None:
-    when = _text(data, "revoke_access") or "at_end_of_last_day"
+def _effective(data: dict[str, Any], kind: StatementKind, *, time_zone: str) -> datetime | None:
+    if kind is StatementKind.STARTS:
+        return _first_day(data, time_zone=time_zone)
+    if kind not in (StatementKind.LEAVES, StatementKind.PAUSES):
+        return None
+    when = _text(data, "revoke_access") or ("at_end_of_last_day" if kind is StatementKind.LEAVES else "immediately")
     if when == "immediately":
         return None
     if when == "at_end_of_last_day":
@@ -112,11 +127,26 @@ def _effective(data: dict[str, Any], *, time_zone: str) -> datetime | None:
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise BadCall(f"data.time_zone must be a name such as Europe/Berlin, not {zone_name!r}") from error
         # The end of a day is the start of the next one there, whatever daylight saving does in between.
-        return datetime.combine(last_day + timedelta(days=1), time(), zone)
+        return datetime.combine(last_day + timedelta(days=1), time(), zone).astimezone(UTC)
     try:
         return parse_instant(when)
     except ValueError as error:
         raise BadCall(f"data.revoke_access must be immediately, at_end_of_last_day or an instant with zone, not {when!r}") from error
+
+
+def _first_day(data: dict[str, Any], *, time_zone: str) -> datetime:
+    instant = _text(data, "starts_at")
+    try:
+        if instant is not None:
+            return parse_instant(instant)
+    except ValueError as error:
+        raise BadCall(f"data.starts_at must be an instant with zone, not {instant!r}") from error
+    text = _text(data, "start_date", needed=True)
+    assert text is not None
+    try:
+        return start_of(read_day(text), zone_of(_text(data, "time_zone") or time_zone))
+    except NoSuchDay as error:
+        raise BadCall(f"data.start_date and data.time_zone: {error}") from error
 
 
 def receive(session: Session, source: Source, call: Call, body: bytes, *, at: datetime) -> HREvent:
@@ -125,9 +155,11 @@ def receive(session: Session, source: Source, call: Call, body: bytes, *, at: da
     there = session.get(HREvent, key)
     if there is not None:
         return there
+    document = json.loads(body)
     event = HREvent(
         organization_id=source.organization_id, source_id=source.id, event_id=call.event_id, received_at=at, state="received",
-        sha256=hashlib.sha256(body).hexdigest(), body=json.loads(body), employee_id=call.employee_id,
+        sha256=hashlib.sha256(body).hexdigest(), sealed_body=seal(current_app.config["DOORLIST"], body.decode()), employee_id=call.employee_id,
+        body={"type": document["type"], "data": {name: value for name, value in document["data"].items() if name in KEPT}},
     )  # fmt: skip
     session.add(event)
     session.flush()
@@ -135,34 +167,110 @@ def receive(session: Session, source: Source, call: Call, body: bytes, *, at: da
     return event
 
 
-def apply(session: Session, source: Source, event: HREvent, call: Call, *, at: datetime) -> None:
-    """Act on a kept call, now or once its person has appeared."""
-    person_id, problem = _match(session, source.organization_id, call)
-    if person_id is None:
-        event.state, event.problem = "parked", problem
+def kept(session: Session, event: HREvent) -> Call | None:
+    """What a stored call says; None where its details have yet to be asked for."""
+    kind, data = KINDS.get(str(event.body.get("type"))), event.body.get("data")
+    if kind is None or not isinstance(data, dict):
+        return None
+    time_zone = value_of(session, event.organization_id, "time_zone")
+    return _call_of(kind, data, event.event_id, time_zone=time_zone, number_needed=event.person_key is None)
+
+
+def try_again(session: Session, source: Source, event: HREvent, *, at: datetime) -> None:
+    """Act on a parked call anew; where it has yet to be understood or confirmed, have that done soon."""
+    call = kept(session, event)
+    known = None if event.person_key is None else session.get(HRPerson, (event.organization_id, event.source_id, event.person_key))
+    if call is None or (event.person_key is not None and known is None and event.employee_id is None):
+        event.state, event.due_at, event.attempts = "received", at, 0
         return
+    apply(session, source, event, call, at=at, known=known.person_id if known is not None else None)
+
+
+def apply(session: Session, source: Source, event: HREvent, call: Call, *, at: datetime, known: str | None = None) -> None:
+    """Act on a kept call, now or once its person has appeared. `known` is whom the vendor's own id has been linked to."""
     at = max(at, event.received_at)
+    if call.kind is StatementKind.STARTS and (call.effective_at is None or call.effective_at <= at):
+        event.state, event.problem, event.due_at = "ignored", "that day has come: nobody has to be kept out until then", None
+        return
+    person_id, problem = _match(session, source.organization_id, call, known=known)
+    if person_id is None:
+        event.state, event.problem = "awaited" if _is_new(session, source.organization_id, call) else "parked", problem
+        return
+    if call.kind is StatementKind.STARTS and session.get_one(Person, (source.organization_id, person_id)).standing == Standing.DEPARTED:
+        # Who has left comes back by a word that says just that; a first day may be an old one that comes late.
+        event.state, event.problem = "parked", "they have departed: a rehire has to say so, with employee.rehired"
+        return
     effective = call.effective_at if call.effective_at is not None and call.effective_at > at else at
+    if call.kind is StatementKind.LEAVES and effective > at and _out(session, source.organization_id, person_id, at=at):
+        # Access is revoked first, and the last day is entered afterwards: that must let nobody in again until then.
+        event.state, event.problem, event.person_id, event.due_at = "applied", "they are out already, and stay out", person_id, None
+        return
     leaving.say(
         session, source.organization_id, person_id, voice=Voice.HR, kind=call.kind, said_by=source.name, effective_at=effective,
         actor=Actor(kind=ActorKind.SOURCE, name=source.name), at=at, because=f"HR call {call.event_id} sha256 {event.sha256}",
         engagement=call.engagement, source=source, received_at=event.received_at,
     )  # fmt: skip
-    event.state, event.problem, event.person_id = "applied", None, person_id
+    event.state, event.problem, event.person_id, event.due_at = "applied", None, person_id, None
+    if event.person_key is not None and known is None:
+        link(session, source, event.person_key, person_id, at=at)
 
 
-def _match(session: Session, organization_id: str, call: Call) -> tuple[str | None, str | None]:
-    """Exactly one person has that key, and their address does not contradict; an address alone names nobody."""
+def _is_new(session: Session, organization_id: str, call: Call) -> bool:
+    """Whether a first day is told of somebody whom no directory has named yet: that is as it should be, and nobody is alarmed."""
+    return call.kind is StatementKind.STARTS and call.employee_id is not None and not numbered(session, organization_id, call.employee_id)
+
+
+def _out(session: Session, organization_id: str, person_id: str, *, at: datetime) -> bool:
+    """Whether the last that HR said of somebody, and that has come, is that they leave; also where the brake holds its effect."""
+    last = session.scalars(
+        select(Statement)
+        .where(
+            Statement.organization_id == organization_id, Statement.person_id == person_id, Statement.voice == Voice.HR,
+            Statement.effective_at <= at, Statement.withdrawn_at.is_(None),
+        )
+        .order_by(Statement.said_at.desc(), Statement.id.desc())
+        .limit(1)
+    ).first()  # fmt: skip
+    if last is None or last.kind != StatementKind.LEAVES:
+        return False
+    return last.held or session.get_one(Person, (organization_id, person_id)).standing == Standing.DEPARTED
+
+
+def link(session: Session, source: Source, key: str, person_id: str, *, at: datetime) -> None:
+    """From now on the vendor's own id `key` means this person; a link that is there already stays."""
+    insert = insert_for(session.get_bind().dialect.name)
+    row = insert(HRPerson).values(organization_id=source.organization_id, source_id=source.id, key=key, person_id=person_id, linked_at=at)
+    session.execute(row.on_conflict_do_nothing())
+
+
+def relink(session: Session, organization_id: str, was: str, now: str) -> None:
+    """Two people have turned out to be one: what vendors call the one by their own ids means the other."""
+    session.execute(
+        update(HRPerson).where(HRPerson.organization_id == organization_id, HRPerson.person_id == was).values(person_id=now),
+        execution_options={"synchronize_session": False},
+    )
+
+
+def _match(session: Session, organization_id: str, call: Call, *, known: str | None) -> tuple[str | None, str | None]:
+    if known is not None and (call.employee_id is None or known in numbered(session, organization_id, call.employee_id)):
+        return known, None
+    if call.employee_id is None:
+        return None, "the vendor's id of this person is linked to nobody here: doorlist hr link"
+    if known is not None:
+        return None, f"the vendor's id is linked to somebody who has not employee number {call.employee_id}"
+    return whom(session, organization_id, call.employee_id, work_email=call.work_email)
+
+
+def whom(session: Session, organization_id: str, number: str, *, work_email: str | None) -> tuple[str | None, str | None]:
+    """Who is meant, or why that is not clear. Exactly one person has that number, and their address does not contradict; an address alone names nobody."""
     if value_of(session, organization_id, "hr_key") == "none":
         return None, "the organisation chose no key that HR calls are matched by"
-    ids = session.scalars(
-        select(Record.person_id).where(Record.organization_id == organization_id, Record.employee_number == call.employee_id).distinct()
-    ).all()
+    ids = numbered(session, organization_id, number)
     if not ids:
-        return None, f"nobody has employee number {call.employee_id}"
+        return None, f"nobody has employee number {number}"
     if len(ids) > 1:
-        return None, f"{len(ids)} people have employee number {call.employee_id}"
-    if call.work_email is not None:
+        return None, f"{len(ids)} people have employee number {number}"
+    if work_email is not None:
         person = session.get_one(Person, (organization_id, ids[0]))
         mine = [record.id for record in records_of(session, person)]
         known = set(
@@ -171,9 +279,15 @@ def _match(session: Session, organization_id: str, call: Call) -> tuple[str | No
             )
         )
         known.add(person.user_name_key)
-        if name_key(call.work_email) not in known:
-            return None, f"employee number {call.employee_id} is known, but not with the address that HR names"
+        if name_key(work_email) not in known:
+            return None, f"employee number {number} is known, but not with the address that HR names"
     return ids[0], None
+
+
+def numbered(session: Session, organization_id: str, number: str) -> list[str]:
+    """Everybody who has this employee number, by any record of theirs."""
+    having = select(Record.person_id).where(Record.organization_id == organization_id, Record.employee_number == number)
+    return list(session.scalars(having.distinct()))
 
 
 def retry_parked(session: Session, organization_id: str, employee_numbers: list[str], at: datetime) -> int:
@@ -181,12 +295,12 @@ def retry_parked(session: Session, organization_id: str, employee_numbers: list[
     applied = 0
     waiting = session.scalars(
         select(HREvent)
-        .where(HREvent.organization_id == organization_id, HREvent.state == "parked", HREvent.employee_id.in_(employee_numbers))
+        .where(
+            HREvent.organization_id == organization_id, HREvent.state.in_(("parked", "awaited")), HREvent.employee_id.in_(employee_numbers)
+        )
         .order_by(HREvent.received_at)
     ).all()
     for event in waiting:
-        source = session.get_one(Source, (organization_id, event.source_id))
-        call = read(json.dumps(event.body).encode(), event.event_id, time_zone=value_of(session, organization_id, "time_zone"))
-        apply(session, source, event, call, at=at)
+        try_again(session, session.get_one(Source, (organization_id, event.source_id)), event, at=at)
         applied += event.state == "applied"
     return applied

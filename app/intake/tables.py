@@ -3,13 +3,24 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Index, Text
+from sqlalchemy import Index, Integer, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, Document, Instant
 
 
+def _where(what: str) -> dict[str, Any]:
+    return {"postgresql_where": text(what), "sqlite_where": text(what)}
+
+
 class HREvent(Base):
+    """One call, or one piece of news from a vendor's API.
+
+    `body` is what is acted on, in our own format and nothing more; the bytes that came are sealed, and deleted after a
+    while, when only `sha256` is left of them. `person_key` is what the vendor calls the person. `due_at` is when it is
+    worked on again: its details are to be asked for, or it takes effect on a later day.
+    """
+
     __tablename__ = "hr_event"
     organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
     source_id: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -21,4 +32,12 @@ class HREvent(Base):
     person_id: Mapped[str | None] = mapped_column(Text)
     problem: Mapped[str | None] = mapped_column(Text)
     employee_id: Mapped[str | None] = mapped_column(Text)
-    __table_args__ = (Index("ix_hr_event_parked", "organization_id", "state", "employee_id"),)
+    sealed_body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    person_key: Mapped[str | None] = mapped_column(Text)
+    due_at: Mapped[datetime | None] = mapped_column(Instant)
+    attempts: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
+    __table_args__ = (
+        Index("ix_hr_event_parked", "organization_id", "state", "employee_id"),
+        Index("ix_hr_event_due", "due_at", **_where("due_at IS NOT NULL")),
+        Index("ix_hr_event_sealed", "received_at", **_where("sealed_body IS NOT NULL")),
+    )

@@ -1,8 +1,6 @@
 """HR calls through the real door: who is believed, when access ends, and what a repetition does."""
 
 import base64
-import hashlib
-import hmac
 import json
 import time
 from datetime import datetime
@@ -11,42 +9,17 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import select
-from werkzeug.test import TestResponse
+from sqlalchemy.orm import Session
 
+from app.access.sealing import unseal
 from app.clock import now
 from app.database import in_transaction, reading
-from app.directory.tables import Person, Source, Standing
-from app.intake.hr import BadCall, read
+from app.directory.tables import Person, RecordEmail, Source, Standing
+from app.intake.hr import BadCall, read, try_again
 from app.intake.tables import HREvent
-from app.lifecycle.sources import add_hr_source, revoke, rotate
+from app.lifecycle.sources import revoke, rotate
 from tests.company import ADMIN, Company, new_company
-
-
-class HR:
-    """An HR system that signs as Standard Webhooks says, with nothing of the receiving side."""
-
-    def __init__(self, app: Flask, company: Company) -> None:
-        self.app, self.company = app, company
-        settings = app.config["DOORLIST"]
-        source, self.secret = in_transaction(
-            lambda session: add_hr_source(session, company.organization_id, "hr", settings=settings, actor=ADMIN, at=now())
-        )
-        self.url = f"/hr/{source.id}"
-        self.source_id = source.id
-
-    def sign(self, body: bytes, event_id: str, stamp: str) -> str:
-        key = base64.b64decode(self.secret.removeprefix("whsec_"))
-        return "v1," + base64.b64encode(hmac.new(key, f"{event_id}.{stamp}.".encode() + body, hashlib.sha256).digest()).decode()
-
-    def call(self, event: dict[str, Any], *, event_id: str = "msg_1", age: int = 0, body: bytes | None = None) -> TestResponse:
-        signed = json.dumps(event).encode()
-        stamp = str(int(time.time()) - age)
-        headers = {"webhook-id": event_id, "webhook-timestamp": stamp, "webhook-signature": self.sign(signed, event_id, stamp)}
-        return self.app.test_client().post(self.url, data=signed if body is None else body, headers=headers)
-
-
-def leaving(number: str, **data: Any) -> dict[str, Any]:
-    return {"type": "employee.terminated", "timestamp": "2026-11-25T09:00:00Z", "data": {"employee_id": number, **data}}
+from tests.hr_system import HR, leaving
 
 
 def standing(company: Company, person_id: str) -> str:
@@ -105,6 +78,43 @@ def test_a_repeated_delivery_is_answered_and_has_no_second_effect(installed: Fla
     assert standing(company, ada.person_id) == Standing.ACTIVE
 
 
+def test_a_last_day_that_is_told_after_access_was_revoked_lets_nobody_in_again(installed: Flask) -> None:
+    company = new_company()
+    ada = company.joins("ada@x.example", "E-1")
+    hr = HR(installed, company)
+    hr.call(leaving("E-1", revoke_access="immediately"))
+
+    answer = hr.call(leaving("E-1", last_day_of_work="2199-12-31"), event_id="msg_2")
+
+    assert answer.status_code == 200
+    assert standing(company, ada.person_id) == Standing.DEPARTED
+
+
+def test_a_leave_pauses_and_calling_it_off_puts_back(installed: Flask) -> None:
+    company = new_company()
+    ada = company.joins("ada@x.example", "E-1")
+    hr = HR(installed, company)
+
+    hr.call({"type": "employee.on_leave", "data": {"employee_id": "E-1"}})
+    assert standing(company, ada.person_id) == Standing.PAUSED
+
+    hr.call({"type": "employee.termination_cancelled", "data": {"employee_id": "E-1"}}, event_id="msg_2")
+    assert standing(company, ada.person_id) == Standing.ACTIVE
+
+
+def test_what_is_not_acted_on_is_kept_sealed_alone(installed: Flask) -> None:
+    company = new_company()
+    company.joins("ada@x.example", "E-1")
+
+    HR(installed, company).call(leaving("E-1", reason="involuntary", revoke_access="immediately"))
+
+    with reading() as session:
+        event = session.scalars(select(HREvent)).one()
+    assert "reason" not in event.body["data"]
+    assert event.sealed_body is not None and b"involuntary" not in event.sealed_body
+    assert "involuntary" in unseal(installed.config["DOORLIST"], event.sealed_body)
+
+
 def test_an_unknown_employee_is_parked_and_the_call_applied_when_they_appear(installed: Flask) -> None:
     company = new_company()
     answer = HR(installed, company).call(leaving("E-7", revoke_access="immediately"))
@@ -124,6 +134,26 @@ def test_calls_that_waited_for_their_person_are_applied_in_the_order_in_which_th
     late = company.joins("late@x.example", "E-7", at=now())
 
     assert standing(company, late.person_id) == Standing.ACTIVE
+
+
+def test_a_cancellation_that_waited_calls_off_nothing_that_was_said_after_it(installed: Flask) -> None:
+    company = new_company()
+    ada = company.joins("ada@x.example", "E-1")
+    hr = HR(installed, company)
+    cancelled = {"type": "employee.termination_cancelled", "data": {"employee_id": "E-1", "work_email": "ada.new@x.example"}}
+    assert hr.call(cancelled).status_code == 202
+    hr.call(leaving("E-1", last_day_of_work="2199-12-31"), event_id="msg_2")
+
+    def corrected(session: Session) -> None:
+        session.add(RecordEmail(organization_id=company.organization_id, record_id=ada.id, address_key="ada.new@x.example"))
+        session.flush()
+        event = session.scalars(select(HREvent).where(HREvent.state == "parked")).one()
+        try_again(session, session.get_one(Source, (company.organization_id, hr.source_id)), event, at=now())
+        assert event.state == "applied"
+
+    in_transaction(corrected)
+
+    assert str(company.person(ada).access_until) == "2200-01-01 00:00:00+00:00"
 
 
 def test_an_address_that_contradicts_parks_the_call(installed: Flask) -> None:

@@ -1,0 +1,67 @@
+"""What a pull would do, said without doing it: everything is read, here and at the source, and nothing is written anywhere."""
+
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from app.database import reading
+from app.directory.tables import Source
+from app.intake import pull_weighing
+from app.intake.pull_asking import NOT_THERE, gone_for_good
+from app.intake.pull_drafts import Unusable, draft_of, read_back
+from app.intake.pull_managers import records_of_keys
+from app.intake.pull_parts import Count
+from app.intake.pull_running import Outcome, Read
+from app.intake.pull_staging import StagedPerson
+from app.intake.pull_weighing import RECORD
+from app.lifecycle import matching, plain_joiners
+from app.lifecycle.matching import Doubt
+from app.lifecycle.plain_joiners import Joiner
+from app.lifecycle.pulled_entries import EntryKind, by_key
+
+
+def rehearse(read: Read, source: Source, *, at: datetime) -> Outcome:
+    """The numbers that a pull would have now. What only writing shows, such as two who want one name, is not foreseen."""
+    found, holds = read.found, read.verdict.holds
+    count = Count(notes=list(found.notes))
+    for batch in found.staging.joining():
+        with reading() as session:
+            _would_join(session, source, batch, count)
+    takers = list(found.staging.takers())
+    stay = sum(holds(RECORD, one) for one in takers)
+    gone = [one for one in gone_for_good(found, "person", at=at, wait=read.wait) if one.subject is not None]
+    count.left = len(takers) - stay + sum(not holds(RECORD, one.subject or "") for one in gone)
+    count.moved = found.staging.count("changed")
+    count.missing = sum(1 for one in found.staging.absent("person") if one.answer == NOT_THERE and one.since is None and one.subject is not None)
+    with reading() as session:
+        held = pull_weighing.foreseen(session, source, found.staging, read.verdict, at=at)
+    return Outcome(
+        run=None, seen=found.seen, joined=count.joined, moved=count.moved, left=count.left, unchanged=found.unchanged, missing=count.missing,
+        asked=count.asked, held=held, notes=tuple(count.notes),
+    )  # fmt: skip
+
+
+def _would_join(session: Session, source: Source, people: list[StagedPerson], count: Count) -> None:
+    where = (source.organization_id, source.id)
+    known = by_key(session, *where, [one.key for one in people], kinds=[EntryKind.PERSON, EntryKind.GONE_PERSON])
+    managers = records_of_keys(session, source, {one.manager for one in people if one.manager is not None})
+    joiners: list[Joiner] = []
+    for one in people:
+        person, broken = read_back(one.said)
+        try:
+            if broken is not None:
+                raise Unusable(broken)
+            draft = draft_of(person, manager=managers.get(one.manager or ""))
+        except Unusable as error:
+            count.notes.append(f"{person.user_name if person.user_name.strip() else one.key} would be set aside: {error}")
+            continue
+        joiners.append(Joiner(draft=draft, key=one.key, digest=one.digest))
+    found = plain_joiners.sort_out(session, *where, joiners)
+    count.joined += len(found.plain)
+    for joiner in found.others:
+        entry = known.get(joiner.key)
+        returns = entry is not None and entry.subject_id is not None
+        if not returns and isinstance(matching.whom(session, *where, joiner.draft), Doubt):
+            count.asked += 1
+        else:
+            count.joined += 1

@@ -1,0 +1,227 @@
+"""Polling: what no call told is heard from the vendor's records, and a system that falls silent is told."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.database import in_transaction, reading
+from app.directory.tables import Person, Standing, Statement, StatementKind, Voice
+from app.lifecycle import leaving
+from app.revocation.alarm_tables import Alarm
+from tests.company import ADMIN, Company, new_company
+from tests.hr_vendor import CLOCK, Answers, Vendor, sample
+
+ROWS = "/o/r"
+
+
+@pytest.fixture
+def company(installed: Flask) -> Company:
+    return new_company()
+
+
+@pytest.fixture
+def workday(installed: Flask, company: Company, api: Answers) -> Vendor:
+    return Vendor(installed, company, "workday", answers=api)
+
+
+def row(number: str, status: str = "Active", **columns: str) -> dict[str, str]:
+    return {"Employee_ID": number, "Worker_Status": status, "Is_Rescinded": "0", **columns}
+
+
+def says(api: Answers, *rows: dict[str, str]) -> None:
+    api.records[ROWS] = {"Report_Entry": list(rows)}
+
+
+def person(company: Company, person_id: str) -> Person:
+    with reading() as session:
+        return session.get_one(Person, (company.organization_id, person_id))
+
+
+def statements(company: Company) -> int:
+    with reading() as session:
+        return session.scalar(select(func.count()).select_from(Statement).where(Statement.organization_id == company.organization_id)) or 0
+
+
+GONE = {"Termination_Date": "2026-11-25", "Last_Day_of_Work": "2026-11-24"}
+
+
+def test_a_leaver_of_whom_no_call_told_is_out_with_the_next_poll_and_said_once(company: Company, workday: Vendor, api: Answers) -> None:
+    mara, bob = company.joins("mara@x.example", "1").person_id, company.joins("bob@x.example", "2").person_id
+    says(api, row("1"), row("2"))
+    assert workday.polls() is None
+
+    says(api, row("1", "Terminated", **GONE), row("2"))
+    for minute in range(3):
+        workday.polls(at=CLOCK + timedelta(minutes=minute))
+
+    assert (person(company, mara).standing, person(company, bob).standing) == (Standing.DEPARTED, Standing.ACTIVE)
+    assert statements(company) == 1
+
+
+@pytest.mark.parametrize("answer", [{"Report_Entry": []}, {"Report_Entry": [row("9")]}, {"Report_Entry": None}, {}, []])
+def test_a_short_or_empty_or_garbled_list_takes_nobody_out(company: Company, workday: Vendor, api: Answers, answer: object) -> None:
+    mara = company.joins("mara@x.example", "1").person_id
+    says(api, row("1"))
+    workday.polls()
+
+    api.records[ROWS] = answer
+    workday.polls(at=CLOCK + timedelta(hours=1))
+
+    assert person(company, mara).standing == Standing.ACTIVE
+
+
+def test_a_rescinded_termination_is_called_off(company: Company, workday: Vendor, api: Answers) -> None:
+    mara = company.joins("mara@x.example", "1").person_id
+    says(api, row("1", **{"Termination_Date": "2026-12-31"}))
+    workday.polls()
+    assert person(company, mara).access_until is not None
+
+    says(api, row("1", **{"Termination_Date": "2026-12-31"}) | {"Is_Rescinded": "1"})
+    workday.polls(at=CLOCK + timedelta(hours=1))
+
+    assert person(company, mara).access_until is None
+
+
+def test_somebody_who_is_back_under_a_second_record_is_not_taken_out_by_the_first(company: Company, workday: Vendor, api: Answers) -> None:
+    mara = company.joins("mara@x.example", "1").person_id
+
+    says(api, row("1", "Terminated", **GONE), row("1"))
+    workday.polls()
+
+    assert person(company, mara).standing == Standing.ACTIVE
+
+
+def test_who_is_here_again_after_leaving_was_said_comes_back(company: Company, workday: Vendor, api: Answers) -> None:
+    mara = company.joins("mara@x.example", "1").person_id
+    says(api, row("1", "Terminated", **GONE))
+    workday.polls()
+
+    says(api, row("1"))
+    workday.polls(at=CLOCK + timedelta(hours=1))
+
+    assert person(company, mara).standing == Standing.ACTIVE
+
+
+def test_a_record_that_still_says_here_brings_nobody_back_whose_access_was_revoked(
+    installed: Flask, company: Company, api: Answers
+) -> None:
+    mara = company.joins("mara@x.example", "E-1").person_id
+    one = sample("hibob_access_revoked_immediately")
+    bob = Vendor(installed, company, "hibob", secret=one.secret, answers=api)
+    record: dict[str, object] = {
+        "id": "3332883854254932743",
+        "email": "mara@x.example",
+        "work": {"employeeIdInCompany": "E-1"},
+        "internal": {"status": "Active"},
+    }
+    api.records["/people/search"] = {"employees": [record]}
+    bob.polls()
+    assert bob.hears(one.request) == "applied"
+
+    bob.polls(at=CLOCK + timedelta(hours=1))
+    # The last day is entered afterwards; it gives no access until then.
+    record["internal"] = {"status": "Active", "terminationDate": "2026-12-31"}
+    for hour in range(2, 5):
+        bob.polls(at=CLOCK + timedelta(hours=hour))
+
+    assert person(company, mara).standing == Standing.DEPARTED
+
+
+def test_a_leaver_whom_nobody_knows_waits_without_an_alarm_and_is_out_when_they_come(
+    company: Company, workday: Vendor, api: Answers
+) -> None:
+    says(api, row("1", "Terminated", **GONE))
+    workday.polls()
+    workday.polls(at=CLOCK + timedelta(hours=1))
+    assert [event.state for event in workday.events()] == ["awaited"]
+
+    late = company.joins("mara@x.example", "1", at=CLOCK + timedelta(hours=2))
+
+    assert person(company, late.person_id).standing == Standing.DEPARTED
+
+
+def test_a_notice_that_is_taken_back_undoes_nothing_that_others_said(company: Company, workday: Vendor, api: Answers) -> None:
+    mara = company.joins("mara@x.example", "1").person_id
+    says(api, row("1", **{"Termination_Date": "2026-12-31"}))
+    workday.polls()
+    operator_says_leaves(company, mara)
+
+    says(api, row("1"))
+    workday.polls(at=CLOCK + timedelta(hours=1))
+
+    assert (person(company, mara).standing, statements(company)) == (Standing.DEPARTED, 3)
+
+
+def operator_says_leaves(company: Company, person_id: str) -> None:
+    def act(session: Session) -> None:
+        leaving.say(
+            session, company.organization_id, person_id, voice=Voice.OPERATOR, kind=StatementKind.LEAVES, said_by="ana",
+            effective_at=CLOCK, actor=ADMIN, at=CLOCK, because="test",
+        )  # fmt: skip
+
+    in_transaction(act)
+
+
+@pytest.mark.parametrize("mail", ["bob@x.example", "mara@x.example"])
+def test_a_leaver_of_whom_it_is_not_clear_who_it_is_is_parked_once_and_out_when_that_is_clear(
+    company: Company, workday: Vendor, api: Answers, mail: str
+) -> None:
+    mara = company.joins("mara@x.example", "1").person_id
+    says(api, row("1", "Terminated", **GONE, Work_Email="bob@x.example"))
+    for hour in range(3):
+        workday.polls(at=CLOCK + timedelta(hours=hour))
+    before = [event.state for event in workday.events()]
+
+    says(api, row("1", "Terminated", **GONE, Work_Email=mail))
+    workday.polls(at=CLOCK + timedelta(hours=3))
+
+    clear = mail == "mara@x.example"
+    assert before == ["parked"]
+    assert [event.state for event in workday.events()] == (["parked", "applied"] if clear else ["parked"])
+    assert person(company, mara).standing == (Standing.DEPARTED if clear else Standing.ACTIVE)
+
+
+def test_a_leave_of_absence_pauses_and_the_return_from_it_puts_back(company: Company, workday: Vendor, api: Answers) -> None:
+    mara = company.joins("mara@x.example", "1").person_id
+    says(api, row("1", "On Leave"))
+    workday.polls()
+    assert person(company, mara).standing == Standing.PAUSED
+
+    says(api, row("1"))
+    workday.polls(at=CLOCK + timedelta(hours=1))
+
+    assert person(company, mara).standing == Standing.ACTIVE
+
+
+def test_pages_are_read_until_one_is_empty(installed: Flask, company: Company, api: Answers) -> None:
+    gusto = Vendor(installed, company, "gusto", answers=api)
+    api.records["/companies/acme/employees"] = []
+
+    assert gusto.polls() is None
+    assert api.asked == ["GET /companies/acme/employees?per=100&page=1"]
+
+
+def alarms(company: Company) -> list[str]:
+    with reading() as session:
+        return list(
+            session.scalars(select(Alarm.sentence).where(Alarm.organization_id == company.organization_id, Alarm.closed_at.is_(None)))
+        )
+
+
+def test_an_api_that_cannot_be_read_for_an_hour_is_an_alarm_until_it_can(company: Company, workday: Vendor, api: Answers) -> None:
+    api.down = True
+    workday.polls(at=CLOCK + timedelta(minutes=30))
+    assert alarms(company) == []
+    workday.polls(at=CLOCK + timedelta(hours=2))
+    assert "could not be read" in alarms(company)[0]
+
+    api.down = False
+    says(api, row("1"))
+    workday.polls(at=CLOCK + timedelta(hours=3))
+
+    assert alarms(company) == []
