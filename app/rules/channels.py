@@ -116,14 +116,28 @@ def settle(session: Session, organization_id: str, channel_ids: Iterable[str], a
     return {channel.id: _settle(session, organization_id, rules, channel, reached.get(channel.id, []), at) for channel in channels}
 
 
+def inhabited(session: Session, organization_id: str, rules: Sequence[Rule], channel_ids: Iterable[str]) -> frozenset[str]:
+    """Those of these channels in which the rules put anybody now, whatever was settled of them. Only reads."""
+    by_id = {rule.id: rule for rule in rules}
+    return frozenset(
+        channel_id
+        for channel_id, reached in reaches_of(session, organization_id, by_id, channel_ids).items()
+        if _has_people(session, organization_id, by_id, reached)
+    )
+
+
+def _has_people(session: Session, organization_id: str, rules: Mapping[str, Rule], reached: Sequence[Reached]) -> bool:
+    return any(has_people(session, organization_id, rules[one.belongs.rule_id], one.belongs.key) for one in reached)
+
+
 def _settle(
     session: Session, organization_id: str, rules: Mapping[str, Rule], channel: Channel, reached: Sequence[Reached], at: datetime
 ) -> Settled:
     was = ChannelState(channel.state)
     if channel.space:
         return Settled(was=was, state=ChannelState.ACTIVE)
-    _let_go(session, organization_id, rules, channel.name, reached)
-    if any(has_people(session, organization_id, rules[one.belongs.rule_id], one.belongs.key) for one in reached):
+    _let_former_go(session, organization_id, rules, channel.name, reached)
+    if _has_people(session, organization_id, rules, reached):
         channel.state, channel.empty_since = ChannelState.ACTIVE, None
         session.flush()
         return Settled(was=was, state=ChannelState.ACTIVE)
@@ -166,10 +180,15 @@ def place(
 
 def point(session: Session, organization_id: str, belongs: Belongs, channel_id: str, at: datetime) -> None:
     """Let the rule reach this channel for this key, wherever it led before."""
-    mine = and_(Reach.organization_id == organization_id, Reach.rule_id == belongs.rule_id, Reach.key == belongs.key)
-    session.execute(delete(Reach).where(mine), execution_options={"synchronize_session": False})
+    let_go(session, organization_id, belongs)
     row = {"organization_id": organization_id, "rule_id": belongs.rule_id, "key": belongs.key, "channel_id": channel_id, "created_at": at}
     session.execute(insert(Reach), [row])
+
+
+def let_go(session: Session, organization_id: str, belongs: Belongs) -> None:
+    """The rule reaches no channel for this key; whoever gets it is given one of its own."""
+    mine = and_(Reach.organization_id == organization_id, Reach.rule_id == belongs.rule_id, Reach.key == belongs.key)
+    session.execute(delete(Reach).where(mine), execution_options={"synchronize_session": False})
 
 
 def call(session: Session, organization_id: str, channel_id: str, name: str) -> None:
@@ -254,12 +273,7 @@ def _correct_names(session: Session, organization_id: str, rules: Mapping[str, R
                 leaving = lost
         for one in leaving:
             # Whoever has this key is looked at again, and it is then given a channel of its own.
-            session.execute(
-                delete(Reach).where(
-                    Reach.organization_id == organization_id, Reach.rule_id == one.belongs.rule_id, Reach.key == one.belongs.key
-                ),
-                execution_options={"synchronize_session": False},
-            )
+            let_go(session, organization_id, one.belongs)
 
 
 def _names(session: Session, organization_id: str, channel_ids: Iterable[str]) -> dict[str, str]:
@@ -293,23 +307,23 @@ def _space_id(session: Session, organization_id: str, name: str) -> str | None:
 
 
 def _make_space(session: Session, organization_id: str, name: str, at: datetime) -> None:
+    _make(session, organization_id, free_name(session, organization_id, name), at, space=True)
+
+
+def free_name(session: Session, organization_id: str, name: str) -> str:
+    """The name, with a number where any other channel has it, also one that no rule speaks of. Call `one_at_a_time` first."""
     number = 1
     while session.execute(
         select(Channel.id).where(Channel.organization_id == organization_id, Channel.name == templates.with_number(name, number))
     ).first():
         number += 1
-    _make(session, organization_id, templates.with_number(name, number), at, space=True)
+    return templates.with_number(name, number)
 
 
-def _let_go(session: Session, organization_id: str, rules: Mapping[str, Rule], name: str, reached: Sequence[Reached]) -> None:
+def _let_former_go(session: Session, organization_id: str, rules: Mapping[str, Rule], name: str, reached: Sequence[Reached]) -> None:
     spoken = speaking(name, reached)
     kept = {one.belongs.rule_id for one in spoken}
     for one in reached:
         former = one not in spoken and one.belongs.rule_id in kept
         if former and not has_people(session, organization_id, rules[one.belongs.rule_id], one.belongs.key):
-            session.execute(
-                delete(Reach).where(
-                    Reach.organization_id == organization_id, Reach.rule_id == one.belongs.rule_id, Reach.key == one.belongs.key
-                ),
-                execution_options={"synchronize_session": False},
-            )
+            let_go(session, organization_id, one.belongs)

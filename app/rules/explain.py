@@ -15,6 +15,8 @@ from app.rules.membership import Belongs, fits, keys_of_person
 from app.rules.revisions import current_revision, current_rules
 from app.rules.scopes import render_all
 from app.rules.shapes import ChannelShape, shape
+from app.rules.stay_tables import Stay
+from app.rules.stays import beside_rules, of_person
 from app.rules.tables import MOVED, Channel, ChannelMember, Reach, Revision
 
 
@@ -42,14 +44,17 @@ def explain(session: Session, organization_id: str, person_id: str, channel_name
     revision = current_revision(session, organization_id)
     active = person.standing == Standing.ACTIVE
     steps = [
-        Step(question="Is the person active?", answer=f"{person.standing} ({person.standing_reason})", holds=active),
+        # Why somebody has no access, and for how long, is not told here: this is what is put into tickets.
+        Step(question="Has the person access?", answer="yes" if active else "no", holds=active),
         Step(question="Are there rules?", answer=_say_revision(rules, revision), holds=bool(rules)),
     ]
     belongs = keys_of_person(session, organization_id, rules, person_id)
-    names = _channels_of(session, organization_id, rules, belongs)
+    names = channels_of(session, organization_id, rules, belongs)
     if channel_name is None:
         steps += [_of_rule(session, organization_id, rule, person_id, belongs, names) for rule in rules]
-        return Explanation(sentence=_say_all(person, sorted(set(names.values()))), steps=tuple(steps))
+        beside = _beside(session, organization_id, person_id, at)
+        steps += [Step(question="Are they in a channel beside the rules?", answer=f"yes: {', '.join(sorted(beside))}", holds=True)] if beside else []
+        return Explanation(sentence=_say_all(person, sorted({*names.values(), *beside})), steps=tuple(steps))
     channel = session.scalars(
         select(Channel).where(Channel.organization_id == organization_id, Channel.name == channel_name, Channel.space.is_(False))
     ).one_or_none()
@@ -58,6 +63,8 @@ def explain(session: Session, organization_id: str, person_id: str, channel_name
     by_rule = [one for one in belongs if names[one] == channel_name]
     found = None if channel is None else shape(session, organization_id, rules, channel.id)
     mirror = [] if channel is None else _mirror(session, organization_id, channel.id, person_id)
+    stay = None if channel is None or not active else of_person(session, organization_id, person_id, channel.id, at=at)
+    steps += [] if stay is None else [Step(question="Are they in it beside the rules?", answer=f"yes: {_say_stay(session, stay)}", holds=True)]
     steps += [_of_workspace(member, workspace, at) for member, workspace in mirror]
     sentence = _say_one(
         session,
@@ -70,9 +77,24 @@ def explain(session: Session, organization_id: str, person_id: str, channel_name
         [member for member, _ in mirror],
         at,
     )
+    if stay is not None and not by_rule:
+        sentence = f"{person.display_name} is in {channel_name} beside the rules, {_say_stay(session, stay)}."
     if not by_rule and channel is None and not reaching:
         sentence = f"There is no channel {channel_name}, and no rule would put {person.display_name} in one of that name."
     return Explanation(sentence=sentence, steps=tuple(steps))
+
+
+def _beside(session: Session, organization_id: str, person_id: str, at: datetime) -> list[str]:
+    ids = sorted(beside_rules(session, organization_id, person_id, at=at))
+    return list(session.scalars(select(Channel.name).where(Channel.organization_id == organization_id, Channel.id.in_(ids)))) if ids else []
+
+
+def _say_stay(session: Session, stay: Stay) -> str:
+    """Who answers for it and until when; the reason that was given is for fewer readers."""
+    if stay.owns:
+        return "as its owner: it was handed over to them"
+    by = session.get(Person, (stay.organization_id, stay.approved_by or ""))
+    return f"by an exception until {iso(stay.ends_at)}, approved by {by.user_name if by is not None else 'nobody we know'}"
 
 
 def _say_revision(rules: Sequence[Rule], revision: Revision | None) -> str:
@@ -81,7 +103,7 @@ def _say_revision(rules: Sequence[Rule], revision: Revision | None) -> str:
     return f"{len(rules)} in revision {revision.number}, applied {iso(revision.applied_at)} by {revision.applied_by}"
 
 
-def _channels_of(session: Session, organization_id: str, rules: Sequence[Rule], belongs: Sequence[Belongs]) -> dict[Belongs, str]:
+def channels_of(session: Session, organization_id: str, rules: Sequence[Rule], belongs: Sequence[Belongs]) -> dict[Belongs, str]:
     """The name of the channel for each; where none was made yet, the name it would be given."""
     names = {one: said.name for one, said in render_all(session, organization_id, {rule.id: rule for rule in rules}, belongs).items()}
     for one in belongs:
@@ -161,7 +183,7 @@ def _of_workspace(member: ChannelMember, workspace: str, at: datetime) -> Step:
 
 def _say_all(person: Person, names: Sequence[str]) -> str:
     if person.standing != Standing.ACTIVE:
-        return f"{person.display_name} belongs in no channel, being {person.standing} ({person.standing_reason})."
+        return f"{person.display_name} belongs in no channel, having no access at present."
     if not names:
         return f"{person.display_name} belongs in no channel: no rule reaches them."
     return f"{person.display_name} belongs in {len(names)} channel{'' if len(names) == 1 else 's'}: {', '.join(names)}."
@@ -180,7 +202,7 @@ def _say_one(
 ) -> str:
     name = person.display_name
     if person.standing != Standing.ACTIVE:
-        return f"{name} does not belong in {channel_name}, being {person.standing} ({person.standing_reason})."
+        return f"{name} does not belong in {channel_name}, having no access at present."
     if by_rule:
         said = " and ".join(f"rule {one.rule_id} ({_say_key(session, organization_id, rules[one.rule_id], one.key)})" for one in by_rule)
         if channel is None:

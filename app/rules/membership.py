@@ -30,6 +30,7 @@ from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
 from app.rules.file import MANAGER, Rule
 from app.rules.grouping import keys_of, parse_grouping
+from app.rules.stay_tables import Stay
 from app.rules.tables import Reach
 
 AT_A_TIME = 1000
@@ -213,6 +214,12 @@ def people_of_key(session: Session, organization_id: str, rule: Rule, key: str) 
     return frozenset(row.person_id for row in session.execute(query))
 
 
+def everybody_of_key(session: Session, organization_id: str, rule: Rule, key: str) -> frozenset[str]:
+    """Everybody who belongs there for this key: a team's head and named owners, too."""
+    said = rule_query(rule, organization_id=organization_id, dialect=dialect_of(session), key=key).subquery()
+    return frozenset(session.scalars(select(said.c.person_id).distinct()))
+
+
 def fits(session: Session, organization_id: str, rule: Rule, person_id: str) -> bool:
     """Whether the rule's `where` finds this person, whatever their standing."""
     query = select(Person.id).where(Person.organization_id == organization_id, Person.id == person_id)
@@ -230,14 +237,16 @@ def belongings(session: Session, organization_id: str, rules: Sequence[Rule]) ->
 
 
 def desired(session: Session, organization_id: str, rules: Sequence[Rule]) -> Iterator[tuple[str, str]]:
-    """Every (channel_id, person_id) that the rules ask for, once, sorted by bytes; streamed.
+    """Every (channel_id, person_id) that the rules ask for, and what stands beside them, once, sorted by bytes; streamed.
 
     Keys that no channel was allocated for yet are not among them: `channels.reach` comes first.
     """
-    if not rules:
-        return
     dialect = dialect_of(session)
-    parts: list[Pairs] = []
+    parts: list[Pairs] = [
+        select(Stay.channel_id, Stay.person_id)
+        .join(Person, and_(Person.organization_id == Stay.organization_id, Person.id == Stay.person_id))
+        .where(Stay.ended_at.is_(None), _active(organization_id))
+    ]
     for rule in rules:
         one = rule_query(rule, organization_id=organization_id, dialect=dialect, keyless=True).subquery()
         mine = and_(Reach.organization_id == organization_id, Reach.rule_id == rule.id, Reach.key == one.c.key)

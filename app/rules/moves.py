@@ -11,9 +11,9 @@ from app.directory.tables import Person, Standing
 from app.journal import work
 from app.journal.tables import Subject
 from app.rules import templates
-from app.rules.channels import call, one_at_a_time, place, point, reaches_of
+from app.rules.channels import call, free_name, let_go, one_at_a_time, place, point, reaches_of
 from app.rules.file import MANAGER, Rule
-from app.rules.membership import Belongs, has_people, keys_of_person, people_of_key
+from app.rules.membership import Belongs, everybody_of_key, has_people, keys_of_person, people_of_key
 from app.rules.revisions import current_rules
 from app.rules.scopes import chunks, render_all
 from app.rules.tables import ChannelMember, Reach
@@ -89,6 +89,8 @@ def follow_moves(
         except RenameRefused:
             # Another rule has a channel of the new name, and people go there by that rule's word.
             continue
+        # Nobody has the old key: whoever gets it from now on is none of those who moved.
+        let_go(session, organization_id, old)
         reaches = reaches_of(session, organization_id, by_id, delivered)
     return followed
 
@@ -105,14 +107,14 @@ def _rename(
         if others:
             raise RenameRefused(f"{rendered!r} is a channel of rule {others[0].belongs.rule_id!r} too; it cannot be replaced")
         plain = templates.fit_name(f"{rendered}-superseded", key=new.key)
-        aside, _ = place(session, organization_id, rules, new.rule_id, plain, channel_id=superseded)
-        call(session, organization_id, superseded, aside)
+        call(session, organization_id, superseded, free_name(session, organization_id, plain))
     name, shared = place(session, organization_id, rules, new.rule_id, rendered, channel_id=channel_id)
     if shared is not None:
         raise RenameRefused(f"{rendered!r} is a channel of another rule already")
     point(session, organization_id, new, channel_id, at)
     call(session, organization_id, channel_id, name)
-    people = people_of_key(session, organization_id, rules[new.rule_id], new.key)
+    # Who leads them as well: they are in the channel that was set aside.
+    people = everybody_of_key(session, organization_id, rules[new.rule_id], new.key)
     work.want(session, organization_id, subject=Subject.PERSON, subject_ids=people, because=None, due_at=at)
     return Renamed(channel_id=channel_id, rule_id=new.rule_id, old=old, new=new.key, name=name, superseded=superseded)
 

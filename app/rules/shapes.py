@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import and_, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.directory.names import name_key
@@ -12,7 +12,8 @@ from app.directory.tables import Person, Standing
 from app.rules.channels import UNRULED_ARCHIVE_AFTER, Reached, channels_of, reaches_of, space_ids, speaking
 from app.rules.file import MANAGER, Joining, Rule
 from app.rules.scopes import chunks
-from app.rules.tables import Channel, ChannelState
+from app.rules.stays import handed_to, owners_beside_rules
+from app.rules.tables import Channel, ChannelState, Reach
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,15 @@ def _shaped(
 def _owners(
     session: Session, organization_id: str, rules: Mapping[str, Rule], heard: Mapping[str, Sequence[Reached]]
 ) -> dict[str, frozenset[str]]:
-    """By channel, its owners who are active; one who left owns nothing."""
+    """By channel, its owners who are active; one who left owns nothing. Where all of them have left, whoever it was handed over to does."""
+    found, without = owners_by_rules(session, organization_id, rules, heard)
+    return found | owners_beside_rules(session, organization_id, without) if without else found
+
+
+def owners_by_rules(
+    session: Session, organization_id: str, rules: Mapping[str, Rule], heard: Mapping[str, Sequence[Reached]]
+) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
+    """By channel, its owners who are active as rules name them; and the channels for which they name only people who are not."""
     heads: dict[str, set[str]] = {}
     named: dict[str, set[str]] = {}
     for channel_id, some in heard.items():
@@ -98,9 +107,37 @@ def _owners(
     by_id = set(_active(session, organization_id, Person.id, set().union(*heads.values())))
     by_name = _active(session, organization_id, Person.user_name_key, set().union(*named.values()))
     found = {channel_id: ids & by_id for channel_id, ids in heads.items()}
-    return {
+    owners = {
         channel_id: frozenset(found[channel_id] | {id for id, name in by_name.items() if name in names}) for channel_id, names in named.items()
     }
+    return owners, frozenset(one for one, people in owners.items() if not people and (heads[one] or named[one]))
+
+
+def led_by(
+    session: Session, person: Person, rules: Sequence[Rule], *, handed_since: datetime | None = None, reached_by: datetime | None = None
+) -> frozenset[str]:
+    """Channels that somebody owns, whatever their standing: as a manager, by name, and because they were handed over to them. Only reads.
+
+    With `handed_since` those count as well that were taken from them no earlier; with `reached_by` none that the rules made only later.
+    """
+    here = and_(Reach.organization_id == person.organization_id, true() if reached_by is None else Reach.created_at <= reached_by)
+    of_team = [rule.id for rule in rules if MANAGER in rule.owners]
+    by_name = [rule.id for rule in rules if any(owner != MANAGER and name_key(owner) == person.user_name_key for owner in rule.owners)]
+    led: set[str] = set()
+    if of_team:
+        led.update(session.scalars(select(Reach.channel_id).where(here, Reach.rule_id.in_(of_team), Reach.key == person.id)))
+    if by_name:
+        led.update(session.scalars(select(Reach.channel_id).where(here, Reach.rule_id.in_(by_name))))
+    return frozenset(led | handed_to(session, person.organization_id, person.id, since=handed_since))
+
+
+def ownerless(session: Session, organization_id: str, rules: Sequence[Rule], channel_ids: Iterable[str]) -> frozenset[str]:
+    """Those of these channels for which the rules name owners, and none of them is active. Only reads."""
+    ids = set(channel_ids)
+    by_id = {rule.id: rule for rule in rules}
+    reached = reaches_of(session, organization_id, by_id, ids)
+    heard = {one.id: _heard(one.name, reached.get(one.id, [])) for one in channels_of(session, organization_id, ids)}
+    return owners_by_rules(session, organization_id, by_id, heard)[1]
 
 
 def _active(session: Session, organization_id: str, asked: InstrumentedAttribute[str], values: set[str]) -> dict[str, str]:

@@ -9,6 +9,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, ByteText, Document, Instant
 
+RULE = "rule"
+BESIDE = "beside the rules"
+"""Why a member is there whom no rule put there: an exception, or a channel that was handed over (`stays`)."""
 MOVED = "moved"
 """Why a member's row is still there although they were taken out: for `moves` to see where everybody went."""
 

@@ -120,12 +120,20 @@ class Company:
         self.now += timedelta(**span)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Rules are tried on bare tables, which the fixture below makes: without triggers people can be changed at will."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.bare)
+
+
 @pytest.fixture
 def company(database_url: str, tmp_path: Path) -> Iterator[Company]:
     application = Flask("rules")
     configure(application, from_environment({"DATABASE_URL": database_url, "DOORLIST_HOME": str(tmp_path)}))
     with application.app_context():
-        Base.metadata.create_all(db.engine)
+        if database_url.startswith("sqlite"):
+            Base.metadata.create_all(db.engine)
         try:
             with Session(db.engine, expire_on_commit=False) as session, session.begin():
                 yield Company(session=session)

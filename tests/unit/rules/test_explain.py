@@ -54,7 +54,7 @@ def test_without_a_channel_all_are_named(told: Company) -> None:
 def test_who_left_belongs_nowhere(told: Company) -> None:
     told.leaves("ada")
 
-    assert why(told, "ada", "dept-research").sentence == "Ada does not belong in dept-research, being departed (joined)."
+    assert why(told, "ada", "dept-research").sentence == "Ada does not belong in dept-research, having no access at present."
 
 
 def test_who_moved_is_told_how_long_the_channel_is_kept(told: Company) -> None:

@@ -72,6 +72,25 @@ def test_a_department_that_moves_as_one_is_followed(company: Company, research: 
     assert follow(company) == []
 
 
+def test_whoever_comes_with_the_old_key_later_is_none_of_those_who_moved(company: Company, research: str) -> None:
+    for person in ("ada", "bob"):
+        company.moves(person, department="Science")
+    follow(company)
+
+    company.hires("Dee", department="Research")
+
+    assert company.roster(RULES) == {"dept-science": {"ada", "bob"}, "dept-sales": {"cy"}, "dept-research": {"dee"}}
+
+
+def test_a_department_that_moves_twice_is_followed_twice(company: Company, research: str) -> None:
+    for name in ("Science", "Discovery"):
+        for person in ("ada", "bob"):
+            company.moves(person, department=name)
+        assert [one.new for one in follow(company)] == [name]
+
+    assert company.channel_named("dept-discovery") == research
+
+
 def test_the_channel_made_for_the_first_mover_is_superseded(company: Company, research: str) -> None:
     company.moves("ada", department="Science")
     assert follow(company) == []
@@ -86,6 +105,17 @@ def test_the_channel_made_for_the_first_mover_is_superseded(company: Company, re
     assert company.channel_named("dept-science") == research
     assert company.channel_named("dept-science-superseded") == made
     assert company.roster(RULES)["dept-science"] == {"ada", "bob"}
+
+
+def test_what_is_set_aside_a_second_time_is_numbered(company: Company, research: str) -> None:
+    for name in ("Science", "Discovery", "Science"):
+        for person in ("ada", "bob"):
+            company.moves(person, department=name)
+            company.allocates(RULES)
+        assert [one.new for one in follow(company)] == [name]
+
+    assert company.channel_named("dept-science") == research
+    assert {"dept-science-superseded", "dept-science-superseded-2", "dept-discovery-superseded"} <= company.channel_names()
 
 
 def test_a_slow_dissolution_is_no_rename(company: Company, research: str) -> None:

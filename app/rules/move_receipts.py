@@ -1,0 +1,103 @@
+"""What a mover is told: the change, what was different by it, and each channel that they left or joined because of it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.access.tables import Workspace
+from app.directory.tables import Person, Record
+from app.directory.vocabulary import ENTERPRISE_URN
+from app.journal.tables import Entry
+from app.rules.move_tables import Move, MoveLine, Step
+
+TOLD: Final = ("userType", "title", "department", "division", "organization", "costCenter", "manager")
+"""Attributes by which channels are made up, and that are no secret to whoever works there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """One attribute, before and after."""
+
+    attribute: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoveTold:
+    """One move with the entry of what caused it, where that is known, and its lines, each with its workspace."""
+
+    move: Move
+    entry: Entry | None
+    changed: Sequence[Changed]
+    lines: Sequence[tuple[MoveLine, Workspace]]
+
+
+def moves_of(session: Session, organization_id: str, person_id: str) -> list[MoveTold]:
+    """Every move of somebody, the latest first; what they joined comes before what they left. Only reads."""
+    moves = session.scalars(
+        select(Move).where(Move.organization_id == organization_id, Move.person_id == person_id).order_by(Move.at.desc(), Move.id.desc())
+    ).all()
+    rows = session.execute(
+        select(MoveLine, Workspace)
+        .join(Workspace, (Workspace.organization_id == MoveLine.organization_id) & (Workspace.id == MoveLine.workspace_id))
+        .where(MoveLine.organization_id == organization_id, MoveLine.person_id == person_id)
+        .order_by(Workspace.name, MoveLine.step, MoveLine.name)
+    ).all()
+    lines: dict[str, list[tuple[MoveLine, Workspace]]] = {}
+    for line, workspace in rows:
+        lines.setdefault(line.move_id, []).append((line, workspace))
+    told = []
+    for move in moves:
+        entry = session.get(Entry, move.journal_id) if move.journal_id is not None else None
+        told.append(MoveTold(move=move, entry=entry, changed=tuple(_changed(session, entry)), lines=lines.get(move.id, [])))
+    return told
+
+
+def _changed(session: Session, entry: Entry | None) -> Iterator[Changed]:
+    """What was different after the entry: what stood there before it, and before the next one, or now."""
+    before = _document(entry)
+    if entry is None or before is None:
+        return
+    later = select(Entry).where(
+        Entry.organization_id == entry.organization_id, Entry.subject_id == entry.subject_id, Entry.subject_kind == "record", Entry.id > entry.id
+    )
+    after = next((found for one in session.scalars(later.order_by(Entry.id).limit(20)) if (found := _document(one)) is not None), None)
+    if after is None:
+        record = session.scalar(select(Record).where(Record.organization_id == entry.organization_id, Record.id == entry.subject_id))
+        after = record.document if record is not None else {}
+    for attribute in TOLD:
+        was, is_now = (_value(session, entry.organization_id, document, attribute) for document in (before, after))
+        if was != is_now:
+            yield Changed(attribute=attribute, before=was, after=is_now)
+
+
+def _document(entry: Entry | None) -> Mapping[str, Any] | None:
+    document = (entry.before or {}).get("document") if entry is not None and entry.subject_kind == "record" else None
+    return document if isinstance(document, dict) else None
+
+
+def _value(session: Session, organization_id: str, document: Mapping[str, Any], attribute: str) -> str | None:
+    extension = document.get(ENTERPRISE_URN)
+    value = document.get(attribute) if attribute in document else extension.get(attribute) if isinstance(extension, dict) else None
+    if attribute == "manager":
+        named = value.get("value") if isinstance(value, dict) else value
+        return _name_of(session, organization_id, named) if isinstance(named, str) else None
+    return value if isinstance(value, str) else None
+
+
+def _name_of(session: Session, organization_id: str, record_id: str) -> str:
+    found = session.scalar(
+        select(Person.user_name)
+        .join(Record, (Record.organization_id == Person.organization_id) & (Record.person_id == Person.id))
+        .where(Record.organization_id == organization_id, Record.id == record_id)
+    )
+    return found or record_id
+
+
+def steps(lines: Sequence[tuple[MoveLine, Workspace]], step: Step) -> list[tuple[MoveLine, Workspace]]:
+    """Those lines that are such a step, without what was called off again."""
+    return [(line, workspace) for line, workspace in lines if line.step == step and line.withdrawn_at is None]
