@@ -12,6 +12,7 @@ from app.access.tables import Account as AccountRow
 from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
+from app.delivery import moving
 from app.delivery.permits import permit_for
 from app.delivery.precedence import Precedence
 from app.directory.tables import Person, Standing
@@ -23,8 +24,9 @@ from app.rules.channels import reach, reached_so_far
 from app.rules.membership import keys_of_person
 from app.rules.moves import SETTLING
 from app.rules.revisions import current_rules
-from app.rules.shapes import ChannelShape, shapes
-from app.rules.tables import MOVED, ChannelMember, Reach, Room
+from app.rules.shapes import ChannelShape, led_by, shapes
+from app.rules.stays import beside_rules
+from app.rules.tables import BESIDE, MOVED, RULE, ChannelMember, Room
 from connectors.contract import (
     Account,
     AccountId,
@@ -49,11 +51,12 @@ class NotYet(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A person's channel in this workspace. `ref` is None while it is being made there."""
+    """A person's channel in this workspace. `ref` is None while it is being made there, `why` where it is only kept for a while."""
 
     channel_id: str
     ref: ChannelRef | None
     shape: ChannelShape
+    why: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,15 +83,15 @@ def digest_of(profile: Profile) -> str:
     return hashlib.sha256(repr((profile.user_name, profile.display_name, profile.emails)).encode()).hexdigest()
 
 
-def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: Precedence) -> None:
-    """Bring one account in line. Raises ConnectorError, NotYet."""
+def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: Precedence) -> bool:
+    """Bring one account in line; False where its person has no access, and nothing was done. Raises ConnectorError, NotYet."""
     with reading() as session:
         desired = _desired(session, taken, at=clock())
     if desired is not None and not desired.complete:
         # Only now the database's one pen is asked for.
         desired = in_transaction(lambda session: _desired(session, taken, at=clock(), make=True))
     if desired is None:
-        return
+        return False
     permit = permit_for(taken, epoch=desired.epoch, clock=clock, precedence=precedence)
     try:
         account = _ensure_account(taken, target, desired, permit=permit, clock=clock)
@@ -99,6 +102,7 @@ def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: P
         raise
     if pending:
         raise NotYet(f"{pending} channels are still being made")
+    return True
 
 
 def _desired(session: Session, taken: Claim, *, at: datetime, make: bool = False) -> Desired | None:
@@ -110,7 +114,9 @@ def _desired(session: Session, taken: Claim, *, at: datetime, make: bool = False
     rules = current_rules(session, organization_id)
     belongs = keys_of_person(session, organization_id, rules, person_id)
     reached = reach(session, organization_id, rules, belongs, at) if make else reached_so_far(session, organization_id, belongs)
-    channel_ids = set(reached.values())
+    by_rule = set(reached.values())
+    beside = beside_rules(session, organization_id, person_id, at=at).keys() - by_rule
+    channel_ids = by_rule | beside
     mirror = {
         row.channel_id: row
         for row in session.scalars(
@@ -137,7 +143,8 @@ def _desired(session: Session, taken: Claim, *, at: datetime, make: bool = False
     }
     channels = {
         channel_id: Wanted(
-            channel_id=channel_id, ref=ChannelRef(room.ref) if (room := rooms.get(channel_id)) and room.ref else None, shape=one
+            channel_id=channel_id, ref=ChannelRef(room.ref) if (room := rooms.get(channel_id)) and room.ref else None, shape=one,
+            why=BESIDE if channel_id in beside else None if channel_id in mirror and channel_id not in by_rule and not one.space else RULE,
         )
         for channel_id, one in shaped.items()
     }
@@ -186,13 +193,11 @@ def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: P
                 state=account.state,
             )  # fmt: skip
             session.add(row)
-        fresh = row.seen_at is None
+        opened = row.seen_at is None or row.state != AccountState.ACTIVE
         row.account_id, row.state, row.seen_at, row.profile_digest = account.id, account.state, clock(), digest
-        if fresh:
-            # Channels that wait for this person as their owner could not name them before the account was there.
-            led = session.scalars(
-                select(Reach.channel_id).where(Reach.organization_id == taken.organization_id, Reach.key == taken.subject_id)
-            )
+        if opened and (person := session.get(Person, (taken.organization_id, taken.subject_id))) is not None:
+            # Channels that wait for this person as their owner could not name them before the account was there, and open.
+            led = led_by(session, person, current_rules(session, taken.organization_id))
             work.want(
                 session, taken.organization_id, subject=Subject.CHANNEL, subject_ids=led, because=None, due_at=clock(),
                 workspace_id=taken.workspace_id,
@@ -211,15 +216,15 @@ def _known_account(target: Target, desired: Desired) -> Account | None:
 
 
 def _create_account(taken: Claim, target: Target, profile: Profile, reserved: AccountId | None, *, permit: Permit) -> Account:
-    account_id = reserved or _reserve(taken, target, profile, look=False)
+    account_id = reserved or reserve(taken, target, profile, look=False)
     try:
         return target.create_account(account_id, profile, permit=permit)
     except Conflict:
         # Somebody else has the id, and as it is not marked as ours it is not taken over.
-        return target.create_account(_reserve(taken, target, profile, look=True), profile, permit=permit)
+        return target.create_account(reserve(taken, target, profile, look=True), profile, permit=permit)
 
 
-def _reserve(taken: Claim, target: Target, profile: Profile, *, look: bool) -> AccountId:
+def reserve(taken: Claim, target: Target, profile: Profile, *, look: bool) -> AccountId:
     """Choose an id that no person ever had here and, with `look`, that nobody holds there; keep it before it is used."""
     for attempt in range(1, 100):
         proposed = target.proposed_id(profile, attempt=attempt)
@@ -277,12 +282,18 @@ def _ensure_channels(taken: Claim, target: HoldsChannels, desired: Desired, acco
         if missing:
             raise NotYet(f"{account.id} is not yet seen in {', '.join(missing)}")
     changed = [one for one in ready if one.channel_id not in desired.mirror]
-    if changed or left_by_choice or added:
+    retold = [one for one in ready if (known := desired.mirror.get(one.channel_id)) and one.why and (known.why != one.why or known.keep_until)]
+    if changed or left_by_choice or added or retold:
         did = [f"added to {one.shape.name}" for one in added]
 
         def act(session: Session) -> None:
             _mirror(session, taken, changed, left_by_choice, at=clock())
+            for one in retold:
+                # They belong there again, or for another reason; since when they are there stays.
+                session.execute(update(ChannelMember).where(*_mine(taken), ChannelMember.channel_id == one.channel_id).values(why=one.why, keep_until=None))
             _record(session, taken, did, at=clock())
+            if desired.mirror:
+                moving.came_about(session, taken, joined=[one.channel_id for one in ready], at=clock())
 
         in_transaction(act)
     return len(desired.channels) - len(ready)
@@ -300,7 +311,7 @@ def _mirror(session: Session, taken: Claim, joined: list[Wanted], left: list[str
         session.merge(
             ChannelMember(
                 organization_id=taken.organization_id, workspace_id=taken.workspace_id, channel_id=one.channel_id,
-                person_id=taken.subject_id, why="rule", since=at, keep_until=None, left_at=None,
+                person_id=taken.subject_id, why=one.why or RULE, since=at, keep_until=None, left_at=None,
             )
         )  # fmt: skip
     if left:
@@ -349,7 +360,8 @@ def _leave(
         if known is None and one.membership != "enforced":
             # Somebody invited them by hand, and the rule does not forbid it.
             continue
-        if known is not None and known.keep_until is None and one.keep_for > timedelta():
+        # What somebody approved until a day ends on that day.
+        if known is not None and known.keep_until is None and known.why != BESIDE and one.keep_for > timedelta():
             kept[channel_id] = at + one.keep_for
             continue
         assert ref is not None
@@ -373,6 +385,7 @@ def _leave(
                 session, taken.organization_id, workspace_id=taken.workspace_id, at=at, subject="person", subject_id=taken.subject_id,
                 did=f"removed from channel {channel_id}",
             )  # fmt: skip
+        moving.came_about(session, taken, left=drop, kept=kept, at=at)
 
     if gone or kept or removed or later:
         in_transaction(act)

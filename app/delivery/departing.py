@@ -1,6 +1,10 @@
-"""Delivering a departure: shut the account, look again, and write down how it is known."""
+"""Delivering a departure: shut the account, look again, and write down how it is known.
+
+The two can be parted: of many who leave at once, those who are still in come before a second look at those who are not.
+"""
 
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
@@ -10,11 +14,14 @@ from app.access.tables import Account as AccountRow
 from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
+from app.delivery import handing_over
 from app.delivery.accounts import RESERVED, NotYet
+from app.delivery.handing_over import LeftInChannels
 from app.directory.tables import Person, Standing
 from app.journal import work
 from app.journal.tables import Subject
 from app.journal.work import Claim
+from app.lifecycle.handover import place_of
 from app.revocation import departures
 from app.revocation.tables import Departure, Grade, Proof
 from app.rules.tables import MOVED, ChannelMember
@@ -27,18 +34,31 @@ _beside = ThreadPoolExecutor(max_workers=16, thread_name_prefix="beside")
 NOTHING = Access(sessions=0, pushers=0, memberships=0, can_sign_in=False)
 
 
-def deliver_departure(taken: Claim, target: Target, *, clock: Clock) -> None:
-    """Shut one person out of one workspace and prove it. Raises ConnectorError, and NotYet until nothing is left."""
+@dataclass(frozen=True, kw_only=True)
+class ShutOut:
+    """What was done to shut one person out of one workspace. `left`: whether the account is only locked until its channels are handed over."""
+
+    departure: Departure
+    accounts: frozenset[AccountId]
+    left: bool
+    sent_at: datetime
+    acknowledged_at: datetime
+
+
+def shut_out(taken: Claim, target: Target, *, clock: Clock) -> ShutOut | None:
+    """Shut one person out of one workspace; None where there is nothing to prove, since they are back. Raises ConnectorError."""
     with reading() as session:
         departure = departures.current(session, taken.organization_id, taken.subject_id)
         person = session.get(Person, (taken.organization_id, taken.subject_id))
         row = session.get(AccountRow, (taken.organization_id, taken.workspace_id, taken.subject_id))
         proof = session.get(Proof, (taken.organization_id, departure.id, taken.workspace_id)) if departure else None
-    if departure is None or person is None or person.standing not in (Standing.DEPARTED, Standing.PAUSED):
+        locked = departure is not None and proof is not None and proof.shut_at is not None
+        place = place_of(session, taken.organization_id, departure.id, taken.workspace_id) if departure is not None and locked else None
+    if departure is None or person is None or person.standing == Standing.ACTIVE:
         # They came back, perhaps while an earlier attempt was shutting them out: what it shut is opened again.
         if row is not None:
             in_transaction(lambda session: _open_again(session, taken, at=clock()))
-        return
+        return None
     already_shut = proof is not None and proof.shut_at is not None
     sent_at = clock()
     means = Standing(departure.means)
@@ -47,44 +67,67 @@ def deliver_departure(taken: Claim, target: Target, *, clock: Clock) -> None:
     # Whoever carries the person's external id can sign in as them, whatever we remember. That is looked up beside
     # shutting the known account, since each request before it would leave it open that much longer.
     looked_up = _beside.submit(target.find_account, taken.subject_id)
+    # Whether they are only locked yet, until somebody else has their channels.
+    left = place is not None and place.done_at is None
     try:
         if not already_shut:
             for account_id in accounts:
-                _shut(target, account_id, means=means)
+                left |= _shut(taken, departure, target, account_id, means=means, clock=clock)
+        elif place is not None and not left:
+            for account_id in accounts:
+                handing_over.deactivate(target, account_id)
     finally:
         wait([looked_up])
     marked = looked_up.result()
     if marked is not None and (marked.id not in accounts or (already_shut and marked.state is AccountState.ACTIVE)):
-        _shut(target, marked.id, means=means)
+        left |= _shut(taken, departure, target, marked.id, means=means, clock=clock)
         accounts.add(marked.id)
-    acknowledged_at = clock()
+    return ShutOut(departure=departure, accounts=frozenset(accounts), left=left, sent_at=sent_at, acknowledged_at=clock())
+
+
+def prove(taken: Claim, target: Target, done: ShutOut, *, clock: Clock) -> None:
+    """Look again at somebody who was shut out, and write down what is seen. Raises ConnectorError, and NotYet until nothing is left.
+
+    Where nothing is, the claim is closed along with that: of many departures, each transaction keeps all others waiting.
+    LeftInChannels says that they are shut out, and that channels of theirs are to be handed over before anything else is done.
+    """
     # Asked before the last look: a claim that was open then could still give something after it.
     with reading() as session:
         open_until = work.open_claims(
             session, taken.organization_id, workspace_id=taken.workspace_id, subject_id=taken.subject_id, at=clock()
         )
-    seen = _look(target, accounts)
+    seen = _look(target, done.accounts)
+    given_up = None
+    if done.left and not seen.shut:
+        # Channels are nothing that access waits for.
+        given_up = f"had to be deactivated at once: {seen.sessions} sessions and {seen.pushers} push registrations outlived the lock"
+        for account_id in done.accounts:
+            target.deactivate_account(account_id)
+        seen = _look(target, done.accounts)
     seen_at = clock()
     known = Grade.REREAD if isinstance(target, ShowsAccess) else Grade.CLAIMED
 
     def act(session: Session) -> None:
-        _write(
-            session, taken, departure, sent_at=sent_at, acknowledged_at=acknowledged_at, seen=seen, seen_at=seen_at, final=open_until is None,
-            grade=known, accounts=accounts,
-        )  # fmt: skip
+        _write(session, taken, done, seen=seen, seen_at=seen_at, final=open_until is None, grade=known)
+        if done.left:
+            handing_over.begin_place(session, taken, done.departure, at=seen_at, given_up=given_up)
         # A return that was committed while we were shutting them out may have been delivered before our last call.
         back = select(Person.standing).where(Person.organization_id == taken.organization_id, Person.id == taken.subject_id)
         if session.scalar(back) == Standing.ACTIVE:
             _open_again(session, taken, at=clock())
+        if open_until is None and seen.shut and seen.gone and (not done.left or given_up is not None):
+            work.finish(session, taken)
 
     in_transaction(act)
     if open_until is not None:
         raise NotYet("an older delivery may still touch this account; it is looked at once more")
     if not seen.shut:
         raise NotYet(f"{seen.sessions} sessions and {seen.pushers} push registrations are still there")
+    if done.left and given_up is None:
+        raise LeftInChannels("channels are being handed over")
     if not seen.gone:
         if isinstance(target, HoldsChannels) and taken.attempts > PATIENCE:
-            for account_id in sorted(accounts):
+            for account_id in sorted(done.accounts):
                 for ref in sorted(target.channels_of(account_id)):
                     target.remove_members(ref, [account_id])
         raise NotYet(f"{seen.memberships} memberships are still there")
@@ -97,14 +140,15 @@ def _open_again(session: Session, taken: Claim, *, at: datetime) -> None:
     )  # fmt: skip
 
 
-def _shut(target: Target, account_id: AccountId, *, means: Standing) -> None:
+def _shut(taken: Claim, departure: Departure, target: Target, account_id: AccountId, *, means: Standing, clock: Clock) -> bool:
+    """Whether the account was left where it is, so that its channels can be handed over."""
     if means is Standing.PAUSED and isinstance(target, PausesAccounts):
         target.pause_account(account_id)
-    else:
-        target.deactivate_account(account_id)
+        return False
+    return handing_over.shut(taken, departure, target, account_id, clock=clock)
 
 
-def _look(target: Target, accounts: set[AccountId]) -> Access:
+def _look(target: Target, accounts: frozenset[AccountId]) -> Access:
     if not isinstance(target, ShowsAccess):
         return NOTHING
     seen = [target.show_access(account_id) for account_id in sorted(accounts)]
@@ -114,11 +158,8 @@ def _look(target: Target, accounts: set[AccountId]) -> Access:
     )  # fmt: skip
 
 
-def _write(
-    session: Session, taken: Claim, departure: Departure, *,
-    sent_at: datetime, acknowledged_at: datetime, seen: Access, seen_at: datetime, final: bool, grade: Grade,
-    accounts: set[AccountId],
-) -> None:  # fmt: skip
+def _write(session: Session, taken: Claim, done: ShutOut, *, seen: Access, seen_at: datetime, final: bool, grade: Grade) -> None:
+    departure, accounts = done.departure, done.accounts
     key = (taken.organization_id, departure.id, taken.workspace_id)
     proof = session.get(Proof, key)
     if proof is None:
@@ -127,7 +168,7 @@ def _write(
     proof.attempts += 1
     proof.last_error = None
     if proof.sent_at is None:
-        proof.sent_at, proof.acknowledged_at = sent_at, acknowledged_at
+        proof.sent_at, proof.acknowledged_at = done.sent_at, done.acknowledged_at
     if accounts:
         proof.closed = {"accounts": sorted(accounts)}
     if final and seen.shut and proof.shut_at is None:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.access.tables import Account, Workspace
 from app.actors import CLOCK
+from app.delivery import moving, ruled_handovers, signal_streams
 from app.delivery.accounts import digest_of, profile_of
 from app.directory.tables import Person, Standing
 from app.journal import entries, work
@@ -17,8 +18,9 @@ from app.rules.file import Rule
 from app.rules.membership import Belongs, keys_of_person
 from app.rules.moves import follow_moves
 from app.rules.revisions import current_rules
-from app.rules.shapes import shapes
-from app.rules.tables import MOVED, Channel, ChannelMember, ChannelState, Reach, Room
+from app.rules.shapes import led_by, shapes
+from app.rules.stays import beside_rules
+from app.rules.tables import BESIDE, MOVED, Channel, ChannelMember, ChannelState, Reach, Room
 from connectors.contract import AccountState
 
 
@@ -35,13 +37,18 @@ def want_channels(session: Session, organization_id: str, channel_ids: set[str],
         )
 
 
-def expand_person(session: Session, organization_id: str, person_id: str, *, at: datetime) -> None:
-    """Name the accounts and channels that a changed person touches; makes channels that a rule reaches for the first time."""
+def expand_person(session: Session, organization_id: str, person_id: str, *, at: datetime, because: int | None = None) -> None:
+    """Name the accounts and channels that a changed person touches; makes channels that a rule reaches for the first time.
+
+    `because` is the entry of what changed, where it is known: it stands in the receipt of whoever moves.
+    """
     person = session.get(Person, (organization_id, person_id))
     if person is None:
         return
+    signal_streams.note_return(session, organization_id, person_id, at=at)
     rules = current_rules(session, organization_id)
     now_in: set[str] = set()
+    beside: set[str] = set()
     changed: set[str] = set()
     if person.standing == Standing.ACTIVE:
         for moved in follow_moves(session, organization_id, rules, at, [person_id]):
@@ -54,14 +61,23 @@ def expand_person(session: Session, organization_id: str, person_id: str, *, at:
         names = _names(session, organization_id, [(one.rule_id, one.key) for one in belongs])
         now_in = set(reach(session, organization_id, rules, belongs, at).values())
         _look_at_owners(session, organization_id, rules, now_in - names.keys(), but=person_id, at=at)
+        beside = _beside(session, organization_id, person_id, at=at) - now_in
+        now_in |= beside
         after = _names(session, organization_id, [(one.rule_id, one.key) for one in belongs])
         changed.update(channel_id for channel_id, name in after.items() if names.get(channel_id, name) != name)
+    elif person.standing == Standing.DEPARTED:
+        ruled_handovers.hand_over_ruled(session, person, rules, at=at)
     # A channel that is kept for this person as its manager shows their name and has them as owner.
     changed.update(session.scalars(select(Reach.channel_id).where(Reach.organization_id == organization_id, Reach.key == person_id)))
+    if person.standing != Standing.ACTIVE:
+        # What they own otherwise has them as owner no more; once they are back their account asks for it.
+        changed |= led_by(session, person, rules)
     were = select(ChannelMember.channel_id).where(ChannelMember.organization_id == organization_id, ChannelMember.person_id == person_id)
     if person.standing == Standing.ACTIVE:
         were = were.where(ChannelMember.why != MOVED)
     was_in = set(session.scalars(were))
+    if was_in and person.standing == Standing.ACTIVE:
+        moving.note(session, person, now_in, rules, because=because, at=at)
     # Who comes into a channel that has people changes nothing in it.
     lively = select(Channel.id).where(
         Channel.organization_id == organization_id, Channel.id.in_(now_in - was_in), Channel.state == ChannelState.ACTIVE,
@@ -74,7 +90,7 @@ def expand_person(session: Session, organization_id: str, person_id: str, *, at:
         work.want(
             session, organization_id, subject=Subject.CHANNEL, subject_ids=(now_in - known) | changed, because=None, due_at=at, workspace_id=workspace_id
         )  # fmt: skip
-        if person.standing == Standing.ACTIVE and not _is_delivered(session, person, workspace_id, now_in):
+        if person.standing == Standing.EXPECTED or (person.standing == Standing.ACTIVE and not _is_delivered(session, person, workspace_id, now_in, beside)):
             work.want(
                 session,
                 organization_id,
@@ -86,7 +102,16 @@ def expand_person(session: Session, organization_id: str, person_id: str, *, at:
             )
 
 
-def _is_delivered(session: Session, person: Person, workspace_id: str, now_in: set[str]) -> bool:
+def _beside(session: Session, organization_id: str, person_id: str, *, at: datetime) -> set[str]:
+    """Where somebody is beside the rules; when the first of it ends, they are looked at again."""
+    found = beside_rules(session, organization_id, person_id, at=at)
+    ends = [one for one in found.values() if one is not None]
+    if ends:
+        work.want(session, organization_id, subject=Subject.DUE, subject_ids=[person_id], because=None, due_at=min(ends))
+    return set(found)
+
+
+def _is_delivered(session: Session, person: Person, workspace_id: str, now_in: set[str], beside: set[str]) -> bool:
     """Whether the mirror shows just this, and nobody is changing it: then only a sweep has a reason to look there again."""
     under_way = (person.organization_id, workspace_id, Subject.ACCOUNT, person.id, Lane.SYNC)
     if session.get(Work, under_way) is not None:
@@ -95,14 +120,15 @@ def _is_delivered(session: Session, person: Person, workspace_id: str, now_in: s
     if account is None or account.state != AccountState.ACTIVE or account.profile_digest != digest_of(profile_of(person)):
         return False
     mirror = (
-        select(ChannelMember.channel_id)
+        select(ChannelMember.channel_id, ChannelMember.why)
         .join(Channel, (Channel.organization_id == ChannelMember.organization_id) & (Channel.id == ChannelMember.channel_id))
         .where(
             ChannelMember.organization_id == person.organization_id, ChannelMember.workspace_id == workspace_id,
             ChannelMember.person_id == person.id, ChannelMember.why != MOVED, Channel.space.is_(False),
         )
     )  # fmt: skip
-    return set(session.scalars(mirror)) == now_in
+    there = {channel_id: why for channel_id, why in session.execute(mirror)}
+    return there.keys() == now_in and {one for one, why in there.items() if why == BESIDE} == beside
 
 
 def _names(session: Session, organization_id: str, keys: list[tuple[str, str]]) -> dict[str, str]:

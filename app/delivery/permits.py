@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import select
 
+from app.access.closed import why_closed
 from app.clock import Clock
 from app.database import reading
 from app.delivery.precedence import Precedence
@@ -15,8 +16,11 @@ LAST_GIFT_BEFORE_LEASE = timedelta(seconds=15)
 """A gift is started only while the lease has this long to run: longer than any single request may take."""
 
 
-def permit_for(taken: Claim, *, epoch: int, clock: Clock, precedence: Precedence) -> Permit:
-    """Allows a gift while the person stands in the same epoch and the claim is surely still ours. Departures go first."""
+def permit_for(taken: Claim, *, epoch: int, clock: Clock, precedence: Precedence, standing: Standing = Standing.ACTIVE) -> Permit:
+    """Allows a gift while the person stands in the same epoch and the claim is surely still ours. Departures go first.
+
+    `standing` is who it is meant for: what is prepared for whoever is expected is made for nobody else.
+    """
 
     def permit() -> None:
         if precedence.asked():
@@ -30,12 +34,14 @@ def permit_for(taken: Claim, *, epoch: int, clock: Clock, precedence: Precedence
         if now > taken.lease_until - LAST_GIFT_BEFORE_LEASE:
             raise Withdrawn("the lease is running out")
         with reading() as session:
+            if (why := why_closed(session)) is not None:
+                raise Withdrawn(f"nothing is given: {why}")
             row = session.execute(
                 select(Person.standing, Person.access_epoch, Person.access_until).where(
                     Person.organization_id == taken.organization_id, Person.id == taken.subject_id
                 )
             ).one()
-        if row.standing != Standing.ACTIVE or row.access_epoch != epoch or (row.access_until is not None and row.access_until <= now):
+        if row.standing != standing or row.access_epoch != epoch or (row.access_until is not None and row.access_until <= now):
             raise Withdrawn(f"person {taken.subject_id} lost access meanwhile")
 
     return permit

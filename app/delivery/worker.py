@@ -3,30 +3,39 @@
 import logging
 import random
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic
 
 from flask import Flask
 from sqlalchemy import Text, bindparam, or_, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from app.access.closed import is_closed
 from app.access.sealing import KeyMissing
+from app.audit.lag import audit_is_behind
 from app.clock import Clock
 from app.clock import now as wall_clock
 from app.database import Instant, in_transaction, reading_engine
+from app.delivery.access import deliver_access
 from app.delivery.accounts import NotYet, deliver_account
 from app.delivery.channels import deliver_channel, deliver_roster
-from app.delivery.departing import deliver_departure, note_failure
+from app.delivery.departing import ShutOut, note_failure, prove, shut_out
 from app.delivery.expansion import expand_group, expand_person
+from app.delivery.handing_over import LeftInChannels, hand_over
 from app.delivery.liveness import free_claims_of_the_dead, own_name
 from app.delivery.precedence import Precedence
+from app.delivery.preparing import prepare_account
 from app.delivery.workspaces import Targets, halt, halted
 from app.journal import work
-from app.journal.tables import Lane, Subject, Work, WorkState
+from app.journal.tables import HERE, Lane, Subject, Work, WorkState
 from app.journal.work import Claim
 from app.lifecycle.people import reconsider
-from connectors.contract import Conflict, Misconfigured, Missing, RateLimited, Refused, Unauthorised, Unreachable, Withdrawn
+from connectors.contract import Conflict, Misconfigured, Missing, RateLimited, Refused, Target, Unauthorised, Unreachable, Withdrawn
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +43,8 @@ LOOK_EVERY = {Lane.DEPARTURES: 0.015, Lane.SYNC: 0.05}
 """Seconds between two looks at the work table while it is idle: another process may have put something there."""
 LOOK_AGAIN = {Lane.DEPARTURES: timedelta(milliseconds=20), Lane.SYNC: timedelta(milliseconds=60)}
 LONGEST_PAUSE = {Lane.DEPARTURES: 5.0, Lane.SYNC: 60.0}
+PROVED_WITHIN = 2.0
+"""Seconds for which the proof that somebody is out waits at most for others who are still in."""
 # Asked many times in a second, so it is built once, and no session is opened for it.
 _NOW = bindparam("now", type_=Instant())
 _DUE = (
@@ -42,6 +53,8 @@ _DUE = (
     .where(or_(Work.lease_until.is_(None), Work.lease_until < _NOW), Work.workspace_id.not_in(halted()))
     .limit(1)
 )
+# Who has left and is still in: nobody was at their account yet.
+_STILL_IN = _DUE.where(Work.subject == Subject.ACCOUNT, Work.priority == work.PRIORITY[Subject.ACCOUNT])
 _MARKERS = (Subject.PERSON, Subject.GROUP, Subject.DUE)
 
 
@@ -49,6 +62,16 @@ def pause_after(attempts: int, *, lane: Lane) -> timedelta:
     """How long to wait after so many failures: doubling, with jitter so that a thousand subjects do not come back at once."""
     longest = min(0.25 * 2 ** min(attempts, 12), LONGEST_PAUSE[lane])
     return timedelta(seconds=random.uniform(longest / 2, longest))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Unproved:
+    """Somebody who is shut out, which is to be looked at again; the claim is still ours."""
+
+    taken: Claim
+    target: Target
+    done: ShutOut
+    since: float
 
 
 class Worker:
@@ -63,6 +86,8 @@ class Worker:
         self._wake = {lane: threading.Condition() for lane in threads}
         self._threads: list[threading.Thread] = []
         self._precedence = Precedence()
+        self._unproved: deque[_Unproved] = deque()
+        self._proving = threading.Lock()
         self.name = own_name()
 
     def start(self) -> None:
@@ -112,6 +137,15 @@ class Worker:
         with reading_engine().connect() as connection:
             return connection.execute(_DUE, {"asked_lane": lane, "now": self._clock()}).first() is not None
 
+    def _somebody_is_still_in(self) -> bool:
+        with reading_engine().connect() as connection:
+            return connection.execute(_STILL_IN, {"asked_lane": Lane.DEPARTURES, "now": self._clock()}).first() is not None
+
+    def _gives_nothing(self) -> bool:
+        """Whether who has left is not known, or whoever is given something now would stand in no audit tree."""
+        with reading_engine().connect() as connection:
+            return is_closed(connection) or audit_is_behind(connection, at=self._clock())
+
     def _run(self, lane: Lane, name: str) -> None:
         busy = False
         with self._app.app_context():
@@ -128,35 +162,51 @@ class Worker:
                 if not busy:
                     with self._wake[lane]:
                         self._wake[lane].wait(timeout=1.0)
+            while lane is Lane.DEPARTURES and self._prove_next():
+                pass
 
     def step(self, lanes: Sequence[Lane], name: str, *, busy: bool = False) -> bool:
         """Claim one piece of work and deal with it; False where there was none. Needs an application context.
 
         Unless it is `busy` it looks first, since to claim takes the database's one pen.
         """
+        departures = Lane.DEPARTURES in lanes
+        if departures and self._prove_next(waiting=PROVED_WITHIN):
+            return True
         if not busy and not any(self._is_due(lane) for lane in lanes):
-            return False
+            return departures and self._prove_next()
+        if Lane.SYNC in lanes and self._gives_nothing():
+            # Whatever is in that lane may give something; departures go on.
+            lanes = [lane for lane in lanes if lane is not Lane.SYNC]
+            if not lanes:
+                return False
         now = self._clock()
-        claims = in_transaction(lambda session: work.claim(session, lanes=lanes, worker=name, at=now, most=1, halted=halted()))
+        # Threads of one process share the pen as well, and what is only waited for by those who stay must not have it first.
+        with self._precedence.taken() if departures else nullcontext():
+            claims = in_transaction(lambda session: work.claim(session, lanes=lanes, worker=name, at=now, most=1, halted=halted()))
         for taken in claims:
             self._deal_with(taken)
-        return bool(claims)
+        return bool(claims) or (departures and self._prove_next())
 
     def _deal_with(self, taken: Claim) -> None:
         if taken.subject in _MARKERS:
             in_transaction(lambda session: self._expand(session, taken))
             return
+        self._conclude(taken, lambda: self._deliver(taken))
+
+    def _prove_next(self, *, waiting: float = 0.0) -> bool:
+        """Look again at whoever has waited longest for it, and at least so many seconds; False where there is nobody."""
+        with self._proving:
+            if not self._unproved or monotonic() - self._unproved[0].since < waiting:
+                return False
+            one = self._unproved.popleft()
+        self._conclude(one.taken, lambda: self._prove(one.taken, one.target, one.done))
+        return True
+
+    def _conclude(self, taken: Claim, deliver: Callable[[], bool]) -> None:
+        """Deliver, and close the claim as it went; where it went well, only if it is still open then."""
         try:
-            target = self._targets.of(taken.organization_id, taken.workspace_id)
-            if taken.subject is Subject.ACCOUNT and taken.lane is Lane.DEPARTURES:
-                with self._precedence.taken():
-                    deliver_departure(taken, target, clock=self._clock)
-            elif taken.subject is Subject.ACCOUNT:
-                deliver_account(taken, target, clock=self._clock, precedence=self._precedence)
-            elif taken.subject is Subject.CHANNEL:
-                deliver_channel(taken, target, clock=self._clock)
-            else:
-                deliver_roster(taken, target)
+            still_open = deliver()
         except NotYet as reason:
             self._postpone(taken, LOOK_AGAIN[taken.lane] if taken.attempts < 100 else timedelta(seconds=1), str(reason), counted=True)
         except Withdrawn as reason:
@@ -174,7 +224,45 @@ class Worker:
         except (Refused, Conflict, Missing) as error:
             self._park(taken, str(error))
         else:
-            self._keep(lambda session: work.finish(session, taken))
+            if still_open:
+                self._keep(lambda session: work.finish(session, taken))
+
+    def _deliver(self, taken: Claim) -> bool:
+        """Whether the claim is to be closed now: some close it themselves, or only later."""
+        if taken.subject is Subject.ACCESS and taken.workspace_id == HERE:
+            with self._precedence.taken() if taken.lane is Lane.DEPARTURES else nullcontext():
+                deliver_access(taken, self._targets, clock=self._clock)
+            return False
+        if taken.subject is Subject.ACCESS:
+            deliver_access(taken, self._targets, clock=self._clock)
+            return True
+        target = self._targets.of(taken.organization_id, taken.workspace_id)
+        if taken.subject is Subject.ACCOUNT and taken.lane is Lane.DEPARTURES:
+            with self._precedence.taken():
+                done = shut_out(taken, target, clock=self._clock)
+            if done is not None and self._somebody_is_still_in():
+                self._unproved.append(_Unproved(taken=taken, target=target, done=done, since=monotonic()))
+                return False
+            return done is None or self._prove(taken, target, done)
+        if taken.subject is Subject.ACCOUNT:
+            if not deliver_account(taken, target, clock=self._clock, precedence=self._precedence):
+                prepare_account(taken, target, clock=self._clock, precedence=self._precedence)
+        elif taken.subject is Subject.CHANNEL:
+            deliver_channel(taken, target, clock=self._clock)
+        else:
+            deliver_roster(taken, target)
+        return True
+
+    def _prove(self, taken: Claim, target: Target, done: ShutOut) -> bool:
+        """False, since the claim is closed along with the proof."""
+        try:
+            with self._precedence.taken():
+                prove(taken, target, done, clock=self._clock)
+        except LeftInChannels:
+            # They are out. What is theirs to hand over is nothing that others wait for.
+            hand_over(taken, target, clock=self._clock)
+            raise
+        return False
 
     def _keep(self, act: Callable[[Session], None]) -> None:
         """Write down how a claim ended. A database that is away for a moment would else cost a whole lease."""
@@ -194,7 +282,7 @@ class Worker:
         if taken.subject is Subject.GROUP:
             expand_group(session, taken.organization_id, taken.subject_id, at=now)
         elif taken.subject is Subject.PERSON:
-            expand_person(session, taken.organization_id, taken.subject_id, at=now)
+            expand_person(session, taken.organization_id, taken.subject_id, at=now, because=taken.because)
         else:
             reconsider(session, taken.organization_id, taken.subject_id, at=now)
             work.want(session, taken.organization_id, subject=Subject.PERSON, subject_ids=[taken.subject_id], because=None, due_at=now)

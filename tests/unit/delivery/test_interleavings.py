@@ -1,14 +1,18 @@
 """Whatever happens in between: a leaver is never let in again, a crash loses nothing, nobody is doubled."""
 
+import pytest
 from flask import Flask
+from sqlalchemy.orm import Session
 
 from app.clock import now
 from app.database import in_transaction, reading
+from app.delivery import access
 from app.directory.tables import Record
 from app.journal import work
-from app.journal.tables import Lane, Subject
+from app.journal.tables import HERE, Lane, Subject
 from app.lifecycle.records import RecordDraft, change_record
 from app.revocation.departures import history
+from app.revocation.tables import Departure, Proof
 from connectors.contract import AccountId, AccountState
 from tests.company import OKTA, Company, document
 from tests.unit.delivery.crew import assert_out, calls_needed, crew, employ, leave, only_account, settle, wipe
@@ -128,7 +132,7 @@ def test_nothing_counts_as_shut_while_an_older_claim_could_still_give(installed:
     leave(company, workspace, installed, ada.id)
 
     with reading() as session:
-        [(_, [(proof, _)])] = list(history(session, company.organization_id, ada.person_id))
+        [(_, [(proof, _), *_])] = list(history(session, company.organization_id, ada.person_id))
     assert proof.acknowledged_at is not None and proof.shut_at is None
     in_transaction(lambda session: work.finish(session, older))
     settle(installed, workspace)
@@ -170,3 +174,28 @@ def test_someone_who_moves_back_at_any_point_of_their_move_is_where_they_were(in
         if workspace.calls >= moment:
             assert workspace.names_of(AccountId("ada")) == {"all-hands", "dept-sales", "company"}
         wipe()
+
+
+def test_what_was_counted_of_one_departure_is_not_written_to_the_next(installed: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    ada = company.joins("ada@x.example", "E-1", department="Sales")
+    settle(installed, workspace)
+    real, looked_at = access.closed_here, list[str]()
+
+    def come_and_go_again(session: Session, departure: Departure) -> dict[str, int]:
+        looked_at.append(departure.id)
+        if len(looked_at) > 1:
+            return real(session, departure)
+        company.says(ada, active=True, at=now())
+        company.says(ada, active=False, at=now())
+        return {"sessions": 99}
+
+    monkeypatch.setattr(access, "closed_here", come_and_go_again)
+    company.says(ada, active=False, at=now())
+    settle(installed, workspace)
+
+    assert len(set(looked_at)) == 2
+    with reading() as session:
+        here = session.get(Proof, (company.organization_id, looked_at[-1], HERE))
+    assert here is not None and here.shut_at is not None and here.closed is not None and here.closed["sessions"] == 0

@@ -83,7 +83,7 @@ def test_a_workspace_that_is_down_is_never_reported_done_and_caught_up_later(ins
     company.says(ada, active=False, at=now())
     crew(installed, workspace).run_until_idle()
     with reading() as session:
-        [(_, [(proof, _)])] = list(history(session, company.organization_id, ada.person_id))
+        [(_, [(proof, _), *_])] = list(history(session, company.organization_id, ada.person_id))
     assert proof.shut_at is None and proof.last_error == "stand-in: no answer"
 
     workspace.before_call = None

@@ -1,0 +1,149 @@
+"""Delivering the end of access that was given from here: Doorlist's own doors are tried, whoever relies on them is told."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ScalarSelect, func, select
+from sqlalchemy.orm import Session
+
+from app.access.session_tables import Device, Grant, IssuedToken, RelyingParty, TokenKind, WebSession
+from app.access.sessions import lets_in, of_person
+from app.access.tables import Account, Workspace
+from app.audit import deeds
+from app.clock import Clock
+from app.database import in_transaction, reading
+from app.delivery.accounts import RESERVED
+from app.delivery.relying_parties import deliver_logout
+from app.delivery.signal_streams import deliver_events, want
+from app.delivery.workspaces import Targets
+from app.directory.tables import Person
+from app.journal import work
+from app.journal.tables import HERE
+from app.journal.work import Claim
+from app.revocation import departures, telling
+from app.revocation.stream_tables import Stream
+from app.revocation.tables import Departure, Grade, Proof
+from connectors.contract import AccountId, EndsSessions
+
+
+def deliver_access(taken: Claim, targets: Targets, *, clock: Clock) -> None:
+    """Look at what one place still lets a person do. Raises ConnectorError, and NotYet. Here, the claim is closed along with what was seen."""
+    if taken.workspace_id == HERE:
+        _deliver_here(taken, at=clock())
+        return
+    key = (taken.organization_id, taken.workspace_id)
+    with reading() as session:
+        party = session.get(RelyingParty, key)
+        workspace = session.get(Workspace, key)
+        account = session.get(Account, (*key, taken.subject_id))
+        stream = session.get(Stream, key)
+    if party is not None:
+        deliver_logout(taken, party, clock=clock)
+    elif stream is not None:
+        deliver_events(taken, stream, clock=clock)
+    elif workspace is not None and account is not None:
+        target = targets.of(*key)
+        if isinstance(target, EndsSessions):
+            # A reserved id is not known to be this person's, and they may have another account than the one we remember.
+            marked = target.find_account(taken.subject_id)
+            known = {AccountId(account.account_id)} if account.state != RESERVED else set()
+            for account_id in sorted(known | ({marked.id} if marked is not None else set())):
+                target.end_sessions(account_id)
+
+
+def _deliver_here(taken: Claim, *, at: datetime) -> None:
+    """Try what was issued here, write down what was closed, and name everybody who has to be told."""
+    seen = None
+    # Looked at before the database's one pen is asked for: there is much to count, and many may have left at once.
+    with reading() as session:
+        departure = departures.current(session, taken.organization_id, taken.subject_id)
+        proof = None if departure is None else session.get(Proof, (taken.organization_id, departure.id, HERE))
+        if departure is not None and (proof is None or proof.shut_at is None):
+            seen = _Seen(
+                departure_id=departure.id, closed=closed_here(session, departure),
+                let_in=still_let_in(session, taken.organization_id, taken.subject_id, at=at), at=at,
+            )  # fmt: skip
+
+    def act(session: Session) -> None:
+        telling.tell_parties(session, taken.organization_id, taken.subject_id, because=None, at=at, lane=taken.lane)
+        want(session, taken.organization_id, taken.subject_id, lane=taken.lane, at=at)
+        departure = departures.current(session, taken.organization_id, taken.subject_id)
+        if departure is not None:
+            _write(session, taken, departure, seen)
+        work.finish(session, taken)
+
+    in_transaction(act)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What one departure closed here, and how many things were let in afterwards."""
+
+    departure_id: str
+    closed: dict[str, int]
+    let_in: int
+    at: datetime
+
+
+def _write(session: Session, taken: Claim, departure: Departure, seen: _Seen | None) -> None:
+    key = (taken.organization_id, departure.id, HERE)
+    proof = session.get(Proof, key)
+    if proof is None:
+        proof = Proof(organization_id=taken.organization_id, departure_id=departure.id, workspace_id=HERE, attempts=0)
+        session.add(proof)
+    proof.attempts += 1
+    # Of another departure nothing was seen: that has put work of its own here.
+    if seen is None or seen.departure_id != departure.id or proof.shut_at is not None:
+        return
+    proof.sent_at = proof.acknowledged_at = departure.decided_at
+    proof.closed = seen.closed
+    if not seen.let_in:
+        proof.shut_at = proof.gone_at = seen.at
+        # Asked with the very condition that every door of ours asks.
+        proof.shut_grade = proof.gone_grade = Grade.PROBED
+        deeds.record(
+            session, taken.organization_id, workspace_id=HERE, at=seen.at, subject="person", subject_id=taken.subject_id,
+            did=f"shut every door here: {', '.join(f'{count} {kind}' for kind, count in sorted(seen.closed.items()))}",
+        )  # fmt: skip
+
+
+def still_let_in(session: Session, organization_id: str, person_id: str, *, at: datetime) -> int:
+    """How many things of a person would be let in now. Nought for whoever has no access, whatever is stored."""
+    counts = [
+        select(func.count())
+        .select_from(held)
+        .join(Person, of_person(held))
+        .where(held.organization_id == organization_id, held.person_id == person_id, lets_in(held, at))
+        .scalar_subquery()
+        for held in (WebSession, Grant, IssuedToken, Device)
+    ]
+    return sum(session.execute(select(*counts)).one())
+
+
+def closed_here(session: Session, departure: Departure) -> dict[str, int]:
+    """What was open at the departure and ended with it, by kind. Takes as long as there is to count; so it is done after the commit."""
+    at = departure.decided_at
+    counts: dict[str, ScalarSelect[int]] = {}
+
+    def count(name: str, held: type[WebSession] | type[Grant] | type[IssuedToken] | type[Device], *conditions: object) -> None:
+        made = held.enrolled_at if held is Device else held.created_at  # type: ignore[union-attr]  # every other kind has created_at
+        counts[name] = (
+            select(func.count())
+            .select_from(held)
+            .where(
+                held.organization_id == departure.organization_id, held.person_id == departure.person_id, made <= at,
+                (held.ended_at.is_(None)) | (held.ended_at > at), *conditions,  # type: ignore[arg-type]  # conditions of SQL
+            )
+            .scalar_subquery()
+        )  # fmt: skip
+
+    # What belongs to an epoch before this one's last had ended already, and is not counted again.
+    person = session.get_one(Person, (departure.organization_id, departure.person_id))
+    last = person.access_epoch - 1
+    count("sessions", WebSession, WebSession.expires_at > at, WebSession.idle_until > at, WebSession.epoch >= last)
+    count("grants", Grant, Grant.expires_at > at, Grant.epoch >= last)
+    for name, kind in (("access_tokens", TokenKind.ACCESS), ("refresh_tokens", TokenKind.REFRESH)):
+        count(name, IssuedToken, IssuedToken.kind == kind, IssuedToken.expires_at > at, IssuedToken.used_at.is_(None), IssuedToken.epoch >= last)
+    count("devices", Device, Device.epoch >= last)
+    count("push_tokens", Device, Device.push_digest.is_not(None), Device.epoch >= last)
+    return dict(zip(counts, session.execute(select(*counts.values())).one(), strict=True))
