@@ -1,5 +1,7 @@
 """Settings of an organisation, kept with it and changed by `doorlist settings set`."""
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,15 +12,32 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.directory.tables import Source, Standing
+from app.directory.vocabulary import ENTERPRISE, ENTERPRISE_URN, USER, USER_URN, spelled
 from app.journal.tables import Organization
 
 DEFAULTS: Mapping[str, str] = {
+    "alarm_escalation": "15m",
+    "approvals": "1",
+    "attribute_precedence": "{}",
+    "contractor_longest": "366d",
+    "contractor_types": "Contractor",
+    "erase_after": "off",
+    "handover": "manager",
     "leaving_voice": "auto",
     "time_zone": "UTC",
     "matching": "employeeNumber",
+    "gone_after": "60s",
+    "pull_brake": "20%,10,500",
     "push_brake": "50/60s",
     "hr_key": "employeeNumber",
+    "role_groups": "{}",
+    "session_absolute": "12h",
+    "session_idle": "1h",
 }
+
+
+ROLES = frozenset({"owner", "admin", "auditor", "helpdesk"})
+"""Those of `app.lifecycle.operators.Role`, which is a floor above."""
 
 
 class UnusableSetting(ValueError):
@@ -33,6 +52,15 @@ class PushBrake:
     within: timedelta
 
 
+@dataclass(frozen=True, kw_only=True)
+class PullBrake:
+    """Of what a source has, its pulls take at most `share` and never more than `count`; up to `from_count` a share means nothing."""
+
+    share: float
+    from_count: int
+    count: int
+
+
 def check(key: str, value: str) -> None:
     """Refuse what cannot be used, before it is stored. Raises UnusableSetting."""
     if key not in DEFAULTS:
@@ -44,10 +72,34 @@ def check(key: str, value: str) -> None:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise UnusableSetting(f"time_zone is a name such as Europe/Berlin, not {value!r}") from error
-    if key in ("matching", "hr_key") and value not in ("employeeNumber", "none"):
+    if key == "hr_key" and value not in ("employeeNumber", "none"):
         raise UnusableSetting(f"{key} is employeeNumber or none")
+    if key == "matching":
+        matching_keys(value)
+    if key == "attribute_precedence":
+        attribute_precedence(value)
     if key == "push_brake":
         parse_push_brake(value)
+    if key == "pull_brake":
+        parse_pull_brake(value)
+    if key == "gone_after":
+        gone_after(value)
+    if key == "approvals":
+        approvals(value)
+    if key == "contractor_longest":
+        contractor_longest(value)
+    if key == "contractor_types":
+        contractor_types(value)
+    if key == "erase_after":
+        erase_after(value)
+    if key == "handover":
+        handover_order(value)
+    if key == "alarm_escalation":
+        alarm_escalation(value)
+    if key in ("session_absolute", "session_idle"):
+        session_length(key, value)
+    if key == "role_groups":
+        role_groups(value)
 
 
 def parse_push_brake(text: str) -> PushBrake | None:
@@ -64,6 +116,143 @@ def parse_push_brake(text: str) -> PushBrake | None:
     if brake.most < 0 or brake.within <= timedelta():
         raise UnusableSetting("push_brake needs a count of at least 0 and a time above 0 seconds")
     return brake
+
+
+MATCHING_KEYS = ("employeeNumber", "email", "userName")
+
+
+def matching_keys(text: str) -> tuple[str, ...]:
+    """By what records of several sources are joined to one person, in this order; none for `none`. Raises UnusableSetting."""
+    keys = () if text == "none" else tuple(key.strip() for key in text.split(","))
+    if len(set(keys)) < len(keys) or not set(keys) <= set(MATCHING_KEYS):
+        raise UnusableSetting(f"matching is none, or some of {', '.join(MATCHING_KEYS)} in the order in which they count, parted by commas; not {text!r}")
+    return keys
+
+
+def attribute_precedence(text: str) -> Mapping[tuple[str, ...], tuple[str, ...]]:
+    """Which sources, by name, count first for single attributes, by their place: `{"department": ["workday", "okta"]}`. Raises UnusableSetting."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        said = None
+    fits = isinstance(said, dict) and all(
+        name.strip() and isinstance(sources, list) and sources and all(isinstance(one, str) and one.strip() for one in sources)
+        for name, sources in said.items()
+    )
+    if not fits:
+        raise UnusableSetting('attribute_precedence is JSON such as {"department": ["workday", "okta"]}: for an attribute, the names of sources')
+    return {_place_of(name.strip()): tuple(sources) for name, sources in said.items()}
+
+
+def _place_of(name: str) -> tuple[str, ...]:
+    """Where an attribute of a user stands in a document; one of a declared extension is named with its URN."""
+    urn, colon, last = name.rpartition(":")
+    if urn.lower() == USER_URN.lower():
+        name = last
+    elif colon:
+        return spelled((urn, last))
+    if name.lower() in ENTERPRISE:
+        return spelled((ENTERPRISE_URN, name))
+    if name.lower() not in USER or name.lower() in ("active", "groups", "password"):
+        raise UnusableSetting(f"attribute_precedence: {name!r} is no attribute of a person; one of an extension is named with its URN")
+    return spelled((name,))
+
+
+def parse_pull_brake(text: str) -> PullBrake | None:
+    """`off`, or a share, the number up to which a share means nothing, and the most there ever is: `20%,10,500`. Raises UnusableSetting."""
+    if text == "off":
+        return None
+    said = re.fullmatch(r"([0-9]{1,3})%,([0-9]{1,7}),([0-9]{1,7})", text.replace(" ", ""), re.ASCII)
+    if said is None or int(said[1]) > 100:
+        raise UnusableSetting(f"pull_brake is off, or a share, a number of people and the most there ever is, such as 20%,10,500; not {text!r}")
+    return PullBrake(share=int(said[1]) / 100, from_count=int(said[2]), count=int(said[3]))
+
+
+def gone_after(text: str) -> timedelta:
+    """How long after a source first answered that an entry is not there a second such answer counts: `0s`, `60s`, `5m`. Raises UnusableSetting."""
+    said = re.fullmatch(r"([0-9]{1,5})([smh])", text, re.ASCII)
+    if said is None:
+        raise UnusableSetting(f"gone_after is a time such as 0s, 60s or 5m, not {text!r}")
+    return timedelta(**{{"s": "seconds", "m": "minutes", "h": "hours"}[said[2]]: int(said[1])})
+
+
+def approvals(text: str) -> int:
+    """How many administrators it takes to let through what is held: `1` or `2`. Raises UnusableSetting."""
+    if text not in ("1", "2"):
+        raise UnusableSetting(f"approvals is 1 or 2, not {text!r}")
+    return int(text)
+
+
+def contractor_longest(text: str) -> timedelta:
+    """For how long ahead somebody who is no employee may be vouched for, such as `90d`. Raises UnusableSetting."""
+    said = re.fullmatch(r"([0-9]{1,4})d", text, re.ASCII)
+    if said is None or not 1 <= int(said[1]) <= 3660:
+        raise UnusableSetting(f"contractor_longest is a number of days from 1d to 3660d, not {text!r}")
+    return timedelta(days=int(said[1]))
+
+
+def contractor_types(text: str) -> frozenset[str]:
+    """Which values of `userType` say that somebody is no employee; none for `none`. Raises UnusableSetting."""
+    kinds = frozenset(kind.strip() for kind in text.split(",")) if text != "none" else frozenset()
+    if "" in kinds:
+        raise UnusableSetting(f"contractor_types is none, or values of userType parted by commas such as Contractor,Intern; not {text!r}")
+    return kinds
+
+
+def erase_after(text: str) -> timedelta | None:
+    """`off`, or how long after a departure what somebody wrote is erased in the workspaces, such as `90d`. Raises UnusableSetting."""
+    if text == "off":
+        return None
+    said = re.fullmatch(r"([0-9]{1,5})d", text, re.ASCII)
+    if said is None or not 1 <= int(said[1]) <= 36_600:
+        raise UnusableSetting(f"erase_after is off, or a number of days from 1d to 36600d, not {text!r}")
+    return timedelta(days=int(said[1]))
+
+
+MANAGER = "manager"
+
+
+def handover_order(text: str) -> tuple[str, ...]:
+    """Who takes over a leaver's channels: the first of these who has access, `manager` or a userName; nobody for `none`. Raises UnusableSetting."""
+    order = () if text == "none" else tuple(one.strip() for one in text.split(","))
+    if "" in order or "none" in order or len(set(order)) < len(order):
+        raise UnusableSetting(f"handover is none, or manager and userNames in the order in which they are asked, parted by commas; not {text!r}")
+    return order
+
+
+def alarm_escalation(text: str) -> timedelta | None:
+    """`off`, or after how long an alarm that nobody acknowledged is escalated: `90s`, `15m`, `2h`. Raises UnusableSetting."""
+    if text == "off":
+        return None
+    unit = {"s": "seconds", "m": "minutes", "h": "hours"}.get(text[-1:])
+    # Digits of other scripts are digits to Python as well, and nobody means them here.
+    if unit is None or not text[:-1].isascii() or not text[:-1].isdigit() or not 0 < int(text[:-1]) <= 100_000:
+        raise UnusableSetting(f"alarm_escalation is off, or a time such as 90s, 15m or 2h, not {text!r}")
+    return timedelta(**{unit: int(text[:-1])})
+
+
+def session_length(key: str, text: str) -> timedelta:
+    """How long a session may last, such as `30m` or `12h`: a minute at least and a week at most. Raises UnusableSetting."""
+    unit = {"m": "minutes", "h": "hours"}.get(text[-1:])
+    digits = text[:-1]
+    length = timedelta(**{unit: int(digits)}) if unit and digits.isascii() and digits.isdigit() and len(digits) < 6 else timedelta()
+    if not timedelta(minutes=1) <= length <= timedelta(days=7):
+        raise UnusableSetting(f"{key} is a time from 1m to 168h, such as 30m or 12h, not {text!r}")
+    return length
+
+
+def role_groups(text: str) -> Mapping[str, frozenset[str]]:
+    """Which groups, by name or id, give which role here: `{"admin": ["IT"]}`. Raises UnusableSetting."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        said = None
+    fits = isinstance(said, dict) and all(
+        isinstance(groups, list) and all(isinstance(one, str) and one.strip() for one in groups) for groups in said.values()
+    )
+    if not fits or not set(said) <= ROLES:
+        raise UnusableSetting(f'role_groups is JSON such as {{"admin": ["IT"]}}; roles are {", ".join(sorted(ROLES))}')
+    return {role: frozenset(groups) for role, groups in said.items()}
 
 
 def value_of(session: Session, organization_id: str, key: str) -> str:

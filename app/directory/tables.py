@@ -12,7 +12,7 @@ from app.database import Base, ByteText, Document, Instant, Number
 STANDS = text("ended_at IS NULL")
 
 
-def _having(column: str) -> dict[str, Any]:
+def having(column: str) -> dict[str, Any]:
     """An index only of the rows that have it: who has none costs nothing there, and is never looked for by it."""
     where = text(f"{column} IS NOT NULL")
     return {"postgresql_where": where, "sqlite_where": where}
@@ -36,15 +36,26 @@ class Voice(StrEnum):
 
 
 class StatementKind(StrEnum):
+    """What a voice can say of a person. *Starts* gives nothing: before its instant they are expected.
+
+    *Returns* undoes what was said before it, *rehires* is a new engagement, *reinstates* undoes what was in force when it was said.
+    """
+
     LEAVES = "leaves"
     PAUSES = "pauses"
     BARS = "bars"
+    STARTS = "starts"
     RETURNS = "returns"
     REHIRES = "rehires"
+    REINSTATES = "reinstates"
 
 
 class Source(Base):
-    """A directory that pushes over SCIM, or an HR system that calls."""
+    """A directory that pushes over SCIM or is pulled, or an HR system that calls.
+
+    `settings` is how a pulled one is reached and read (address, options, schedule, mapping); never a secret. Where several speak of one person,
+    the attributes of the lowest `rank` count first.
+    """
 
     __tablename__ = "source"
     organization_id: Mapped[str] = mapped_column(ForeignKey("organization.id"), primary_key=True)
@@ -53,6 +64,8 @@ class Source(Base):
     name: Mapped[str] = mapped_column(Text)
     sealed_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
     sealed_previous_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    settings: Mapped[dict[str, Any] | None] = mapped_column(Document)
+    rank: Mapped[int] = mapped_column(Integer, default=100, server_default="100")
     expected_departures: Mapped[int] = mapped_column(Integer, default=0)
     expected_until: Mapped[datetime | None] = mapped_column(Instant)
     created_at: Mapped[datetime] = mapped_column(Instant)
@@ -80,7 +93,7 @@ class Record(Base):
     """What one directory says of one of its people; a SCIM User is this row.
 
     `active` is as it was last *said*; `off_means` was frozen when *off* was said; `held` is set while the brake
-    holds the effect of that *off*.
+    holds the effect of that *off*. On is meant from `starts_at` until `ends_at`, where the source names such dates.
     """
 
     __tablename__ = "record"
@@ -97,6 +110,8 @@ class Record(Base):
     active_said_at: Mapped[datetime] = mapped_column(Instant)
     off_means: Mapped[str | None] = mapped_column(Text)
     held: Mapped[bool] = mapped_column(Boolean, default=False)
+    starts_at: Mapped[datetime | None] = mapped_column(Instant)
+    ends_at: Mapped[datetime | None] = mapped_column(Instant)
     document: Mapped[dict[str, Any]] = mapped_column(Document)
     version: Mapped[int] = mapped_column(Integer, default=1)
     created_at: Mapped[datetime] = mapped_column(Instant)
@@ -109,7 +124,7 @@ class Record(Base):
         # Pages are counted off in this index: it holds nothing that no page shows, and all that counting asks for.
         Index("ix_record_source", "organization_id", "source_id", "id", "ended_at", postgresql_where=STANDS, sqlite_where=STANDS),
         Index("ix_record_person", "organization_id", "person_id"),
-        Index("ix_record_employee_number", "organization_id", "employee_number", **_having("employee_number")),
+        Index("ix_record_employee_number", "organization_id", "employee_number", **having("employee_number")),
     )
 
 
@@ -150,10 +165,12 @@ class Person(Base):
     __table_args__ = (
         Index("ix_person_standing", "organization_id", "standing", "id"),
         Index("ix_person_user_name", "organization_id", "user_name_key"),
-        Index("ix_person_employee_number", "organization_id", "employee_number", **_having("employee_number")),
-        Index("ix_person_department", "organization_id", "department", **_having("department")),
+        Index("ix_person_employee_number", "organization_id", "employee_number", **having("employee_number")),
+        # Who has a last day: looked through every few seconds, whether somebody has acted on it.
+        Index("ix_person_access_until", "organization_id", "access_until", **having("access_until")),
+        Index("ix_person_department", "organization_id", "department", **having("department")),
         # Holds all that a rule for each manager reads, so that a full plan reads no person's row for it.
-        Index("ix_person_manager", "organization_id", "manager_id", "standing", "id", **_having("manager_id")),
+        Index("ix_person_manager", "organization_id", "manager_id", "standing", "id", **having("manager_id")),
     )
 
 
@@ -207,7 +224,8 @@ class Membership(Base):
 class Statement(Base):
     """What a voice that is no record said of a person: an operator, an HR system, a sponsor, a signal.
 
-    `engagement` tells two employments of one person apart; `means` (*departed* or *paused*) was frozen when it was said.
+    `engagement` tells two employments of one person apart; `means` (*departed* or *paused*) was frozen when it was said. Of
+    *starts* it is *expected*, or *active* where they were here already and only another engagement begins.
     """
 
     __tablename__ = "statement"

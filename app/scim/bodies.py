@@ -1,10 +1,8 @@
 """Request bodies: read as JSON that every database can hold, and brought into the shape in which documents are kept."""
 
 import json
-import math
-import re
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from typing import Any
 
 from app.directory.vocabulary import (
     COMMON,
@@ -16,60 +14,24 @@ from app.directory.vocabulary import (
     Kind,
     Vocabulary,
 )
+from app.json_text import UnreadableJSON, UnstorableText, read_json
 from app.scim.answers import Problem, refused
 from app.scim.kinds import looked_into, refuse_kind, word_for
 
-DEEPEST = 32
 _KNOWN: Mapping[str, Mapping[str, Attribute]] = {urn: {**COMMON, **attributes} for urn, attributes in SCHEMAS.items()}
 
 
 def read_object(raw: bytes) -> dict[str, Any]:
     """A JSON object. Raises SCIMError."""
     try:
-        # Bytes would be taken for UTF-16 or UTF-32 where they look like it; JSON that is sent is UTF-8 (RFC 8259 §8.1).
-        body: Any = _JSON.decode(raw.decode("utf-8-sig"))
-    except RecursionError:
-        raise refused("the body is nested too deeply", Problem.INVALID_SYNTAX) from None
-    except ValueError as error:
-        what = f"{error.msg}, line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "unreadable text"
-        raise refused(f"the body is not JSON: {what}", Problem.INVALID_SYNTAX) from None
+        body = read_json(raw)
+    except UnstorableText as error:
+        raise refused(str(error), Problem.INVALID_VALUE) from None
+    except UnreadableJSON as error:
+        raise refused(f"the body is not JSON that can be taken: {error}", Problem.INVALID_SYNTAX) from None
     if not isinstance(body, dict):
         raise refused(f"the body must be a JSON object, not {word_for(body)}", Problem.INVALID_SYNTAX)
-    # A text that no database can hold is only sent escaped, and nothing is deeper than it has brackets.
-    if _UNSTORABLE.search(raw) or raw.count(b"{") + raw.count(b"[") > DEEPEST:
-        _refuse_unstorable(body, "", 0)
     return body
-
-
-def _no_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is too large")
-    return value
-
-
-_JSON: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
-_UNSTORABLE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-
-
-def _refuse_unstorable(value: Any, label: str, depth: int) -> None:
-    if depth > DEEPEST:
-        raise refused(f"{label or 'the body'} is nested more than {DEEPEST} deep", Problem.INVALID_SYNTAX)
-    if isinstance(value, str):
-        # PostgreSQL holds no NUL, and half a surrogate pair is no character in any encoding.
-        if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
-            raise refused(f"{label or 'a name'} holds a character that no text can hold", Problem.INVALID_VALUE)
-    elif isinstance(value, list):
-        for element in value:
-            _refuse_unstorable(element, label, depth + 1)
-    elif isinstance(value, dict):
-        for key, element in value.items():
-            _refuse_unstorable(key, "", depth)
-            _refuse_unstorable(element, f"{label}.{key}" if label else key, depth + 1)
 
 
 def has_own_extension(body: Mapping[str, Any]) -> bool:

@@ -250,6 +250,7 @@ def test_the_index_is_used(directory: Directory) -> None:
     assert [one for one in expected if one not in plan] == [], plan
 
 
+@pytest.mark.empty
 def test_people_who_were_there_before_the_migration_are_found(database_url: str, tmp_path: Path) -> None:
     app = create_app(from_environment({"DOORLIST_HOME": str(tmp_path / "home"), "DATABASE_URL": database_url}))
     config = Config()
