@@ -32,6 +32,8 @@ ANYONE = frozenset(Role)
 DESK = frozenset({Role.OWNER, Role.ADMIN, Role.HELPDESK})
 ADMINS = frozenset({Role.OWNER, Role.ADMIN})
 OWNERS = frozenset({Role.OWNER})
+INFORMED = frozenset({Role.OWNER, Role.ADMIN, Role.AUDITOR})
+"""Who sees when somebody is to leave or to start, and why somebody has no access. Nobody else does, in no verb's answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,10 @@ class Acting:
     organization: str
     actor: Actor
     role: Role
+
+    @property
+    def informed(self) -> bool:
+        return self.role in INFORMED
 
 
 def verb(

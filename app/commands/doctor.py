@@ -8,19 +8,25 @@ from dataclasses import dataclass
 import click
 from sqlalchemy import select
 
+from app.access import closed
 from app.access.clients import WayIn, expiry_of, still_used, ways_in
+from app.access.closed import why_closed
 from app.access.sealing import KeyMissing, seal
 from app.access.tables import Workspace, WorkspaceState
 from app.clock import now
 from app.commands.acting import ANYONE, Acting, verb
 from app.commands.exits import Exit
 from app.commands.output import Answer, Table
+from app.commands.restored import end_what_was_issued, open_again, was_not_restored
 from app.database import reading
 from app.delivery.workspaces import open_workspace
 from app.directory.name_parts import is_indexed
 from app.directory.tables import Person, Source
+from app.lifecycle.alarm_routes import routes_of
 from app.lifecycle.sources import secrets_of
 from app.lifecycle.workspaces import workspaces_of
+from app.revocation.alarm_tables import Alarm, AlarmRoute, RouteKind
+from app.revocation.alarms import not_taken, open_alarms
 from app.rules.cycles import manager_cycles
 from app.rules.revisions import current_revision
 from connectors.contract import ConnectorError, Unreachable
@@ -44,16 +50,40 @@ class Finding:
 
 
 @verb(_root, "doctor", may=ANYONE)
-def doctor(acting: Acting) -> Answer:
-    """Look for what is wrong or leaks by configuration: here, in the database, in each workspace. Writes nothing."""
+@click.option("--restored", is_flag=True, help="A backup was restored: close, and end every session, grant, token, device and one-time code.")
+@click.option("--sources-read", is_flag=True, help="With --restored: the sources have said everything again, so open.")
+@click.option("--anyway", is_flag=True, help="With --sources-read: open though a source has been silent since.")
+@click.option("--not-restored", is_flag=True, help="Nothing was restored: open, and end nothing.")
+@click.option("--checkpoint", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="With --restored: a published checkpoint, to see what is missing.")
+@click.option("--keys", "keys_file", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="The keys it was signed with, where they are younger than the backup, or withdrawn.")
+def doctor(
+    acting: Acting, restored: bool, sources_read: bool, anyway: bool, not_restored: bool, checkpoint: str | None, keys_file: str | None
+) -> Answer:
+    """Look for what is wrong or leaks by configuration: here, in the database, in each workspace. Writes nothing by itself."""
+    if ((sources_read or checkpoint is not None) and not restored) or (anyway and not sources_read) or (restored and not_restored):
+        raise click.UsageError("--sources-read and --checkpoint go with --restored, --anyway with --sources-read, and --not-restored with none of them")
+    if (keys_file is not None and checkpoint is None) or (checkpoint is not None and sources_read):
+        raise click.UsageError("--keys goes with --checkpoint, and --checkpoint with --restored alone")
+    if not_restored:
+        return was_not_restored(acting)
+    if restored:
+        return open_again(acting, anyway=anyway) if sources_read else end_what_was_issued(acting, checkpoint=checkpoint, keys_file=keys_file)
+    return _look(acting)
+
+
+def _look(acting: Acting) -> Answer:
     with reading() as session:
+        why = why_closed(session)
+        routes = routes_of(session, acting.organization_id)
+        unanswered = open_alarms(session, acting.organization_id)
+        untaken = not_taken(session, acting.organization_id)
         workspaces = list(workspaces_of(session, acting.organization_id))
         rings = [[session.get_one(Person, (acting.organization_id, one)).user_name for one in ring] for ring in manager_cycles(session, acting.organization_id)]
         sources = session.scalars(select(Source).where(Source.organization_id == acting.organization_id, Source.ended_at.is_(None))).all()
         ways = ways_in(session, acting.organization_id)
         revision = current_revision(session, acting.organization_id)
         indexed = is_indexed(session)
-    findings = [*_of_machine(acting), *_of_index(acting, indexed), *_of_sources(acting, list(sources)), *_of_ways(ways), *(one for each in workspaces for one in _of_workspace(each))]
+    findings = [*_of_doors(acting, why), *_of_alarms(acting, list(routes), list(unanswered)), *(Finding(about="alarms", level="fault", sentence=f"{address} did not take {count}: {why}") for address, count, why in untaken), *_of_machine(acting), *_of_index(acting, indexed), *_of_sources(acting, list(sources)), *_of_ways(ways), *(one for each in workspaces for one in _of_workspace(each))]
     if revision is None:
         findings.append(Finding(about="rules", level="note", sentence="no rules are in force: doorlist rules apply FILE"))
     findings += [
@@ -95,6 +125,24 @@ def _of_machine(acting: Acting) -> Iterator[Finding]:
         yield Finding(about="disk", level="fault", sentence=f"{free // 2**20} MB are free in {settings.home}")
     if settings.public_url.startswith("http://127.0.0.1"):
         yield Finding(about="links", level="note", sentence=f"links say {settings.public_url}, which no other machine reaches: set DOORLIST_PUBLIC_URL")
+
+
+def _of_doors(acting: Acting, why: str | None) -> Iterator[Finding]:
+    """Whether it is closed, and whether a restored backup would be noticed."""
+    if why is not None:
+        yield Finding(about="doors", level="fault", sentence=f"closed, nobody is given anything: {why}; see 'Restoring a backup' in docs/operations.md")
+    kept = closed.generation_file(acting.settings)
+    if not os.access(kept if kept.exists() else kept.parent, os.W_OK):
+        yield Finding(about="doors", level="note", sentence=f"a restored backup would not be noticed: {kept} cannot be written (DOORLIST_GENERATION_FILE)")
+
+
+def _of_alarms(acting: Acting, routes: list[AlarmRoute], unanswered: list[Alarm]) -> Iterator[Finding]:
+    if not any(not one.escalation for one in routes):
+        yield Finding(about="alarms", level="note", sentence="nobody is told of them: doorlist alarms route add mail ADDRESS")
+    if any(one.kind == RouteKind.MAIL for one in routes) and acting.settings.smtp_url is None:
+        yield Finding(about="alarms", level="fault", sentence="they are to go by mail, and no mail server is set: DOORLIST_SMTP_URL")
+    if unanswered:
+        yield Finding(about="alarms", level="note", sentence=f"{len(unanswered)} are open: doorlist alarms list")
 
 
 def _of_index(acting: Acting, indexed: bool) -> Iterator[Finding]:

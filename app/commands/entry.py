@@ -9,18 +9,38 @@ import click
 from flask import Flask
 
 from app.commands import (
+    alarms,
+    audit,
+    break_glass,
+    clients,
+    connecting,
+    contractors,
     doctor,
+    handover,
     held,
+    holds,
+    hr,
+    keys,
     leaving,
+    mapping,
     parked,
+    people,
     planning,
+    pulled,
+    questions,
     receipts,
+    reports,
     requests,
+    retention,
     rules,
+    runs,
     schemas,
     serving,
     setting_up,
+    signals,
     sources,
+    stays,
+    sweeping,
     watching,
     workspaces,
 )
@@ -79,7 +99,7 @@ def doorlist() -> None:
     """
 
 
-for _family in (setting_up, sources, workspaces, rules, schemas, serving, watching, doctor, planning, receipts, leaving, held, parked, requests):
+for _family in (alarms, connecting, break_glass, sweeping, setting_up, sources, pulled, runs, workspaces, rules, schemas, serving, watching, doctor, planning, receipts, reports, leaving, people, contractors, handover, holds, retention, stays, held, hr, mapping, questions, parked, requests, audit, keys, signals, clients):
     _family.add_to(doorlist)
 
 

@@ -8,6 +8,7 @@ from enum import IntEnum
 import click
 from sqlalchemy.exc import DBAPIError
 
+from app.access.keys import NoSigningKey
 from app.access.sealing import KeyMissing
 from app.directory.extensions import UnusableSchema
 from app.directory.settings import UnusableSetting
@@ -85,7 +86,7 @@ def failure_of(error: BaseException) -> Failure | None:
             return Failure(exit=Exit.USAGE, message=str(error))
         case Unreachable() | RateLimited():
             return Failure(exit=Exit.UNREACHABLE, message=str(error))
-        case ConnectorError() | LifecycleError() | RuleError() | RenameRefused() | UnusableSchema() | SettingError() | KeyMissing():
+        case ConnectorError() | LifecycleError() | RuleError() | RenameRefused() | UnusableSchema() | SettingError() | KeyMissing() | NoSigningKey():
             return Failure(exit=Exit.ERROR, message=str(error))
         case DBAPIError():
             return Failure(exit=Exit.ERROR, message=f"the database refused: {_first_line(error.orig)}")

@@ -7,10 +7,13 @@ from sqlalchemy.orm import Session
 
 from app.clock import iso, now
 from app.commands.acting import ADMINS, DESK, INSTANT, Acting, one_person, person_fields, verb
+from app.commands.days import ZONE, end_of_day
+from app.commands.exits import NotAllowed
 from app.commands.output import Answer, Table
 from app.database import in_transaction
 from app.directory.tables import Person, Standing, StatementKind, Voice
-from app.lifecycle import leaving
+from app.lifecycle import handover, leaving
+from app.lifecycle.engagements import refuse_lapsed
 from app.lifecycle.sources import expect_departures
 from app.revocation import departures
 
@@ -26,31 +29,50 @@ def add_to(doorlist: click.Group) -> None:
 @verb(_root, "depart", may=DESK)
 @click.argument("person")
 @click.option("--at", "instant", type=INSTANT, metavar="T", help="When, such as 2026-11-30T17:00:00+01:00; at once without it.")
+@click.option("--last-day", metavar="DAY", help="At the end of this day instead, such as 2026-11-30, in --zone.")
+@ZONE
 @click.option("--pause", is_flag=True, help="Off for now: the account is kept, and all is put back on return.")
 @click.option("--bar", is_flag=True, help="Only an operator can let them back in.")
-def depart(acting: Acting, person: str, instant: datetime | None, pause: bool, bar: bool) -> Answer:
+@click.option("--handover-to", "heir", metavar="PERSON", help="Who takes over their channels, in the place of whom the setting handover says.")
+def depart(
+    acting: Acting, person: str, instant: datetime | None, last_day: str | None, zone: str | None, pause: bool, bar: bool, heir: str | None
+) -> Answer:
     """Somebody leaves: their access ends everywhere, now or at the given instant."""
+    if instant is not None and last_day is not None:
+        raise click.UsageError("--at and --last-day exclude each other")
     if pause and bar:
         raise click.UsageError("--pause and --bar exclude each other: whoever is barred has departed")
+    if heir is not None and pause:
+        raise click.UsageError("--handover-to and --pause exclude each other: who is only away keeps what is theirs")
+    if heir is not None and acting.role not in ADMINS:
+        # It gives somebody a say in rooms that may be nobody else's business.
+        raise NotAllowed(f"{acting.actor.name} is {acting.role}; who takes over from a leaver is for {', '.join(sorted(ADMINS))} to say")
     kind = StatementKind.PAUSES if pause else StatementKind.BARS if bar else StatementKind.LEAVES
 
     def act(session: Session) -> Answer:
         at = now()
-        effective = instant if instant is not None and instant > at else at
+        given = instant if last_day is None else end_of_day(session, acting, last_day, zone)
+        effective = given if given is not None and given > at else at
+        if heir is not None:
+            meant, to = one_person(session, acting.organization_id, person), one_person(session, acting.organization_id, heir)
+            if meant.standing == Standing.DEPARTED:
+                raise click.UsageError(f"{meant.user_name} has left already: doorlist handover set {meant.user_name} --to PERSON")
+            handover.name_heir(session, meant, to, actor=acting.actor, at=at)
         said = _say(session, acting, person, kind=kind, effective_at=effective, at=at, because="doorlist depart")
         departure = departures.current(session, acting.organization_id, said.id)
         out = said.standing in (Standing.DEPARTED, Standing.PAUSED)
         return Answer(
             schema="depart",
             fields={
-                "person": person_fields(said), "standing": said.standing, "reason": said.standing_reason, "effective_at": iso(effective),
-                "access_until": iso(said.access_until), "departure": departure.id if departure is not None and out else None,
+                "person": person_fields(said), "standing": said.standing, "reason": _reason(acting, said), "effective_at": iso(effective),
+                "access_until": _until(acting, said, own=effective), "departure": departure.id if departure is not None and out else None,
             },
-            tables=[_row(said)],
+            tables=[_row(acting, said, own=effective)],
             notes=[
                 f"{said.display_name} is {said.standing}. How it goes: doorlist receipt {said.user_name}"
                 if out
-                else f"{said.display_name} leaves at {iso(said.access_until)}. To call it off: doorlist return {said.user_name}"
+                else f"{said.display_name} leaves at {_until(acting, said, own=effective) or iso(effective)}. "
+                f"To call it off: doorlist return {said.user_name}"
             ],
         )  # fmt: skip
 
@@ -59,19 +81,24 @@ def depart(acting: Acting, person: str, instant: datetime | None, pause: bool, b
 
 @verb(_root, "return", may=DESK)
 @click.argument("person")
-def come_back(acting: Acting, person: str) -> Answer:
+@click.option("--at", "instant", type=INSTANT, metavar="T", help="When, such as 2026-12-01T08:00:00+01:00; at once without it.")
+def come_back(acting: Acting, person: str, instant: datetime | None) -> Answer:
     """Somebody comes back; this also calls off a departure that was announced for later."""
 
     def act(session: Session) -> Answer:
         at = now()
-        said = _say(session, acting, person, kind=StatementKind.RETURNS, effective_at=at, at=at, because="doorlist return")
+        effective = instant if instant is not None and instant > at else at
+        refuse_lapsed(session, one_person(session, acting.organization_id, person), at=at)
+        said = _say(session, acting, person, kind=StatementKind.RETURNS, effective_at=effective, at=at, because="doorlist return")
+        reason = _reason(acting, said)
         return Answer(
             schema="return",
             fields={
-                "person": person_fields(said), "standing": said.standing, "reason": said.standing_reason, "access_until": iso(said.access_until),
+                "person": person_fields(said), "standing": said.standing, "reason": reason, "effective_at": iso(effective),
+                "access_until": _until(acting, said, own=None),
             },
-            tables=[_row(said)],
-            notes=[f"{said.display_name} is {said.standing}: {said.standing_reason}."],
+            tables=[_row(acting, said, own=None)],
+            notes=[f"{said.display_name} is {said.standing}" + (f": {reason}." if reason is not None else ".")],
         )  # fmt: skip
 
     return in_transaction(act)
@@ -85,10 +112,19 @@ def _say(session: Session, acting: Acting, text: str, *, kind: StatementKind, ef
     )  # fmt: skip
 
 
-def _row(said: Person) -> Table:
+def _reason(acting: Acting, said: Person) -> str | None:
+    return said.standing_reason if acting.informed else None
+
+
+def _until(acting: Acting, said: Person, *, own: datetime | None) -> str | None:
+    """When access ends; for whoever may not see what others planned, only the instant that they have given themselves."""
+    return iso(said.access_until) if acting.informed or said.access_until == own else None
+
+
+def _row(acting: Acting, said: Person, *, own: datetime | None) -> Table:
     return Table(
         columns=("person", "standing", "reason", "access until"),
-        rows=[(said.user_name, said.standing, said.standing_reason, iso(said.access_until))],
+        rows=[(said.user_name, said.standing, _reason(acting, said), _until(acting, said, own=own))],
     )
 
 

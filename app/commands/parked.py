@@ -1,6 +1,5 @@
 """Verbs on what is parked: work that a workspace refused, and HR calls whose person is not known."""
 
-import json
 from collections.abc import Callable
 
 import click
@@ -12,7 +11,6 @@ from app.clock import iso, now
 from app.commands.acting import ADMINS, ANYONE, DESK, Acting, verb
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
-from app.directory.settings import value_of
 from app.directory.tables import Person, Source
 from app.intake import hr
 from app.intake.tables import HREvent
@@ -117,9 +115,8 @@ def _drop_work(session: Session, acting: Acting, row: Work) -> str:
 
 def _retry_call(session: Session, acting: Acting, call: HREvent) -> str:
     source = session.get_one(Source, (acting.organization_id, call.source_id))
-    said = hr.read(json.dumps(call.body).encode(), call.event_id, time_zone=value_of(session, acting.organization_id, "time_zone"))
     _write(session, acting, call, "HR call retried")
-    hr.apply(session, source, call, said, at=now())
+    hr.try_again(session, source, call, at=now())
     return call.state
 
 

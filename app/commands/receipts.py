@@ -1,20 +1,36 @@
 """Verbs that answer about one person: the receipt of a departure, and why they are in a channel or not."""
 
+import json
+import os
 from datetime import datetime
+from pathlib import Path
 
 import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.access import keys as keys_of_ours
+from app.access.keys import Purpose
+from app.actors import CLOCK
+from app.audit.stored import TreeBroken
 from app.clock import iso, now
-from app.commands.acting import ANYONE, Acting, one_person, person_fields, verb
-from app.commands.output import Answer, Table
+from app.commands import evidence, moved
+from app.commands.acting import ANYONE, INFORMED, ROLES, Acting, one_person, person_fields, verb
+from app.commands.exits import CommandError, Exit, NotAllowed
+from app.commands.offline import FILE, keys_from
+from app.commands.output import Answer, Table, show
 from app.database import reading
-from app.directory.tables import Statement
+from app.directory.tables import Person, Source, Statement
+from app.intake.tables import HREvent
+from app.journal.tables import Entry
 from app.lifecycle.figures import milliseconds
-from app.revocation import departures
+from app.revocation import receipts, signed_receipts
+from app.revocation.receipt_page import page
+from app.revocation.receipts import Told
 from app.revocation.tables import Departure, Proof
 from app.rules.explain import explain
+
+LEAVING = "employee.terminated"
 
 _root = click.Group()
 
@@ -26,24 +42,133 @@ def add_to(doorlist: click.Group) -> None:
 
 @verb(_root, "receipt", may=ANYONE)
 @click.argument("person")
-def receipt(acting: Acting, person: str) -> Answer:
-    """Every departure of a person, newest first: each instant in each workspace, and how it is known."""
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write it to this file, signed; a page to print where FILE ends in .html.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page to print as well.")
+def _receipt(acting: Acting, person: str, out: Path | None, html: Path | None) -> Answer:
+    """Every departure of a person, newest first: each instant in each place, and how it is known; and where they have moved."""
     with reading() as session:
         meant = one_person(session, acting.organization_id, person)
-        found = [(one, list(proofs)) for one, proofs in departures.history(session, acting.organization_id, meant.id)]
-        announced = _announced(session, acting.organization_id, meant.id, now())
-    fields = [_departure(one, proofs) for one, proofs in found]
-    rows = [row for one, proofs in found for row in _rows(one, proofs)]
-    notes = [f"{meant.display_name} is {meant.standing}: {meant.standing_reason}."]
+        moves = moved.moves(session, acting.organization_id, meant.id, informed=acting.informed)
+        found = receipts.departures_of(session, acting.organization_id, meant.id)
+        announced = _announced(session, acting.organization_id, meant.id, now()) if acting.informed else []
+    if not acting.informed and (out is not None or html is not None):
+        raise NotAllowed(f"{acting.actor.name} is {acting.role}; a receipt that is written says why somebody left, which is for {', '.join(sorted(INFORMED))}")
+    written = _written(acting, meant, out=out, html=html) if out is not None or html is not None else []
+    fields = [_departure(one, informed=acting.informed) for one in found]
+    rows = [row for one in found for row in _rows(one, informed=acting.informed)]
+    reason = meant.standing_reason if acting.informed else None
+    notes = [f"{meant.display_name} is {meant.standing}" + (f": {reason}." if reason is not None else ".")]
     notes += [f"{one['voice']} {one['said_by']} says: {one['kind']} at {one['effective_at']}." for one in announced]
     if not found:
         notes.append("There is no departure to show.")
+    notes += [f"Written to {one}." for one in written]
     return Answer(
         schema="receipt",
-        fields={"person": person_fields(meant), "standing": meant.standing, "reason": meant.standing_reason, "announced": announced, "departures": fields},
-        tables=[Table(columns=("workspace", "what", "at", "known", "ms since received", "ms since due"), rows=rows)] if rows else [],
+        fields={
+            "person": person_fields(meant), "standing": meant.standing, "reason": reason, "announced": announced,
+            "departures": fields, "moves": moves, "written": written,
+        },
+        tables=[
+            *([Table(columns=("workspace", "what", "at", "known", "ms since received", "ms since due"), rows=rows)] if rows else []),
+            *([Table(columns=("moved", "workspace", "what", "channel", "since", "kept until", "can be read"), rows=moved.rows(moves))] if moves else []),
+        ],
         notes=notes,
+    )  # fmt: skip
+
+
+@click.command("receipt")
+@click.argument("person", required=False)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write it to this file, signed; a page to print where FILE ends in .html.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a page to print as well.")
+@click.option("--verify", "file", type=FILE, metavar="FILE", help="Check a signed receipt instead; needs nothing but --keys.")
+@click.option("--keys", type=FILE, metavar="FILE", help="Public keys, from doorlist keys export --json.")
+@click.option("--organization", metavar="NAME", help="Which organisation; may be left out where there is one.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
+@click.pass_context
+def receipt(
+    context: click.Context, person: str | None, out: Path | None, html: Path | None, file: Path | None, keys: Path | None,
+    organization: str | None, as_json: bool,
+) -> int:  # fmt: skip
+    """Every departure of a person, newest first: each instant in each place, and how it is known.
+
+    With --out it is a signed file that anybody can check, years later and without us: --verify FILE --keys KEYS. Exit 8
+    says that it was altered, and what.
+    """
+    if file is None:
+        if person is None:
+            raise click.UsageError("say whose receipt: PERSON, or --verify FILE --keys KEYS")
+        if keys is not None:
+            raise click.UsageError("--keys goes with --verify")
+        ended: int = context.invoke(_receipt, person=person, out=out, html=html, organization=organization, as_json=as_json)
+        return ended
+    if person is not None or out is not None or html is not None or keys is None:
+        raise click.UsageError("--verify FILE takes --keys KEYS, and neither PERSON nor anything to write")
+    answer = _verified(file, keys)
+    show(answer, as_json=as_json)
+    return int(answer.exit)
+
+
+ROLES[receipt] = ANYONE
+
+
+def _verified(file: Path, keys: Path) -> Answer:
+    faults = signed_receipts.verify(file.read_bytes(), keys_from(keys))
+    return Answer(
+        schema="receipt_verified",
+        fields={"good": not faults, "altered": faults},
+        tables=[Table(columns=("what",), rows=[(one,) for one in faults])] if faults else [],
+        notes=[f"{file} was altered." if faults else f"{file} is as it was signed."],
+        exit=Exit.ALTERED if faults else Exit.DONE,
     )
+
+
+def _written(acting: Acting, person: Person, *, out: Path | None, html: Path | None) -> list[str]:
+    """Sign what is known now, with its place in a signed tree, and write it."""
+    evidence.append(acting.settings)
+    try:
+        evidence.sign(acting.settings, acting.organization_id)
+    except TreeBroken as error:
+        raise AuditAltered(f"the audit in the database was altered: {error}") from error
+    at = now()
+    with reading() as session:
+        events = _events(session, acting.organization_id, person.id)
+        moves = moved.moves(session, acting.organization_id, person.id, informed=True)
+        told = receipts.compose(session, (acting.organization_id, acting.organization), person, events=events, at=at, moves=moves)
+        signed = signed_receipts.sign(told, keys_of_ours.signer(session, acting.settings, Purpose.EVIDENCE, at=at), at=at)
+    pages = [one for one in (out, html) if one is not None and (one is html or one.suffix.lower() in (".html", ".htm"))]
+    files = [out] if out is not None and out not in pages else []
+    for path, content in [*((one, signed) for one in files), *((one, page(json.loads(signed)).encode()) for one in pages)]:
+        # Names and reasons are in it: it is for whoever asked, and theirs to hand on.
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as written:
+            written.write(content)
+    return [str(one) for one in [*files, *pages]]
+
+
+class AuditAltered(CommandError):
+    exit = Exit.ALTERED
+
+
+def _events(session: Session, organization_id: str, person_id: str) -> dict[str, receipts.SourceEvent]:
+    """The HR call that each departure goes back to, where one does: the one its entry names, else the last one before it."""
+    calls = session.execute(
+        select(HREvent, Source.name)
+        .join(Source, (Source.organization_id == HREvent.organization_id) & (Source.id == HREvent.source_id))
+        .where(HREvent.organization_id == organization_id, HREvent.person_id == person_id, HREvent.state == "applied")
+        .order_by(HREvent.received_at.desc())
+    ).all()
+    found = {}
+    departures = session.scalars(select(Departure).where(Departure.organization_id == organization_id, Departure.person_id == person_id)).all()
+    for departure in departures:
+        because = session.get_one(Entry, departure.journal_id).because
+        # What came due goes back to a call of some earlier day, whose entry is another.
+        due = str(CLOCK) == departure.actor and departure.reason.startswith("hr")
+        for call, source in calls:
+            if call.sha256 in because or (due and call.received_at <= departure.decided_at and call.body.get("type") == LEAVING):
+                found[departure.id] = receipts.SourceEvent(
+                    source=source, event_id=call.event_id, received_at=call.received_at, sha256=call.sha256
+                )
+                break
+    return found
 
 
 def _announced(session: Session, organization_id: str, person_id: str, at: datetime) -> list[dict[str, object]]:
@@ -60,42 +185,54 @@ def _announced(session: Session, organization_id: str, person_id: str, at: datet
     ]
 
 
-def _departure(one: Departure, proofs: list[tuple[Proof, str]]) -> dict[str, object]:
+def _departure(told: Told, *, informed: bool) -> dict[str, object]:
+    one = told.departure
     return {
-        "id": one.id, "means": one.means, "reason": one.reason, "actor": one.actor, "due": iso(one.due_at), "received": iso(one.received_at),
+        "id": one.id, "means": one.means, "reason": one.reason if informed else None, "actor": one.actor if informed else None,
+        "reinstated": receipts.reinstatement(told) if informed else None, "due": iso(one.due_at), "received": iso(one.received_at),
         "decided": iso(one.decided_at), "returned": iso(one.ended_at), "journal": one.journal_id,
-        "workspaces": [
-            {
-                "name": name, "sent": iso(proof.sent_at), "acknowledged": iso(proof.acknowledged_at),
-                "shut": iso(proof.shut_at), "shut_known": proof.shut_grade, "gone": iso(proof.gone_at), "gone_known": proof.gone_grade,
-                "ms_from_received_to_shut": milliseconds(one.received_at, proof.shut_at),
-                "ms_from_received_to_gone": milliseconds(one.received_at, proof.gone_at),
-                "ms_from_due_to_shut": milliseconds(one.due_at, proof.shut_at),
-                "ms_from_due_to_gone": milliseconds(one.due_at, proof.gone_at),
-                "closed": proof.closed, "attempts": proof.attempts, "last_error": proof.last_error,
-            }
-            for proof, name in proofs
-        ],
+        "workspaces": [_target(told, proof, name, informed=informed) for proof, name, kind in told.targets if kind == "workspace"],
+        "targets": [{"kind": kind, **_target(told, proof, name, informed=informed)} for proof, name, kind in told.targets],
+        "open": receipts.still_open(told),
     }  # fmt: skip
 
 
-def _rows(one: Departure, proofs: list[tuple[Proof, str]]) -> list[tuple[object, ...]]:
+def _target(told: Told, proof: Proof, name: str, *, informed: bool) -> dict[str, object]:
+    one, erased = told.departure, told.erased.get(proof.workspace_id) if informed else None
+    return {
+        "name": name, "sent": iso(proof.sent_at), "acknowledged": iso(proof.acknowledged_at),
+        "shut": iso(proof.shut_at), "shut_known": proof.shut_grade, "gone": iso(proof.gone_at), "gone_known": proof.gone_grade,
+        "ms_from_received_to_shut": milliseconds(one.received_at, proof.shut_at),
+        "ms_from_received_to_gone": milliseconds(one.received_at, proof.gone_at),
+        "ms_from_due_to_shut": milliseconds(one.due_at, proof.shut_at),
+        "ms_from_due_to_gone": milliseconds(one.due_at, proof.gone_at),
+        "closed": proof.closed, "attempts": proof.attempts, "last_error": proof.last_error,
+        "erased": None if erased is None else iso(erased.erased_at), "erased_known": None if erased is None else erased.grade,
+    }  # fmt: skip
+
+
+def _rows(told: Told, *, informed: bool) -> list[tuple[object, ...]]:
     """One line for each instant; what has not come yet is shown as not known."""
+    one = told.departure
 
     def line(where: str, what: str, at: datetime | None, known: str | None) -> tuple[object, ...]:
         return (where, what, iso(at) or "not yet", known, milliseconds(one.received_at, at), milliseconds(one.due_at, at))
 
-    rows = [line("doorlist", "due", one.due_at, one.reason), line("doorlist", "received", one.received_at, one.actor)]
+    why, by = (one.reason, one.actor) if informed else (None, None)
+    rows = [line("doorlist", "due", one.due_at, why), line("doorlist", "received", one.received_at, by)]
     rows.append(line("doorlist", "decided", one.decided_at, f"{one.means}, journal {one.journal_id}"))
-    for proof, name in proofs:
+    for proof, name, _ in told.targets:
         rows += [
             line(name, "sent", proof.sent_at, None if proof.last_error is None else f"{proof.attempts} attempts: {proof.last_error}"),
             line(name, "acknowledged", proof.acknowledged_at, None),
             line(name, "shut", proof.shut_at, proof.shut_grade),
             line(name, "gone", proof.gone_at, proof.gone_grade),
         ]
+        if informed and (erased := told.erased.get(proof.workspace_id)) is not None:
+            rows.append(line(name, "erased", erased.erased_at, erased.grade))
     if one.ended_at is not None:
-        rows.append(line("doorlist", "returned", one.ended_at, None))
+        undone = receipts.reinstatement(told) if informed else None
+        rows.append(line("doorlist", "returned", one.ended_at, None if undone is None else f"reinstated by {undone['by']}: {undone['reason']}"))
     return rows
 
 

@@ -195,7 +195,8 @@ def _find(session: Session, acting: Acting, request_id: str) -> _Seen:
     names = _names(session, acting.organization_id, [row])
     state, body = _body(session, row)
     person = names.person(row)
-    standing = f"{person.display_name} is {person.standing}: {person.standing_reason}" if person is not None else None
+    reason = f": {person.standing_reason}" if person is not None and acting.informed else ""
+    standing = f"{person.display_name} is {person.standing}{reason}" if person is not None else None
     around = Circumstances(
         source=source.name, base_url=f"{acting.settings.public_url}/scim/v2/{source.id}", subject=names.subject(row), standing=standing
     )

@@ -10,14 +10,15 @@ import click
 from flask import Flask
 
 from app import logs, schema
+from app.access.keys import ensure_keys
 from app.access.sealing import seal
-from app.commands import housekeeping
+from app.clock import now
 from app.commands.acting import find_organization, host_verb
 from app.commands.exits import Exit, NotReady
 from app.commands.output import Answer
-from app.commands.web import serve_web
-from app.database import reading
+from app.database import in_transaction, reading
 from app.delivery.worker import Worker
+from app.delivery.workspaces import Targets
 from app.journal.tables import Lane
 from app.settings import Settings
 
@@ -28,6 +29,8 @@ WEB_THREADS_SQLITE = 4
 WEB_THREADS_POSTGRESQL = 8
 """SQLite has one writer at a time; on PostgreSQL a thread mostly waits for the other side."""
 TICK_SECONDS = 60
+SEQUENCE_SECONDS = 1
+HAND_ON_SECONDS = 2
 NO_LANES = "none"
 
 
@@ -62,6 +65,8 @@ def serve(app: Flask, organization: str | None, host: str, port: int, lanes: lis
     Links (SCIM base URLs, HR addresses) are made from DOORLIST_PUBLIC_URL, whatever the port here. With `--lanes none`
     nothing is delivered here, for those who run `doorlist worker` elsewhere.
     """
+    from app.commands.web import serve_web
+
     settings = _ready(app, organization)
     threads = settings.web_threads or (WEB_THREADS_SQLITE if settings.database_url.startswith("sqlite") else WEB_THREADS_POSTGRESQL)
     with _until_asked_to_end() as ended, _delivering(app, _threads(settings, lanes)):
@@ -92,7 +97,9 @@ def _threads(settings: Settings, lanes: list[Lane]) -> dict[Lane, int]:
 
 
 def _ready(app: Flask, organization: str | None) -> Settings:
-    """Everything that would fail later is found now. Raises NotReady, KeyMissing."""
+    """Everything that would fail later is found now. Raises NotReady, KeyMissing, Misconfigured."""
+    from app.commands import evidence
+
     settings: Settings = app.config["DOORLIST"]
     if not schema.is_current():
         raise NotReady("the database has no schema, or an older one: run 'doorlist init'")
@@ -101,6 +108,10 @@ def _ready(app: Flask, organization: str | None) -> Settings:
             find_organization(session, organization)
     # Without the key no credential opens, so nobody could be shut out anywhere.
     seal(settings, "probe")
+    # Whoever asks for our keys before anything was signed is to find them.
+    in_transaction(lambda session: ensure_keys(session, settings, at=now()))
+    evidence.receivers(settings)
+    evidence.places_of(settings)
     logs.configure()
     return settings
 
@@ -132,9 +143,25 @@ def _delivering(app: Flask, threads: dict[Lane, int]) -> Iterator[None]:
     """A worker and the clock's tick beside what is inside; on the way out what is in hand is finished."""
     from apscheduler.schedulers.background import BackgroundScheduler
 
+    from app.commands import evidence, housekeeping, turns
+
     delivery = Worker(app, threads=threads)
-    scheduler = BackgroundScheduler(timezone="UTC")
+    # More threads than there are jobs: none that waits for somebody else may keep the audit tree, or anything, from its turn.
+    scheduler = BackgroundScheduler(timezone="UTC", executors={"default": {"type": "threadpool", "max_workers": 20}})
     scheduler.add_job(housekeeping.tick, "interval", args=[app], seconds=TICK_SECONDS, coalesce=True, max_instances=1)
+    scheduler.add_job(housekeeping.beat, "interval", args=[app], seconds=housekeeping.BEAT, coalesce=True, max_instances=1)
+    scheduler.add_job(housekeeping.follow_signals, "interval", args=[app], seconds=housekeeping.BEAT, coalesce=True, max_instances=1)
+    scheduler.add_job(housekeeping.follow_hr, "interval", args=[app], seconds=housekeeping.BEAT, coalesce=True, max_instances=1)
+    scheduler.add_job(turns.follow_sources, "interval", args=[app], seconds=housekeeping.BEAT, coalesce=True, max_instances=1)
+    scheduler.add_job(housekeeping.post_alarms, "interval", args=[app], seconds=housekeeping.BEAT, coalesce=True, max_instances=1)
+    scheduler.add_job(housekeeping.look_for_access, "interval", args=[app, Targets()], seconds=TICK_SECONDS, coalesce=True, max_instances=1)
+    scheduler.add_job(housekeeping.erase_what_is_due, "interval", args=[app, Targets()], seconds=TICK_SECONDS, coalesce=True, max_instances=1)
+    scheduler.add_job(housekeeping.refresh_connections, "interval", args=[app], hours=6, jitter=1800, coalesce=True, max_instances=1)
+    scheduler.add_job(evidence.sequence, "interval", args=[app], seconds=SEQUENCE_SECONDS, coalesce=True, max_instances=1)
+    scheduler.add_job(evidence.hand_on, "interval", args=[app], seconds=HAND_ON_SECONDS, coalesce=True, max_instances=1)
+    scheduler.add_job(evidence.publish_new, "interval", args=[app], seconds=HAND_ON_SECONDS, coalesce=True, max_instances=1)
+    # Before anything is given: whether the database is the newest there is.
+    housekeeping.move_on(app)
     delivery.start()
     scheduler.start()
     try:

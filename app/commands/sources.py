@@ -14,8 +14,10 @@ from app.access.clients import Opened, Way, WayIn, client_of, limit_tokens, open
 from app.clock import iso, now
 from app.commands.acting import ADMINS, ANYONE, Acting, verb
 from app.commands.output import Answer, Table
+from app.commands.source_states import states_of
 from app.database import in_transaction, reading
 from app.directory.tables import Source
+from app.lifecycle import contractors, just_in_time
 from app.lifecycle.sources import add_hr_source, add_scim_source, find_source, revoke, rotate
 from app.settings import Settings
 
@@ -61,6 +63,12 @@ def address(settings: Settings, one: Source) -> dict[str, object]:
     """Where the other side reaches this source, under the name that its side gives it."""
     if one.kind == "scim":
         return {"base_url": f"{settings.public_url}/scim/v2/{one.id}"}
+    if one.kind in (just_in_time.KIND, contractors.KIND):
+        # People who joined by signing in, or were entered by hand: nothing is pushed to it.
+        return {}
+    if (one.settings or {}).get("url"):
+        # It is we who ask there.
+        return {"url": (one.settings or {})["url"]}
     return {"url": f"{settings.public_url}/hr/{one.id}"}
 
 
@@ -130,11 +138,34 @@ def add_scim(acting: Acting, name: str, auth: str, expires_in: timedelta | None,
 
 @verb(add, "hr", may=ADMINS)
 @click.argument("name")
-def add_hr(acting: Acting, name: str) -> Answer:
-    """Connect an HR system; it signs its calls with the secret (Standard Webhooks)."""
-    made, secret = in_transaction(
-        lambda session: add_hr_source(session, acting.organization_id, name, settings=acting.settings, actor=acting.actor, at=now())
-    )
+@click.option("--description", "file", metavar="FILE", help="How its calls are read: a YAML file, or the name of one that 'hr vendors' lists. Default: our own format.")
+@click.option("--secret-file", type=Path, metavar="FILE", help="The secret that the vendor gave. Default: we make one.")
+@click.option("--credential-file", type=Path, metavar="FILE", help="What the vendor's API is asked with.")
+@click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A name in the API's address, such as company=acme.")
+@click.option("--allow-private", is_flag=True, help="Its API is in a network of yours, and may be asked without TLS.")
+def add_hr(
+    acting: Acting, name: str, file: str | None, secret_file: Path | None, credential_file: Path | None, given: tuple[str, ...], allow_private: bool
+) -> Answer:
+    """Connect an HR system; it signs its calls with the secret (Standard Webhooks, or as its description says)."""
+    from app.commands.hr import secret_in, usable, variables_of
+    from app.intake import descriptions, hr_systems
+
+    if file is None:
+        if secret_file is not None or credential_file is not None or given or allow_private:
+            raise click.UsageError("--secret-file, --credential-file, --set and --allow-private go with --description")
+        made, secret = in_transaction(
+            lambda session: add_hr_source(session, acting.organization_id, name, settings=acting.settings, actor=acting.actor, at=now())
+        )
+        return _shown(acting, made, secret)
+    text = usable(descriptions.text_of, file)
+    theirs, credential, variables = secret_in(secret_file), secret_in(credential_file), variables_of(given)
+    made, secret = usable(
+        in_transaction,
+        lambda session: hr_systems.add_described(
+            session, acting.organization_id, name, text, secret=theirs, credential=credential, variables=variables,
+            allow_private=allow_private, settings=acting.settings, actor=acting.actor, at=now(),
+        ),
+    )  # fmt: skip
     return _shown(acting, made, secret)
 
 
@@ -151,7 +182,7 @@ def rotate_source(
     until, jwks = _until(at, expires_in), _keys_in(jwks_file)
 
     def act(session: Session) -> tuple[Source, str | Opened]:
-        one = find_source(session, acting.organization_id, name)
+        one = _with_our_secret(session, acting, name)
         client = client_of(session, acting.organization_id, one.id)
         signs = client is not None and client.jwks is not None
         _check_terms(one, signs=signs, limited=expires_in is not None or overlap is not None, keys=jwks is not None)
@@ -164,6 +195,19 @@ def rotate_source(
 
     one, opened = in_transaction(act)
     return _shown_client(acting, one, opened, until) if isinstance(opened, Opened) else _shown(acting, one, opened, until)
+
+
+def _with_our_secret(session: Session, acting: Acting, name: str) -> Source:
+    """One that gets in here by something that we gave it. Raises NotFound, UsageError."""
+    one = find_source(session, acting.organization_id, name)
+    if (one.settings or {}).get("url"):
+        raise click.UsageError(
+            f"{name} is pulled, with a password or token of its own: 'source set {name} --password-file FILE' takes another, "
+            f"and with 'source set {name} --every off' it is no longer read by the clock"
+        )
+    if one.kind in (just_in_time.KIND, contractors.KIND):
+        raise click.UsageError(f"{name} calls nobody here: there is no token or secret that lets it in")
+    return one
 
 
 def _check_terms(one: Source, *, signs: bool, limited: bool, keys: bool) -> None:
@@ -184,7 +228,7 @@ def revoke_source(acting: Acting, name: str) -> Answer:
     """No token or secret of this source is good any more, and no access token; what it said stays. `rotate` gives a new one."""
 
     def act(session: Session) -> Source:
-        one = find_source(session, acting.organization_id, name)
+        one = _with_our_secret(session, acting, name)
         revoke(session, one, actor=acting.actor, at=now())
         return one
 
@@ -202,14 +246,16 @@ def list_sources(acting: Acting) -> Answer:
             select(Source).where(Source.organization_id == acting.organization_id, Source.ended_at.is_(None)).order_by(Source.name)
         ).all()
         ways = {one.source_id: one for one in ways_in(session, acting.organization_id)}
+        pulled = states_of(session, acting.organization_id)
     rows: list[dict[str, object]] = [
         {
             "id": one.id, "name": one.name, "kind": one.kind, **address(acting.settings, one), "since": iso(one.created_at),
-            "expected_departures": one.expected_departures, "expected_until": iso(one.expected_until), **_way_fields(ways.get(one.id)),
+            "expected_departures": one.expected_departures, "expected_until": iso(one.expected_until), "rank": one.rank,
+            **(pulled[one.id] if one.id in pulled else _way_fields(ways.get(one.id))),
         }
         for one in found
     ]  # fmt: skip
-    columns = ("name", "kind", "auth", "address", "since", "last_used", "expires")
+    columns = ("name", "kind", "auth", "address", "since", "last_used", "expires", "pulled_at", "problem")
     shown = [[row.get(name) if name != "address" else row.get("base_url") or row.get("url") for name in columns] for row in rows]
     return Answer(schema="sources", fields={"sources": rows}, tables=[Table(columns=columns, rows=shown)])
 

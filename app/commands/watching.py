@@ -7,13 +7,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.access.clients import expiry_of, ways_in
+from app.access.closed import why_closed
 from app.clock import iso, now
 from app.commands.acting import ANYONE, Acting, verb
+from app.commands.alarms import fields_of as alarm_fields
 from app.commands.output import Answer, Table
 from app.database import reading
 from app.intake.tables import HREvent
 from app.lifecycle.brake import digest_of, waiting
-from app.lifecycle.figures import Figures, Spread, take
+from app.lifecycle.figures import Figures, take
+from app.lifecycle.spreads import WINDOW, Spread
+from app.revocation.alarms import open_alarms
+from app.revocation.sweep_tables import Sweep
+from app.revocation.sweeps import sweeps_of
 
 _root = click.Group()
 
@@ -23,16 +29,21 @@ def add_to(doorlist: click.Group) -> None:
 
 
 @verb(_root, "status", may=ANYONE)
-def status(acting: Acting) -> Answer:
+@click.option("--days", type=click.IntRange(1, 3650), default=WINDOW.days, show_default=True, help="Over how many days times are taken.")
+def status(acting: Acting, days: int) -> Answer:
     """What waits, what is stuck and needs somebody, and how long it took to shut people out."""
     at = now()
     with reading() as session:
-        figures = take(session, acting.organization_id, at=at, overdue_after=timedelta(seconds=acting.settings.overdue_after))
+        overdue_after = timedelta(seconds=acting.settings.overdue_after)
+        figures = take(session, acting.organization_id, at=at, overdue_after=overdue_after, window=timedelta(days=days))
+        raised = [alarm_fields(one) for one in open_alarms(session, acting.organization_id)]
+        swept = [sweep_fields(one, figures) for one in sweeps_of(session, acting.organization_id)]
+        closed = why_closed(session)
         parked_calls = session.scalars(
             select(HREvent).where(HREvent.organization_id == acting.organization_id, HREvent.state == "parked").order_by(HREvent.received_at)
         ).all()
         expiring = filter(None, (expiry_of(one, at=at) for one in ways_in(session, acting.organization_id)))
-        alarms = [*_alarms(figures), *_held(session, acting), *(_of_call(call) for call in parked_calls), *expiring]
+        alarms = [*_closed(closed), *_alarms(figures), *_held(session, acting), *(_of_call(call) for call in parked_calls), *expiring]
     parked = figures.parked + len(parked_calls)
     workspaces = [
         {
@@ -41,6 +52,13 @@ def status(acting: Acting) -> Answer:
             "time_to_shut_ms": spread_fields(one.to_shut), "time_to_gone_ms": spread_fields(one.to_gone),
         }
         for one in figures.workspaces
+    ]  # fmt: skip
+    targets = [
+        {
+            "id": one.id, "name": one.name, "kind": one.kind, "overdue": one.overdue, "time_to_shut_ms": spread_fields(one.times.to_shut),
+            "time_to_gone_ms": spread_fields(one.times.to_gone),
+        }
+        for one in figures.targets
     ]  # fmt: skip
     counts = {
         "waiting": figures.waiting, "scheduled": figures.scheduled, "parked": parked, "halted": figures.halted, "held": figures.held,
@@ -52,12 +70,14 @@ def status(acting: Acting) -> Answer:
         fields={
             "organization": acting.organization, "at": iso(at), **counts, "parked_hr_calls": len(parked_calls),
             "time_to_shut_ms": spread_fields(figures.to_shut), "time_to_gone_ms": spread_fields(figures.to_gone),
-            "workspaces": workspaces, "alarms": alarms,
+            "window_days": days, "workspaces": workspaces, "targets": targets, "alarms": alarms, "open_alarms": raised, "sweeps": swept,
+            "closed": closed,
         },
         tables=[
             Table(columns=("figure", "value"), rows=[
-                *counts.items(), ("to shut, ms (p50, p99)", _brief(figures.to_shut)), ("to gone, ms (p50, p99)", _brief(figures.to_gone))
+                *counts.items(), ("to shut, ms (p50, p99, max)", _brief(figures.to_shut)), ("to gone, ms (p50, p99, max)", _brief(figures.to_gone))
             ]),
+            *_times(figures),
             *([Table(columns=("workspace", "state", *shown), rows=[[one["name"], one["state"], *(one[name] for name in shown)] for one in workspaces])]
               if workspaces else []),
             *([Table(columns=("alarm",), rows=[[alarm] for alarm in alarms])] if alarms else []),
@@ -67,11 +87,32 @@ def status(acting: Acting) -> Answer:
 
 def spread_fields(spread: Spread) -> dict[str, object]:
     """Times as `--json` shows them."""
-    return {"p50": spread.p50, "p99": spread.p99, "count": spread.count}
+    return {"p50": spread.p50, "p99": spread.p99, "max": spread.max, "count": spread.count}
 
 
 def _brief(spread: Spread) -> str:
-    return "-" if spread.p50 is None else f"{spread.p50}, {spread.p99}"
+    return "-" if spread.p50 is None else f"{spread.p50}, {spread.p99}, {spread.max}"
+
+
+def _times(figures: Figures) -> list[Table]:
+    """How fast each target was, where anybody has left at all."""
+    rows = [
+        (one.name, one.times.to_shut.count, _brief(one.times.to_shut), _brief(one.times.to_gone)) for one in figures.targets if one.times.to_shut.count
+    ]
+    return [Table(columns=("target", "departures", "to shut, ms (p50, p99, max)", "to gone, ms (p50, p99, max)"), rows=rows)] if rows else []
+
+
+def _closed(why: str | None) -> list[str]:
+    return [] if why is None else [f"closed, nobody is given anything: {why}; see: doorlist doctor"]
+
+
+def sweep_fields(one: Sweep, figures: Figures) -> dict[str, object]:
+    """How far the sweep has come in one place."""
+    name = next((target.name for target in figures.targets if target.id == one.place), one.place)
+    return {
+        "place": name, "looked": one.looked, "alive": one.alive, "round_began": iso(one.round_began_at), "round_ended": iso(one.round_ended_at),
+        "last_error": one.last_error,
+    }  # fmt: skip
 
 
 def _alarms(figures: Figures) -> list[str]:

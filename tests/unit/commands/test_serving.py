@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,15 +19,10 @@ from app.console.metrics import routes
 from app.database import db, reading
 from app.rules.tables import Channel
 from app.settings import from_environment
+from tests.ports import free_port
 from tests.unit.commands.conftest import Desk
 
 HOUSE = Path(__file__).parents[3]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def started(desk: Desk, *arguments: str) -> subprocess.Popen[str]:
@@ -72,7 +66,6 @@ def test_worker_runs_one_lane_and_ends_cleanly(desk: Desk) -> None:
     process = started(desk, "worker", "--lanes", "departures")
     try:
         first_words(process, "delivering departures")
-        time.sleep(0.2)
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=30)
     finally:
@@ -106,7 +99,7 @@ def test_worker_knows_its_lanes(desk: Desk) -> None:
 
 
 def test_metrics_show_counts_and_no_person(desk: Desk) -> None:
-    desk.hires(desk.directory(), "ada")
+    desk.hires(desk.directory(), "ylva")
     desk.connects_chat()
     app: Flask = create_app(from_environment(desk.environment))
     if "metrics" not in app.blueprints:
@@ -118,7 +111,7 @@ def test_metrics_show_counts_and_no_person(desk: Desk) -> None:
 
     assert 'doorlist_people{organization="Acme",standing="active"} 1.0' in text
     assert 'doorlist_workspace_halted{organization="Acme",workspace="chat"} 0.0' in text
-    assert "ada" not in text
+    assert "ylva" not in text
 
 
 def test_a_channel_that_was_empty_for_long_is_archived_by_the_tick(desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import select, text
 
 from app.access import tokens
@@ -13,6 +14,7 @@ from app.journal.tables import Entry, Subject, Work
 from tests.unit.commands.conftest import Desk
 
 
+@pytest.mark.empty
 def test_init_may_be_run_again(bare_desk: Desk) -> None:
     first = bare_desk.asks("init", "--organization", "Acme")
     again = bare_desk.asks("init", "--organization", "Acme")
@@ -29,6 +31,7 @@ def test_init_shows_no_password_of_the_database(bare_desk: Desk) -> None:
     assert ":doorlist@" not in said["database"]
 
 
+@pytest.mark.empty
 def test_a_verb_before_init_says_what_to_do(bare_desk: Desk) -> None:
     said = bare_desk.types("status", "--json")
 

@@ -13,7 +13,9 @@ from app.access import tokens
 from app.access.tables import BearerToken
 from app.clock import now
 from app.database import reading
+from app.directory.tables import Source
 from app.journal.tables import Entry
+from app.lifecycle import contractors
 from tests.unit.access.signing import assertion_of, jwks_of, key_for
 from tests.unit.commands.conftest import Desk
 
@@ -230,3 +232,34 @@ def test_what_does_not_go_together_is_refused_and_changes_nothing(desk: Desk, ty
 
     assert said.exit == 2 and named in said.json["error"], said
     assert desk.asks("source", "list") == before
+
+
+@pytest.mark.parametrize("verb", ["rotate", "revoke"])
+def test_a_source_that_is_pulled_has_no_secret_of_ours_to_be_changed_or_ended(desk: Desk, verb: str) -> None:
+    desk.asks("source", "add", "csv", "list", "--url", "https://hr.example/people.csv", "--token-file", desk.file("token", "theirs\n"))
+    before = _kept(desk)
+
+    said = desk.types("source", verb, "list", "--json")
+
+    assert said.exit == 2 and said.json["error"] == (
+        "list is pulled, with a password or token of its own: 'source set list --password-file FILE' takes another, "
+        "and with 'source set list --every off' it is no longer read by the clock"
+    )
+    assert _kept(desk) == before and "secret" not in said.json
+
+
+@pytest.mark.parametrize("verb", ["rotate", "revoke"])
+def test_where_people_are_entered_by_hand_nothing_is_let_in_that_could_be_ended(desk: Desk, verb: str) -> None:
+    sponsor, until = desk.hires(desk.directory(), "ada"), (now() + 30 * DAY).date().isoformat()
+    desk.asks("contractor", "add", "Zoë Ng", "--email", "zoe@agency.example", "--sponsor", sponsor, "--until", until)
+    [name] = [one["name"] for one in desk.asks("source", "list")["sources"] if one["kind"] == contractors.KIND]
+    before = _kept(desk)
+
+    said = desk.types("source", verb, name, "--json")
+
+    assert said.exit == 2 and "calls nobody here" in said.json["error"] and _kept(desk) == before
+
+
+def _kept(desk: Desk) -> list[tuple[object, ...]]:
+    query = select(Source.name, Source.sealed_secret, Source.sealed_previous_secret, Source.journal_id).order_by(Source.name)
+    return desk.acts(lambda session: [tuple(row) for row in session.execute(query)])

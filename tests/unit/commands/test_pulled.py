@@ -1,0 +1,184 @@
+"""A directory that is pulled, from the command line: connected, tried, pulled, held, approved, undone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from app.commands.exits import Exit
+from tests.unit.commands.conftest import Desk
+
+NAMES = [f"p{number:02}" for number in range(40)]
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> Path:
+    return write(tmp_path / "people.csv", NAMES)
+
+
+def write(file: Path, names: Sequence[str]) -> Path:
+    file.write_text("".join(["id,userName,displayName,email\n", *(f"{name},{name}@acme.example,{name.upper()},{name}@acme.example\n" for name in names)]))
+    return file
+
+
+@pytest.fixture
+def corp(desk: Desk, people: Path) -> Desk:
+    """Forty people, pulled from a list."""
+    desk.asks("settings", "set", "gone_after", "0s")
+    desk.asks("source", "add", "csv", "list", "--file", str(people))
+    done = desk.asks("source", "pull", "list", "--full")
+    assert done["joined"] == 40 and done["run"] == 1
+    return desk
+
+
+def test_a_source_is_tried_step_by_step_before_anything_is_read(desk: Desk, people: Path) -> None:
+    desk.asks("source", "add", "csv", "list", "--file", str(people), "--every", "5m")
+
+    tried = desk.asks("source", "test", "list")
+
+    assert tried["good"] and tried["people"] == 40 and tried["every"] == "5m" and tried["pulled_at"] is None
+    assert [step["good"] for step in tried["steps"]] == [True] * len(tried["steps"])
+
+
+def test_the_step_that_fails_is_named(desk: Desk, tmp_path: Path) -> None:
+    desk.asks("source", "add", "csv", "list", "--file", str(tmp_path / "nowhere.csv"))
+
+    said = desk.types("source", "test", "list", "--json")
+
+    assert said.exit == Exit.UNREACHABLE
+    assert [step["good"] for step in said.json["steps"]][-1] is False and "nowhere.csv" in said.json["steps"][-1]["detail"]
+
+
+def test_what_cannot_be_right_is_said_when_it_is_added(desk: Desk, people: Path) -> None:
+    said = desk.types("source", "add", "csv", "list", "--file", str(people), "--option", "colour=red", "--json")
+
+    assert said.exit == Exit.ERROR and "colour" in said.json["error"]
+    assert desk.types("source", "test", "list").exit == Exit.ERROR
+
+
+def test_a_dry_run_says_what_a_pull_would_do_and_does_nothing(desk: Desk, people: Path) -> None:
+    desk.asks("source", "add", "csv", "list", "--file", str(people))
+
+    first, second = (desk.asks("source", "pull", "list", "--dry-run") for _ in range(2))
+
+    assert first["run"] is None and first["joined"] == 40 and second["joined"] == 40
+    assert desk.asks("run", "list")["runs"] == []
+
+
+def test_a_password_is_in_a_file_and_never_shown(desk: Desk) -> None:
+    secret = desk.file("password", "hunter2-hunter2\n")
+    added = desk.types(
+        "source", "add", "ldap", "office", "--url", "ldaps://127.0.0.1:9", "--bind-dn", "cn=reader", "--password-file", secret, "--base", "dc=acme", "--json"
+    )
+
+    assert added.exit == Exit.DONE and "hunter2" not in added.out + added.err
+    said = desk.types("source", "test", "office", "--json")
+    assert said.exit == Exit.UNREACHABLE and "hunter2" not in said.out + said.err
+
+
+def test_too_many_leavers_are_held_approved_by_digest_and_undone(corp: Desk, people: Path) -> None:
+    write(people, NAMES[:10])
+
+    said = corp.types("source", "pull", "list", "--full", "--json")
+
+    assert said.exit == Exit.HELD
+    held = said.json["held"]
+    assert held["would_lose_access"] == 30 and held["reason"]
+    shown = corp.asks("held", "show", held["digest"])
+    assert {line["person"] for line in shown["lines"]} == {f"{name}@acme.example" for name in NAMES[10:]}
+    approved = corp.asks("held", "approve", held["digest"])
+    assert approved["people"] == 30 and standing(corp) == {"active": 10, "departed": 30}
+
+    undone = corp.asks("run", "undo", str(approved["run"]))
+
+    assert undone["people"] == 30 and undone["moved_on"] == [] and standing(corp) == {"active": 40}
+    again = corp.asks("source", "pull", "list", "--full")
+    assert again["left"] == 0 and again["held"] is None and standing(corp) == {"active": 40}
+    assert corp.types("run", "undo", str(approved["run"])).exit == Exit.ERROR
+
+
+def test_an_empty_list_takes_nobody_and_cannot_be_approved(corp: Desk, people: Path) -> None:
+    write(people, [])
+
+    said = corp.types("source", "pull", "list", "--full", "--json")
+
+    assert said.exit == Exit.HELD and said.json["held"]["would_lose_access"] == 40
+    assert corp.types("held", "approve", said.json["held"]["digest"]).exit == Exit.ERROR
+    assert standing(corp) == {"active": 40}
+    write(people, NAMES)
+    assert corp.asks("source", "pull", "list", "--full")["held"] is None
+    assert corp.asks("held", "list")["held"] == []
+
+
+def test_what_could_not_be_read_is_listed_with_everybody_whom_it_is_about(corp: Desk, people: Path) -> None:
+    write(people, [])
+    corp.types("source", "pull", "list", "--full")
+
+    [unreadable] = corp.asks("held", "list")["held"]
+    assert (unreadable["kind"], unreadable["source"], unreadable["people"]) == ("pull", "list", 40)
+    shown = corp.asks("held", "show", unreadable["digest"])
+    assert shown["people"] == 40 and shown["lines"] == [] and shown["reason"] == unreadable["reason"]
+
+    write(people, NAMES[:10])
+    corp.types("source", "pull", "list", "--full")
+
+    [lines] = corp.asks("held", "list")["held"]
+    assert lines["people"] == 30 and lines["digest"] != unreadable["digest"]
+
+
+def test_some_of_what_is_held_passes_and_the_rest_is_rejected_for_good(corp: Desk, people: Path) -> None:
+    write(people, NAMES[:10])
+    digest = corp.types("source", "pull", "list", "--full", "--json").json["held"]["digest"]
+
+    passed = corp.asks("held", "pass", digest, f"{NAMES[39]}@acme.example")
+
+    assert passed["people"] == 1 and passed["left"] not in (None, digest) and standing(corp) == {"active": 39, "departed": 1}
+    assert corp.asks("held", "reject", passed["left"])["people"] == 29
+    again = corp.asks("source", "pull", "list", "--full")
+    assert again["held"] is None and again["left"] == 0 and standing(corp) == {"active": 39, "departed": 1}
+
+
+def test_where_two_have_to_approve_one_is_not_enough(corp: Desk, people: Path) -> None:
+    corp.asks("settings", "set", "approvals", "2")
+    tokens = [corp.asks("operator", "add", name, "--role", "admin")["token"] for name in ("ben", "eve")]
+    write(people, NAMES[:10])
+    digest = corp.types("source", "pull", "list", "--full", "--json").json["held"]["digest"]
+
+    first = corp.asks("held", "approve", digest, token=tokens[0])
+    twice = corp.asks("held", "approve", digest, token=tokens[0])
+
+    assert first["state"] == twice["state"] == "seconded" and standing(corp) == {"active": 40}
+    assert corp.asks("held", "approve", digest, token=tokens[1])["people"] == 30
+    assert standing(corp) == {"active": 10, "departed": 30}
+
+
+def test_runs_are_listed_and_shown_with_what_they_took(corp: Desk, people: Path) -> None:
+    write(people, NAMES[:38])
+    corp.asks("source", "pull", "list", "--full")
+    pulled = corp.asks("source", "pull", "list", "--full")
+    taken = corp.asks("run", "list")["runs"]
+
+    assert [run["run"] for run in taken] == sorted((run["run"] for run in taken), reverse=True)
+    left = next(run for run in taken if run["left"] == 2)
+    lines = corp.asks("run", "show", str(left["run"]))["lines"]
+    assert {line["person"] for line in lines} == {f"{name}@acme.example" for name in NAMES[38:]} and pulled["left"] in (0, 2)
+
+
+def test_a_source_is_changed_and_its_lag_is_shown(corp: Desk) -> None:
+    corp.asks("source", "set", "list", "--every", "off", "--rank", "5")
+
+    one = next(source for source in corp.asks("source", "list")["sources"] if source["name"] == "list")
+
+    assert one["every"] == "off" and one["rank"] == 5 and one["pulled_at"] is not None and one["lag_seconds"] >= 0
+
+
+def standing(desk: Desk) -> dict[str, int]:
+    from collections import Counter
+
+    from sqlalchemy import select
+
+    from app.directory.tables import Person
+
+    return dict(Counter(desk.acts(lambda session: list(session.scalars(select(Person.standing))))))
