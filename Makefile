@@ -2,6 +2,12 @@
 
 PYTHON ?= python3
 ONCE ?=
+# How many processes share the tests, each with servers of its own: one for each processor, two at least and four at most.
+TOGETHER ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 2 ] && n=2; [ $$n -gt 4 ] && n=4; echo $$n)
+
+# Where tests keep their files, and that only those of failed ones stay. Shows and benchmarks are timed, so they keep to the disk.
+QUICKLY = TMPDIR=$$(.ci/room)
+KEPT := -o tmp_path_retention_policy=failed
 
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN := .venv/bin
@@ -46,7 +52,7 @@ demo: setup synapse
 	@ONCE=$(ONCE) $(BIN)/python -m tests.journeys.demo
 
 test: setup synapse servers
-	$(BIN)/pytest -m "not soak"
+	$(QUICKLY) $(BIN)/pytest $(KEPT) -n $(TOGETHER) --dist loadgroup -m "not soak"
 
 lint: setup
 	$(BIN)/ruff check
@@ -54,7 +60,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 check: lint
-	$(BIN)/pytest -n auto -m "not synapse and not postgres and not soak and not slow"
+	$(QUICKLY) $(BIN)/pytest $(KEPT) -n auto -m "not synapse and not postgres and not idp and not browser and not ldap and not soak and not slow"
 
 bench: setup synapse servers
 	$(BIN)/python -m tests.benchmarks
@@ -78,6 +84,6 @@ lock:
 		--custom-compile-command "make lock" --extra dev pyproject.toml -o requirements.lock --quiet
 
 clean:
-	rm -rf .venv .synapse .demo .bench .soak build dist *.egg-info \
+	rm -rf .venv .synapse .idps .demo .bench .soak build dist *.egg-info \
 		.mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -8,7 +8,6 @@ import pwd
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,8 @@ from typing import NewType
 
 import psycopg
 from psycopg import sql
+
+from tests.ports import free_port
 
 DatabaseName = NewType("DatabaseName", str)
 
@@ -66,19 +67,25 @@ class Postgres:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
             sql.Identifier(name), sql.Identifier(like or "template0")
         )
-        with self._connected() as connection:
+        with self.connected() as connection:
             connection.execute(statement)
         return name
+
+    def renamed(self, name: DatabaseName, *, by: psycopg.Connection[tuple[object, ...]]) -> DatabaseName:
+        """The same database by a name that none had before; nobody may be using it."""
+        new = DatabaseName(f"t{next(self._numbers)}")
+        by.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(new)))
+        return new
 
     def url(self, name: DatabaseName) -> str:
         return f"postgresql+psycopg://{OWNER}@127.0.0.1:{self.port}/{name}"
 
-    def _connected(self) -> psycopg.Connection[tuple[object, ...]]:
+    def connected(self, name: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(
             host="127.0.0.1",
             port=self.port,
             user=OWNER,
-            dbname="postgres",
+            dbname=name,
             autocommit=True,
             connect_timeout=5,
         )
@@ -89,7 +96,7 @@ class Postgres:
             if self.process.poll() is not None:
                 raise PostgresBroken(f"PostgreSQL on port {self.port} ended: {_last_words(self.folder)}")
             try:
-                self._connected().close()
+                self.connected().close()
             except psycopg.OperationalError as error:
                 if time.monotonic() > deadline:
                     raise PostgresBroken(
@@ -102,14 +109,9 @@ class Postgres:
     def stop(self) -> None:
         """Ends the server, open sessions or not; may be called twice."""
         if self.process.poll() is None:
-            # "Fast": sessions are cut off.
-            self.process.send_signal(signal.SIGINT)
-            try:
-                self.process.wait(STOPPED_WITHIN)
-            except subprocess.TimeoutExpired:
-                # "Immediate"; unlike SIGKILL it takes its children along.
-                self.process.send_signal(signal.SIGQUIT)
-                self.process.wait(STOPPED_WITHIN)
+            # "Immediate": sessions are cut off, its children go along, and nothing in it is wanted any more.
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait(STOPPED_WITHIN)
 
 
 def binaries() -> Path:
@@ -186,7 +188,7 @@ def _start(folder: Path, *, bin_folder: Path, runs_as: RunsAs, tries: int = 3) -
 
 
 def _launch(folder: Path, *, bin_folder: Path, runs_as: RunsAs) -> Postgres:
-    port = _free_port()
+    port = free_port()
     settings = [
         f"port={port}",
         "listen_addresses=127.0.0.1",
@@ -217,13 +219,6 @@ def _unprivileged() -> RunsAs:
             user = pwd.getpwnam(name)
             return RunsAs(uid=user.pw_uid, gid=user.pw_gid, groups=())
     raise PostgresBroken("PostgreSQL will not run as root, and there is neither a user postgres nor nobody")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _last_words(folder: Path) -> str:

@@ -13,7 +13,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import sqlite3
 import subprocess
 import time
@@ -21,10 +20,13 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlencode
 
 import requests
 
 from connectors.http import path
+from tests.ports import free_port
+from tests.servers.synapse_sign_in import IDP, SignInProvider, as_settings
 
 SERVER_NAME = "chat.test"
 PROVISIONER = f"@provisioner:{SERVER_NAME}"
@@ -59,11 +61,18 @@ class Synapse:
     server_name = SERVER_NAME
     admin_id = PROVISIONER
 
-    def __init__(self, *, port: int | None = None, overrides: dict[str, object] | None = None) -> None:
-        self.port = port or _free_port()
+    def __init__(
+        self,
+        *,
+        port: int | None = None,
+        overrides: dict[str, object] | None = None,
+        sign_in: SignInProvider | None = None,
+    ) -> None:
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.admin_token = ""
         self._overrides = overrides or {}
+        self._sign_in = sign_in
         self._secret = secrets.token_hex(16)
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -146,6 +155,36 @@ class Synapse:
         self.stop()
         self.start(self.folder)
 
+    def sign_in_through(self, provider: SignInProvider) -> None:
+        """From now on; starts it anew where it runs, which ends nobody's session."""
+        self._sign_in = provider
+        if self._process is not None:
+            self.restart()
+
+    @property
+    def redirect_uri(self) -> str:
+        """Where an OpenID provider sends people back to."""
+        return f"{self.url}/_synapse/client/oidc/callback"
+
+    @property
+    def logout_uri(self) -> str:
+        """Where an OpenID provider sends its logout tokens; each must have a `sid`."""
+        return f"{self.url}/_synapse/client/oidc/backchannel_logout"
+
+    def sign_in_url(self, then: str) -> str:
+        """Where a browser begins; at the end it comes to `then` with a `loginToken` for `sign_in_by_token`."""
+        return f"{self.url}/_matrix/client/v3/login/sso/redirect/oidc-{IDP}?{urlencode({'redirectUrl': then})}"
+
+    def sign_in_by_token(self, login_token: str, *, device_id: str = "BROWSER") -> SignIn:
+        answer = requests.post(
+            f"{self.url}/_matrix/client/v3/login",
+            json={"type": "m.login.token", "token": login_token, "device_id": device_id},
+            timeout=10,
+        )
+        answer.raise_for_status()
+        document = answer.json()
+        return SignIn(user_id=str(document["user_id"]), device_id=device_id, token=str(document["access_token"]))
+
     def register_admin(self, localpart: str) -> str:
         """A new administrator's token, by the registration secret: one for us, one for an auditor."""
         nonce = self._request("GET", "/_synapse/admin/v1/register", token=None)["nonce"]
@@ -168,6 +207,13 @@ class Synapse:
     def admin(self, method: str, path: str, body: dict[str, object] | None = None) -> dict[str, object]:
         """One call as the administrator; raises requests.HTTPError for an error answer."""
         return self._request(method, path, token=self.admin_token, body=body)
+
+    def held_syncs(self) -> int:
+        """How many requests wait here for news."""
+        answer = requests.get(f"{self.url}/_synapse/metrics", timeout=10)
+        answer.raise_for_status()
+        counts = [line.rpartition(" ")[2] for line in answer.text.splitlines() if line.startswith("synapse_notifier_listeners{")]
+        return sum(int(float(count)) for count in counts)
 
     def set_password(self, user_id: str, password: str) -> None:
         self.admin(
@@ -253,6 +299,7 @@ class Synapse:
             "media_store_path": str(folder / "media"),
             "log_config": str(folder / "log.json"),
             "report_stats": False,
+            "enable_metrics": True,
             "trusted_key_servers": [],
             "suppress_key_server_warning": True,
             "federation_domain_whitelist": [],
@@ -271,7 +318,7 @@ class Synapse:
                     "bind_addresses": ["127.0.0.1"],
                     "type": "http",
                     "tls": False,
-                    "resources": [{"names": ["client", "health"], "compress": False}],
+                    "resources": [{"names": ["client", "health", "metrics"], "compress": False}],
                 }
             ],
             "background_updates": {"sleep_enabled": False},
@@ -281,27 +328,9 @@ class Synapse:
             # Only the limits on clients' sign-in are raised; those that a provisioner meets are the defaults.
             "rc_login": {"address": generous, "account": generous, "failed_attempts": generous},
             "password_config": {"enabled": True},
-            # Every endpoint is given, so that Synapse starts with no provider running.
-            "oidc_providers": [
-                {
-                    "idp_id": "doorlist",
-                    "idp_name": "Doorlist",
-                    "discover": False,
-                    "issuer": "http://127.0.0.1:8484",
-                    "authorization_endpoint": "http://127.0.0.1:8484/oauth/authorize",
-                    "token_endpoint": "http://127.0.0.1:8484/oauth/token",
-                    "userinfo_endpoint": "http://127.0.0.1:8484/oauth/userinfo",
-                    "jwks_uri": "http://127.0.0.1:8484/oauth/jwks",
-                    "client_id": "synapse",
-                    "client_secret": self._secret,
-                    "skip_verification": True,
-                    "scopes": ["openid", "profile", "email"],
-                    "user_profile_method": "userinfo_endpoint",
-                    "enable_registration": False,
-                    "backchannel_logout_enabled": True,
-                    "user_mapping_provider": {"config": {"subject_claim": "sub"}},
-                }
-            ],
+            # A browser is sent back to a client of ours without a page in between.
+            "sso": {"client_whitelist": ["http://127.0.0.1:"]},
+            "oidc_providers": [as_settings(self._sign_in, otherwise=self._secret)],
             **self._overrides,
         }
 
@@ -325,10 +354,3 @@ def _log_config(folder: Path) -> dict[str, object]:
 def _signing_key() -> str:
     """In the form that Synapse keeps: algorithm, version, unpadded base64 of the seed."""
     return f"ed25519 a_test {base64.b64encode(secrets.token_bytes(32)).decode().rstrip('=')}\n"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -25,6 +25,7 @@ def create_table(url: str) -> None:
         engine.dispose()
 
 
+@pytest.mark.empty
 @pytest.mark.parametrize("turn", ["first", "second"])
 def test_each_test_gets_an_empty_database(database_url: str, turn: str) -> None:
     before = tables_of(database_url)

@@ -1,0 +1,54 @@
+"""A connection that breaks: everything passes through until a number of bytes has come back, and then nothing more does."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+
+
+class Severed:
+    """`with Severed(port, after=5000) as between:` and connect to `between.url`. `silent`: it is not closed, it only falls silent."""
+
+    def __init__(self, port: int, *, after: int, silent: bool = False) -> None:
+        self._target, self._after, self._silent = port, after, silent
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self.passed = 0
+        self.url = f"ldap://localhost:{self._listener.getsockname()[1]}"
+
+    def __enter__(self) -> Severed:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in (self._listener, *self._open):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                caller, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target))
+                self._open += [caller, server]
+                threading.Thread(target=self._pass_on, args=(caller, server), daemon=True).start()
+                threading.Thread(target=self._bring_back, args=(server, caller), daemon=True).start()
+
+    def _pass_on(self, caller: socket.socket, server: socket.socket) -> None:
+        with suppress(OSError):
+            while content := caller.recv(65536):
+                server.sendall(content)
+
+    def _bring_back(self, server: socket.socket, caller: socket.socket) -> None:
+        with suppress(OSError):
+            while content := server.recv(1024):
+                content = content[: max(self._after - self.passed, 0)]
+                if content:
+                    caller.sendall(content)
+                self.passed += len(content)
+                if self.passed >= self._after:
+                    break
+            if not self._silent:
+                caller.shutdown(socket.SHUT_RDWR)
