@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +27,7 @@ class SignInRefused(Exception):
     """The chat server did not let this client in when it should have."""
 
 
-class ChatClient:
+class ChatClient(ABC):
     """What both kinds share. `start` returns once the first sync is done: the next poll is then held."""
 
     kind = "?"
@@ -151,11 +152,11 @@ class ChatClient:
         finally:
             os.close(log)
 
-    def _poll(self) -> requests.Response:
-        raise NotImplementedError
+    @abstractmethod
+    def _poll(self) -> requests.Response: ...
 
-    def _events(self, body: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-        raise NotImplementedError
+    @abstractmethod
+    def _events(self, body: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]: ...
 
     def _recovered(self, answer: requests.Response) -> bool:
         """Whether this answer is one that the protocol says to carry on from."""

@@ -21,16 +21,17 @@ class StepFailed(Exception):
 
 
 class Doorlist:
-    """One installation, driven by `.venv/bin/doorlist` alone."""
+    """One installation, driven by `.venv/bin/doorlist` alone; on its own SQLite unless another database is named."""
 
-    def __init__(self, *, home: Path, port: int) -> None:
+    def __init__(self, *, home: Path, port: int, database_url: str | None = None) -> None:
         self.home = home.absolute()
         self.url = f"http://127.0.0.1:{port}"
         self._port = port
         self._program = str(Path(sys.executable).with_name("doorlist"))
         # What the shell says of another database or another operator is none of this installation's business.
         ours = {name: value for name, value in os.environ.items() if not _is_a_setting(name)}
-        self._environment = {**ours, "DOORLIST_HOME": str(self.home), "DOORLIST_PUBLIC_URL": self.url}
+        database = {} if database_url is None else {"DATABASE_URL": database_url}
+        self._environment = {**ours, "DOORLIST_HOME": str(self.home), "DOORLIST_PUBLIC_URL": self.url, **database}
 
     def run(self, *arguments: str, good: tuple[int, ...] = (0,)) -> str:
         """What the command printed on stdout."""

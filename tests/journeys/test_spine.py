@@ -151,7 +151,7 @@ def test_a_leaver_is_shut_and_gone_by_the_workspaces_own_word_and_a_return_resto
     assert synapse.admin("GET", f"/_synapse/admin/v2/users/{account}/devices")["devices"] == []
     assert rooms_of(synapse, account) == set()
     with reading() as session:
-        [(departure, [(proof, workspace)])] = list(history(session, company.organization_id, ada.person_id))
+        [(departure, [(proof, workspace), *_])] = list(history(session, company.organization_id, ada.person_id))
     assert workspace == "chat" and departure.means == Standing.DEPARTED
     assert proof.shut_at is not None and proof.gone_at is not None and proof.shut_grade == "re-read"
     assert departure.decided_at <= (proof.sent_at or now()) <= proof.shut_at <= proof.gone_at
