@@ -14,6 +14,7 @@ WIDTH: Final = 150
 class Unit(StrEnum):
     SECONDS = "s"
     MILLISECONDS = "ms"
+    MICROSECONDS = "µs"
     MEGABYTES = "MB"
 
 

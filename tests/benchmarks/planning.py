@@ -5,9 +5,6 @@
 
 import json
 import os
-import re
-import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -34,6 +31,7 @@ from app.rules.revisions import apply_rules, current_rules
 from app.rules.tables import Channel, ChannelMember, Reach
 from app.schema import upgrade
 from app.settings import from_environment
+from tests.benchmarks.apart import apart, peak_megabytes
 from tests.benchmarks.figures import Bound, Figure, Unit
 from tests.benchmarks.house import Bench, batches
 from tests.journeys import company
@@ -107,11 +105,7 @@ def _on(name: str, urls: list[str], *, folder: Path) -> list[Figure]:
 
 
 def _apart(what: str, url: str) -> dict[str, Any]:
-    ended = subprocess.run([sys.executable, "-m", "tests.benchmarks.planning", what, url], capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise RuntimeError(f"{what} ended with {ended.returncode}: {ended.stderr.strip()[-500:]}")
-    answer: dict[str, Any] = json.loads(ended.stdout)
-    return answer
+    return apart("tests.benchmarks.planning", what, url)
 
 
 # Filling
@@ -265,13 +259,6 @@ def read(connection: Connection) -> int:
     return count
 
 
-def _peak_megabytes() -> float:
-    # Not getrusage alone: on Linux it also remembers the parent's size at the fork.
-    status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
-    return int(found[1]) / 1024 if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def main(what: str, url: str) -> None:
     app = _app(url, Path(".bench"))
     with app.app_context():
@@ -286,7 +273,7 @@ def main(what: str, url: str) -> None:
                 pairs = read(connection)
         seconds = time.monotonic() - began
         db.engine.dispose()
-    print(json.dumps({"seconds": seconds, "megabytes": _peak_megabytes(), "pairs": pairs}))
+    print(json.dumps({"seconds": seconds, "megabytes": peak_megabytes(), "pairs": pairs}))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from typing import Final
 
 import psycopg
 
-from tests.benchmarks.scim.served import LOAD_CORE, free_port
+from tests.benchmarks.scim.served import LOAD_CORE
+from tests.ports import free_port
 from tests.servers.postgres import OWNER, Postgres, PostgresBroken, binaries
 
 SETTINGS: Final = (

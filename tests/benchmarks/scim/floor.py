@@ -22,7 +22,8 @@ from uuid_utils import uuid7
 from app.commands.serving import WEB_THREADS_POSTGRESQL, WEB_THREADS_SQLITE
 from tests.benchmarks.scim import floor_postgres, floor_sqlite, people
 from tests.benchmarks.scim.floor_rows import MEDIA_TYPE, FloorStore, Shown
-from tests.benchmarks.scim.served import Served, free_port, started
+from tests.benchmarks.scim.served import Served, started
+from tests.ports import free_port
 
 TOKEN: Final = "dl_the-floor-has-a-token-of-the-usual-length-too"
 # As long as a source's id is, since it stands in every address that is answered.

@@ -25,7 +25,8 @@ from app.settings import from_environment
 from tests.benchmarks.house import batches
 from tests.benchmarks.scim import people
 from tests.benchmarks.scim.durable import settle
-from tests.benchmarks.scim.served import SERVERS_CORE, NotServed, Served, free_port, last_words, started
+from tests.benchmarks.scim.served import SERVERS_CORE, NotServed, Served, last_words, started
+from tests.ports import free_port
 
 AT_A_TIME: Final = 2000
 COMMAND_WITHIN: Final = 120.0

@@ -16,7 +16,8 @@ from tests.benchmarks.scim.answers import is_accepted, member_ids
 from tests.benchmarks.scim.durable import DURABILITY, settle
 from tests.benchmarks.scim.installing import SERVERS, from_npm, from_pypi
 from tests.benchmarks.scim.operations import Operation
-from tests.benchmarks.scim.served import NotServed, RemoveForm, Served, Store, free_port, last_words, load, started
+from tests.benchmarks.scim.served import NotServed, RemoveForm, Served, Store, last_words, load, started
+from tests.ports import free_port
 
 # Filling is part of the start where the server fills itself.
 FILLED_WITHIN: Final = 900.0

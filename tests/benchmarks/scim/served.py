@@ -133,13 +133,6 @@ def load(served: Served, paths: Sequence[tuple[str, str, object]], check: Check,
     return [documents[number] for number in range(len(paths))]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @contextmanager
 def started(
     command: Sequence[str | Path], *, port: int, log: Path, environment: Mapping[str, str] | None = None, folder: Path | None = None,

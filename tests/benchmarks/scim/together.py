@@ -20,9 +20,10 @@ from rich.console import Console
 
 from tests.benchmarks.scim import ours
 from tests.benchmarks.scim.durable import DURABILITY, running_durable_postgres
-from tests.benchmarks.scim.served import NotServed, Served, free_port, megabytes
+from tests.benchmarks.scim.served import NotServed, Served, megabytes
 from tests.benchmarks.scim.together_clients import Client, Meeting
 from tests.benchmarks.scim.together_ledger import Ledger
+from tests.ports import free_port
 from tests.servers.postgres import Postgres, PostgresError
 
 SECONDS: Final = float(os.environ.get("TOGETHER_SECONDS", "600"))
