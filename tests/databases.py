@@ -8,7 +8,10 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
-from app.database import db
+from sqlalchemy import make_url
+
+from app.audit.requests import _OPEN
+from app.database import _PENS, Base, db
 from app.schema import upgrade
 
 
@@ -35,3 +38,18 @@ def migrated() -> None:
     if not template.exists():
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("VACUUM INTO ?", [str(template)])
+
+
+def let_go(url: str) -> None:
+    """Close what an application keeps open for a database beyond the application's own end; the database may then go."""
+    for seen in list(_OPEN):
+        # A thread of its writes requests down a little later than they came, and would try for ever.
+        if seen._url == url:
+            seen.flush(within=1)
+    pen = _PENS.pop(make_url(url).database or "", None)
+    # Thousands of them would be more files than a process may have open.
+    if pen is not None:
+        pen.close()
+    for mapper in Base.registry.mappers:
+        # It keeps what it has compiled for each database. After thousands of those, each look of the garbage collector takes seconds.
+        vars(mapper).pop("_compiled_cache", None)

@@ -71,6 +71,19 @@ class Workspace:
         self.sessions[id] = 1
         return self.accounts[id]
 
+    def prepare_account(self, id: AccountId, profile: Profile, *, permit: Permit) -> Account:
+        known = self.find_account(profile.person_id)
+        if known is None:
+            if id in self.accounts:
+                raise Conflict(f"{id} belongs to someone else")
+            permit()
+            self._called("prepare_account")
+            known = Account(id=id, person_id=profile.person_id, display_name=profile.display_name, emails=(), state=AccountState.PAUSED)
+            self.accounts[id] = known
+        if known.state is AccountState.ACTIVE:
+            self.pause_account(known.id)
+        return self.accounts[known.id]
+
     def update_account(self, id: AccountId, profile: Profile, *, permit: Permit) -> Account:
         permit()
         self._called("update_account")

@@ -27,8 +27,6 @@ LONGEST_MODULE = 400
 # Module, and why it is one subject all the same.
 LONGER_FOR_A_REASON: dict[str, str] = {
     "migrations/versions/0001_the_first_schema.py": "the first schema is made whole or not at all",
-    "tests/connectors/test_matrix_synapse.py": "one trap of one server after the other, on the same server and the same people",
-    "tests/unit/directory/test_filters.py": "the grammar, its meaning in memory and in SQL are tested on the same filters",
 }
 
 

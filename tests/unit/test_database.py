@@ -2,6 +2,7 @@
 
 import fcntl
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy import delete, insert, select
 
 from app.access.tables import Operator
 from app.clock import now
-from app.database import ROWS_AT_A_TIME, db, in_transaction, plain_rows, reading
+from app.database import ROWS_AT_A_TIME, Pen, db, in_transaction, plain_rows, reading
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, ROWS_AT_A_TIME, ROWS_AT_A_TIME + 1, 2 * ROWS_AT_A_TIME + 2])
@@ -46,3 +47,35 @@ def test_a_writer_waits_for_another_process_and_is_on_as_soon_as_it_is_done(inst
         fcntl.flock(other, fcntl.LOCK_UN)
         assert done.wait(10)
     writer.join()
+
+
+def test_a_process_that_writes_without_a_pause_lets_others_in_between(tmp_path: Path) -> None:
+    # A pen of its own is another process's, as above.
+    busy, other = Pen(str(tmp_path / "file")), Pen(str(tmp_path / "file"))
+    turns, enough = 0, threading.Event()
+
+    def write() -> None:
+        nonlocal turns
+        while not enough.is_set():
+            assert busy.take(time.monotonic() + 10)
+            turns += 1
+            time.sleep(0.005)
+            busy.give_back()
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    waited = []
+    for _ in range(20):
+        before = turns
+        assert other.take(time.monotonic() + 10)
+        waited.append(turns - before)
+        other.give_back()
+    enough.set()
+    for writer in writers:
+        writer.join()
+    for one in (busy, other):
+        one.close()
+
+    # One that was in hand, and one more where somebody was quicker at the door.
+    assert max(waited) <= 2, waited
