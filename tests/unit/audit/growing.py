@@ -58,14 +58,14 @@ class Ledger:
             if not passed.more:
                 return appended
 
-    def signs(self, organization_id: str = "acme", *, at: datetime = AT) -> AuditCheckpoint:
+    def signs(self, organization_id: str = "acme", *, at: datetime = AT, key_of: datetime = AT) -> AuditCheckpoint:
         with transaction() as session:
-            made = checkpoints.sign(session, organization_id, self.signer(session), at=at)
+            made = checkpoints.sign(session, organization_id, self.signer(session, key_of), at=at)
         assert made is not None
         return made
 
-    def signer(self, session: Session) -> Signer:
-        return keys.signer(session, self.app.config["DOORLIST"], Purpose.EVIDENCE, at=AT)
+    def signer(self, session: Session, at: datetime = AT) -> Signer:
+        return keys.signer(session, self.app.config["DOORLIST"], Purpose.EVIDENCE, at=at)
 
     def public(self) -> list[bytes]:
         with transaction() as session:
