@@ -11,6 +11,7 @@ import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from itertools import zip_longest
 from typing import Final
+from urllib.parse import urlsplit
 
 from connectors.contract import Misconfigured
 
@@ -82,3 +83,12 @@ def _carried(ip: IPv4Address | IPv6Address) -> IPv4Address | None:
         if ip in network:
             return IPv4Address((int(ip) >> shift) & 0xFFFFFFFF)
     return None
+
+
+_PORTS: Final = {"http": 80, "https": 443, "ldap": 389, "ldaps": 636}
+
+
+def server_of(address: str) -> tuple[str, str, int]:
+    """The scheme, host and port that an address leads to: whoever may see a secret at one address of it may at all. Raises ValueError."""
+    parts = urlsplit(address)
+    return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme, 0)

@@ -15,9 +15,10 @@ from app.intake.hr import link as link_key
 from app.intake.hr_tables import HRPerson, HRSystem
 from app.intake.schemes import check_secret
 from app.intake.tables import HREvent
-from app.intake.vendor_api import check_variables
+from app.intake.vendor_api import check_variables, servers_of
+from app.intake.yaml_nodes import DescriptionError
 from app.journal import entries
-from app.lifecycle.sources import add_hr_source
+from app.lifecycle.sources import add_hr_source, stay_where_it_is_known
 from app.settings import Settings
 
 
@@ -55,17 +56,28 @@ def change(
     session: Session, source: Source, system: HRSystem, *,
     text: str | None, credential: str | None, variables: Mapping[str, str], settings: Settings, actor: Actor, at: datetime,
 ) -> None:  # fmt: skip
-    """Another description, credential or variable; what is not named stays. Raises DescriptionError, BadCall, KeyMissing."""
+    """Another description, credential or variable; what is not named stays. Raises DescriptionError, BadCall, KeyMissing, SecretElsewhere."""
     changed = {"description": text is not None, "credential": credential is not None, "variables": dict(variables)}
+    check_variables(variables)
+    before = _asked(system)
     if text is not None:
         descriptions.read(text)
         system.description = text
-    check_variables(variables)
     system.variables = {**system.variables, **variables}
     if credential is not None:
         system.sealed_credential = seal(settings, credential)
+    elif system.sealed_credential is not None:
+        stay_where_it_is_known(before, _asked(system), name=source.name, give="--credential-file")
     system.look_again_at = at
     _journal(session, source, "HR system changed", actor=actor, at=at, because="operator", after=changed)
+
+
+def _asked(system: HRSystem) -> frozenset[object]:
+    try:
+        return servers_of(descriptions.read(system.description), system.variables)
+    except DescriptionError:
+        # Stored by a version that read it otherwise: nothing is asked by it.
+        return frozenset()
 
 
 def take_secret(

@@ -16,6 +16,7 @@ from app.intake.hr_tables import HRSystem
 from app.intake.places import text_at, value_at
 from app.json_text import UnreadableJSON, read_json
 from app.settings import Settings
+from connectors.addresses import server_of
 from connectors.client_credentials import BySecret, BySecretInHeader, ClientCredentials
 from connectors.contract import Misconfigured, Refused, Secret, Unauthorised, Unreachable
 from connectors.http import TOTAL_SECONDS, Wire
@@ -196,6 +197,18 @@ def _with_key(send: Any, key: str) -> Any:
     if isinstance(send, Mapping):
         return {name: _with_key(value, key) for name, value in send.items()}
     return [_with_key(value, key) for value in send] if isinstance(send, list) else send
+
+
+def servers_of(description: Description, variables: Mapping[str, str]) -> frozenset[object]:
+    """The servers to which our credential for a system is shown. Raises BadCall."""
+    api = description.api
+    if api is None:
+        return frozenset()
+    filled = (_VARIABLE.sub(lambda found: str(variables.get(found[1], found[0])), where) for where in (api.url, *([api.token.url] if api.token else [])))
+    try:
+        return frozenset(server_of(address) for address in filled)
+    except ValueError as error:
+        raise BadCall(f"the API of {description.vendor} cannot be asked there: {error}") from None
 
 
 def check_variables(variables: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ LifecycleError
 ├── UnknownMembers  a group was given members that are not this source's records
 ├── StaleVersion    the caller's version is not the one that stands
 ├── Ambiguous       a name fits several people; nothing was done
+├── SecretElsewhere a stored secret would be shown to a server that it was not given for
 └── WorldMoved      what was approved is not what is there now
 """
 
@@ -40,6 +41,10 @@ class StaleVersion(LifecycleError):
 
 
 class Ambiguous(LifecycleError):
+    pass
+
+
+class SecretElsewhere(LifecycleError):
     pass
 
 

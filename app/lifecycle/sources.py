@@ -2,6 +2,7 @@
 
 import base64
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -16,9 +17,10 @@ from app.directory.settings import check
 from app.directory.tables import Source
 from app.journal import entries
 from app.journal.tables import Organization
-from app.lifecycle.errors import NotFound, Taken
+from app.lifecycle.errors import NotFound, SecretElsewhere, Taken
 from app.lifecycle.pulled_tables import SourceState
 from app.settings import Settings
+from connectors.addresses import server_of
 
 
 def add_organization(session: Session, name: str, *, at: datetime) -> Organization:
@@ -96,10 +98,12 @@ def add_pulled_source(
 def change_pulled_source(
     session: Session, source: Source, *, reached: dict[str, Any], rank: int, secret: str | None, settings: Settings, actor: Actor, at: datetime
 ) -> None:
-    """Another address, schedule or rank of a directory that is pulled; `secret` None leaves it. Raises KeyMissing.
+    """Another address, schedule or rank of a directory that is pulled; `secret` None leaves it. Raises KeyMissing, SecretElsewhere.
 
     Where it is read otherwise from now on, all of it is read anew, and a pull that is under way writes nothing more.
     """
+    if source.sealed_secret is not None and secret is None:
+        stay_where_it_is_known(_servers(source.settings or {}), _servers(reached), name=source.name, give="--password-file or --key-file")
     source.journal_id = entries.write(
         session, source.organization_id, at=at, actor=actor, verb="source changed", because="operator", subject_kind="source", subject_id=source.id,
         before={"settings": source.settings, "rank": source.rank}, after={"settings": reached, "rank": rank, "secret": secret is not None},
@@ -114,6 +118,29 @@ def change_pulled_source(
         state.cursor = state.cursor_at = state.full_at = state.claimed_by = state.claimed_until = None
     # By its new schedule it is due at once, or not at all; one that said that something changed is due whatever its schedule.
     state.next_at = None if state.woken_at is None else at
+
+
+def stay_where_it_is_known(before: frozenset[object], after: frozenset[object], *, name: str, give: str) -> None:
+    """Refuse to show a stored secret to a server that whoever gave it did not name. Raises SecretElsewhere.
+
+    Who may change an address may not read the secret: without this they would, by an address of their own.
+    """
+    if not after <= before:
+        raise SecretElsewhere(f"{name} would be reached at another server, and its stored secret shown there: give the secret for it too ({give})")
+
+
+def _servers(reached: Mapping[str, Any]) -> frozenset[object]:
+    """Where a source shows its secret: its address, and what else of its options is one."""
+    addresses = [reached.get("url") or "", *(value for value in (reached.get("options") or {}).values() if "://" in str(value))]
+    return frozenset(_server(str(address)) for address in addresses)
+
+
+def _server(address: str) -> object:
+    try:
+        return server_of(address)
+    except ValueError:
+        # Whether it is an address at all is said by who reads it. Until then it is nobody else's.
+        return address
 
 
 def _journal(session: Session, source: Source, verb: str, *, actor: Actor, at: datetime, after: dict[str, object] | None = None) -> None:

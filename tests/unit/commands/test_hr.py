@@ -91,3 +91,32 @@ def test_an_id_of_the_vendor_is_linked_to_a_person(desk: Desk) -> None:
     said = desk.asks("hr", "link", "people", "20417", "0042")
 
     assert (said["key"], said["person"]) == ("20417", person_id)
+
+
+DESCRIBED = """\
+vendor: Acme
+api: {url: "https://{host}/v1", credential: bearer}
+poll: {path: /people, every: 15 minutes}
+record:
+  key: id
+  number: number
+  means:
+    - {when: {status: left}, event: revoke now}
+"""
+
+
+def test_a_stored_credential_is_not_shown_to_another_server(desk: Desk, tmp_path: Path) -> None:
+    here, there, credential = tmp_path / "here.yaml", tmp_path / "there.yaml", tmp_path / "credential"
+    credential.write_text("api-key-0001\n")
+    here.write_text(DESCRIBED)
+    there.write_text(DESCRIBED.replace("{host}", "hr.evil.example"))
+    desk.asks("source", "add", "hr", "people", "--description", str(here), "--credential-file", str(credential), "--set", "host=hr.acme.example")
+
+    for changed in (("--set", "host=hr.evil.example"), ("--description", str(there))):
+        said = desk.types("hr", "set", "people", *changed, "--json")
+
+        assert said.exit == 1
+        assert "give the secret for it too (--credential-file)" in str(said.json["error"])
+        # It goes along where it is given again; then back for the next.
+        desk.asks("hr", "set", "people", *changed, "--credential-file", str(credential))
+        desk.asks("hr", "set", "people", "--description", str(here), "--set", "host=hr.acme.example", "--credential-file", str(credential))

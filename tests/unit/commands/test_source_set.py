@@ -319,3 +319,46 @@ def test_what_is_set_while_a_mapping_waits_is_kept(corp: Desk) -> None:
 
     one = kept(corp)[0]
     assert (one.settings or {})["mapping"] == {"title": "person.key"} and (one.settings or {})["every"] == "5m" and one.rank == 7
+
+
+# A stored secret stays with the servers it was given for
+
+
+@pytest.fixture
+def with_password(desk: Desk, directory: Directory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Desk:
+    monkeypatch.setitem(registry.SOURCES, "ldap", lambda settings: directory)
+    password = tmp_path / "password"
+    password.write_text("given-for-this-server\n")
+    desk.asks(
+        "source", "add", "ldap", "safe", "--url", "ldaps://ldap.acme.example", "--bind-dn", "cn=doorlist", "--password-file", str(password),
+        "--base", "dc=acme,dc=example",
+    )  # fmt: skip
+    return desk
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        ("--url", "ldaps://ldap.evil.example"), ("--url", "ldap://ldap.acme.example:636"), ("--url", "ldaps://ldap.acme.example:6360"),
+        ("--url", "ldaps://ldap.acme.example@ldap.evil.example"), ("--option", "login_url=https://login.evil.example"),
+    ],
+)  # fmt: skip
+def test_a_stored_password_is_not_shown_to_another_server(with_password: Desk, changed: tuple[str, str]) -> None:
+    before = kept(with_password, "safe")[0].settings
+
+    said = with_password.types("source", "set", "safe", *changed, "--json")
+
+    assert said.exit == 1
+    assert "give the secret for it too (--password-file or --key-file)" in str(said.json["error"])
+    assert kept(with_password, "safe")[0].settings == before
+
+
+@pytest.mark.parametrize("url", ["ldaps://LDAP.acme.example:636", "ldaps://ldap.acme.example./"])
+def test_another_spelling_of_the_same_server_is_no_other(with_password: Desk, url: str) -> None:
+    assert with_password.asks("source", "set", "safe", "--url", url)["url"] == url
+
+
+def test_a_password_that_is_given_again_goes_along(with_password: Desk, tmp_path: Path) -> None:
+    there = "ldaps://standby.acme.example"
+
+    assert with_password.asks("source", "set", "safe", "--url", there, "--password-file", str(tmp_path / "password"))["url"] == there
