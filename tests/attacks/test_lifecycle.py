@@ -77,7 +77,7 @@ def test_d11_whoever_has_yet_to_start_holds_nothing_and_is_let_in_nowhere(instal
     with pytest.raises(Refused):
         refuse_without_access(person, connection_id=None, at=now())
     # Whatever was given in spite of it, by a door that forgot to ask, opens nothing either.
-    assert not in_transaction(lambda s: opens_a_door(s, company.person(ada)))
+    assert not in_transaction(lambda s: opens_a_door(s, person))
 
 
 def opens_a_door(session: Session, person: Person) -> bool:
