@@ -31,11 +31,20 @@ _MINUTE: Final = USE_NOTED_EVERY // timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
+class About:
+    """What a person is shown of themselves. `settings` are the organisation's, as JSON."""
+
+    email: str | None
+    organization: str
+    settings: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Passing:
     """Somebody at the gate. `present` is their browser session, where they came with one and not with a token.
 
     `alone` says that there is one organisation here, `asked_for` whose client the gate was named for; `noted` that the session's
-    use was written down within the last minute.
+    use was written down within the last minute. `about` is said only where it was asked for.
     """
 
     organization_id: str
@@ -46,6 +55,7 @@ class Passing:
     alone: bool
     asked_for: str | None
     noted: bool = True
+    about: About | None = None
 
     def may_pass(self, client: str | None) -> bool:
         """Whether they are of the organisation that the gate stands before; a token has to be that very client's."""
@@ -73,15 +83,15 @@ async def present_by_cookie(bare: Bare, secret: str, *, at: datetime) -> Present
     return None if passing is None else passing.present
 
 
-async def by_cookie(bare: Bare, secret: str, *, client: str | None, at: datetime) -> Passing | None:
-    """Who comes with this cookie; None where it lets nobody in. Raises what the driver raises."""
+async def by_cookie(bare: Bare, secret: str, *, client: str | None, at: datetime, about: bool = False) -> Passing | None:
+    """Who comes with this cookie, and with `about` what they are shown; None where it lets nobody in. Raises what the driver raises."""
     digest, instant = digest_of(secret), microseconds(at)
-    rows = await bare.rows(_session(), {"digest": digest, "at": instant, "client": client})
+    rows = await bare.rows(_session(about=about), {"digest": digest, "at": instant, "client": client})
     if not rows or not hmac.compare_digest(rows[0][0], digest):
         return None
     (
         _, organization_id, session_id, person_id, epoch, display_name, user_name, connection_id, authenticated, acr, amr, strong, break_glass,
-        created, expires, idle, seen, others, asked_for,
+        created, expires, idle, seen, others, asked_for, *told,
     ) = rows[0]  # fmt: skip
     present = Present(
         organization_id=organization_id, session_id=session_id, person_id=person_id, epoch=epoch, display_name=display_name,
@@ -91,6 +101,7 @@ async def by_cookie(bare: Bare, secret: str, *, client: str | None, at: datetime
     return Passing(
         organization_id=organization_id, person_id=person_id, user_name=user_name, client_id=None, present=present, alone=not others,
         asked_for=asked_for, noted=seen > instant - _MINUTE,
+        about=About(email=told[0], organization=told[1], settings=told[2]) if told else None,
     )  # fmt: skip
 
 
@@ -128,8 +139,8 @@ async def introspect(bare: Bare, client_id: str, token: str, *, at: datetime) ->
 
 
 @cache
-def _session() -> ClauseElement:
-    return (
+def _session(*, about: bool) -> ClauseElement:
+    found = (
         select(
             WebSession.digest, WebSession.organization_id, WebSession.id, WebSession.person_id, WebSession.epoch, Person.display_name,
             Person.user_name, WebSession.connection_id, WebSession.authenticated_at, WebSession.acr, cast(WebSession.amr, Text),
@@ -139,6 +150,11 @@ def _session() -> ClauseElement:
         .join(Person, of_person(WebSession))
         .where(WebSession.digest == param("digest"), lets_in(WebSession, _AT), WebSession.expires_at > _AT, WebSession.idle_until > _AT)
     )  # fmt: skip
+    if not about:
+        return found
+    # By another name: that there are others is asked of the same table.
+    own = Organization.__table__.alias("own")
+    return found.join(own, own.c.id == WebSession.organization_id).add_columns(Person.email, own.c.name, cast(own.c.settings, Text))
 
 
 @cache
