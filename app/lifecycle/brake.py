@@ -132,7 +132,10 @@ def close_lines(session: Session, held: Held, lines: Sequence[HeldLine], *, stat
 def _lines_left(session: Session, held: Held) -> bool:
     """Whether a line still waits, also one that another process has only just added."""
     session.execute(select(Held.id).where(Held.organization_id == held.organization_id, Held.id == held.id).with_for_update())
-    return bool(lines_of(session, held))
+    left = select(HeldLine.subject_id).where(
+        HeldLine.organization_id == held.organization_id, HeldLine.held_id == held.id, HeldLine.state == HeldState.OPEN
+    )
+    return session.scalar(left.limit(1)) is not None
 
 
 def withdraw(session: Session, organization_id: str, subject_id: str) -> None:
