@@ -19,21 +19,21 @@ from app.lifecycle.tables import Held, HeldLine, HeldState, PushedOff
 def lets_through(session: Session, organization_id: str, source_id: str, subject_id: str, *, at: datetime) -> bool:
     """Whether this *off* takes effect now. Counts it when it does.
 
-    The source's row is locked, so that two web processes cannot both let the last one through.
+    The source's row is locked, so that two web processes cannot both let the last one through. In the middle of a burst, where
+    nothing is left that could let one through, none waits there for another.
     """
     brake = parse_push_brake(value_of(session, organization_id, "push_brake"))
     if brake is None:
         return True
-    source = session.scalars(
-        select(Source)
-        .where(Source.organization_id == organization_id, Source.id == source_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one()
     of_source = (PushedOff.organization_id == organization_id, PushedOff.source_id == source_id)
+    lately = select(func.count()).select_from(PushedOff).where(*of_source, PushedOff.at > at - brake.within)
+    expecting = select(Source.expected_departures, Source.expected_until).where(Source.organization_id == organization_id, Source.id == source_id)
+    if (session.scalar(lately) or 0) >= brake.most and not _announced(*session.execute(expecting).one(), at=at):
+        return False
+    source = _locked(session, organization_id, source_id)
     session.execute(delete(PushedOff).where(*of_source, PushedOff.at <= at - brake.within))
-    count = session.scalar(select(func.count()).select_from(PushedOff).where(*of_source)) or 0
-    announced = source.expected_departures if source.expected_until is not None and source.expected_until > at else 0
+    count = session.scalar(lately) or 0
+    announced = _announced(source.expected_departures, source.expected_until, at=at)
     if count < brake.most:
         session.merge(PushedOff(organization_id=organization_id, source_id=source_id, subject_id=subject_id, at=at))
         return True
@@ -43,6 +43,19 @@ def lets_through(session: Session, organization_id: str, source_id: str, subject
         source.journal_id = _journal_of_announcement(session, source, at=at)
         return True
     return False
+
+
+def _announced(departures: int, until: datetime | None, *, at: datetime) -> int:
+    return departures if until is not None and until > at else 0
+
+
+def _locked(session: Session, organization_id: str, source_id: str) -> Source:
+    return session.scalars(
+        select(Source)
+        .where(Source.organization_id == organization_id, Source.id == source_id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).one()
 
 
 def _journal_of_announcement(session: Session, source: Source, *, at: datetime) -> int:
@@ -65,13 +78,18 @@ def hold(
     at: datetime,
 ) -> None:
     """Put one *off* into the open burst of its source."""
-    # Locked, as it is by whoever closes it: a line must not go into what another process is closing just now.
-    held = session.scalar(
+    # Locked against whoever closes it, and not against others who add to it: a line must not go into what is being closed just now.
+    burst = (
         select(Held)
         .where(Held.organization_id == organization_id, Held.kind == "pushes", Held.source_id == source_id, Held.state == HeldState.OPEN)
-        .with_for_update()
+        .with_for_update(read=True)
         .execution_options(populate_existing=True)
     )
+    held = session.scalar(burst)
+    if held is None:
+        # Two who both find none must not begin two.
+        _locked(session, organization_id, source_id)
+        held = session.scalar(burst)
     if held is None:
         limit = value_of(session, organization_id, "push_brake")
         held = Held(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.database import in_transaction, reading
+from app.database import db, in_transaction, reading, transaction
 from app.directory.tables import Record, Standing
 from app.journal.tables import Organization
 from app.lifecycle import brake, leaving
@@ -76,6 +78,36 @@ def test_an_off_that_comes_while_the_last_is_released_waits_in_a_burst_of_its_ow
 
     assert waiting(company) == [{bob.person_id}]
     assert (company.person(ada).standing, company.person(bob).standing) == (Standing.DEPARTED, Standing.ACTIVE)
+
+
+def test_the_first_two_that_are_held_at_once_wait_together(installed: Flask, company: Company) -> None:
+    ada, bob = company.joins("ada@x.example"), company.joins("bob@x.example")
+
+    meanwhile(installed, says(company, ada, active=False, at=1), lambda: in_transaction(says(company, bob, active=False, at=2)))
+
+    assert waiting(company) == [{ada.person_id, bob.person_id}]
+
+
+def test_in_the_middle_of_a_burst_none_waits_for_another(installed: Flask, company: Company) -> None:
+    if db.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time anyway")
+    ada, bob = company.joins("ada@x.example"), company.joins("bob@x.example")
+    company.says(company.joins("carl@x.example"), active=False, at=later(1))
+
+    with transaction() as session:
+        says(company, ada, active=False, at=2)(session)
+        session.flush()
+        with ThreadPoolExecutor(1) as other:
+            other.submit(_in_app, installed, says(company, bob, active=False, at=2)).result(timeout=10)
+        assert [len(people) for people in waiting(company)] == [2]
+
+    assert [len(people) for people in waiting(company)] == [3]
+
+
+def _in_app(app: Flask, act: Callable[[Session], object]) -> None:
+    with app.app_context():
+        # Whoever has to wait fails by it, before this test is given up.
+        in_transaction(lambda session: (session.execute(text("SET LOCAL lock_timeout = '5s'")), act(session)))
 
 
 def test_two_that_are_taken_back_at_once_leave_nothing_held(installed: Flask, company: Company) -> None:
