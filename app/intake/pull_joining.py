@@ -37,14 +37,21 @@ class _Newcomer:
 
 def join(pull: Pull, found: Reading) -> None:
     """Let everybody join who is new, managers before those who report to them."""
-    done, known = 0, found.known("person")
+    done, enough = 0, AT_ONCE
+    before: int | None = None
     for batch in found.staging.joining():
         pull.write(lambda part, batch=batch: _join_some(part, batch))  # type: ignore[misc]  # defaults bind the loop's values
         done += len(batch)
         pull.progress("joining", done)
-        if done >= max(known, AT_ONCE):
+        if done < enough:
+            continue
+        if before is None:
+            # Counted only here: a pull in which few join must not cost by how many there are.
+            before = max(0, found.known("person") - done)
+            enough = max(before, AT_ONCE)
+        if done >= enough:
             pull.write(lambda part: look_at(part.session, *_FILLED))
-            known = GROWTH * done
+            enough = GROWTH * done
 
 
 def _join_some(part: Part, people: list[StagedPerson]) -> None:

@@ -60,8 +60,8 @@ class PulledEntry(Base):
     manager_key: Mapped[str | None] = mapped_column(ByteText)
     __table_args__ = (
         Index("ix_pulled_entry_subject", "organization_id", "subject_id", **having("subject_id")),
-        Index("ix_pulled_entry_missing", "organization_id", "source_id", "missing_since", **having("missing_since")),
-        Index("ix_pulled_entry_manager", "organization_id", "source_id", "manager_key", **having("manager_key")),
+        Index("ix_pulled_entry_missing", "organization_id", "source_id", "kind", "key", **having("missing_since")),
+        Index("ix_pulled_entry_manager", "organization_id", "source_id", "kind", "key", **having("manager_key")),
     )
 
 

@@ -54,10 +54,10 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("pulled_entry", schema=None) as batch_op:
         batch_op.create_index(
-            "ix_pulled_entry_manager", ["organization_id", "source_id", "manager_key"], unique=False, **_having("manager_key")
+            "ix_pulled_entry_manager", ["organization_id", "source_id", "kind", "key"], unique=False, **_having("manager_key")
         )
         batch_op.create_index(
-            "ix_pulled_entry_missing", ["organization_id", "source_id", "missing_since"], unique=False, **_having("missing_since")
+            "ix_pulled_entry_missing", ["organization_id", "source_id", "kind", "key"], unique=False, **_having("missing_since")
         )
         batch_op.create_index("ix_pulled_entry_subject", ["organization_id", "subject_id"], unique=False, **_having("subject_id"))
 

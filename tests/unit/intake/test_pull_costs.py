@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -12,6 +14,7 @@ from sqlalchemy import event
 from app.database import db
 from app.intake.pull_groups import TOGETHER
 from app.intake.pull_here import AT_ONCE
+from app.lifecycle.pulled_entries import EntryKind
 from connectors.source_contract import Memberships, SourceKey
 from tests.unit.intake.pulled_company import Pulled, pulled_company
 from tests.unit.intake.scripted_directory import group, person
@@ -105,6 +108,34 @@ def test_small_groups_are_written_together(corp: Pulled) -> None:
 def leases(statements: list[str]) -> int:
     """In how many transactions a pull wrote: in each it makes sure of its lease."""
     return sum(statement.startswith("UPDATE source_state SET claimed_until") for statement in statements)
+
+
+def test_a_pull_in_which_little_changed_looks_through_no_table(corp: Pulled) -> None:
+    """By the plan of each statement: what is known of a source's people is sought by key, or in an index of the few that are special."""
+    if db.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL's plan depends on how many there are")
+    hired(corp, 3)
+    corp.directory.put(group("g", "p0"))
+    corp.pull()
+    corp.pull()
+    corp.directory.put(person("new", number="E-new"))
+    asked: list[tuple[str, Any]] = []
+    event.listen(db.engine, "before_cursor_execute", lambda _connection, _cursor, statement, given, *_: asked.append((statement, given)))
+
+    assert corp.pull().joined == 1
+
+    looked_at = [(statement, given) for statement, given in asked if statement.startswith("SELECT") and "pulled_entry" in statement]
+    with db.engine.connect() as connection:
+        plans = {
+            str(step[3])
+            for statement, given in looked_at
+            # Those that are tried again are few by themselves.
+            if EntryKind.AGAIN not in given
+            for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
+        }
+    sought = re.compile(r"\(organization_id=\? AND source_id=\? AND kind=\? AND .*key[=<]\?")
+    through_all = [plan for plan in plans if "SCAN pulled_entry" in plan or ("autoindex_pulled_entry" in plan and not sought.search(plan))]
+    assert looked_at and not through_all, through_all
 
 
 # Memberships that are told again
