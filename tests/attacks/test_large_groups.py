@@ -8,7 +8,7 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from app.clock import now
-from app.database import in_transaction, new_id
+from app.database import db, in_transaction, new_id
 from app.directory.tables import Record
 from tests.clients.directory import Directory
 from tests.clients.transcript import Answer
@@ -46,12 +46,22 @@ def _quickest(act: Callable[[], Answer], status: int) -> float:
     return min(spent)
 
 
-def _spent(directory: Directory, members: list[str], spare: str) -> dict[str, float]:
-    """The least seconds that each act on a group of these members took."""
+def _group(directory: Directory, members: list[str]) -> str:
     body = {"displayName": new_id(), "members": [{"value": one} for one in members]}
     made = directory.send("POST", "/Groups?excludedAttributes=members", body)
     assert made.status == 201, made.text[:300]
-    path = f"/Groups/{made.document['id']}"
+    return f"/Groups/{made.document['id']}"
+
+
+def _look_at_tables() -> None:
+    """As PostgreSQL does by itself a while after so much has come, and SQLite never needs to."""
+    with db.engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql("ANALYZE")
+
+
+def _spent(directory: Directory, path: str, spare: str) -> dict[str, float]:
+    """The least seconds that each act on a group took."""
 
     def toggled() -> Answer:
         directory.patch(path, {"op": "add", "path": "members", "value": [{"value": spare}]})
@@ -69,10 +79,13 @@ def _spent(directory: Directory, members: list[str], spare: str) -> dict[str, fl
 def test_p04_one_member_more_or_less_costs_alike_in_a_small_and_in_a_large_group(directory: Directory) -> None:
     ids = _people(directory, LARGE + 1)
 
-    small, large = _spent(directory, ids[:10], ids[LARGE]), _spent(directory, ids[:LARGE], ids[LARGE])
+    groups = [_group(directory, ids[:number]) for number in (10, LARGE)]
+    _look_at_tables()
 
-    # What reads every member takes a hundred times as long, not a few times.
-    assert {act: (small[act], spent) for act, spent in large.items() if spent > 3 * small[act] + 0.002} == {}
+    small, large = (_spent(directory, path, ids[LARGE]) for path in groups)
+
+    # What reads every member takes a hundred times as long, not a few times, however busy the machine is.
+    assert {act: (small[act], spent) for act, spent in large.items() if spent > 5 * small[act] + 0.01} == {}
 
 
 def test_p04_a_large_group_is_read_and_replaced_whole(directory: Directory) -> None:
