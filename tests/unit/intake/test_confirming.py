@@ -205,7 +205,10 @@ def test_a_rehire_that_was_entered_ahead_lets_nobody_in_before_its_day(installed
     assert standing(company, mara) == Standing.ACTIVE
 
 
-def test_bodies_that_are_old_are_deleted_and_their_hash_stays(installed: Flask, company: Company, mara: str) -> None:
+def test_bodies_that_are_old_are_deleted_and_their_hash_stays(
+    installed: Flask, company: Company, mara: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "now", lambda: CLOCK)
     hr = Vendor(installed, company, "hibob", secret=sample("hibob_employee_left").secret)
     in_transaction(
         lambda session: link(
