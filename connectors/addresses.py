@@ -88,7 +88,16 @@ def _carried(ip: IPv4Address | IPv6Address) -> IPv4Address | None:
 _PORTS: Final = {"http": 80, "https": 443, "ldap": 389, "ldaps": 636}
 
 
-def server_of(address: str) -> tuple[str, str, int]:
-    """The scheme, host and port that an address leads to: whoever may see a secret at one address of it may at all. Raises ValueError."""
-    parts = urlsplit(address)
-    return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme, 0)
+def server_of(address: str) -> object:
+    """What two addresses of one server (scheme, host and port) have in common: whoever may see a secret at one may at the other.
+
+    An address that callers could read in two ways, or not at all, is alike to itself alone.
+    """
+    try:
+        parts = urlsplit(address)
+        port = parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError:
+        return address
+    if "\\" in address or "@" in parts.netloc or not address.isprintable():
+        return address
+    return parts.scheme, (parts.hostname or "").rstrip("."), port

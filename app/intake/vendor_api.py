@@ -200,15 +200,12 @@ def _with_key(send: Any, key: str) -> Any:
 
 
 def servers_of(description: Description, variables: Mapping[str, str]) -> frozenset[object]:
-    """The servers to which our credential for a system is shown. Raises BadCall."""
+    """The servers to which our credential for a system is shown."""
     api = description.api
     if api is None:
         return frozenset()
-    filled = (_VARIABLE.sub(lambda found: str(variables.get(found[1], found[0])), where) for where in (api.url, *([api.token.url] if api.token else [])))
-    try:
-        return frozenset(server_of(address) for address in filled)
-    except ValueError as error:
-        raise BadCall(f"the API of {description.vendor} cannot be asked there: {error}") from None
+    addresses = [api.url] if api.token is None else [api.url, api.token.url]
+    return frozenset(server_of(_VARIABLE.sub(lambda found: str(variables.get(found[1], found[0])), address)) for address in addresses)
 
 
 def check_variables(variables: Mapping[str, str]) -> None:

@@ -132,15 +132,7 @@ def stay_where_it_is_known(before: frozenset[object], after: frozenset[object], 
 def _servers(reached: Mapping[str, Any]) -> frozenset[object]:
     """Where a source shows its secret: its address, and what else of its options is one."""
     addresses = [reached.get("url") or "", *(value for value in (reached.get("options") or {}).values() if "://" in str(value))]
-    return frozenset(_server(str(address)) for address in addresses)
-
-
-def _server(address: str) -> object:
-    try:
-        return server_of(address)
-    except ValueError:
-        # Whether it is an address at all is said by who reads it. Until then it is nobody else's.
-        return address
+    return frozenset(server_of(str(address)) for address in addresses)
 
 
 def _journal(session: Session, source: Source, verb: str, *, actor: Actor, at: datetime, after: dict[str, object] | None = None) -> None:

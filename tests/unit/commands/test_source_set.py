@@ -340,7 +340,8 @@ def with_password(desk: Desk, directory: Directory, monkeypatch: pytest.MonkeyPa
     "changed",
     [
         ("--url", "ldaps://ldap.evil.example"), ("--url", "ldap://ldap.acme.example:636"), ("--url", "ldaps://ldap.acme.example:6360"),
-        ("--url", "ldaps://ldap.acme.example@ldap.evil.example"), ("--option", "login_url=https://login.evil.example"),
+        ("--url", "ldaps://ldap.acme.example@ldap.evil.example"), ("--url", "ldaps://ldap.evil.example\\@ldap.acme.example"),
+        ("--option", "login_url=https://login.evil.example"),
     ],
 )  # fmt: skip
 def test_a_stored_password_is_not_shown_to_another_server(with_password: Desk, changed: tuple[str, str]) -> None:
