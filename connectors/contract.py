@@ -273,6 +273,12 @@ class Target(Protocol):
 
 
 @runtime_checkable
+class BarsAccounts(Protocol):
+    def bar_account(self, id: AccountId) -> None:
+        """No new request of it is answered; what is open goes on until it is deactivated or paused. A missing account is success."""
+
+
+@runtime_checkable
 class PausesAccounts(Protocol):
     def pause_account(self, id: AccountId) -> None:
         """Cannot sign in, no session, no push, in no channel; can be undone by `reactivate_account`."""

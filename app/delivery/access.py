@@ -1,5 +1,6 @@
 """Delivering the end of access that was given from here: Doorlist's own doors are tried, whoever relies on them is told."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -29,7 +30,7 @@ from connectors.contract import AccountId, EndsSessions
 def deliver_access(taken: Claim, targets: Targets, *, clock: Clock) -> None:
     """Look at what one place still lets a person do. Raises ConnectorError, and NotYet. Here, the claim is closed along with what was seen."""
     if taken.workspace_id == HERE:
-        _deliver_here(taken, at=clock())
+        deliver_here([taken], at=clock())
         return
     key = (taken.organization_id, taken.workspace_id)
     with reading() as session:
@@ -51,26 +52,20 @@ def deliver_access(taken: Claim, targets: Targets, *, clock: Clock) -> None:
                 target.end_sessions(account_id)
 
 
-def _deliver_here(taken: Claim, *, at: datetime) -> None:
-    """Try what was issued here, write down what was closed, and name everybody who has to be told."""
-    seen = None
+def deliver_here(claims: Sequence[Claim], *, at: datetime) -> None:
+    """Try what was issued here, write down what was closed, and name everybody who has to be told. The claims are closed along with it."""
     # Looked at before the database's one pen is asked for: there is much to count, and many may have left at once.
     with reading() as session:
-        departure = departures.current(session, taken.organization_id, taken.subject_id)
-        proof = None if departure is None else session.get(Proof, (taken.organization_id, departure.id, HERE))
-        if departure is not None and (proof is None or proof.shut_at is None):
-            seen = _Seen(
-                departure_id=departure.id, closed=closed_here(session, departure),
-                let_in=still_let_in(session, taken.organization_id, taken.subject_id, at=at), at=at,
-            )  # fmt: skip
+        looked_at = [(taken, _look(session, taken, at=at)) for taken in claims]
 
     def act(session: Session) -> None:
-        telling.tell_parties(session, taken.organization_id, taken.subject_id, because=None, at=at, lane=taken.lane)
-        want(session, taken.organization_id, taken.subject_id, lane=taken.lane, at=at)
-        departure = departures.current(session, taken.organization_id, taken.subject_id)
-        if departure is not None:
-            _write(session, taken, departure, seen)
-        work.finish(session, taken)
+        for taken, seen in looked_at:
+            telling.tell_parties(session, taken.organization_id, taken.subject_id, because=None, at=at, lane=taken.lane)
+            want(session, taken.organization_id, taken.subject_id, lane=taken.lane, at=at)
+            departure = departures.current(session, taken.organization_id, taken.subject_id)
+            if departure is not None:
+                _write(session, taken, departure, seen)
+            work.finish(session, taken)
 
     in_transaction(act)
 
@@ -83,6 +78,18 @@ class _Seen:
     closed: dict[str, int]
     let_in: int
     at: datetime
+
+
+def _look(session: Session, taken: Claim, *, at: datetime) -> _Seen | None:
+    """None where nobody left, and where it was seen already."""
+    departure = departures.current(session, taken.organization_id, taken.subject_id)
+    proof = None if departure is None else session.get(Proof, (taken.organization_id, departure.id, HERE))
+    if departure is None or (proof is not None and proof.shut_at is not None):
+        return None
+    return _Seen(
+        departure_id=departure.id, closed=closed_here(session, departure),
+        let_in=still_let_in(session, taken.organization_id, taken.subject_id, at=at), at=at,
+    )  # fmt: skip
 
 
 def _write(session: Session, taken: Claim, departure: Departure, seen: _Seen | None) -> None:

@@ -1,13 +1,15 @@
 """Delivering a departure: shut the account, look again, and write down how it is known.
 
-The two can be parted: of many who leave at once, those who are still in come before a second look at those who are not.
+The steps can be parted: of many who leave at once, all are kept from new requests before what is left of the first one is ended,
+and those who are still in come before a second look at those who are not.
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
 from app.access.tables import Account as AccountRow
@@ -25,7 +27,7 @@ from app.lifecycle.handover import place_of
 from app.revocation import departures
 from app.revocation.tables import Departure, Grade, Proof
 from app.rules.tables import MOVED, ChannelMember
-from connectors.contract import Access, AccountId, AccountState, HoldsChannels, PausesAccounts, ShowsAccess, Target
+from connectors.contract import Access, AccountId, AccountState, EndsSessions, HoldsChannels, PausesAccounts, ShowsAccess, Target
 
 PATIENCE = 60
 """Looks before we take a departed account out of channels ourselves: a workspace may still be doing it."""
@@ -45,6 +47,23 @@ class ShutOut:
     acknowledged_at: datetime
 
 
+def still_open(claims: Sequence[Claim]) -> dict[str, AccountId]:
+    """The accounts of those who have left, by person, where they are known and were not shut yet. The claims are of one workspace."""
+    first = claims[0]
+    query = (
+        select(AccountRow.person_id, AccountRow.account_id)
+        .join(Person, and_(Person.organization_id == AccountRow.organization_id, Person.id == AccountRow.person_id))
+        .join(Departure, and_(Departure.organization_id == Person.organization_id, Departure.person_id == Person.id))
+        .where(
+            AccountRow.organization_id == first.organization_id, AccountRow.workspace_id == first.workspace_id,
+            AccountRow.person_id.in_([taken.subject_id for taken in claims]), AccountRow.state == AccountState.ACTIVE,
+            Person.standing != Standing.ACTIVE, Departure.ended_at.is_(None),
+        )
+    )  # fmt: skip
+    with reading() as session:
+        return {person_id: AccountId(account_id) for person_id, account_id in session.execute(query)}
+
+
 def shut_out(taken: Claim, target: Target, *, clock: Clock) -> ShutOut | None:
     """Shut one person out of one workspace; None where there is nothing to prove, since they are back. Raises ConnectorError."""
     with reading() as session:
@@ -55,8 +74,11 @@ def shut_out(taken: Claim, target: Target, *, clock: Clock) -> ShutOut | None:
         locked = departure is not None and proof is not None and proof.shut_at is not None
         place = place_of(session, taken.organization_id, departure.id, taken.workspace_id) if departure is not None and locked else None
     if departure is None or person is None or person.standing == Standing.ACTIVE:
-        # They came back, perhaps while an earlier attempt was shutting them out: what it shut is opened again.
+        # They came back, perhaps while an earlier attempt was shutting them out: what it shut is opened again, and nothing
+        # that was signed in before they left works again.
         if row is not None:
+            if isinstance(target, EndsSessions) and row.state != RESERVED:
+                target.end_sessions(AccountId(row.account_id))
             in_transaction(lambda session: _open_again(session, taken, at=clock()))
         return None
     already_shut = proof is not None and proof.shut_at is not None

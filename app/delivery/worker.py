@@ -5,9 +5,11 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from time import monotonic
 
 from flask import Flask
@@ -21,10 +23,10 @@ from app.audit.lag import audit_is_behind
 from app.clock import Clock
 from app.clock import now as wall_clock
 from app.database import Instant, in_transaction, reading_engine
-from app.delivery.access import deliver_access
+from app.delivery.access import deliver_access, deliver_here
 from app.delivery.accounts import NotYet, deliver_account
 from app.delivery.channels import deliver_channel, deliver_roster
-from app.delivery.departing import ShutOut, note_failure, prove, shut_out
+from app.delivery.departing import ShutOut, note_failure, prove, shut_out, still_open
 from app.delivery.expansion import expand_group, expand_person
 from app.delivery.handing_over import LeftInChannels, hand_over
 from app.delivery.liveness import free_claims_of_the_dead, own_name
@@ -35,7 +37,19 @@ from app.journal import work
 from app.journal.tables import HERE, Lane, Subject, Work, WorkState
 from app.journal.work import Claim
 from app.lifecycle.people import reconsider
-from connectors.contract import Conflict, Misconfigured, Missing, RateLimited, Refused, Target, Unauthorised, Unreachable, Withdrawn
+from connectors.contract import (
+    BarsAccounts,
+    Conflict,
+    ConnectorError,
+    Misconfigured,
+    Missing,
+    RateLimited,
+    Refused,
+    Target,
+    Unauthorised,
+    Unreachable,
+    Withdrawn,
+)
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +58,11 @@ LOOK_EVERY = {Lane.DEPARTURES: 0.015, Lane.SYNC: 0.05}
 LOOK_AGAIN = {Lane.DEPARTURES: timedelta(milliseconds=20), Lane.SYNC: timedelta(milliseconds=60)}
 LONGEST_PAUSE = {Lane.DEPARTURES: 5.0, Lane.SYNC: 60.0}
 PROVED_WITHIN = 2.0
-"""Seconds for which the proof that somebody is out waits at most for others who are still in."""
+"""Seconds for which what is left to do for somebody who is kept out, and the proof, waits at most for others who are still in."""
+AT_ONCE = 8
+"""Departures that are claimed together: each transaction keeps all others from writing."""
+MOST_BEGUN = 64
+"""Departures of which the rest is kept in mind. Beyond, it is put off in the database: the lease of a claim is too short for thousands."""
 # Asked many times in a second, so it is built once, and no session is opened for it.
 _NOW = bindparam("now", type_=Instant())
 _DUE = (
@@ -65,12 +83,12 @@ def pause_after(attempts: int, *, lane: Lane) -> timedelta:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Unproved:
-    """Somebody who is shut out, which is to be looked at again; the claim is still ours."""
+class _Unfinished:
+    """Somebody whom no new request lets in; the claim is still ours. `done` is None until what was open is ended as well."""
 
     taken: Claim
     target: Target
-    done: ShutOut
+    done: ShutOut | None
     since: float
 
 
@@ -86,8 +104,11 @@ class Worker:
         self._wake = {lane: threading.Condition() for lane in threads}
         self._threads: list[threading.Thread] = []
         self._precedence = Precedence()
-        self._unproved: deque[_Unproved] = deque()
-        self._proving = threading.Lock()
+        self._unfinished: deque[_Unfinished] = deque()
+        self._choosing = threading.Lock()
+        # Where departures can be dealt with together; of a workspace that is found out from its connector.
+        self._at_once = {(Subject.ACCESS, HERE)}
+        self._beside = ThreadPoolExecutor(AT_ONCE * threads.get(Lane.DEPARTURES, 1), thread_name_prefix="keeping-out")
         self.name = own_name()
 
     def start(self) -> None:
@@ -147,22 +168,22 @@ class Worker:
             return is_closed(connection) or audit_is_behind(connection, at=self._clock())
 
     def _run(self, lane: Lane, name: str) -> None:
-        busy = False
+        took = finished = False
         with self._app.app_context():
             while not self._stop.is_set():
                 if lane is not Lane.DEPARTURES:
                     self._precedence.give_way()
                 try:
-                    busy = self.step([lane], name, busy=busy)
+                    took, finished = self._step([lane], name, busy=took)
                 except Exception:
                     # The worker's loop is the one place that outlives any error: the claim's lease brings the work back.
                     log.exception("a delivery failed in a way nobody foresaw")
-                    busy = False
+                    took = finished = False
                     self._stop.wait(0.5)
-                if not busy:
+                if not took and not finished:
                     with self._wake[lane]:
                         self._wake[lane].wait(timeout=1.0)
-            while lane is Lane.DEPARTURES and self._prove_next():
+            while lane is Lane.DEPARTURES and self._finish_next():
                 pass
 
     def step(self, lanes: Sequence[Lane], name: str, *, busy: bool = False) -> bool:
@@ -170,11 +191,17 @@ class Worker:
 
         Unless it is `busy` it looks first, since to claim takes the database's one pen.
         """
-        departures = Lane.DEPARTURES in lanes
-        if departures and self._prove_next(waiting=PROVED_WITHIN):
-            return True
+        return any(self._step(lanes, name, busy=busy))
+
+    def _step(self, lanes: Sequence[Lane], name: str, *, busy: bool) -> tuple[bool, bool]:
+        """Whether something was claimed, and whether something that had been begun was gone on with."""
+        took = self._take_next(lanes, name, busy=busy)
+        # Behind whoever is still in; one at a time where those who are kept out have waited long enough.
+        return took, Lane.DEPARTURES in lanes and self._finish_next(waiting=PROVED_WITHIN if took else 0.0)
+
+    def _take_next(self, lanes: Sequence[Lane], name: str, *, busy: bool) -> bool:
         if not busy and not any(self._is_due(lane) for lane in lanes):
-            return departures and self._prove_next()
+            return False
         if Lane.SYNC in lanes and self._gives_nothing():
             # Whatever is in that lane may give something; departures go on.
             lanes = [lane for lane in lanes if lane is not Lane.SYNC]
@@ -182,11 +209,64 @@ class Worker:
                 return False
         now = self._clock()
         # Threads of one process share the pen as well, and what is only waited for by those who stay must not have it first.
-        with self._precedence.taken() if departures else nullcontext():
-            claims = in_transaction(lambda session: work.claim(session, lanes=lanes, worker=name, at=now, most=1, halted=halted()))
+        with self._precedence.taken() if Lane.DEPARTURES in lanes else nullcontext():
+            claims = in_transaction(lambda session: self._claim(session, lanes, name, at=now))
+        if len(claims) == 1:
+            self._deal_with(claims[0])
+        elif claims:
+            (self._keep_out if claims[0].subject is Subject.ACCOUNT else self._write_down)(claims)
+        return bool(claims)
+
+    def _claim(self, session: Session, lanes: Sequence[Lane], name: str, *, at: datetime) -> list[Claim]:
+        """One piece of work; with a departure, some more in the same place, where they can be dealt with at once."""
+        stopped = halted()
+        claims = work.claim(session, lanes=lanes, worker=name, at=at, most=1, halted=stopped)
+        if claims and claims[0].lane is Lane.DEPARTURES and not claims[0].put_off and (claims[0].subject, claims[0].workspace_id) in self._at_once:
+            claims += work.claim(
+                session, lanes=[Lane.DEPARTURES], worker=name, at=at, most=AT_ONCE - 1, halted=stopped, like=claims[0]
+            )
+        return claims
+
+    def _write_down(self, claims: Sequence[Claim]) -> None:
+        """Write down what ended here; where that goes wrong with one departure, each is claimed by itself from then on."""
+        try:
+            with self._precedence.taken():
+                deliver_here(claims, at=self._clock())
+        except Exception:
+            log.exception("%d departures could not be written down at once: each is on its own now", len(claims))
+            for taken in claims:
+                self._postpone(taken, timedelta(), None, counted=False)
+
+    def _keep_out(self, claims: Sequence[Claim]) -> None:
+        """Keep several from every new request in one workspace. Asked for at once: it goes on with others while it waits for its disk."""
+        try:
+            target = self._targets.of(claims[0].organization_id, claims[0].workspace_id)
+        except (ConnectorError, KeyMissing):
+            # It halts the workspace, which is found out with each of them.
+            for taken in claims:
+                self._deal_with(taken)
+            return
+        assert isinstance(target, BarsAccounts)
+        with self._precedence.taken():
+            asked = {person: self._beside.submit(target.bar_account, account) for person, account in still_open(claims).items()}
+            wait(asked.values())
         for taken in claims:
-            self._deal_with(taken)
-        return bool(claims) or (departures and self._prove_next())
+            self._conclude(taken, partial(self._kept_out, taken, target, asked.get(taken.subject_id)))
+
+    def _kept_out(self, taken: Claim, target: Target, asked: Future[None] | None) -> bool:
+        if asked is None:
+            return self._shut_out(taken, target)
+        asked.result()
+        if len(self._unfinished) < MOST_BEGUN:
+            self._put_behind(taken, target, None)
+        else:
+            self._postpone(taken, timedelta(), None, counted=False)
+        return False
+
+    def _put_behind(self, taken: Claim, target: Target, done: ShutOut | None) -> None:
+        self._unfinished.append(_Unfinished(taken=taken, target=target, done=done, since=monotonic()))
+        with self._wake[Lane.DEPARTURES]:
+            self._wake[Lane.DEPARTURES].notify()
 
     def _deal_with(self, taken: Claim) -> None:
         if taken.subject in _MARKERS:
@@ -194,13 +274,13 @@ class Worker:
             return
         self._conclude(taken, lambda: self._deliver(taken))
 
-    def _prove_next(self, *, waiting: float = 0.0) -> bool:
-        """Look again at whoever has waited longest for it, and at least so many seconds; False where there is nobody."""
-        with self._proving:
-            if not self._unproved or monotonic() - self._unproved[0].since < waiting:
+    def _finish_next(self, *, waiting: float = 0.0) -> bool:
+        """Go on with whoever has waited longest for it, and at least so many seconds; False where there is nobody."""
+        with self._choosing:
+            if not self._unfinished or monotonic() - self._unfinished[0].since < waiting:
                 return False
-            one = self._unproved.popleft()
-        self._conclude(one.taken, lambda: self._prove(one.taken, one.target, one.done))
+            one = self._unfinished.popleft()
+        self._conclude(one.taken, lambda: self._shut_out(one.taken, one.target) if one.done is None else self._prove(one.taken, one.target, one.done))
         return True
 
     def _conclude(self, taken: Claim, deliver: Callable[[], bool]) -> None:
@@ -238,12 +318,7 @@ class Worker:
             return True
         target = self._targets.of(taken.organization_id, taken.workspace_id)
         if taken.subject is Subject.ACCOUNT and taken.lane is Lane.DEPARTURES:
-            with self._precedence.taken():
-                done = shut_out(taken, target, clock=self._clock)
-            if done is not None and self._somebody_is_still_in():
-                self._unproved.append(_Unproved(taken=taken, target=target, done=done, since=monotonic()))
-                return False
-            return done is None or self._prove(taken, target, done)
+            return self._shut_out_soon(taken, target)
         if taken.subject is Subject.ACCOUNT:
             if not deliver_account(taken, target, clock=self._clock, precedence=self._precedence):
                 prepare_account(taken, target, clock=self._clock, precedence=self._precedence)
@@ -252,6 +327,23 @@ class Worker:
         else:
             deliver_roster(taken, target)
         return True
+
+    def _shut_out_soon(self, taken: Claim, target: Target) -> bool:
+        """Whether the claim is to be closed now. While others are still in, nobody gets more than what keeps them out."""
+        if isinstance(target, BarsAccounts) and not taken.put_off:
+            self._at_once.add((Subject.ACCOUNT, taken.workspace_id))
+            if self._somebody_is_still_in():
+                self._keep_out([taken])
+                return False
+        return self._shut_out(taken, target)
+
+    def _shut_out(self, taken: Claim, target: Target) -> bool:
+        with self._precedence.taken():
+            done = shut_out(taken, target, clock=self._clock)
+        if done is not None and self._somebody_is_still_in():
+            self._put_behind(taken, target, done)
+            return False
+        return done is None or self._prove(taken, target, done)
 
     def _prove(self, taken: Claim, target: Target, done: ShutOut) -> bool:
         """False, since the claim is closed along with the proof."""

@@ -40,6 +40,8 @@ class Claim:
     lease_until: datetime
     due_at: datetime
     because: int | None = None
+    put_off: bool = False
+    """Whether it was begun before, and others come first."""
 
 
 def want(
@@ -98,13 +100,22 @@ def wanted_again(statement: Any, dialect: str) -> Any:
     )  # fmt: skip
 
 
-def claim(session: Session, *, lanes: Sequence[Lane], worker: str, at: datetime, most: int, halted: Select[Any] | None = None) -> list[Claim]:
+def claim(
+    session: Session, *, lanes: Sequence[Lane], worker: str, at: datetime, most: int, halted: Select[Any] | None = None,
+    like: Claim | None = None,
+) -> list[Claim]:  # fmt: skip
     """Take up to `most` rows that are due and in nobody's hands, or in hands whose lease has run out.
 
-    `halted` selects the ids of the workspaces that are to be left alone.
+    `halted` selects the ids of the workspaces that are to be left alone. With `like` just the same subject, in the same place,
+    and none that was put off.
     """
     free = or_(Work.lease_until.is_(None), Work.lease_until < at)
     query = select(*_KEY).where(Work.lane.in_(lanes), Work.state == WorkState.WAITING, Work.due_at <= at, free)
+    if like is not None:
+        query = query.where(
+            Work.organization_id == like.organization_id, Work.workspace_id == like.workspace_id, Work.subject == like.subject,
+            Work.priority == PRIORITY[like.subject],
+        )  # fmt: skip
     if halted is not None:
         query = query.where(Work.workspace_id.not_in(halted))
     query = query.order_by(Work.priority, Work.due_at).limit(most).with_for_update(skip_locked=True)
@@ -115,14 +126,14 @@ def claim(session: Session, *, lanes: Sequence[Lane], worker: str, at: datetime,
         update(Work)
         .where(tuple_(*_KEY).in_(keys))
         .values(claimed_by=worker, claimed_at=at, claimed_generation=Work.generation, lease_until=at + LEASE)
-        .returning(*_KEY, Work.generation, Work.attempts, Work.due_at, Work.because),
+        .returning(*_KEY, Work.generation, Work.attempts, Work.due_at, Work.because, Work.priority),
         execution_options={"synchronize_session": False},
     )
     return [
         Claim(
             organization_id=row.organization_id, workspace_id=row.workspace_id, subject=Subject(row.subject), subject_id=row.subject_id,
             lane=Lane(row.lane), generation=row.generation, attempts=row.attempts, claimed_by=worker, claimed_at=at,
-            lease_until=at + LEASE, due_at=row.due_at, because=row.because,
+            lease_until=at + LEASE, due_at=row.due_at, because=row.because, put_off=row.priority > PRIORITY[Subject(row.subject)],
         )
         for row in rows
     ]  # fmt: skip

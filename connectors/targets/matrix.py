@@ -140,21 +140,16 @@ class Matrix(MatrixErasing, MatrixHandingOver):
         return self._apply(id, self._require(id), profile, permit=permit, closed=False)
 
     def deactivate_account(self, id: AccountId) -> None:
-        # Looked at first, because Synapse's PUT would create a missing account.
         self._server.spare_ourselves(id)
-        if (seen := self._look(id)) is None:
-            return
-        if not seen.flag("deactivated"):
-            # The lock takes a few milliseconds and stops every new request; deactivation alone lets them in
-            # until it gets to the tokens. The lock alone would leave open syncs and push registrations alive.
-            self._caller.put(_user(id), {"locked": True})
-        self.deactivate_locked(id)
+        # The lock takes a few milliseconds and stops every new request; deactivation alone lets them in
+        # until it gets to the tokens. The lock alone would leave open syncs and push registrations alive.
+        if self._lock(id) is not None:
+            self.deactivate_locked(id)
 
     def pause_account(self, id: AccountId) -> None:
         self._server.spare_ourselves(id)
-        if (seen := self._look(id)) is None or seen.flag("deactivated"):
+        if (seen := self._lock(id)) is None or seen.flag("deactivated"):
             return
-        self._caller.put(_user(id), {"locked": True})
         # Before the rooms, which may be many: a locked account's phone still gets every push with its text.
         self.end_sessions(id)
         # The kick ends an open sliding sync, which lock and deleted devices leave open for one more message.

@@ -44,15 +44,24 @@ class MatrixHandingOver(MatrixRooms):
     )
     """Our rooms show their history to members (`shared`); a server shows one who left what they could read when they did."""
 
+    def bar_account(self, id: AccountId) -> None:
+        self._server.spare_ourselves(id)
+        self._lock(id)
+
+    def _lock(self, id: AccountId) -> Document | None:
+        """As it was before; None where there is no such account."""
+        # Looked at first, because Synapse's PUT would create a missing account; and it locks none that is deactivated.
+        seen = self._caller.find(path(f"{ADMIN}/v2/users/{{}}", id))
+        if seen is not None and not seen.flag("locked") and not seen.flag("deactivated"):
+            self._caller.put(path(f"{ADMIN}/v2/users/{{}}", id), {"locked": True})
+        return seen
+
     def lock_account(self, id: AccountId) -> frozenset[ChannelRef] | None:
         self._server.spare_ourselves(id)
         # Asked beside it, since whoever is in no room of others waits for nothing else.
         asked = _beside.submit(self.channels_of, id)
         try:
-            # Looked at first, because Synapse's PUT would create a missing account; and it locks none that is deactivated.
-            seen = self._caller.find(path(f"{ADMIN}/v2/users/{{}}", id))
-            if seen is not None and not seen.flag("locked") and not seen.flag("deactivated"):
-                self._caller.put(path(f"{ADMIN}/v2/users/{{}}", id), {"locked": True})
+            seen = self._lock(id)
         finally:
             wait([asked])
         if seen is None or seen.flag("deactivated"):

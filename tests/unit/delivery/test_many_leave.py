@@ -1,8 +1,8 @@
-"""Many leave at once: who is still in comes before a second look at who is out, and that look is neither forgotten nor put off for long."""
+"""Many leave at once: who is still in comes before all that is left to do for who is kept out, and none of that is forgotten or put off for long."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 
 from app.clock import now
 from app.database import reading
-from app.delivery import worker
+from app.delivery import access, worker
 from app.journal import work
-from app.journal.tables import Lane
-from app.revocation.tables import Proof
+from app.journal.tables import HERE, Lane
+from app.revocation.tables import Departure, Proof
 from connectors.contract import AccountState
-from tests.unit.delivery.crew import crew, employ, settle
+from tests.unit.delivery.crew import Killed, crew, employ, settle
 from tests.workspace import Workspace
 
 LEAVERS = 3
@@ -112,3 +112,73 @@ def test_whoever_stays_waits_while_a_departure_is_claimed(installed: Flask, work
         busy.step([lane], "busy", busy=True)
 
     assert gave_way == [(False, False), (True, True)]
+
+
+# What ended here is written down together
+
+
+def here() -> int:
+    """Departures of which it is not known yet that every door here is shut."""
+    proved = select(Proof.departure_id).where(Proof.workspace_id == HERE, Proof.shut_at.is_not(None))
+    with reading() as session:
+        return session.scalar(select(func.count()).select_from(Departure).where(Departure.id.not_in(proved))) or 0
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Sequence[work.Claim]], None] = lambda _claims: None) -> list[int]:
+    """How many departures each transaction wrote down."""
+    deliver, counts = access.deliver_here, list[int]()
+
+    def deliver_here(claims: Sequence[work.Claim], **said: Any) -> None:
+        counts.append(len(claims))
+        spoil(claims)
+        deliver(claims, **said)
+
+    for module in (access, worker):
+        monkeypatch.setattr(module, "deliver_here", deliver_here)
+    return counts
+
+
+def test_what_ended_here_is_written_down_for_several_at_once(installed: Flask, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = watched(monkeypatch)
+    assert here() == LEAVERS
+
+    crew(installed, workspace).run_until_idle()
+
+    assert counts == [LEAVERS] and here() == 0
+
+
+def test_one_that_cannot_be_written_down_keeps_no_other(installed: Flask, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    unlucky = sorted(account.person_id or "" for account in workspace.accounts.values())[1]
+
+    def spoil(claims: Sequence[work.Claim]) -> None:
+        if any(taken.subject_id == unlucky for taken in claims):
+            raise ValueError("nobody foresaw this")
+
+    watched(monkeypatch, spoil)
+    one = crew(installed, workspace)
+    for _ in range(20):
+        try:
+            if not one.step(LANE, "one"):
+                break
+        except ValueError:
+            continue
+
+    assert here() == 1
+    monkeypatch.undo()
+    settle(installed, workspace)
+    assert here() == 0
+
+
+def test_a_worker_killed_while_it_writes_several_down_loses_none(installed: Flask, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoil(_claims: Sequence[work.Claim]) -> None:
+        raise Killed
+
+    watched(monkeypatch, spoil)
+    one = crew(installed, workspace)
+    with pytest.raises(Killed):
+        one.run_until_idle()
+    monkeypatch.undo()
+
+    settle(installed, workspace)
+
+    assert here() == 0
