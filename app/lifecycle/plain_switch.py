@@ -34,6 +34,10 @@ Beside = tuple[ColumnElement[Any], Mapping[str, Any]]
 _OUT = (Standing.DEPARTED, Standing.PAUSED)
 
 
+class BrakeCounts(Exception):
+    """A brake counts what this source switches off: that is never plain."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Switched:
     """A record after it was switched; instants in microseconds."""
@@ -50,7 +54,7 @@ async def switch_plainly(
 ) -> Switched | None:
     """The record switched, committed; None where the case is not plain or the token not good, and nothing was written.
 
-    `beside` is asked along with it, for whoever answers. Raises what the driver raises.
+    `beside` is asked along with it, for whoever answers. Raises BrakeCounts, and what the driver raises.
     """
     values = {"record": record_id, "digest": digest, "source": source_id, "at": microseconds(now)}
     asked_beside, values_beside = beside
@@ -63,7 +67,7 @@ async def switch_plainly(
             return None
         settings = json.loads(seen.settings)
         if not active and setting(settings, "push_brake") != "off":
-            return None
+            raise BrakeCounts
         means = None if active else means_of_off(setting(settings, "leaving_voice"), has_hr=bool(seen.has_hr))
         decided = decide([RecordSaid(on=active, said_at=now, means=means, ended=False)], [], now=now)
         actor = Actor(kind=ActorKind.SOURCE, name=seen.source_name)

@@ -26,7 +26,7 @@ from app.directory.filters import AttributePath
 from app.directory.vocabulary import USER_URN
 from app.lifecycle.plain import join_plainly
 from app.lifecycle.plain_members import change_members_plainly
-from app.lifecycle.plain_switch import switch_plainly
+from app.lifecycle.plain_switch import BrakeCounts, switch_plainly
 from app.scim import hot_reads
 from app.scim.answers import MEDIA_TYPE, SCIMError
 from app.scim.bodies import has_own_extension, read_object, tidied
@@ -51,6 +51,9 @@ _UNUSUAL: Final = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_CONTENT_ENCODING
 _WORDS: Final = {200: "200 OK", 201: "201 CREATED", 204: "204 NO CONTENT"}
 _DECLINED: Final = "doorlist.hot.declined"
 """Set in the environment of a request that no hot path takes, so that none is tried again."""
+BELIEVED_FOR: Final = 1.0
+"""Seconds for which a brake that counts is not looked for again: in a burst, each try in vain would keep all others from writing."""
+_braked: Final[dict[str, float]] = {}
 _SHORT: Final = 8_192
 """Bytes of a body whose work on SQLite an event loop does itself; and it answers no lists there: others would wait for them."""
 _ONE: Final = re.compile(r"filter=[A-Za-z]{1,20}(?:%20|\+)eq(?:%20|\+)[^&]*")
@@ -274,8 +277,15 @@ async def _patch_user(asked: Asked) -> Answered | None:
     active = None if asked.query else _only_active(read_operations(read_object(asked.body)))
     if active is None:
         return None
+    source, at = asked.knock.source, time.monotonic()
+    if not active and _braked.get(source, 0.0) > at:
+        return None
     beside = hot_reads.groups_beside(asked.on, asked.knock)
-    switched = await switch_plainly(asked.on, asked.id, active, **asked.said_by("PATCH"), beside=beside)
+    try:
+        switched = await switch_plainly(asked.on, asked.id, active, **asked.said_by("PATCH"), beside=beside)
+    except BrakeCounts:
+        _braked[source] = at + BELIEVED_FOR
+        return None
     if switched is None:
         return None
     row = (asked.id, switched.document, active, switched.created_at, switched.modified_at, switched.version, switched.beside)
