@@ -258,6 +258,8 @@ def role_groups(text: str) -> Mapping[str, frozenset[str]]:
 def value_of(session: Session, organization_id: str, key: str) -> str:
     """The value that is in force: the organisation's own, else the default."""
     organization = session.get_one(Organization, organization_id)
+    # A session forgets what nobody refers to, and many settings are asked for one after the other.
+    session.info["organization"] = organization
     return setting(organization.settings, key)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask import current_app
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 from sqlalchemy.orm import Session
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -24,7 +24,6 @@ from app.journal.work import insert_for
 from app.json_text import UnreadableJSON, read_json
 from app.lifecycle import leaving
 from app.lifecycle.days import NoSuchDay, read_day, start_of, zone_of
-from app.lifecycle.people import records_of
 
 KINDS = {
     "employee.terminated": StatementKind.LEAVES,
@@ -271,15 +270,13 @@ def whom(session: Session, organization_id: str, number: str, *, work_email: str
     if len(ids) > 1:
         return None, f"{len(ids)} people have employee number {number}"
     if work_email is not None:
-        person = session.get_one(Person, (organization_id, ids[0]))
-        mine = [record.id for record in records_of(session, person)]
-        known = set(
-            session.scalars(
-                select(RecordEmail.address_key).where(RecordEmail.organization_id == organization_id, RecordEmail.record_id.in_(mine))
-            )
+        name = select(Person.user_name_key).where(Person.organization_id == organization_id, Person.id == ids[0])
+        addresses = (
+            select(RecordEmail.address_key)
+            .join(Record, and_(Record.organization_id == RecordEmail.organization_id, Record.id == RecordEmail.record_id))
+            .where(Record.organization_id == organization_id, Record.person_id == ids[0])
         )
-        known.add(person.user_name_key)
-        if name_key(work_email) not in known:
+        if name_key(work_email) not in session.scalars(name.union_all(addresses)).all():
             return None, f"employee number {number} is known, but not with the address that HR names"
     return ids[0], None
 

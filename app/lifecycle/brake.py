@@ -12,6 +12,7 @@ from app.database import new_id
 from app.directory.settings import parse_push_brake, value_of
 from app.directory.tables import Source
 from app.journal import entries
+from app.journal.work import insert_for
 from app.lifecycle.errors import WorldMoved
 from app.lifecycle.tables import Held, HeldLine, HeldState, PushedOff
 
@@ -27,8 +28,9 @@ def lets_through(session: Session, organization_id: str, source_id: str, subject
         return True
     of_source = (PushedOff.organization_id == organization_id, PushedOff.source_id == source_id)
     lately = select(func.count()).select_from(PushedOff).where(*of_source, PushedOff.at > at - brake.within)
-    expecting = select(Source.expected_departures, Source.expected_until).where(Source.organization_id == organization_id, Source.id == source_id)
-    if (session.scalar(lately) or 0) >= brake.most and not _announced(*session.execute(expecting).one(), at=at):
+    seen = select(lately.scalar_subquery(), Source.expected_departures, Source.expected_until)
+    passed, *expected = session.execute(seen.where(Source.organization_id == organization_id, Source.id == source_id)).one()
+    if passed >= brake.most and not _announced(*expected, at=at):
         return False
     source = _locked(session, organization_id, source_id)
     session.execute(delete(PushedOff).where(*of_source, PushedOff.at <= at - brake.within))
@@ -70,7 +72,6 @@ def hold(
     organization_id: str,
     *,
     source_id: str,
-    source_name: str,
     subject_kind: str,
     subject_id: str,
     person_id: str,
@@ -88,21 +89,19 @@ def hold(
     held = session.scalar(burst)
     if held is None:
         # Two who both find none must not begin two.
-        _locked(session, organization_id, source_id)
+        source = _locked(session, organization_id, source_id)
         held = session.scalar(burst)
-    if held is None:
-        limit = value_of(session, organization_id, "push_brake")
-        held = Held(
-            organization_id=organization_id, id=new_id(), kind="pushes", source_id=source_id, state=HeldState.OPEN, created_at=at,
-            reason=f"{source_name} took access from more people than push_brake = {limit} allows; the excess waits",
-        )  # fmt: skip
-        session.add(held)
-    session.merge(
-        HeldLine(
-            organization_id=organization_id, held_id=held.id, subject_kind=subject_kind, subject_id=subject_id, version=version, becomes="off",
-            person_id=person_id, state=HeldState.OPEN, created_at=at,
-        )
-    )  # fmt: skip
+        if held is None:
+            limit = value_of(session, organization_id, "push_brake")
+            held = Held(
+                organization_id=organization_id, id=new_id(), kind="pushes", source_id=source_id, state=HeldState.OPEN, created_at=at,
+                reason=f"{source.name} took access from more people than push_brake = {limit} allows; the excess waits",
+            )  # fmt: skip
+            session.add(held)
+    key = {"organization_id": organization_id, "held_id": held.id, "subject_kind": subject_kind, "subject_id": subject_id}
+    said = {"version": version, "becomes": "off", "person_id": person_id, "state": HeldState.OPEN, "created_at": at}
+    line = insert_for(session.get_bind().dialect.name)(HeldLine).values(key | said)
+    session.execute(line.on_conflict_do_update(index_elements=list(key), set_=said))
 
 
 def lines_of(session: Session, held: Held) -> list[HeldLine]:

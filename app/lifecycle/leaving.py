@@ -60,8 +60,8 @@ def say(
     if pushed_now and source is not None and not brake.lets_through(session, organization_id, source.id, person_id, at=at):
         statement.held = True
         brake.hold(
-            session, organization_id, source_id=source.id, source_name=source.name, subject_kind="statement", subject_id=statement.id,
-            person_id=person_id, version=at.isoformat(), at=at,
+            session, organization_id, source_id=source.id, subject_kind="statement", subject_id=statement.id, person_id=person_id,
+            version=at.isoformat(), at=at,
         )  # fmt: skip
     session.add(statement)
     session.flush()

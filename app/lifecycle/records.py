@@ -10,14 +10,14 @@ from app.actors import Actor
 from app.database import new_id
 from app.directory.names import name_key
 from app.directory.settings import off_means
-from app.directory.tables import Person, Record, Source, Standing
+from app.directory.tables import Person, Record, Standing
 from app.journal import entries, work
 from app.journal.tables import Subject
 from app.lifecycle import brake, joins, matching, questions
 from app.lifecycle.drafts import RecordDraft, columns_of, without_number, write_draft, write_emails
 from app.lifecycle.errors import NotFound, StaleVersion, Taken
 from app.lifecycle.matching import Doubt, Match, One
-from app.lifecycle.people import lock_person, person_of, settle, standing_now
+from app.lifecycle.people import emails_of, lock_person, person_of, settle, standing_now
 from app.lifecycle.successors import end_memberships, give_to_successor, has_another_key, open_lines
 from app.lifecycle.tables import HeldLine
 
@@ -106,7 +106,8 @@ def change_record(
         record.user_name, record.external_id, record.active, record.document, record.starts_at, record.ends_at,
     ) and (active or draft.off_means in (None, record.off_means)):  # fmt: skip
         return record
-    _refuse_taken(session, organization_id, source_id, draft, but=record.id)
+    if (name_key(draft.user_name), draft.external_id) != (record.user_name_key, record.external_id):
+        _refuse_taken(session, organization_id, source_id, draft, but=record.id)
     if has_another_key(record, draft):
         if not draft.number_said:
             # A number that nobody said of whoever has the new externalId is the predecessor's.
@@ -123,11 +124,13 @@ def change_record(
     number_before = record.employee_number
     with session.no_autoflush:
         _say_active(session, record, active=active, means=draft.off_means, person=person, at=at, braked=braked)
+    addresses_before = emails_of(record.document)
     write_draft(record, draft)
     record.version += 1
     record.modified_at = at
     record.journal_id = entry
-    write_emails(session, record)
+    if emails_of(record.document) != addresses_before:
+        write_emails(session, record)
     settle(session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry, epoch_moves=went_off and not record.held)
     if record.employee_number != number_before:
         joins.announce(session, organization_id, record.employee_number, at=at)
@@ -155,11 +158,10 @@ def end_record(
         _say_active(session, record, active=False, person=person, at=at, braked=braked)
     record.ended_at, record.modified_at, record.journal_id = at, at, entry
     record.version += 1
-    end_memberships(session, record, at=at, journal_id=entry)
-    session.flush()
+    left_groups = end_memberships(session, record, at=at, journal_id=entry)
     settle(session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry, epoch_moves=was_on and not record.held)
     questions.withdraw(session, organization_id, source_id, record_id=record.id, actor=actor, at=at, because="the user was deleted")
-    if person.standing == Standing.ACTIVE:
+    if left_groups and person.standing == Standing.ACTIVE:
         # Another record keeps this person in, but not in the groups of this one.
         work.want(session, organization_id, subject=Subject.PERSON, subject_ids=[person.id], because=entry, due_at=at)
 
@@ -230,10 +232,9 @@ def _say_active(
         return
     if not brake.lets_through(session, record.organization_id, record.source_id, record.id, at=at):
         record.held = True
-        source = session.get_one(Source, (record.organization_id, record.source_id))
         brake.hold(
-            session, record.organization_id, source_id=source.id, source_name=source.name, subject_kind="record", subject_id=record.id,
-            person_id=person.id, version=at.isoformat(), at=at,
+            session, record.organization_id, source_id=record.source_id, subject_kind="record", subject_id=record.id, person_id=person.id,
+            version=at.isoformat(), at=at,
         )  # fmt: skip
 
 

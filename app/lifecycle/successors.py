@@ -90,10 +90,11 @@ def open_lines(record: Record) -> tuple[ColumnElement[bool], ...]:
     )  # fmt: skip
 
 
-def end_memberships(session: Session, record: Record, *, at: datetime, journal_id: int) -> None:
-    """The record is in no group any more."""
-    session.execute(
+def end_memberships(session: Session, record: Record, *, at: datetime, journal_id: int) -> bool:
+    """The record is in no group any more. Returns whether it was in any."""
+    ended = session.execute(
         update(Membership)
         .where(Membership.organization_id == record.organization_id, Membership.record_id == record.id, Membership.ended_at.is_(None))
         .values(ended_at=at, journal_id=journal_id)
     )
+    return bool(ended.rowcount)  # type: ignore[attr-defined]  # every UPDATE has one; the stub names the wider class

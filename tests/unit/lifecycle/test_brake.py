@@ -8,15 +8,15 @@ from contextlib import suppress
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
 from app.database import db, in_transaction, reading, transaction
 from app.directory.tables import Record, Standing
-from app.journal.tables import Organization
+from app.journal.tables import Organization, Work
 from app.lifecycle import brake, leaving
 from app.lifecycle.errors import WorldMoved
-from app.lifecycle.records import RecordDraft, change_record
+from app.lifecycle.records import RecordDraft, change_record, end_record
 from app.lifecycle.sources import set_setting
 from tests.company import ADMIN, OKTA, Company, later, new_company
 from tests.hr_system import HR
@@ -129,3 +129,24 @@ def test_what_hr_takes_back_waits_no_more(installed: Flask, company: Company) ->
 
     assert waiting(company) == [{bob.person_id}]
     assert company.person(ada).standing == Standing.ACTIVE
+
+
+def test_a_deletion_that_is_held_of_somebody_in_no_group_has_nothing_delivered(installed: Flask, company: Company) -> None:
+    ada = company.joins("ada@x.example")
+    in_transaction(lambda session: session.execute(delete(Work)))
+
+    in_transaction(lambda session: end_record(session, company.organization_id, company.source_id, ada.id, actor=OKTA, at=later(1), because="test"))
+
+    with reading() as session:
+        assert session.scalars(select(Work)).all() == []
+    assert waiting(company) == [{ada.person_id}]
+
+
+def test_an_off_that_is_taken_back_and_said_again_waits_as_one(installed: Flask, company: Company) -> None:
+    ada, bob = company.joins("ada@x.example"), company.joins("bob@x.example")
+    for at, record, active in ((1, ada, False), (2, bob, False), (3, ada, True), (4, ada, False)):
+        company.says(record, active=active, at=later(at))
+
+    with reading() as session:
+        [(_, lines)] = brake.waiting(session, company.organization_id)
+        assert {(line.person_id, line.version) for line in lines} == {(ada.person_id, later(4).isoformat()), (bob.person_id, later(2).isoformat())}
