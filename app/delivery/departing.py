@@ -64,8 +64,11 @@ def still_open(claims: Sequence[Claim]) -> dict[str, AccountId]:
         return {person_id: AccountId(account_id) for person_id, account_id in session.execute(query)}
 
 
-def shut_out(taken: Claim, target: Target, *, clock: Clock) -> ShutOut | None:
-    """Shut one person out of one workspace; None where there is nothing to prove, since they are back. Raises ConnectorError."""
+def shut_out(taken: Claim, target: Target, *, sent_at: datetime, clock: Clock) -> ShutOut | None:
+    """Shut one person out of one workspace; None where there is nothing to prove, since they are back. Raises ConnectorError.
+
+    `sent_at` is when the first was asked of the workspace, which may have been before.
+    """
     with reading() as session:
         departure = departures.current(session, taken.organization_id, taken.subject_id)
         person = session.get(Person, (taken.organization_id, taken.subject_id))
@@ -82,7 +85,6 @@ def shut_out(taken: Claim, target: Target, *, clock: Clock) -> ShutOut | None:
             in_transaction(lambda session: _open_again(session, taken, at=clock()))
         return None
     already_shut = proof is not None and proof.shut_at is not None
-    sent_at = clock()
     means = Standing(departure.means)
     # A reserved id is not known to be this person's: somebody else may have taken it before we could.
     accounts = {AccountId(row.account_id)} if row is not None and row.state != RESERVED else set()

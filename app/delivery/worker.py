@@ -13,7 +13,6 @@ from functools import partial
 from time import monotonic
 
 from flask import Flask
-from sqlalchemy import Text, bindparam, or_, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -22,11 +21,12 @@ from app.access.sealing import KeyMissing
 from app.audit.lag import audit_is_behind
 from app.clock import Clock
 from app.clock import now as wall_clock
-from app.database import Instant, in_transaction, reading_engine
+from app.database import in_transaction, reading_engine
 from app.delivery.access import deliver_access, deliver_here
 from app.delivery.accounts import NotYet, deliver_account
 from app.delivery.channels import deliver_channel, deliver_roster
 from app.delivery.departing import ShutOut, note_failure, prove, shut_out, still_open
+from app.delivery.due import is_due, somebody_is_still_in
 from app.delivery.expansion import expand_group, expand_person
 from app.delivery.handing_over import LeftInChannels, hand_over
 from app.delivery.liveness import free_claims_of_the_dead, own_name
@@ -34,7 +34,7 @@ from app.delivery.precedence import Precedence
 from app.delivery.preparing import prepare_account
 from app.delivery.workspaces import Targets, halt, halted
 from app.journal import work
-from app.journal.tables import HERE, Lane, Subject, Work, WorkState
+from app.journal.tables import HERE, Lane, Subject
 from app.journal.work import Claim
 from app.lifecycle.people import reconsider
 from connectors.contract import (
@@ -63,16 +63,6 @@ AT_ONCE = 8
 """Departures that are claimed together: each transaction keeps all others from writing."""
 MOST_BEGUN = 64
 """Departures of which the rest is kept in mind. Beyond, it is put off in the database: the lease of a claim is too short for thousands."""
-# Asked many times in a second, so it is built once, and no session is opened for it.
-_NOW = bindparam("now", type_=Instant())
-_DUE = (
-    select(Work.due_at)
-    .where(Work.lane == bindparam("asked_lane", type_=Text()), Work.state == WorkState.WAITING, Work.due_at <= _NOW)
-    .where(or_(Work.lease_until.is_(None), Work.lease_until < _NOW), Work.workspace_id.not_in(halted()))
-    .limit(1)
-)
-# Who has left and is still in: nobody was at their account yet.
-_STILL_IN = _DUE.where(Work.subject == Subject.ACCOUNT, Work.priority == work.PRIORITY[Subject.ACCOUNT])
 _MARKERS = (Subject.PERSON, Subject.GROUP, Subject.DUE)
 
 
@@ -84,12 +74,13 @@ def pause_after(attempts: int, *, lane: Lane) -> timedelta:
 
 @dataclass(frozen=True, kw_only=True)
 class _Unfinished:
-    """Somebody whom no new request lets in; the claim is still ours. `done` is None until what was open is ended as well."""
+    """Somebody whom no new request lets in, and since when; the claim is still ours. `done` is None until what was open is ended as well."""
 
     taken: Claim
     target: Target
     done: ShutOut | None
     since: float
+    sent_at: datetime
 
 
 class Worker:
@@ -145,7 +136,7 @@ class Worker:
         with self._app.app_context():
             while not self._stop.wait(LOOK_EVERY[lane]):
                 try:
-                    due = self._is_due(lane)
+                    due = is_due(lane, at=self._clock())
                 except DBAPIError as error:
                     log.error("cannot look for work: %s", error.__class__.__name__)
                     self._stop.wait(0.5)
@@ -153,14 +144,6 @@ class Worker:
                 if due:
                     with self._wake[lane]:
                         self._wake[lane].notify_all()
-
-    def _is_due(self, lane: Lane) -> bool:
-        with reading_engine().connect() as connection:
-            return connection.execute(_DUE, {"asked_lane": lane, "now": self._clock()}).first() is not None
-
-    def _somebody_is_still_in(self) -> bool:
-        with reading_engine().connect() as connection:
-            return connection.execute(_STILL_IN, {"asked_lane": Lane.DEPARTURES, "now": self._clock()}).first() is not None
 
     def _gives_nothing(self) -> bool:
         """Whether who has left is not known, or whoever is given something now would stand in no audit tree."""
@@ -200,7 +183,7 @@ class Worker:
         return took, Lane.DEPARTURES in lanes and self._finish_next(waiting=PROVED_WITHIN if took else 0.0)
 
     def _take_next(self, lanes: Sequence[Lane], name: str, *, busy: bool) -> bool:
-        if not busy and not any(self._is_due(lane) for lane in lanes):
+        if not busy and not any(is_due(lane, at=self._clock()) for lane in lanes):
             return False
         if Lane.SYNC in lanes and self._gives_nothing():
             # Whatever is in that lane may give something; departures go on.
@@ -247,24 +230,32 @@ class Worker:
                 self._deal_with(taken)
             return
         assert isinstance(target, BarsAccounts)
-        with self._precedence.taken():
-            asked = {person: self._beside.submit(target.bar_account, account) for person, account in still_open(claims).items()}
-            wait(asked.values())
+        sent_at = self._clock()
+        try:
+            with self._precedence.taken():
+                asked = {person: self._beside.submit(target.bar_account, account) for person, account in still_open(claims).items()}
+                wait(asked.values())
+        except DBAPIError as error:
+            # A database that is away for a moment: none of them is to wait for the end of its lease.
+            log.error("cannot look who is still in: %s", error.__class__.__name__)
+            for taken in claims:
+                self._postpone(taken, LOOK_AGAIN[taken.lane], None, counted=False)
+            return
         for taken in claims:
-            self._conclude(taken, partial(self._kept_out, taken, target, asked.get(taken.subject_id)))
+            self._conclude(taken, partial(self._kept_out, taken, target, asked.get(taken.subject_id), sent_at=sent_at))
 
-    def _kept_out(self, taken: Claim, target: Target, asked: Future[None] | None) -> bool:
+    def _kept_out(self, taken: Claim, target: Target, asked: Future[None] | None, *, sent_at: datetime) -> bool:
         if asked is None:
-            return self._shut_out(taken, target)
+            return self._shut_out(taken, target, sent_at=self._clock())
         asked.result()
         if len(self._unfinished) < MOST_BEGUN:
-            self._put_behind(taken, target, None)
+            self._put_behind(taken, target, None, sent_at=sent_at)
         else:
             self._postpone(taken, timedelta(), None, counted=False)
         return False
 
-    def _put_behind(self, taken: Claim, target: Target, done: ShutOut | None) -> None:
-        self._unfinished.append(_Unfinished(taken=taken, target=target, done=done, since=monotonic()))
+    def _put_behind(self, taken: Claim, target: Target, done: ShutOut | None, *, sent_at: datetime) -> None:
+        self._unfinished.append(_Unfinished(taken=taken, target=target, done=done, since=monotonic(), sent_at=sent_at))
         with self._wake[Lane.DEPARTURES]:
             self._wake[Lane.DEPARTURES].notify()
 
@@ -280,7 +271,11 @@ class Worker:
             if not self._unfinished or monotonic() - self._unfinished[0].since < waiting:
                 return False
             one = self._unfinished.popleft()
-        self._conclude(one.taken, lambda: self._shut_out(one.taken, one.target) if one.done is None else self._prove(one.taken, one.target, one.done))
+        done = one.done
+        self._conclude(
+            one.taken,
+            lambda: self._shut_out(one.taken, one.target, sent_at=one.sent_at) if done is None else self._prove(one.taken, one.target, done),
+        )
         return True
 
     def _conclude(self, taken: Claim, deliver: Callable[[], bool]) -> None:
@@ -332,16 +327,17 @@ class Worker:
         """Whether the claim is to be closed now. While others are still in, nobody gets more than what keeps them out."""
         if isinstance(target, BarsAccounts) and not taken.put_off:
             self._at_once.add((Subject.ACCOUNT, taken.workspace_id))
-            if self._somebody_is_still_in():
+            if somebody_is_still_in(at=self._clock()):
                 self._keep_out([taken])
                 return False
-        return self._shut_out(taken, target)
+        return self._shut_out(taken, target, sent_at=self._clock())
 
-    def _shut_out(self, taken: Claim, target: Target) -> bool:
+    def _shut_out(self, taken: Claim, target: Target, *, sent_at: datetime) -> bool:
+        """`sent_at` is when the first was asked of the workspace."""
         with self._precedence.taken():
-            done = shut_out(taken, target, clock=self._clock)
-        if done is not None and self._somebody_is_still_in():
-            self._put_behind(taken, target, done)
+            done = shut_out(taken, target, sent_at=sent_at, clock=self._clock)
+        if done is not None and somebody_is_still_in(at=self._clock()):
+            self._put_behind(taken, target, done, sent_at=sent_at)
             return False
         return done is None or self._prove(taken, target, done)
 

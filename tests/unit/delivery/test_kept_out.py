@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 
 from app.access.tables import Account
 from app.clock import now
@@ -202,6 +203,38 @@ def test_a_workspace_that_cannot_be_opened_is_halted_once_and_its_leavers_wait(i
     assert len(waiting) == LEAVERS and all(row.claimed_by is None for row in waiting)
     assert {row.last_error for row in waiting} <= {None, "chat: the address is no address"}
     assert open_accounts(firm.there) == LEAVERS
+
+
+def test_the_receipt_says_when_the_workspace_was_first_asked(installed: Flask, firm: Firm) -> None:
+    one = crew(installed, firm.there)
+    one._at_once.add((Subject.ACCOUNT, firm.workspace_id))
+    one._take_next(LANE, "one", busy=False)
+    kept_out = now()
+
+    one.run_until_idle()
+
+    with reading() as session:
+        proofs = session.scalars(select(Proof).where(Proof.workspace_id == firm.workspace_id)).all()
+    assert len(proofs) == LEAVERS
+    for proof in proofs:
+        assert proof.sent_at is not None and proof.acknowledged_at is not None
+        assert proof.sent_at < kept_out < proof.acknowledged_at
+
+
+def test_a_database_that_is_away_for_a_moment_costs_nobody_a_lease(installed: Flask, firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = crew(installed, firm.there)
+    one._at_once.add((Subject.ACCOUNT, firm.workspace_id))
+
+    def away(_claims: object) -> dict[str, AccountId]:
+        raise OperationalError("SELECT", {}, Exception("server closed the connection unexpectedly"))
+
+    monkeypatch.setattr(worker, "still_open", away)
+    one._take_next(LANE, "one", busy=False)
+    monkeypatch.undo()
+
+    assert [(row.claimed_by, row.attempts) for row in firm.leavers_work()] == [(None, 0)] * LEAVERS
+    settle(installed, firm.there)
+    assert open_accounts(firm.there) == 0 and unproved() == 0
 
 
 def test_what_goes_beyond_what_is_kept_in_mind_waits_in_the_database(installed: Flask, firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
