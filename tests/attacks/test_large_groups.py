@@ -73,6 +73,7 @@ def _costs(directory: Directory, path: str, spare: str, count: Count) -> dict[st
 @pytest.mark.slow
 def test_p04_one_member_more_or_less_costs_alike_in_a_small_and_in_a_large_group(directory: Directory) -> None:
     ids = _people(directory, LARGE + 1)
+    _look_at_tables()
     small, other = (_group(directory, ids[:10]) for _ in range(2))
     _look_at_tables()
     with work_counted(db.engine) as count:
