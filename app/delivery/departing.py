@@ -4,6 +4,7 @@ The steps can be parted: of many who leave at once, all are kept from new reques
 and those who are still in come before a second look at those who are not.
 """
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -27,7 +28,21 @@ from app.lifecycle.handover import place_of
 from app.revocation import departures
 from app.revocation.tables import Departure, Grade, Proof
 from app.rules.tables import MOVED, ChannelMember
-from connectors.contract import Access, AccountId, AccountState, EndsSessions, HoldsChannels, PausesAccounts, ShowsAccess, Target
+from connectors.contract import (
+    Access,
+    AccountId,
+    AccountState,
+    Conflict,
+    EndsSessions,
+    HoldsChannels,
+    Missing,
+    PausesAccounts,
+    Refused,
+    ShowsAccess,
+    Target,
+)
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 60
 """Looks before we take a departed account out of channels ourselves: a workspace may still be doing it."""
@@ -77,11 +92,10 @@ def shut_out(taken: Claim, target: Target, *, sent_at: datetime, clock: Clock) -
         locked = departure is not None and proof is not None and proof.shut_at is not None
         place = place_of(session, taken.organization_id, departure.id, taken.workspace_id) if departure is not None and locked else None
     if departure is None or person is None or person.standing == Standing.ACTIVE:
-        # They came back, perhaps while an earlier attempt was shutting them out: what it shut is opened again, and nothing
-        # that was signed in before they left works again.
+        # They came back, perhaps while an earlier attempt was shutting them out: what it shut is opened again.
         if row is not None:
-            if isinstance(target, EndsSessions) and row.state != RESERVED:
-                target.end_sessions(AccountId(row.account_id))
+            if isinstance(target, EndsSessions) and row.state != RESERVED and not _was_shut(taken):
+                _end_what_was_before(target, AccountId(row.account_id))
             in_transaction(lambda session: _open_again(session, taken, at=clock()))
         return None
     already_shut = proof is not None and proof.shut_at is not None
@@ -155,6 +169,29 @@ def prove(taken: Claim, target: Target, done: ShutOut, *, clock: Clock) -> None:
                 for ref in sorted(target.channels_of(account_id)):
                     target.remove_members(ref, [account_id])
         raise NotYet(f"{seen.memberships} memberships are still there")
+
+
+def _was_shut(taken: Claim) -> bool:
+    """Whether the last departure of whoever is back was seen shut in this workspace: what is signed in there now came after it."""
+    last = (
+        select(Proof.shut_at)
+        .join(Departure, and_(Departure.organization_id == Proof.organization_id, Departure.id == Proof.departure_id))
+        .where(
+            Proof.organization_id == taken.organization_id, Proof.workspace_id == taken.workspace_id, Departure.person_id == taken.subject_id
+        )
+        .order_by(Departure.decided_at.desc(), Departure.id.desc())
+        .limit(1)
+    )  # fmt: skip
+    with reading() as session:
+        return session.scalar(last) is not None
+
+
+def _end_what_was_before(target: EndsSessions, account_id: AccountId) -> None:
+    """Nothing that was signed in before somebody left works again. What the workspace refuses keeps nobody from being let in. Raises Unreachable, RateLimited."""
+    try:
+        target.end_sessions(account_id)
+    except (Refused, Conflict, Missing) as error:
+        log.warning("sessions of %s could not be ended before they are let in again: %s", account_id, error)
 
 
 def _open_again(session: Session, taken: Claim, *, at: datetime) -> None:

@@ -241,7 +241,8 @@ class Worker:
             for taken in claims:
                 self._postpone(taken, LOOK_AGAIN[taken.lane], None, counted=False)
             return
-        for taken in claims:
+        # Whoever is kept out first: what goes wrong with another is nothing that they wait for.
+        for taken in sorted(claims, key=lambda one: (answer := asked.get(one.subject_id)) is None or answer.exception() is not None):
             self._conclude(taken, partial(self._kept_out, taken, target, asked.get(taken.subject_id), sent_at=sent_at))
 
     def _kept_out(self, taken: Claim, target: Target, asked: Future[None] | None, *, sent_at: datetime) -> bool:
