@@ -14,6 +14,7 @@ from sqlalchemy.orm import aliased
 
 from app.clock import parse_instant
 from app.directory.filters import And, AttributePath, Compare, Filter, Not, Or, Present, ValuePath
+from app.directory.heard import is_in_group
 from app.directory.json_sql import Claim, JSONReader, fitting, reader_for
 from app.directory.name_parts import PARTLY, SHORTEST, name_fits
 from app.directory.names import name_key
@@ -307,7 +308,7 @@ def _groups_of_person() -> Relation:
             group, and_(group.organization_id == membership.organization_id, group.id == membership.group_id)
         )
         .where(record.organization_id == organization, record.person_id == Person.id)
-        .where(record.ended_at.is_(None), membership.ended_at.is_(None), group.ended_at.is_(None))
+        .where(is_in_group(record, membership), group.ended_at.is_(None))
     )
     return Relation(rows=rows, fields=_group_fields(membership, group))
 

@@ -36,7 +36,10 @@ def compose(session: Session, organization_id: str, records: Sequence[Record]) -
     asked for where one source speaks.
     """
     precedence = _precedence(session, organization_id, {record.source_id for record in records})
-    order = sorted(records, key=lambda record: (precedence.ranks.get(record.source_id, 0), not record.active, record.created_at, record.id))
+    # What the brake holds is not heard yet: such a record still counts as on.
+    order = sorted(
+        records, key=lambda record: (precedence.ranks.get(record.source_id, 0), not (record.active or record.held), record.created_at, record.id)
+    )
     named = shown = order[0]
     document = _together([record.document for record in order])
     for place, sources in precedence.chosen.items():

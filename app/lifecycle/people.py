@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.actors import CLOCK, Actor
 from app.database import new_id
+from app.directory.heard import is_heard
 from app.directory.names import name_key
 from app.directory.tables import Person, Record, RecordEmail, Standing, Statement, StatementKind, Voice
 from app.directory.vocabulary import ENTERPRISE_URN
@@ -96,11 +97,11 @@ def records_of(session: Session, person: Person) -> list[Record]:
 
 
 def _compose(session: Session, person: Person, records: list[Record]) -> bool:
-    """Take the person's attributes from the records that stand. Returns whether anything changed."""
-    standing = [record for record in records if record.ended_at is None]
-    if not standing:
+    """Take the person's attributes from the records that are heard. Returns whether anything changed."""
+    heard = [record for record in records if is_heard(record, records)]
+    if not heard:
         return False
-    composed = compose(session, person.organization_id, standing)
+    composed = compose(session, person.organization_id, heard)
     document = composed.document
     manager_id = None
     named = manager_record(document)

@@ -158,10 +158,11 @@ def end_record(
         _say_active(session, record, active=False, person=person, at=at, braked=braked)
     record.ended_at, record.modified_at, record.journal_id = at, at, entry
     record.version += 1
+    # Of the same moment as the record, by which is known that they wait with it.
     left_groups = end_memberships(session, record, at=at, journal_id=entry)
     settle(session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry, epoch_moves=was_on and not record.held)
     questions.withdraw(session, organization_id, source_id, record_id=record.id, actor=actor, at=at, because="the user was deleted")
-    if left_groups and person.standing == Standing.ACTIVE:
+    if left_groups and not record.held and person.standing == Standing.ACTIVE:
         # Another record keeps this person in, but not in the groups of this one.
         work.want(session, organization_id, subject=Subject.PERSON, subject_ids=[person.id], because=entry, due_at=at)
 

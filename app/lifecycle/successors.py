@@ -3,11 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, update
+from sqlalchemy import ColumnElement, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
-from app.database import new_id
+from app.database import Instant, new_id
 from app.directory.settings import off_means
 from app.directory.tables import Membership, Record
 from app.journal import entries, work
@@ -46,7 +46,9 @@ def give_to_successor(
         subject_id=record.id, before={**before, "person": predecessor.id},
         after={"userName": draft.user_name, "externalId": draft.external_id, "active": active, "person": person_id},
     )  # fmt: skip
-    _leave_behind(session, record, at=at, journal_id=entry)
+    kept = _leave_behind(session, record, at=at, journal_id=entry)
+    if kept.held:
+        _leave_groups_behind(session, record, kept)
     end_memberships(session, record, at=at, journal_id=entry)
     with session.no_autoflush:
         record.person_id, record.active, record.active_said_at, record.held = person_id, active, at, False
@@ -66,7 +68,7 @@ def give_to_successor(
     return record
 
 
-def _leave_behind(session: Session, record: Record, *, at: datetime, journal_id: int) -> None:
+def _leave_behind(session: Session, record: Record, *, at: datetime, journal_id: int) -> Record:
     """An ended copy for the predecessor, under an id of its own; an *off* that the brake holds stays theirs."""
     kept = Record(
         organization_id=record.organization_id, id=new_id(), source_id=record.source_id, person_id=record.person_id,
@@ -80,6 +82,15 @@ def _leave_behind(session: Session, record: Record, *, at: datetime, journal_id:
     session.execute(
         update(HeldLine).where(*open_lines(record)).values(subject_id=kept.id), execution_options={"synchronize_session": False}
     )
+    return kept
+
+
+def _leave_groups_behind(session: Session, record: Record, kept: Record) -> None:
+    """What is held keeps its groups: ended with the copy, and counting for as long as its end does not."""
+    theirs = select(
+        Membership.organization_id, Membership.group_id, literal(kept.id), literal(kept.ended_at, Instant), literal(kept.journal_id)
+    ).where(Membership.organization_id == record.organization_id, Membership.record_id == record.id, Membership.ended_at.is_(None))
+    session.execute(insert(Membership).from_select(["organization_id", "group_id", "record_id", "ended_at", "journal_id"], theirs))
 
 
 def open_lines(record: Record) -> tuple[ColumnElement[bool], ...]:

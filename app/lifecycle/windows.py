@@ -17,7 +17,9 @@ def of_now(records: Sequence[Record], *, at: datetime) -> list[Record]:
     beforehand is a record that ends and another that begins. Nor does an account of long ago, once the one of late is off as well:
     whoever leaves a second time is called as they were then.
     """
-    return [one for one in records if _stands(one) and in_force(starts_at=one.starts_at, ends_at=one.ends_at, at=at)] or _of_late(records)
+    # What the brake holds is not heard yet: as long as it waits, the record counts as it did.
+    on = [one for one in records if (_stands(one) or one.held) and in_force(starts_at=one.starts_at, ends_at=one.ends_at, at=at)]
+    return on or _of_late(records)
 
 
 def _of_late(records: Sequence[Record]) -> list[Record]:

@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session, aliased
 from app.database import plain_rows
 from app.directory.filter_sql import PERSONS, compile_filter
 from app.directory.filters import parse as parse_filter
+from app.directory.heard import is_in_group
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
 from app.rules.file import MANAGER, Rule
@@ -114,7 +115,7 @@ def _reached(
             .join(Record, and_(Record.organization_id == Person.organization_id, Record.person_id == Person.id))
             .join(Membership, and_(Membership.organization_id == Record.organization_id, Membership.record_id == Record.id))
             .join(Group, and_(Group.organization_id == Membership.organization_id, Group.id == Membership.group_id))
-            .where(Record.ended_at.is_(None), Membership.ended_at.is_(None), Group.ended_at.is_(None))
+            .where(is_in_group(), Group.ended_at.is_(None))
         )
     else:
         grouping = parse_grouping(rule.for_each)

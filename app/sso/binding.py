@@ -116,6 +116,17 @@ def _named(session: Session, connection: Connection, key: DirectoryKey, value: s
     return session.scalars(query.distinct().limit(2)).all()
 
 
+def _still_named(session: Session, key: DirectoryKey, value: str, bound: Identity) -> Sequence[str]:
+    """The person of this binding, where it is their own record that has freed the name, and its end is held: it is not heard yet."""
+    query = select(Record.person_id).where(
+        Record.organization_id == bound.organization_id, Record.person_id == bound.person_id, Record.ended_at.is_not(None), Record.held.is_(True),
+        _fits(key, value),
+    )
+    if key.source_id is not None:
+        query = query.where(Record.source_id == key.source_id)
+    return session.scalars(query.distinct()).all()
+
+
 def _fits(key: DirectoryKey, value: str) -> ColumnElement[bool]:
     match key.matches:
         case Matches.EXTERNAL_ID:
@@ -140,7 +151,7 @@ def _refuse_recycled(session: Session, connection: Connection, verified: Verifie
                 connection_id=connection.id, person_id=bound.person_id,
             )  # fmt: skip
         return
-    if value is None or _named(session, connection, key, value, only_on=False) != [bound.person_id]:
+    if value is None or (_named(session, connection, key, value, only_on=False) or _still_named(session, key, value, bound)) != [bound.person_id]:
         raise Refused(
             Reason.NOT_KNOWN, f"the {key.matches} of this sign-in is not that of the person whom its subject was bound to; if somebody else has it "
             "now, unbind the one before", connection_id=connection.id, person_id=bound.person_id,

@@ -17,6 +17,7 @@ from app.access.tables import Account, Workspace
 from app.actors import Actor, ActorKind
 from app.clock import now
 from app.database import in_transaction, reading
+from app.directory.heard import is_in_group
 from app.directory.tables import Group, Membership, Person, Record
 from app.journal import entries
 from app.journal.tables import Lane, Organization
@@ -161,8 +162,8 @@ def access(here: Present) -> Response:
             .join(Membership, (Membership.organization_id == Group.organization_id) & (Membership.group_id == Group.id))
             .join(Record, (Record.organization_id == Membership.organization_id) & (Record.id == Membership.record_id))
             .where(
-                Group.organization_id == here.organization_id, Record.person_id == here.person_id, Membership.ended_at.is_(None),
-                Group.ended_at.is_(None), Record.ended_at.is_(None),
+                Group.organization_id == here.organization_id, Record.person_id == here.person_id, is_in_group(),
+                Group.ended_at.is_(None),
             )
             .distinct()
             .order_by(Group.display_name)

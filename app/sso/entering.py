@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.access import sessions
@@ -182,6 +182,6 @@ def access_taken_at(session: Session, person: Person) -> datetime | None:
         Entry.organization_id == mine[0], Entry.subject_id == mine[1], Entry.verb == "signed out everywhere"
     )
     switched_off = select(func.max(case((Record.ended_at.is_not(None), Record.ended_at), else_=Record.active_said_at))).where(
-        Record.organization_id == mine[0], Record.person_id == mine[1], (Record.active.is_(False) & Record.held.is_(False)) | Record.ended_at.is_not(None)
+        Record.organization_id == mine[0], Record.person_id == mine[1], Record.held.is_(False), or_(Record.active.is_(False), Record.ended_at.is_not(None))
     )
     return max((at for query in (departed, signed_out, switched_off) if (at := session.scalar(query)) is not None), default=None)
