@@ -20,7 +20,7 @@ from app.bare.sqlite import SharedSQLite, SQLiteBare
 from app.database import db
 
 _KEPT: Final = "doorlist_bare"
-_MOST: Final = 8
+_MOST: Final = 4
 """Connections of an event loop to PostgreSQL: what waits for the other side waits on as many at once."""
 
 
