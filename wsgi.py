@@ -1,4 +1,4 @@
-"""For any WSGI server: `granian --interface wsgi wsgi:application`."""
+"""For any WSGI server: `gunicorn wsgi:application`."""
 
 from app.assembly import create_app
 

@@ -1,4 +1,4 @@
-"""WSGI behind granian's own protocol (RSGI): a thread is taken only once the whole request is here.
+"""WSGI behind uvicorn (ASGI): a thread is taken only once the whole request is here.
 
 A client that stops in the middle of its body holds a few bytes of memory, and no thread that others wait for.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final
+from urllib.parse import unquote_to_bytes
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,11 @@ IN_MEMORY: Final = 65_536
 """Bytes of a body that are held in memory; what is longer goes to a file, so that many who send at once fill no memory."""
 _PLAIN: Final = [("content-type", "text/plain; charset=utf-8")]
 _FAULT: Final = (500, _PLAIN, b"something went wrong here\n")
+_BARE: Final = frozenset({204, 304})
+"""Statuses of answers that have no length (RFC 9110 §8.6)."""
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Soon = Callable[[dict[str, Any]], Awaitable[tuple[int, list[tuple[str, str]], bytes] | None]]
 
@@ -38,18 +44,30 @@ class _Answer:
         self.status, self.headers = int(status[:3]), headers
 
 
-class Buffered:
-    """An RSGI application. Of a body longer than `limit` no more is read than shows it; the application says so in its words.
+class _Gone(Exception):
+    """Whoever sent the request is there no more."""
 
-    `soon` is asked first, on the event loop; what it does not answer is for `application`, in a thread.
+
+class Buffered:
+    """An ASGI application (version 3, with lifespan). Of a body longer than `limit` no more is read than shows it; the application says so.
+
+    `soon` is asked first, on the event loop; what it does not answer is for `application`, in a thread. `at_end` is called
+    when the server ends.
     """
 
-    def __init__(self, application: WSGI, *, threads: int, limit: int, soon: Soon | None = None, within: float = BODY_WITHIN) -> None:
+    def __init__(
+        self, application: WSGI, *, threads: int, limit: int, soon: Soon | None = None, within: float = BODY_WITHIN,
+        at_end: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
         self._application, self._soon = application, soon
         self._limit, self._within = limit, within
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="web")
+        self._at_end = at_end
 
-    async def __call__(self, scope: Any, protocol: Any) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
         environ = _environ(scope)
         declared, chunked = environ.get("CONTENT_LENGTH", ""), environ.pop("HTTP_TRANSFER_ENCODING", None) is not None
         length = 0 if not declared else int(declared) if declared.isdigit() else None
@@ -59,36 +77,45 @@ class Buffered:
             if chunked or (length != 0 and (length is None or length <= self._limit)):
                 try:
                     async with asyncio.timeout(self._within):
-                        await self._receive(body, protocol, at_once=short)
+                        await self._receive(body, receive)
                 except TimeoutError:
-                    protocol.response_str(408, _PLAIN, f"the body did not come within {self._within:g} seconds\n")
+                    await _answer(send, 408, _PLAIN, f"the body did not come within {self._within:g} seconds\n".encode())
+                    return
+                except _Gone:
                     return
                 environ["CONTENT_LENGTH"] = str(body.tell())
                 body.seek(0)
-            await self._respond(environ, protocol)
+            await self._respond(environ, send)
 
-    async def _receive(self, body: IO[bytes], protocol: Any, *, at_once: bool) -> None:
-        if at_once:
-            body.write(await protocol())
-            return
-        length = 0
-        async for piece in protocol:
-            length += body.write(piece)
-            if length > self._limit:
-                break
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._at_end is not None:
+            await asyncio.get_running_loop().run_in_executor(None, self._at_end)
+        await send({"type": "lifespan.shutdown.complete"})
 
-    async def _respond(self, environ: dict[str, Any], protocol: Any) -> None:
+    async def _receive(self, body: IO[bytes], receive: Receive) -> None:
+        length, more = 0, True
+        while more and length <= self._limit:
+            message = await receive()
+            if message["type"] != "http.request":
+                raise _Gone
+            length += body.write(message["body"])
+            more = message["more_body"]
+
+    async def _respond(self, environ: dict[str, Any], send: Send) -> None:
         try:
             early = None if self._soon is None else await self._soon(environ)
         except Exception:
             log.exception("the application did not answer")
             early = _FAULT
         if early is not None:
-            protocol.response_bytes(*early)
+            await _answer(send, *early)
             return
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._threads, self._answer, environ)
-        protocol.response_bytes(answer.status, answer.headers, answer.body)
+        await _answer(send, answer.status, answer.headers, answer.body)
         if answer.close is not None:
             await loop.run_in_executor(self._threads, answer.close)
 
@@ -105,20 +132,29 @@ class Buffered:
         return answer
 
 
-def _environ(scope: Any) -> dict[str, Any]:
+async def _answer(send: Send, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+    sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    if status not in _BARE and not any(name.lower() == b"content-length" for name, _ in sent):
+        sent.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _environ(scope: dict[str, Any]) -> dict[str, Any]:
     """The request as PEP 3333 has it, all but its body."""
-    host, _, port = scope.server.rpartition(":")
+    path: bytes = scope["raw_path"]
+    (host, port), client = scope["server"] or ("", ""), scope["client"]
     environ: dict[str, Any] = {
-        "REQUEST_METHOD": scope.method, "SCRIPT_NAME": "", "PATH_INFO": scope.path.encode().decode("latin-1"), "QUERY_STRING": scope.query_string,
-        "SERVER_NAME": host.strip("[]"), "SERVER_PORT": port, "SERVER_PROTOCOL": f"HTTP/{scope.http_version}",
-        "REMOTE_ADDR": scope.client.rpartition(":")[0].strip("[]"), "wsgi.version": (1, 0), "wsgi.url_scheme": scope.scheme,
-        "wsgi.errors": sys.stderr, "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
+        "REQUEST_METHOD": scope["method"], "SCRIPT_NAME": "", "PATH_INFO": (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"), "SERVER_NAME": host, "SERVER_PORT": str(port),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}", "REMOTE_ADDR": client[0] if client else "", "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope["scheme"], "wsgi.errors": sys.stderr, "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
     }  # fmt: skip
-    for name, value in scope.headers.items():
+    for raw_name, raw_value in scope["headers"]:
         # With an underscore a name could be taken for another one's.
-        if "_" in name:
+        if b"_" in raw_name:
             continue
-        key = name.upper().replace("-", "_")
+        key, value = raw_name.decode("latin-1").upper().replace("-", "_"), raw_value.decode("latin-1")
         key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
         environ[key] = f"{environ[key]},{value}" if key in environ else value
     return environ

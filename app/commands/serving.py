@@ -40,7 +40,7 @@ def add_to(doorlist: click.Group) -> None:
 
 
 class _Ended(SystemExit):
-    """Somebody asked the process to end. A SystemExit, which the web server knows: requests in hand are answered first."""
+    """Somebody asked the process to end."""
 
 
 _root = click.Group()
@@ -71,9 +71,7 @@ def serve(app: Flask, organization: str | None, host: str, port: int, lanes: lis
     threads = settings.web_threads or (WEB_THREADS_SQLITE if settings.database_url.startswith("sqlite") else WEB_THREADS_POSTGRESQL)
     with _until_asked_to_end() as ended, _delivering(app, _threads(settings, lanes)):
         words = f"doorlist: serving on http://{host}:{port}, known as {settings.public_url}"
-        ended[0] = serve_web(
-            host, port, processes=settings.web_processes, threads=threads, ready=lambda: click.echo(words, err=True)
-        )
+        serve_web(host, port, processes=settings.web_processes, threads=threads, ready=lambda: click.echo(words, err=True))
     return Answer(schema="serve", fields={"ended": "asked to"}, exit=ended[0])
 
 

@@ -1,90 +1,144 @@
-"""The web server: granian, which answers from processes of its own while this one delivers.
+"""The web server: uvicorn, in processes of its own while this one delivers.
 
 Requests and deliveries do not share Python's lock that way, and a burst of pushes does not slow a departure down.
 """
 
 import gc
+import logging
 import multiprocessing
 import os
-import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from multiprocessing.connection import wait
-from multiprocessing.util import Finalize
-from typing import Any, Final
+from multiprocessing.context import SpawnProcess
+from multiprocessing.synchronize import Event
+from typing import Final
 
-from granian import Granian
-from granian.constants import Interfaces
+from uvicorn import Config, Server
 
 from app import logs
 from app.commands.buffered import Buffered
-from app.commands.exits import Exit, NotReady
+from app.commands.exits import NotReady
+from app.commands.listening import Guarded
 from app.scim.hot import HotDoor
 from app.scim.seen import flush_requests
+
+log = logging.getLogger(__name__)
 
 _APPLICATION: Final = "app.assembly:create_app"
 _GRACE: Final = 10
 """Seconds in which requests in hand may end."""
-_STARTS_WITHIN: Final = 120.0
 _PATIENCE: Final = 3.0
 """Seconds for the port to come free: processes of a server that was killed need a moment to notice."""
+_NEXT_AFTER: Final = 0.5
+"""Seconds before another process takes the place of one that ended."""
+_WAITING: Final = 1024
+"""Connections that may wait for a process to take them."""
+KEEPS_ALIVE: Final = 75
+"""Seconds for which an idle connection is kept: longer than proxies keep theirs, so that none sends into one that is being closed."""
+# A fork would take along connections and locks of the threads that deliver.
+_spawn: Final = multiprocessing.get_context("spawn")
 
 
-def serve_web(host: str, port: int, *, processes: int, threads: int, ready: Callable[[], None]) -> Exit:
-    """Answer requests until somebody asks the process to end. Gives how it should end. Raises NotReady.
+def serve_web(host: str, port: int, *, processes: int, threads: int, ready: Callable[[], None]) -> None:
+    """Answer requests until a signal's handler ends this thread; what is in hand then ends first. Raises NotReady.
 
     `ready` is called, on another thread, once somebody answers.
     """
-    _wait_for(host, port)
-    # A fork would take along connections and locks of the threads that deliver.
-    multiprocessing.set_start_method("spawn", force=True)
-    server = _Server(
-        _APPLICATION, address=host, port=port, interface=Interfaces.RSGI, workers=processes,
-        log_enabled=False, respawn_failed_workers=True, respawn_interval=0.5, workers_kill_timeout=_GRACE, websockets=False,
-    )  # fmt: skip
-    threading.Thread(target=_tell_when_it_answers, args=[host, port, ready], name="ready", daemon=True).start()
-    server.serve(target_loader=partial(_load, threads=threads), wrap_loader=False)
-    return Exit.INTERRUPTED if server.asked == signal.SIGINT else Exit.DONE
+    listening = _listening(host, port, processes)
+    answers = _spawn.Event()
+    threading.Thread(target=_tell, args=[answers, ready], name="ready", daemon=True).start()
+    running: list[SpawnProcess] = []
+    try:
+        for one in listening:
+            running.append(_started(one, threads, answers))
+        while True:
+            # A wait without an end would keep signals from being heard on some systems.
+            wait([process.sentinel for process in running], timeout=3600)
+            for number, process in enumerate(running):
+                if not process.is_alive():
+                    log.warning("a web process ended with %s; another one takes its place", process.exitcode)
+                    time.sleep(_NEXT_AFTER)
+                    running[number] = _started(listening[number], threads, answers)
+    finally:
+        _end(running)
+        for one in listening:
+            one.close()
 
 
-class _Server(Granian):  # type: ignore[misc, valid-type]  # which of its classes this is depends on the Python
-    asked: int | None = None
-
-    def signal_handler_interrupt(self, *given: Any, **named: Any) -> None:
-        if self.asked is None:
-            self.asked = given[0] if given else None
-        super().signal_handler_interrupt(*given, **named)
-
-
-def _wait_for(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def _listening(host: str, port: int, number: int) -> list[socket.socket]:
+    """One socket for each process, among which the kernel shares out who connects; kept here while one takes another's place."""
+    address, family = (host, port), socket.AF_INET6 if ":" in host else socket.AF_INET
     until = time.monotonic() + _PATIENCE
     while True:
         try:
-            # Granian lets several processes listen at once, so it would not notice another server here.
-            socket.create_server((host, port), family=family).close()
+            # Alone at first: those that share a port would not notice another server there.
+            alone = _bound(family, address, shared=False)
         except OSError as error:
             if time.monotonic() > until:
                 raise NotReady(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
             time.sleep(0.05)
-        else:
-            return
+            continue
+        if number == 1:
+            return [alone]
+        alone.close()
+        return [_bound(family, address, shared=True) for _ in range(number)]
 
 
-def _tell_when_it_answers(host: str, port: int, ready: Callable[[], None]) -> None:
-    until = time.monotonic() + _STARTS_WITHIN
-    # A wildcard address is reached by loopback.
-    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    while time.monotonic() < until:
-        with suppress(OSError), socket.create_connection((reached, port), timeout=1):
-            ready()
-            return
-        time.sleep(0.05)
+def _bound(family: socket.AddressFamily, address: tuple[str, int], *, shared: bool) -> socket.socket:
+    # Said to be TCP, so that asyncio knows it: it lets no answer wait for one that is longer (TCP_NODELAY).
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+        bound.listen(_WAITING)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
+
+def _tell(answers: Event, ready: Callable[[], None]) -> None:
+    if answers.wait():
+        ready()
+
+
+def _started(listening: socket.socket, threads: int, answers: Event) -> SpawnProcess:
+    process = _spawn.Process(target=_serve, args=[listening, threads, answers], name="web")
+    process.start()
+    return process
+
+
+def _end(running: Sequence[SpawnProcess]) -> None:
+    for process in running:
+        process.terminate()
+    until = time.monotonic() + _GRACE + 1
+    for process in running:
+        process.join(max(0.0, until - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _serve(listening: socket.socket, threads: int, answers: Event) -> None:
+    """One web process, from its beginning to its end."""
+    application = _load(threads=threads)
+    config = Config(
+        application, interface="asgi3", http=Guarded, ws="none", loop="asyncio", lifespan="on", log_config=None, log_level="error",
+        access_log=False, server_header=False, proxy_headers=False, backlog=_WAITING, timeout_keep_alive=KEEPS_ALIVE,
+        timeout_graceful_shutdown=_GRACE,
+    )  # fmt: skip
+    answers.set()
+    Server(config).run(sockets=[listening])
 
 
 def _load(*, threads: int) -> Buffered:
@@ -93,18 +147,17 @@ def _load(*, threads: int) -> Buffered:
     logs.configure()
     module, _, make = _APPLICATION.partition(":")
     app = getattr(import_module(module), make)()
-    # A process of this kind ends without the usual last words of an interpreter.
-    Finalize(None, flush_requests, args=[app], exitpriority=100)
     hot: HotDoor = app.wsgi_app
     # What is here now stays for good; looking through it again and again would hold up whoever waits for an answer by 50 ms.
     gc.collect()
     gc.freeze()
-    return Buffered(app, threads=threads, limit=app.config["MAX_CONTENT_LENGTH"], soon=hot.soon)
+    return Buffered(app, threads=threads, limit=app.config["MAX_CONTENT_LENGTH"], soon=hot.soon, at_end=partial(flush_requests, app))
 
 
 def _end_with_parent() -> None:
     # Killed without notice, the parent cannot stop its children, and they would keep answering.
     parent = multiprocessing.parent_process()
     if parent is not None:
-        wait([parent.sentinel])
+        with suppress(OSError):
+            wait([parent.sentinel])
         os._exit(1)

@@ -1,7 +1,7 @@
 """Requests are received whole before a thread is taken, whatever their senders do."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,50 +10,41 @@ import pytest
 from app.commands.buffered import IN_MEMORY, Buffered
 
 
-class Headers:
-    def __init__(self, pairs: list[tuple[str, str]]) -> None:
-        self._pairs = pairs
-
-    def items(self) -> list[tuple[str, str]]:
-        return self._pairs
-
-
-@dataclass(kw_only=True)
-class Scope:
-    headers: Headers
-    method: str = "POST"
-    path: str = "/a b/é"
-    query_string: str = "x=%20y"
-    server: str = "127.0.0.1:8484"
-    client: str = "127.0.0.1:5000"
-    scheme: str = "http"
-    http_version: str = "1.1"
+def scope(*headers: tuple[str, str]) -> dict[str, Any]:
+    return {
+        "type": "http", "method": "POST", "path": "/a b/é", "raw_path": b"/a%20b/%C3%A9", "query_string": b"x=%20y", "scheme": "http",
+        "server": ("127.0.0.1", 8484), "client": ("127.0.0.1", 5000), "http_version": "1.1",
+        "headers": [(name.encode(), value.encode()) for name, value in headers],
+    }  # fmt: skip
 
 
 @dataclass(kw_only=True)
-class Protocol:
-    """Gives its pieces, and then nothing more for ever where it `hangs`."""
+class Sender:
+    """Gives its pieces, and then nothing more for ever where it `hangs`, or is gone where it `leaves`; keeps what it is answered."""
 
     pieces: list[bytes] = field(default_factory=list)
     hangs: bool = False
+    leaves: bool = False
     taken: int = 0
-    answer: tuple[int, list[tuple[str, str]], bytes] | None = None
+    said: list[dict[str, Any]] = field(default_factory=list)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for piece in self.pieces:
-            self.taken += 1
-            yield piece
-        if self.hangs:
+    async def receive(self) -> dict[str, Any]:
+        if self.taken == len(self.pieces):
+            if self.leaves:
+                return {"type": "http.disconnect"}
             await asyncio.Event().wait()
+        self.taken += 1
+        more = self.hangs or self.leaves or self.taken < len(self.pieces)
+        return {"type": "http.request", "body": self.pieces[self.taken - 1], "more_body": more}
 
-    async def __call__(self) -> bytes:
-        return b"".join([piece async for piece in self])
+    async def send(self, message: dict[str, Any]) -> None:
+        self.said.append(message)
 
-    def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-        self.answer = (status, headers, body)
-
-    def response_str(self, status: int, headers: list[tuple[str, str]], body: str) -> None:
-        self.answer = (status, headers, body.encode())
+    @property
+    def answer(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        begun, ended = self.said
+        assert (begun["type"], ended["type"]) == ("http.response.start", "http.response.body")
+        return begun["status"], begun["headers"], ended["body"]
 
 
 @dataclass(kw_only=True)
@@ -82,16 +73,16 @@ class Pieces:
         self._application.closed += 1
 
 
-def served(application: Any, protocol: Protocol, *headers: tuple[str, str], limit: int = 10_000_000, within: float = 10.0) -> Protocol:
-    asyncio.run(Buffered(application, threads=1, limit=limit, within=within)(Scope(headers=Headers(list(headers))), protocol))
-    return protocol
+def served(application: Any, sender: Sender, *headers: tuple[str, str], limit: int = 10_000_000, within: float = 10.0, **more: Any) -> Sender:
+    asyncio.run(Buffered(application, threads=1, limit=limit, within=within, **more)(scope(*headers), sender.receive, sender.send))
+    return sender
 
 
 def test_a_request_is_told_as_wsgi_has_it() -> None:
     application = Application()
 
-    protocol = served(
-        application, Protocol(pieces=[b'{"a":', b"1}"]), ("content-length", "7"), ("content-type", "application/json"), ("x-a", "1"), ("x-a", "2"),
+    sender = served(
+        application, Sender(pieces=[b'{"a":', b"1}"]), ("content-length", "7"), ("content-type", "application/json"), ("x-a", "1"), ("x-a", "2"),
         ("authorization_", "spoofed"),
     )  # fmt: skip
 
@@ -101,7 +92,7 @@ def test_a_request_is_told_as_wsgi_has_it() -> None:
     assert asked["PATH_INFO"].encode("latin-1").decode() == "/a b/é"
     assert (asked["QUERY_STRING"], asked["REMOTE_ADDR"], asked["SERVER_NAME"], asked["SERVER_PORT"]) == ("x=%20y", "127.0.0.1", "127.0.0.1", "8484")
     assert not [name for name in asked if "SPOOFED" in name or name == "HTTP_AUTHORIZATION_"]
-    assert protocol.answer == (201, [("X", "y")], b"done")
+    assert sender.answer == (201, [(b"X", b"y"), (b"content-length", b"4")], b"done")
     assert application.closed == 1
 
 
@@ -110,7 +101,7 @@ def test_a_long_body_comes_whole() -> None:
     body = bytes(range(256)) * 1024
     assert len(body) > IN_MEMORY
 
-    served(application, Protocol(pieces=[body[:1000], body[1000:]]), ("transfer-encoding", "chunked"))
+    served(application, Sender(pieces=[body[:1000], body[1000:]]), ("transfer-encoding", "chunked"))
 
     assert application.bodies == [body]
     assert application.seen[0]["CONTENT_LENGTH"] == str(len(body))
@@ -120,20 +111,20 @@ def test_a_long_body_comes_whole() -> None:
 def test_a_body_that_never_ends_takes_no_thread() -> None:
     application = Application()
 
-    protocol = served(application, Protocol(pieces=[b"{"], hangs=True), ("content-length", "1000"), within=0.05)
+    sender = served(application, Sender(pieces=[b"{"], hangs=True), ("content-length", "1000"), within=0.05)
 
     assert application.seen == []
-    assert protocol.answer is not None and protocol.answer[0] == 408
+    assert sender.answer[0] == 408
 
 
 @pytest.mark.parametrize("headers", [[("content-length", "101")], [("transfer-encoding", "chunked")]])
 def test_of_a_body_that_is_too_long_no_more_is_read_than_shows_it(headers: list[tuple[str, str]]) -> None:
     application = Application()
-    protocol = Protocol(pieces=[b"x" * 60] * 1000)
+    sender = Sender(pieces=[b"x" * 60] * 1000)
 
-    served(application, protocol, *headers, limit=100)
+    served(application, sender, *headers, limit=100)
 
-    assert protocol.taken <= 2
+    assert sender.taken <= 2
     assert int(application.seen[0]["CONTENT_LENGTH"]) > 100
 
 
@@ -141,49 +132,78 @@ def test_an_application_that_fails_is_answered_for() -> None:
     def fails(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         raise RuntimeError("its insides")
 
-    protocol = served(fails, Protocol(), ("host", "x"))
+    sender = served(fails, Sender(), ("host", "x"))
 
-    assert protocol.answer is not None
-    assert protocol.answer[0] == 500
-    assert b"insides" not in protocol.answer[2]
+    assert sender.answer[0] == 500
+    assert b"insides" not in sender.answer[2]
+
+
+def test_whoever_leaves_in_the_middle_is_not_answered() -> None:
+    application = Application()
+
+    sender = served(application, Sender(pieces=[b"{"], leaves=True), ("content-length", "1000"))
+
+    assert (application.seen, sender.said) == ([], [])
+
+
+@pytest.mark.parametrize(("status", "length"), [("204 NO CONTENT", []), ("304 NOT MODIFIED", []), ("200 OK", [(b"content-length", b"0")])])
+def test_an_answer_says_how_long_it_is_where_it_may(status: str, length: list[tuple[bytes, bytes]]) -> None:
+    def empty(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response(status, [])
+        return []
+
+    assert served(empty, Sender()).answer[1] == length
+
+
+def test_what_is_to_be_done_at_the_end_is_done_then() -> None:
+    told: list[str] = []
+    asked = iter(["lifespan.startup", "lifespan.shutdown"])
+
+    async def receive() -> dict[str, Any]:
+        return {"type": next(asked)}
+
+    async def send(message: dict[str, Any]) -> None:
+        told.append(message["type"])
+
+    buffered = Buffered(Application(), threads=1, limit=10, at_end=lambda: told.append("done"))
+    asyncio.run(buffered({"type": "lifespan"}, receive, send))
+
+    assert told == ["lifespan.startup.complete", "done", "lifespan.shutdown.complete"]
 
 
 def test_what_the_loop_answers_needs_no_thread() -> None:
-    application, protocol = Application(), Protocol(pieces=[b"abc"])
+    application = Application()
 
     async def soon(environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes] | None:
-        return 200, [("X", "y")], environ["wsgi.input"].read()
+        return 200, [("X", "y"), ("Content-Length", "3")], environ["wsgi.input"].read()
 
-    buffered = Buffered(application, threads=1, limit=10, soon=soon)
-    asyncio.run(buffered(Scope(headers=Headers([("content-length", "3")])), protocol))
+    sender = served(application, Sender(pieces=[b"abc"]), ("content-length", "3"), soon=soon)
 
-    assert protocol.answer == (200, [("X", "y")], b"abc")
+    assert sender.answer == (200, [(b"X", b"y"), (b"Content-Length", b"3")], b"abc")
     assert application.seen == []
 
 
 def test_what_the_loop_leaves_is_for_a_thread() -> None:
-    application, protocol = Application(), Protocol(pieces=[b"abc"])
+    application = Application()
 
     async def soon(environ: dict[str, Any]) -> None:
         return None
 
-    buffered = Buffered(application, threads=1, limit=10, soon=soon)
-    asyncio.run(buffered(Scope(headers=Headers([("content-length", "3")])), protocol))
+    sender = served(application, Sender(pieces=[b"abc"]), ("content-length", "3"), soon=soon)
 
-    assert protocol.answer == (201, [("X", "y")], b"done")
+    assert sender.answer[0] == 201
     assert application.bodies == [b"abc"]
 
 
 def test_a_fault_on_the_loop_is_answered_and_written_down(caplog: pytest.LogCaptureFixture) -> None:
-    application, protocol = Application(), Protocol()
+    application = Application()
 
     async def soon(environ: dict[str, Any]) -> None:
         raise KeyError("a fault of ours")
 
-    asyncio.run(Buffered(application, threads=1, limit=10, soon=soon)(Scope(headers=Headers([])), protocol))
+    sender = served(application, Sender(), soon=soon)
 
-    assert protocol.answer is not None
-    assert protocol.answer[0] == 500
+    assert sender.answer[0] == 500
     assert "did not answer" in caplog.text
     # It may have been done already: nobody does it again.
     assert application.seen == []

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -25,11 +26,11 @@ from tests.unit.commands.conftest import Desk
 HOUSE = Path(__file__).parents[3]
 
 
-def started(desk: Desk, *arguments: str) -> subprocess.Popen[str]:
+def started(desk: Desk, *arguments: str, processes: int = 1) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DOORLIST_")}
     return subprocess.Popen(
         [sys.executable, "-c", "from app.assembly import main; main()", *arguments],
-        cwd=HOUSE, env=environment | desk.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        cwd=HOUSE, env=environment | desk.environment | {"DOORLIST_WEB_PROCESSES": str(processes)}, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -59,6 +60,50 @@ def test_serve_answers_and_ends_cleanly(desk: Desk, number: signal.Signals, code
     assert ready.status_code == 200
     assert process.returncode == code
     assert "Traceback" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_another_process_takes_the_place_of_one_that_was_killed(desk: Desk, processes: int) -> None:
+    port = free_port()
+    process = started(desk, "serve", "--port", str(port), "--lanes", "none", processes=processes)
+    try:
+        first_words(process, "serving on")
+        before = web_processes(process, processes)
+        for one in before:
+            os.kill(one, signal.SIGKILL)
+        # Whoever asks meanwhile waits, and is answered.
+        ready = requests.get(f"http://127.0.0.1:{port}/readyz", timeout=60)
+        first_words(process, "another one takes its place")
+        after = web_processes(process, processes)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert ready.status_code == 200
+    assert not set(before) & set(after)
+    assert process.returncode == 0
+    assert not any(Path(f"/proc/{one}").exists() for one in after)
+
+
+def web_processes(process: subprocess.Popen[str], number: int) -> list[int]:
+    """Those that answer, once there are so many; beside them Python keeps one that tidies up."""
+    until = time.monotonic() + 30
+    while True:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        found = [int(child) for child in children if b"spawn_main" in _command(child)]
+        if len(found) == number:
+            return found
+        assert time.monotonic() < until
+
+
+def _command(child: str) -> bytes:
+    try:
+        return Path(f"/proc/{child}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 @pytest.mark.slow
