@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 _APPLICATION: Final = "app.assembly:create_app"
 _GRACE: Final = 10
 """Seconds in which requests in hand may end."""
+_LAST_WORDS: Final = 6
+"""Seconds for what is written down afterwards."""
 _PATIENCE: Final = 3.0
 """Seconds for the port to come free: processes of a server that was killed need a moment to notice."""
 _NEXT_AFTER: Final = 0.5
@@ -113,7 +115,7 @@ def _tell(answers: Event, ready: Callable[[], None]) -> None:
 
 
 def _started(listening: socket.socket, threads: int, answers: Event) -> SpawnProcess:
-    process = _spawn.Process(target=_serve, args=[listening, threads, answers], name="web")
+    process = _spawn.Process(target=_web_process, args=[listening, threads, answers], name="web")
     process.start()
     return process
 
@@ -121,7 +123,7 @@ def _started(listening: socket.socket, threads: int, answers: Event) -> SpawnPro
 def _end(running: Sequence[SpawnProcess]) -> None:
     for process in running:
         process.terminate()
-    until = time.monotonic() + _GRACE + 1
+    until = time.monotonic() + _GRACE + _LAST_WORDS
     for process in running:
         process.join(max(0.0, until - time.monotonic()))
         if process.is_alive():
@@ -129,8 +131,13 @@ def _end(running: Sequence[SpawnProcess]) -> None:
             process.join()
 
 
+def _web_process(listening: socket.socket, threads: int, answers: Event) -> None:
+    # Ctrl-C at a terminal is told to all of its processes, also to one that is only starting.
+    with suppress(KeyboardInterrupt):
+        _serve(listening, threads, answers)
+
+
 def _serve(listening: socket.socket, threads: int, answers: Event) -> None:
-    """One web process, from its beginning to its end."""
     application = _load(threads=threads)
     config = Config(
         application, interface="asgi3", http=Guarded, ws="none", loop="asyncio", lifespan="on", log_config=None, log_level="error",

@@ -26,11 +26,12 @@ from tests.unit.commands.conftest import Desk
 HOUSE = Path(__file__).parents[3]
 
 
-def started(desk: Desk, *arguments: str, processes: int = 1) -> subprocess.Popen[str]:
+def started(desk: Desk, *arguments: str, processes: int = 1, own_session: bool = False) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DOORLIST_")}
     return subprocess.Popen(
         [sys.executable, "-c", "from app.assembly import main; main()", *arguments],
-        cwd=HOUSE, env=environment | desk.environment | {"DOORLIST_WEB_PROCESSES": str(processes)}, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        cwd=HOUSE, env=environment | desk.environment | {"DOORLIST_WEB_PROCESSES": str(processes)}, start_new_session=own_session,
+        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
@@ -59,6 +60,22 @@ def test_serve_answers_and_ends_cleanly(desk: Desk, number: signal.Signals, code
 
     assert ready.status_code == 200
     assert process.returncode == code
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_a_terminal_ends_all_of_it_without_a_word(desk: Desk) -> None:
+    """There, every process is told."""
+    process = started(desk, "serve", "--port", str(free_port()), "--lanes", "none", own_session=True)
+    try:
+        first_words(process, "serving on")
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert process.returncode == 130
     assert "Traceback" not in said
 
 
