@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flask import Flask
 from sqlalchemy import func, select
@@ -45,6 +45,11 @@ LOOKED_AT = 50
 ENGAGED_AT_ONCE = 2_000
 ENGAGED_AT_A_TICK = 5
 """Pages of so many people that a tick looks through for those whom a directory calls no employees: 100,000 people in ten minutes."""
+NEWCOMERS_EVERY = timedelta(seconds=60)
+NEWCOMERS_OVERLAP = timedelta(seconds=30)
+"""Ids bear the instant at which they were made, on whichever machine, and are seen when their transaction has ended."""
+_newcomers_seen: dict[str, tuple[datetime, datetime | None]] = {}
+"""When newcomers of each organisation were last looked at, and when all of them were."""
 # How far it has come in each organisation. A process that starts anew begins anew.
 _engaged_upto: dict[str, str] = {}
 NAMINGS = 400
@@ -92,7 +97,7 @@ def _look_at_conditions(overdue_after: timedelta) -> None:
     turns = len(organizations) // LOOKED_AT + 1
     for organization_id in organizations[next(_beats) % turns :: turns]:
         conditions.look(organization_id, at=at, overdue_after=overdue_after)
-        flag_look_alikes(organization_id, at=at)
+        _look_for_look_alikes(organization_id, at)
         with reading() as session:
             parked = session.scalar(
                 select(func.count()).select_from(HREvent).where(HREvent.organization_id == organization_id, HREvent.state == "parked")
@@ -100,6 +105,17 @@ def _look_at_conditions(overdue_after: timedelta) -> None:
         calls = "1 HR call means" if parked == 1 else f"{parked} HR calls mean"
         conditions.keep(organization_id, {AlarmKind.HR_CALL_PARKED: {"": f"{calls} nobody, or more than one."} if parked else {}}, at=at)
         conditions.keep(organization_id, {AlarmKind.QUESTIONS_WAIT: _asked(organization_id)}, at=at)
+
+
+def _look_for_look_alikes(organization_id: str, at: datetime) -> None:
+    """At a beat, those who joined since the last one; once a minute all newcomers, of whom somebody may have left meanwhile whom they resemble.
+
+    On the day a company comes in there are very many, and looking at each of them at each beat took a sixth of a processor.
+    """
+    last, of_all = _newcomers_seen.get(organization_id, (at, None))
+    whole = of_all is None or not timedelta(0) <= at - of_all < NEWCOMERS_EVERY
+    flag_look_alikes(organization_id, at=at, since=None if whole else last - NEWCOMERS_OVERLAP)
+    _newcomers_seen[organization_id] = at, at if whole else of_all
 
 
 def _asked(organization_id: str) -> dict[str, str]:

@@ -38,12 +38,14 @@ class _Likeness:
     sentence: str
 
 
-def flag_look_alikes(organization_id: str, *, at: datetime) -> int:
+def flag_look_alikes(organization_id: str, *, at: datetime, since: datetime | None = None) -> int:
     """Raise an alarm, once, for each newcomer whose address resembles a leaver's. Returns how many. Costs what has joined, not what is there.
+
+    Newcomers are who joined in the last `NEWCOMERS`, or `since` then, if that is later.
 
     In transactions of its own: it looks in ones that only read, and writes where there is something to be told.
     """
-    flagged, after = 0, _first_id(at - NEWCOMERS)
+    flagged, after = 0, _first_id(at - NEWCOMERS if since is None else max(since, at - NEWCOMERS))
     while True:
         with reading() as session:
             newcomers = _newcomers(session, organization_id, after=after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from app.clock import now
+from app.commands import housekeeping
 from app.database import db, in_transaction, reading, transaction
 from app.directory.tables import Record, StatementKind, Voice
 from app.lifecycle import leaving, look_alikes
@@ -90,3 +92,45 @@ def test_a_look_reads_nobodys_addresses_but_those_of_the_same_mailbox(company: C
     reading_addresses = [step for step in plans if "record_email" in step]
     assert len(reading_addresses) == 4
     assert all("address_key>? AND address_key<?" in step for step in reading_addresses), reading_addresses
+
+
+def test_a_beat_looks_at_who_has_joined_since_and_once_a_minute_at_all(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(housekeeping, "_newcomers_seen", {})
+    real = look_alikes._newcomers
+
+    def counted(session: Session, organization_id: str, *, after: str) -> Any:
+        found = real(session, organization_id, after=after)
+        asked.extend(one.user_name for one in found)
+        return found
+
+    monkeypatch.setattr(look_alikes, "_newcomers", counted)
+    company.joins("ada@x.example")
+    began = now()
+
+    def beats(seconds: float) -> list[str]:
+        asked.clear()
+        housekeeping._look_for_look_alikes(company.organization_id, began + timedelta(seconds=seconds))
+        return list(asked)
+
+    # Ids are made by the machine's clock, so whoever is looked for later has joined long before.
+    assert beats(0) == ["ada@x.example"]
+    assert beats(35) == ["ada@x.example"]
+    assert beats(59) == []
+    assert beats(66) == ["ada@x.example"]
+    assert beats(71) == []
+    # A clock that was put back makes nobody wait.
+    assert beats(1) == ["ada@x.example"]
+
+
+def test_who_leaves_later_is_found_by_the_look_at_all(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(housekeeping, "_newcomers_seen", {})
+    ada = company.joins("ada@x.example", "L-1")
+    company.joins("ada+2@y.example", "N-1")
+    began = now()
+    housekeeping._look_for_look_alikes(company.organization_id, began)
+    leaves(company, ada)
+
+    housekeeping._look_for_look_alikes(company.organization_id, began + timedelta(seconds=61))
+
+    assert len(told(company)) == 1
