@@ -46,8 +46,8 @@ ENGAGED_AT_ONCE = 2_000
 ENGAGED_AT_A_TICK = 5
 """Pages of so many people that a tick looks through for those whom a directory calls no employees: 100,000 people in ten minutes."""
 NEWCOMERS_EVERY = timedelta(seconds=60)
-NEWCOMERS_OVERLAP = timedelta(seconds=30)
-"""Ids bear the instant at which they were made, on whichever machine, and are seen when their transaction has ended."""
+NEWCOMERS_OVERLAP = timedelta(seconds=5)
+"""Ids bear the instant at which they were made, on whichever machine, and are seen when their transaction has ended; who is late, the next look at all finds."""
 _newcomers_seen: dict[str, tuple[datetime, datetime | None]] = {}
 """When newcomers of each organisation were last looked at, and when all of them were."""
 # How far it has come in each organisation. A process that starts anew begins anew.
