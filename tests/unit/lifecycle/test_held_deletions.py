@@ -147,6 +147,23 @@ def test_a_new_record_of_the_same_directory_tells_who_they_are_now(company: Comp
     assert (person.department, person.division) == ("Finance", None)
 
 
+@pytest.mark.parametrize("rules", [OF_GROUPS, OF_SALES], ids=["a channel for each group", "a condition on groups"])
+@pytest.mark.parametrize("decided", [False, True], ids=["held", "rejected"])
+def test_groups_of_the_deleted_record_count_no_more_once_its_directory_names_them_again(company: Company, rules: tuple[Rule, ...], decided: bool) -> None:
+    """Or nothing that the directory says could take them out of a channel any more."""
+    ada = company.joins("ada@x.example", "17")
+    groups(company, ada)
+    is_deleted(company, ada, at=1)
+    if decided:
+        decides(company, leaving.reject, at=2)
+    assert len(keys(company, ada, rules)) == 1
+
+    again = company.joins("ada@x.example", "17", at=later(3))
+
+    assert again.person_id == ada.person_id
+    assert keys(company, ada, rules) == []
+
+
 def test_whoever_is_followed_by_a_successor_keeps_their_groups_while_it_is_held(company: Company) -> None:
     ada = company.joins("ada@x.example")
     group = groups(company, ada)
