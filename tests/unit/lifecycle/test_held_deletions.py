@@ -158,8 +158,11 @@ def test_groups_of_the_deleted_record_count_no_more_once_its_directory_names_the
         decides(company, leaving.reject, at=2)
     assert len(keys(company, ada, rules)) == 1
 
+    in_transaction(lambda session: session.execute(delete(Work)))
+
     again = company.joins("ada@x.example", "17", at=later(3))
 
+    assert ada.person_id in to_do(company)
     assert again.person_id == ada.person_id
     assert keys(company, ada, rules) == []
 
