@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, not_, or_
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, and_, or_
 
 from app.directory.tables import Membership, Record
 
@@ -11,18 +10,12 @@ from app.directory.tables import Membership, Record
 def is_in_group(record: type[Record] | Any = Record, membership: type[Membership] | Any = Membership) -> ColumnElement[bool]:
     """Whether a record's membership counts. Either may be an alias; the caller joins the two, and asks whether the group stands.
 
-    A deletion ends a record and its memberships at one moment. While that is held, or once it was rejected, they count as
-    before, until the directory names the same person again: from then on its new record says in which groups they are.
+    A deletion ends a record and its memberships at one moment. While that is held, or once it was rejected, they count as before.
     """
-    again = aliased(Record)
-    named_again = exists().where(
-        again.organization_id == record.organization_id, again.person_id == record.person_id, again.source_id == record.source_id,
-        again.ended_at.is_(None),
-    )  # fmt: skip
-    waits = and_(record.held.is_(True), membership.ended_at == record.ended_at, not_(named_again))
+    waits = and_(record.held.is_(True), membership.ended_at == record.ended_at)
     return or_(and_(record.ended_at.is_(None), membership.ended_at.is_(None)), waits)
 
 
-def is_heard(record: Record, others: list[Record]) -> bool:
-    """Whether this record tells of its person: it stands, or its end is held and its directory has said nobody else to be them since."""
-    return record.ended_at is None or (record.held and not any(one.source_id == record.source_id and one.ended_at is None for one in others))
+def is_heard(record: Record) -> bool:
+    """Whether this record tells of its person: it stands, or its end is held."""
+    return record.ended_at is None or record.held

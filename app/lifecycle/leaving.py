@@ -113,7 +113,8 @@ def release(session: Session, held: Held, lines: Sequence[HeldLine], *, actor: A
 def reject(session: Session, held: Held, lines: Sequence[HeldLine], *, actor: Actor, at: datetime) -> list[str]:
     """Decide that held *offs* never take effect: what the source says stays stored, and the person keeps access.
 
-    The lines close; the records stay `held`, so the *off* counts again only when the source says *on* and *off* anew, or deletes.
+    The lines close; the records stay `held`, so the *off* counts again only when the source says *on* and *off* anew, or deletes,
+    or when it is overtaken (`overtaken`).
     """
     people: list[str] = []
     for line in lines:

@@ -15,6 +15,7 @@ from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal import entries, work
 from app.journal.tables import Lane, Subject
 from app.lifecycle.composing import compose
+from app.lifecycle.overtaken import overtake
 from app.lifecycle.standing import Decided, RecordSaid, Said, decide, stricter
 from app.lifecycle.windows import freeze_ends, means_of_end, of_now, turned
 from app.revocation import departures
@@ -98,7 +99,7 @@ def records_of(session: Session, person: Person) -> list[Record]:
 
 def _compose(session: Session, person: Person, records: list[Record]) -> bool:
     """Take the person's attributes from the records that are heard. Returns whether anything changed."""
-    heard = [record for record in records if is_heard(record, records)]
+    heard = [record for record in records if is_heard(record)]
     if not heard:
         return False
     composed = compose(session, person.organization_id, heard)
@@ -180,6 +181,7 @@ def _settle(
     session: Session, person: Person, *, at: datetime, received_at: datetime, actor: Actor, because: str, journal_id: int, epoch_moves: bool
 ) -> Decided:
     records = records_of(session, person)
+    overtaken = overtake(session, person, records, journal_id=journal_id)
     before, was_in = Standing(person.standing), is_in(session, person)
     manager_before = person.manager_id
     changed = _compose(session, person, of_now(records, at=at))
@@ -212,7 +214,7 @@ def _settle(
     elif epoch_moves:
         person.access_epoch += 1
         person.journal_id = journal_id
-    if changed or fresh:
+    if changed or fresh or overtaken:
         # Whoever gains a first report has a team now, and whoever loses the last one has none: to another manager, because
         # the report left, or because a rule's `where` fits them no more.
         touched = [one for one in (person.id, manager_before, person.manager_id) if one is not None]

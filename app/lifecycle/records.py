@@ -82,9 +82,6 @@ def add_record(
     person = person_of(session, record, known=isinstance(match, One), at=at)
     write_emails(session, record)
     settle(session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry)
-    if isinstance(match, One) and person.standing == Standing.ACTIVE:
-        # Groups of a record whose deletion is held count no more, now that there is another one.
-        work.want(session, organization_id, subject=Subject.PERSON, subject_ids=[person.id], because=entry, due_at=at)
     if isinstance(match, Doubt):
         questions.ask(session, organization_id, source_id, match, record_id=record.id, actor=actor, at=at)
     joins.announce(session, organization_id, record.employee_number, at=at)

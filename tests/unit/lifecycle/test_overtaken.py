@@ -1,0 +1,180 @@
+"""An *off* that was held or rejected is no reason for ever: it is over when a directory has said later who the person is now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import delete, select
+
+from app.database import in_transaction, reading
+from app.directory.tables import Record, Standing, StatementKind, Voice
+from app.journal.tables import Organization, Work
+from app.lifecycle import brake, leaving
+from app.lifecycle.groups import GroupDraft, add_group
+from app.lifecycle.records import end_record
+from app.lifecycle.sources import set_setting
+from app.rules.membership import keys_of_person
+from tests.company import ADMIN, OKTA, Company, another_source, later, new_company
+from tests.unit.rules.conftest import rules_of
+
+OF_GROUPS = rules_of("  - {id: teams, for_each: group, name: '{{ key }}'}\n")
+
+
+@pytest.fixture
+def company(installed: Flask) -> Company:
+    """One whose sources may take nobody's access by themselves."""
+    made = new_company()
+    in_transaction(lambda s: set_setting(s, s.get_one(Organization, made.organization_id), "push_brake", "0/60s", actor=ADMIN, at=later(0)))
+    return made
+
+
+@pytest.fixture(params=["held", "rejected"])
+def decided(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param == "rejected")
+
+
+def in_a_group(company: Company, record: Record) -> str:
+    draft = GroupDraft(external_id=None, display_name="Sales", members=(record.id,))
+    return in_transaction(lambda s: add_group(s, company.organization_id, record.source_id, draft, actor=OKTA, at=later(0.5), because="test")).id
+
+
+def goes_off(company: Company, record: Record, how: str, *, at: float, rejected: bool) -> None:
+    """Held, and where asked, rejected just after."""
+    if how == "deleted":
+        in_transaction(lambda s: end_record(s, company.organization_id, record.source_id, record.id, actor=OKTA, at=later(at), because="test"))
+    else:
+        company.says(record, active=False, at=later(at))
+    if rejected:
+        decides(company, leaving.reject, at=at + 0.1)
+
+
+def decides(company: Company, how: Any, *, at: float) -> None:
+    def act(session: Any) -> None:
+        for held, lines in brake.waiting(session, company.organization_id):
+            how(session, held, lines, actor=ADMIN, at=later(at))
+
+    in_transaction(act)
+
+
+def hr_says(company: Company, record: Record, kind: StatementKind, *, at: float) -> None:
+    in_transaction(
+        lambda s: leaving.say(
+            s, company.organization_id, record.person_id, voice=Voice.HR, kind=kind, said_by="workday", effective_at=later(at), actor=OKTA,
+            at=later(at), because="test",
+        )
+    )  # fmt: skip
+
+
+def groups_of(company: Company, record: Record) -> list[str]:
+    with reading() as session:
+        return [one.key for one in keys_of_person(session, company.organization_id, OF_GROUPS, record.person_id)]
+
+
+def waiting(company: Company) -> int:
+    with reading() as session:
+        return sum(len(lines) for _, lines in brake.waiting(session, company.organization_id))
+
+
+def to_do(company: Company) -> set[str]:
+    with reading() as session:
+        return set(session.scalars(select(Work.subject_id).where(Work.organization_id == company.organization_id)))
+
+
+def test_a_directory_that_made_its_person_anew_takes_them_out_as_ever(company: Company, decided: bool) -> None:
+    ada = company.joins("ada@x.example", "17")
+    goes_off(company, ada, "deleted", at=1, rejected=decided)
+    again = company.joins("ada@x.example", "17", at=later(2))
+    assert again.person_id == ada.person_id
+    assert (company.person(ada).standing, waiting(company)) == (Standing.ACTIVE, 0)
+
+    company.says(again, active=False, at=later(3))
+    decides(company, leaving.release, at=4)
+
+    assert company.person(ada).standing == Standing.DEPARTED
+
+
+@pytest.mark.parametrize("how", ["deleted", "switched off"])
+def test_who_left_and_was_hired_again_is_who_another_directory_says(company: Company, how: str, decided: bool) -> None:
+    entra = another_source(company, "entra")
+    ada = company.joins("ada@x.example", "17", department="Sales", division="West")
+    group = in_a_group(company, ada)
+    goes_off(company, ada, how, at=1, rejected=decided)
+    hr_says(company, ada, StatementKind.LEAVES, at=2)
+    assert company.person(ada).standing == Standing.DEPARTED
+
+    hr_says(company, ada, StatementKind.REHIRES, at=3)
+    if how == "deleted":
+        assert groups_of(company, ada) == [group]
+    in_transaction(lambda session: session.execute(delete(Work)))
+    again = company.joins("ada@x.example", "17", source_id=entra, at=later(4), department="Finance")
+
+    assert again.person_id == ada.person_id
+    assert ada.person_id in to_do(company)
+    person = company.person(ada)
+    assert (person.standing, person.department, person.division) == (Standing.ACTIVE, "Finance", None)
+    if how == "deleted":
+        assert groups_of(company, ada) == []
+    company.says(again, active=False, at=later(5))
+    decides(company, leaving.release, at=6)
+    assert company.person(ada).standing == Standing.DEPARTED
+
+
+def test_a_directory_that_has_them_on_again_counts_as_one_that_makes_them_anew(company: Company) -> None:
+    entra = another_source(company, "entra")
+    ada = company.joins("ada@x.example", "17")
+    other = company.joins("ada@x.example", "17", source_id=entra)
+    goes_off(company, ada, "deleted", at=1, rejected=True)
+    hr_says(company, ada, StatementKind.LEAVES, at=2)
+    company.says(other, active=False, at=later(3))
+    hr_says(company, ada, StatementKind.REHIRES, at=4)
+    company.says(other, active=True, at=later(5))
+    assert company.person(ada).standing == Standing.ACTIVE
+
+    company.says(other, active=False, at=later(6))
+    decides(company, leaving.release, at=7)
+
+    assert company.person(ada).standing == Standing.DEPARTED
+
+
+def test_whose_leaving_was_called_off_is_as_before(company: Company) -> None:
+    entra = another_source(company, "entra")
+    ada = company.joins("ada@x.example", "17", department="Sales")
+    company.joins("ada@x.example", "17", source_id=entra, department="Finance")
+    group = in_a_group(company, ada)
+    goes_off(company, ada, "deleted", at=1, rejected=True)
+
+    hr_says(company, ada, StatementKind.LEAVES, at=2)
+    assert company.person(ada).standing == Standing.DEPARTED
+    hr_says(company, ada, StatementKind.RETURNS, at=3)
+
+    person = company.person(ada)
+    assert (person.standing, person.department) == (Standing.ACTIVE, "Sales")
+    assert groups_of(company, ada) == [group]
+
+
+def test_a_second_directory_alone_overtakes_nothing(company: Company, decided: bool) -> None:
+    """A company that moves from one to the other: until somebody decides, what the first one said stays in effect."""
+    entra = another_source(company, "entra")
+    ada = company.joins("ada@x.example", "17", department="Sales")
+    group = in_a_group(company, ada)
+    goes_off(company, ada, "deleted", at=1, rejected=decided)
+
+    company.joins("ada@x.example", "17", source_id=entra, at=later(2), department="Finance")
+
+    assert (company.person(ada).department, groups_of(company, ada)) == ("Sales", [group])
+    assert waiting(company) == (0 if decided else 1)
+
+
+def test_a_leave_of_absence_overtakes_nothing(company: Company) -> None:
+    entra = another_source(company, "entra")
+    ada = company.joins("ada@x.example", "17", department="Sales")
+    goes_off(company, ada, "deleted", at=1, rejected=True)
+    hr_says(company, ada, StatementKind.PAUSES, at=2)
+    assert company.person(ada).standing == Standing.PAUSED
+    hr_says(company, ada, StatementKind.RETURNS, at=3)
+
+    company.joins("ada@x.example", "17", source_id=entra, at=later(4), department="Finance")
+
+    assert company.person(ada).department == "Sales"
