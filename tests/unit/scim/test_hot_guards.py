@@ -1,17 +1,17 @@
 """What keeps the hot paths from letting anybody in, or out, whom the ordinary way would not."""
 
-import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from app.access import tokens
 from app.access.tables import BearerToken
 from app.actors import Actor, ActorKind
 from app.clock import now
-from app.database import db, reading, transaction
+from app.database import db, transaction
 from app.directory.tables import Source, Standing, StatementKind, Voice
 from app.journal import entries
 from app.lifecycle import leaving
@@ -19,11 +19,10 @@ from app.lifecycle.plain_switch import switch_plainly
 from app.scim import hot
 from app.scim.hot_reads import Answered
 from tests.clients.directory import Directory
-from tests.clients.transcript import Answer
+from tests.two_at_once import meanwhile
 from tests.unit.scim.choosing import OFF, ON, numbered, off, organization_of, person_of, says, set_brake
 
 HR = Actor(kind=ActorKind.SOURCE, name="hr")
-_WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 
 
 @pytest.fixture
@@ -149,25 +148,16 @@ def test_what_is_said_while_the_lock_is_waited_for_is_heard(directory: Directory
     ada = directory.add_user("ada")
     off(directory, ada)
     person = person_of(ada)
-    answers: list[Answer] = []
 
-    def switch_on() -> None:
-        with directory.app.app_context():
-            answers.append(directory.patch(f"/Users/{ada}", ON))
-
-    waiter = threading.Thread(target=switch_on)
-    with transaction() as session:
+    def leave(session: Session) -> None:
         leaving.say(
             session, person.organization_id, person.id, voice=Voice.HR, kind=StatementKind.LEAVES, said_by="x", effective_at=now(),
             actor=HR, at=now(), because="test",
         )  # fmt: skip
-        waiter.start()
-        with reading() as other:
-            while not other.scalar(_WAITING):
-                assert waiter.is_alive()
-    waiter.join()
 
-    assert answers[0].document["active"] is False
+    _, answer = meanwhile(directory.app, leave, lambda: directory.patch(f"/Users/{ada}", ON))
+
+    assert answer.document["active"] is False
     assert person_of(ada).standing == Standing.DEPARTED
 
 
