@@ -23,7 +23,7 @@ from app.journal import entries
 from app.journal.tables import Entry, Organization
 from app.settings import from_environment
 from tests.clients.transcript import Answer
-from tests.databases import migrated
+from tests.databases import let_go, migrated
 
 OKTA = Actor(kind=ActorKind.HOST, name="test")
 
@@ -123,5 +123,6 @@ def directory_on(database_url: str, home: Path) -> Iterator[Directory]:
     try:
         yield Directory(app=app, http=app.test_client(), source_id=source_id, token=token)
     finally:
+        let_go(database_url)
         with app.app_context():
             db.engine.dispose()
