@@ -18,6 +18,7 @@ from app.access.sealing import make_key
 from app.assembly import without_doors
 from app.database import Base, db
 from app.settings import from_environment
+from tests.compiled_once import compile_once
 from tests.databases import let_go, migrated
 from tests.late_doors import create_late
 from tests.servers.lent_databases import LentDatabases, lending
@@ -25,6 +26,8 @@ from tests.servers.postgres import DatabaseName, Postgres, PostgresMissing, runn
 
 # A run in continuous integration may not pass by leaving something out.
 NOTHING_MAY_BE_MISSING = bool(os.environ.get("CI"))
+
+compile_once()
 
 pytest_plugins = [name for name in ("tests.servers.fixtures",) if find_spec(name)]
 

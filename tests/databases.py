@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from app.audit.requests import _OPEN
-from app.database import _PENS, Base, db
+from app.database import _PENS, db
 from app.schema import upgrade
 
 
@@ -50,6 +50,3 @@ def let_go(url: str) -> None:
     # Thousands of them would be more files than a process may have open.
     if pen is not None:
         pen.close()
-    for mapper in Base.registry.mappers:
-        # It keeps what it has compiled for each database. After thousands of those, each look of the garbage collector takes seconds.
-        vars(mapper).pop("_compiled_cache", None)
