@@ -6,7 +6,8 @@ ONCE ?=
 TOGETHER ?= $(shell n=$$(nproc 2>/dev/null || echo 2); [ $$n -lt 2 ] && n=2; [ $$n -gt 4 ] && n=4; echo $$n)
 
 # Where tests keep their files, and that only those of failed ones stay. Shows and benchmarks are timed, so they keep to the disk.
-QUICKLY = TMPDIR=$$(.ci/room)
+# Bytecode is written whatever the environment says: else each process that a test starts would compile all of it anew.
+QUICKLY = TMPDIR=$$(.ci/room) PYTHONDONTWRITEBYTECODE=
 KEPT := -o tmp_path_retention_policy=failed
 
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')

@@ -12,6 +12,8 @@ from tests.clients.directory import Directory, directory_on
 from tests.clients.transcript import Answer
 from tests.unit.scim.choosing import departures_of, members_of, person_of
 
+pytestmark = pytest.mark.slow
+
 
 def _at_once(directory: Directory, number: int, act: Callable[[Directory, int], Answer]) -> list[Answer]:
     with ThreadPoolExecutor(number) as threads:

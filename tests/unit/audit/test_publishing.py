@@ -28,6 +28,8 @@ from tests.unit.audit.evidence import history
 from tests.unit.audit.growing import Ledger, later
 from tests.unit.audit.listening import Listening
 
+pytestmark = pytest.mark.slow
+
 ADDRESS = "https://93.184.215.14/checkpoints"
 
 

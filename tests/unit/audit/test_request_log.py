@@ -30,6 +30,8 @@ from app.scim.seen import request_log
 from tests.clients.directory import Directory
 from tests.unit.audit.seeing import seen
 
+pytestmark = pytest.mark.slow
+
 HOUSE = Path(__file__).parents[3]
 
 

@@ -10,6 +10,8 @@ import pytest
 from app.commands.exits import Exit
 from tests.unit.commands.conftest import Desk
 
+pytestmark = pytest.mark.slow
+
 NAMES = [f"p{number:02}" for number in range(40)]
 
 

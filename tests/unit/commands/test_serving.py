@@ -23,6 +23,8 @@ from app.settings import from_environment
 from tests.ports import free_port
 from tests.unit.commands.conftest import Desk
 
+pytestmark = pytest.mark.slow
+
 HOUSE = Path(__file__).parents[3]
 
 

@@ -24,6 +24,8 @@ from tests.unit.intake.pulled_company import Pulled, pulled_company
 from tests.unit.intake.scripted_directory import Directory, person
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(kw_only=True)
 class Slow:

@@ -22,6 +22,8 @@ from tests.two_at_once import meanwhile
 from tests.unit.commands.conftest import Desk
 from tests.unit.commands.test_rules import EVERYONE, NOBODY, makes_channels
 
+pytestmark = pytest.mark.slow
+
 BEN = Actor(kind=ActorKind.OPERATOR, name="ben")
 
 

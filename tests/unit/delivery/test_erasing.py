@@ -32,6 +32,8 @@ from tests.unit.delivery.halls import Halls
 from tests.unit.delivery.left_office import Office, office_of, on
 from tests.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def office(installed: Flask) -> Office:

@@ -7,6 +7,8 @@ from flask import Flask
 
 from tests.unit.delivery.led_company import LedCompany, led_company
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def firm(installed: Flask) -> LedCompany:

@@ -19,6 +19,8 @@ from connectors.contract import AccountState, ChannelRef
 from tests.unit.delivery.crew import Killed, crew, make_everything_due
 from tests.unit.delivery.hall_company import HallCompany, hall_company
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def firm(installed: Flask) -> HallCompany:

@@ -20,6 +20,8 @@ from connectors.contract import AccountId, AccountState, ChannelRef, ConnectorEr
 from tests.unit.delivery.crew import crew, make_everything_due
 from tests.unit.delivery.hall_company import HallCompany, hall_company
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def firm(installed: Flask) -> HallCompany:

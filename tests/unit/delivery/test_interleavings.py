@@ -18,6 +18,8 @@ from tests.company import OKTA, Company, document
 from tests.unit.delivery.crew import assert_out, calls_needed, crew, employ, leave, only_account, settle, wipe
 from tests.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_joiner_whose_departure_is_committed_at_any_point_of_their_delivery_is_out(installed: Flask) -> None:
     total = calls_needed(installed, lambda company: company.joins("ada@x.example", "E-1", department="Sales"))

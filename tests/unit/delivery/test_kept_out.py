@@ -24,6 +24,8 @@ from tests.company import Company
 from tests.unit.delivery.crew import crew, employ, make_everything_due, settle
 from tests.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 LEAVERS = 3
 LANE = [Lane.DEPARTURES]
 

@@ -20,6 +20,8 @@ from connectors.contract import AccountState
 from tests.unit.delivery.crew import Killed, crew, employ, settle
 from tests.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 LEAVERS = 3
 LANE = [Lane.DEPARTURES]
 

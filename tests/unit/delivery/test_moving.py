@@ -13,6 +13,8 @@ from app.directory.tables import Record, StatementKind
 from app.rules.move_receipts import MoveTold, moves_of
 from tests.unit.delivery.led_company import BEGINNING, LedCompany, led_company
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def firm(installed: Flask) -> LedCompany:

@@ -21,6 +21,8 @@ from tests.company import ADMIN, OKTA
 from tests.unit.delivery.crew import Killed, assert_out, calls_needed, crew, employ, make_everything_due, only_account, settle, wipe
 from tests.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_process_killed_before_any_call_leaves_the_rest_to_the_next(installed: Flask) -> None:
     total = calls_needed(installed, lambda company: company.joins("ada@x.example", "E-1", department="Sales"))

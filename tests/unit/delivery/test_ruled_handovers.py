@@ -24,6 +24,8 @@ from connectors.contract import AccountId
 from tests.company import ADMIN
 from tests.unit.delivery.led_company import RULES, LedCompany, led_company
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def firm(installed: Flask) -> LedCompany:

@@ -26,6 +26,8 @@ from tests.company import ADMIN
 from tests.two_at_once import meanwhile
 from tests.unit.delivery.led_company import LedCompany, led_company
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def firm(installed: Flask) -> LedCompany:

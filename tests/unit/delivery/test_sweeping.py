@@ -29,6 +29,8 @@ from tests.company import Company
 from tests.unit.delivery.crew import StandInTargets, employ, settle
 from tests.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 A_MINUTE = timedelta(seconds=61)
 
 

@@ -22,7 +22,7 @@ from migrations.name_parts import index_parts_of_names
 from tests.unit.directory.documents import ADA, BOB
 
 # Its own tables are made by the fixture below.
-pytestmark = pytest.mark.empty
+pytestmark = [pytest.mark.empty, pytest.mark.slow]
 
 AT = datetime(2026, 11, 30, 12, tzinfo=UTC)
 TABLES = [model.__table__ for model in (Person, Record, RecordEmail, Group, Membership)]

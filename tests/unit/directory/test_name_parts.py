@@ -29,6 +29,8 @@ from app.schema import upgrade
 from app.settings import from_environment
 from tests.servers.postgres import DatabaseName, Postgres
 
+pytestmark = pytest.mark.slow
+
 ORGANIZATION = "org"
 PARTS = ("ada", "da", "a", '"', 'a"d', "%", "a%a", "_", "a_a", "\\", "\\%", "é", "e\u0301", "😀", "a😀a", "ß", "ss", "*", "ada OR", "-", "'", "@ex", "ada@ex")  # fmt: skip
 _numbers = count(1)

@@ -20,6 +20,8 @@ from tests.unit.intake.deciding import approves, digest_of, passes, rejects, und
 from tests.unit.intake.pulled_company import MINUTE, Pulled, pulled_company
 from tests.unit.intake.scripted_directory import group, person
 
+pytestmark = pytest.mark.slow
+
 BEN = Actor(kind=ActorKind.OPERATOR, name="ben")
 KEYS = [f"p{number:02}" for number in range(40)]
 

@@ -24,6 +24,8 @@ from tests.company import ADMIN, NOW, OKTA, Company, new_company
 from tests.unit.intake.pulled_company import Pulled, pulled_company
 from tests.unit.intake.scripted_directory import group, person
 
+pytestmark = pytest.mark.slow
+
 ADA = {
     "userName": "Ada@x.example", "externalId": "k-ada", "displayName": "Ada Kim", "name": {"givenName": "Ada", "familyName": "Kim"},
     "title": "Lead", "userType": "Employee", "active": True,

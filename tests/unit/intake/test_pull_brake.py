@@ -19,6 +19,8 @@ from connectors.source_contract import Gone, Incomplete, Kind, NothingThere, Sou
 from tests.unit.intake.pulled_company import MINUTE, Pulled, pulled_company
 from tests.unit.intake.scripted_directory import group, person
 
+pytestmark = pytest.mark.slow
+
 KEYS = [f"p{number:02}" for number in range(50)]
 
 

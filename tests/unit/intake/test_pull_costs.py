@@ -19,6 +19,8 @@ from connectors.source_contract import Memberships, SourceKey
 from tests.unit.intake.pulled_company import Pulled, pulled_company
 from tests.unit.intake.scripted_directory import group, person
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def corp(installed: Flask) -> Pulled:

@@ -26,6 +26,8 @@ from tests.company import ADMIN
 from tests.unit.intake.pulled_company import MINUTE, Pulled, pulled_company
 from tests.unit.intake.scripted_directory import group, person
 
+pytestmark = pytest.mark.slow
+
 KEYS = [f"p{number:02}" for number in range(30)]
 
 

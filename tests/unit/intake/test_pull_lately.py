@@ -21,6 +21,8 @@ from tests.unit.intake.deciding import approves, digest_of, passes, undoes
 from tests.unit.intake.pulled_company import MINUTE, Pulled, pulled_company
 from tests.unit.intake.scripted_directory import group, person
 
+pytestmark = pytest.mark.slow
+
 HOUR = 60 * MINUTE
 DAY = timedelta(days=1)
 KEYS = [f"p{number:02}" for number in range(50)]

@@ -19,6 +19,8 @@ from tests.hr_door import MARA, PATHS, Stage, everything, says_here, says_leaves
 from tests.hr_vendor import CLOCK, SAMPLES, Answers, sample
 from tests.served import Served
 
+pytestmark = pytest.mark.slow
+
 UNSIGNED = ("rippling", "workday", "gusto_verification")
 SIGNED = sorted(path.stem for path in SAMPLES.glob("*.json") if not path.stem.startswith(UNSIGNED))
 ALARMS = frozenset({"alarm", "alarm_post"})

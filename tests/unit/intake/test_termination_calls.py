@@ -27,6 +27,8 @@ from tests.hr_system import HR
 from tests.unit.delivery.crew import StandInTargets
 from tests.unit.intake.terminating import DAY, Firm, date, midnight, new_firm
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def firm(installed: Flask) -> Firm:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from app.reconcile.plan import Line, LineKind, Pair, Tally, UnsortedStream, plan, summarise
 
+pytestmark = pytest.mark.slow
+
 PAIRS = st.frozensets(st.tuples(st.text(max_size=3), st.text(max_size=3)))
 
 

@@ -9,6 +9,8 @@ import pytest
 from app.rules.membership import Belongs, desired, keys_in_use, keys_of_person
 from tests.unit.rules.conftest import ENTERPRISE, ORGANIZATION, Company, rules_of
 
+pytestmark = pytest.mark.slow
+
 EVERYONE = rules_of("- {id: everyone, name: all-hands}")
 DEPARTMENTS = rules_of('- {id: departments, for_each: department, name: "dept-{{ key | slug }}"}')
 TEAMS = rules_of('- {id: teams, for_each: manager, name: "team-{{ manager.displayName | slug }}", owners: [manager]}')

@@ -26,6 +26,8 @@ from app.scim.hot import HotDoor
 from tests.clients.directory import Directory, directory_on
 from tests.clients.transcript import Answer
 
+pytestmark = pytest.mark.slow
+
 ADA = {
     "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "Ada@Northwind.example", "externalId": "00u1",
     "name": {"givenName": "Ada", "familyName": "Kim"}, "title": "Ünïcode \"quoted\" \\ back", "password": "x", "groups": [],

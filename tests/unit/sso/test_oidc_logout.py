@@ -25,6 +25,8 @@ from tests.company import ADMIN, new_company
 from tests.oidc_arrangement import Arrangement, arranged, connect, forget_keys, goes, is_in, signed_in
 from tests.vouching import caught_up
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def arrangement(installed: Flask) -> Iterator[Arrangement]:

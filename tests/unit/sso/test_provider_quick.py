@@ -20,6 +20,8 @@ from app.journal.tables import Organization
 from app.sso.provider.quick_door import QuickDoor
 from tests.unit.sso.providing import COOKIE, House, house_of
 
+pytestmark = pytest.mark.slow
+
 _RUNNING: list[asyncio.Runner] = []
 Said = tuple[int, dict[str, str], bytes]
 

@@ -21,6 +21,8 @@ from tests.saml_arrangement import Arrangement, acme, browser_of, connect
 from tests.saml_provider import REDIRECT, SAML, SAMLP, SAMLProvider, elliptic_keys, encrypt, sign, unpacked
 from tests.saml_provider import keys as keys_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def here(installed: Flask) -> Iterator[Arrangement]:
