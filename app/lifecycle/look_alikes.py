@@ -45,21 +45,26 @@ def flag_look_alikes(organization_id: str, *, at: datetime, since: datetime | No
 
     In transactions of its own: it looks in ones that only read, and writes where there is something to be told.
     """
-    flagged, after = 0, _first_id(at - NEWCOMERS if since is None else max(since, at - NEWCOMERS))
-    while True:
-        with reading() as session:
-            newcomers = _newcomers(session, organization_id, after=after)
-            found = _untold(session, organization_id, _likenesses(session, organization_id, newcomers))
-        if found:
-            flagged += in_transaction(lambda session, found=found: _tell(session, organization_id, found, at=at))  # type: ignore[misc]  # defaults bind the loop's values
-        if len(newcomers) < AT_A_TIME:
-            return flagged
-        after = newcomers[-1].id
+    flagged = 0
+    after: str | None = id_before_newcomers(at if since is None else max(since + NEWCOMERS, at))
+    while after is not None:
+        told, after = flag_some(organization_id, after=after, at=at)
+        flagged += told
+    return flagged
 
 
-def _first_id(since: datetime) -> str:
-    """What comes before the id of whoever joined since then: ids are made of the instant (RFC 9562 §5.7)."""
-    stamp = f"{microseconds(since) // 1000:012x}"
+def flag_some(organization_id: str, *, after: str, at: datetime) -> tuple[int, str | None]:
+    """The same of those `AT_A_TIME` who joined first behind an id. Returns how many alarms, and behind whom to go on; None where there is nobody else."""
+    with reading() as session:
+        newcomers = _newcomers(session, organization_id, after=after)
+        found = _untold(session, organization_id, _likenesses(session, organization_id, newcomers))
+    flagged = in_transaction(lambda session: _tell(session, organization_id, found, at=at)) if found else 0
+    return flagged, newcomers[-1].id if len(newcomers) == AT_A_TIME else None
+
+
+def id_before_newcomers(at: datetime) -> str:
+    """What comes before the id of whoever is a newcomer then: ids are made of the instant (RFC 9562 §5.7)."""
+    stamp = f"{microseconds(at - NEWCOMERS) // 1000:012x}"
     return f"{stamp[:8]}-{stamp[8:]}-7000-8000-000000000000"
 
 

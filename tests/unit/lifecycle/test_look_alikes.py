@@ -134,3 +134,27 @@ def test_who_leaves_later_is_found_by_the_look_at_all(company: Company, monkeypa
     housekeeping._look_for_look_alikes(company.organization_id, began + timedelta(seconds=61))
 
     assert len(told(company)) == 1
+
+
+def test_of_very_many_some_are_looked_at_again_at_each_beat_until_all_were(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look_alikes, "AT_A_TIME", 2)
+    monkeypatch.setattr(housekeeping, "NEWCOMERS_PAGES", 2)
+    monkeypatch.setattr(housekeeping, "_newcomers_seen", {})
+    leavers = [company.joins(f"p{number}@x.example", f"L-{number}") for number in range(5)]
+    for number in range(5):
+        company.joins(f"p{number}+2@y.example", f"N-{number}")
+    began = now()
+
+    def told_after(seconds: float) -> int:
+        housekeeping._look_for_look_alikes(company.organization_id, began + timedelta(seconds=seconds))
+        return len(told(company))
+
+    # Ten newcomers, four at a beat; those of the first pass find nobody who has left.
+    for seconds in (0, 30, 35):
+        assert told_after(seconds) == 0
+    for one in leavers:
+        leaves(company, one)
+    # The first pass is through: the next one begins when its minute has come.
+    assert told_after(50) == 0
+    assert [told_after(seconds) for seconds in (61, 66, 71, 76)] == [4, 5, 5, 5]
+    assert housekeeping._newcomers_seen[company.organization_id].after is None
