@@ -1,5 +1,6 @@
 """A small company for unit tests: an organisation, its directory, and people joined through the real verbs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,8 +11,10 @@ from app.actors import Actor, ActorKind
 from app.database import in_transaction, new_id
 from app.directory.tables import Person, Record
 from app.directory.vocabulary import ENTERPRISE_URN
+from app.journal.tables import Organization
+from app.lifecycle import brake
 from app.lifecycle.records import RecordDraft, add_record, change_record
-from app.lifecycle.sources import add_organization, add_scim_source
+from app.lifecycle.sources import add_organization, add_scim_source, set_setting
 
 NOW = datetime(2025, 6, 2, 12, 0, tzinfo=UTC)
 OKTA = Actor(kind=ActorKind.SOURCE, name="okta")
@@ -72,3 +75,20 @@ def new_company() -> Company:
 
 def another_source(company: Company, name: str) -> str:
     return in_transaction(lambda session: add_scim_source(session, company.organization_id, name, actor=ADMIN, at=NOW)[0].id)
+
+
+def company_that_holds_all() -> Company:
+    """One whose sources may take nobody's access by themselves."""
+    made = new_company()
+    in_transaction(lambda s: set_setting(s, s.get_one(Organization, made.organization_id), "push_brake", "0/60s", actor=ADMIN, at=later(0)))
+    return made
+
+
+def decides(company: Company, how: Callable[..., Any], *, at: float) -> None:
+    """An operator lets through (`leaving.release`) or rejects (`leaving.reject`) everything that is held."""
+
+    def act(session: Session) -> None:
+        for held, lines in brake.waiting(session, company.organization_id):
+            how(session, held, lines, actor=ADMIN, at=later(at))
+
+    in_transaction(act)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from flask import Flask
 from sqlalchemy import delete, select
 
 from app.database import in_transaction, reading
 from app.directory.tables import Group, Record, Standing
-from app.journal.tables import Organization, Work
-from app.lifecycle import brake, leaving
+from app.journal.tables import Work
+from app.lifecycle import leaving
 from app.lifecycle.groups import GroupDraft, add_group, change_group
 from app.lifecycle.records import RecordDraft, change_record, end_record
-from app.lifecycle.sources import set_setting
 from app.rules.file import Rule
 from app.rules.membership import keys_of_person
-from tests.company import ADMIN, OKTA, Company, another_source, document, later, new_company
+from tests.company import OKTA, Company, another_source, company_that_holds_all, decides, document, later
 from tests.unit.rules.conftest import rules_of
 from tests.vouching import Provider, is_in, joins_as, new_provider
 
@@ -29,10 +25,7 @@ OF_DEPARTMENTS = rules_of("  - {id: departments, for_each: department, name: '{{
 
 @pytest.fixture
 def company(installed: Flask) -> Company:
-    """One whose sources may take nobody's access by themselves."""
-    made = new_company()
-    in_transaction(lambda s: set_setting(s, s.get_one(Organization, made.organization_id), "push_brake", "0/60s", actor=ADMIN, at=later(0)))
-    return made
+    return company_that_holds_all()
 
 
 def groups(company: Company, *records: Record, source_id: str | None = None) -> Group:
@@ -44,14 +37,6 @@ def groups(company: Company, *records: Record, source_id: str | None = None) -> 
 
 def is_deleted(company: Company, record: Record, *, at: float) -> None:
     in_transaction(lambda s: end_record(s, company.organization_id, record.source_id, record.id, actor=OKTA, at=later(at), because="test"))
-
-
-def decides(company: Company, how: Callable[..., Any], *, at: float) -> None:
-    def act(session: Any) -> None:
-        for held, lines in brake.waiting(session, company.organization_id):
-            how(session, held, lines, actor=ADMIN, at=later(at))
-
-    in_transaction(act)
 
 
 def keys(company: Company, record: Record, rules: tuple[Rule, ...]) -> list[str]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from flask import Flask
 from sqlalchemy import delete, select
 
 from app.database import in_transaction, reading
 from app.directory.tables import Record, Standing, StatementKind, Voice
-from app.journal.tables import Organization, Work
+from app.journal.tables import Work
 from app.lifecycle import brake, leaving
 from app.lifecycle.groups import GroupDraft, add_group
 from app.lifecycle.records import end_record
-from app.lifecycle.sources import set_setting
 from app.rules.membership import keys_of_person
-from tests.company import ADMIN, OKTA, Company, another_source, later, new_company
+from tests.company import OKTA, Company, another_source, company_that_holds_all, decides, later
 from tests.unit.rules.conftest import rules_of
 
 OF_GROUPS = rules_of("  - {id: teams, for_each: group, name: '{{ key }}'}\n")
@@ -24,10 +21,7 @@ OF_GROUPS = rules_of("  - {id: teams, for_each: group, name: '{{ key }}'}\n")
 
 @pytest.fixture
 def company(installed: Flask) -> Company:
-    """One whose sources may take nobody's access by themselves."""
-    made = new_company()
-    in_transaction(lambda s: set_setting(s, s.get_one(Organization, made.organization_id), "push_brake", "0/60s", actor=ADMIN, at=later(0)))
-    return made
+    return company_that_holds_all()
 
 
 @pytest.fixture(params=["held", "rejected"])
@@ -48,14 +42,6 @@ def goes_off(company: Company, record: Record, how: str, *, at: float, rejected:
         company.says(record, active=False, at=later(at))
     if rejected:
         decides(company, leaving.reject, at=at + 0.1)
-
-
-def decides(company: Company, how: Any, *, at: float) -> None:
-    def act(session: Any) -> None:
-        for held, lines in brake.waiting(session, company.organization_id):
-            how(session, held, lines, actor=ADMIN, at=later(at))
-
-    in_transaction(act)
 
 
 def hr_says(company: Company, record: Record, kind: StatementKind, *, at: float) -> None:
