@@ -46,7 +46,7 @@ def flag_look_alikes(organization_id: str, *, at: datetime, since: datetime | No
     In transactions of its own: it looks in ones that only read, and writes where there is something to be told.
     """
     flagged = 0
-    after: str | None = id_before_newcomers(at if since is None else max(since + NEWCOMERS, at))
+    after: str | None = _id_before(at - NEWCOMERS if since is None else max(since, at - NEWCOMERS))
     while after is not None:
         told, after = flag_some(organization_id, after=after, at=at)
         flagged += told
@@ -63,8 +63,13 @@ def flag_some(organization_id: str, *, after: str, at: datetime) -> tuple[int, s
 
 
 def id_before_newcomers(at: datetime) -> str:
-    """What comes before the id of whoever is a newcomer then: ids are made of the instant (RFC 9562 §5.7)."""
-    stamp = f"{microseconds(at - NEWCOMERS) // 1000:012x}"
+    """What comes before the id of whoever is a newcomer then."""
+    return _id_before(at - NEWCOMERS)
+
+
+def _id_before(since: datetime) -> str:
+    """What comes before the id of whoever joined since then: ids are made of the instant (RFC 9562 §5.7)."""
+    stamp = f"{microseconds(since) // 1000:012x}"
     return f"{stamp[:8]}-{stamp[8:]}-7000-8000-000000000000"
 
 
