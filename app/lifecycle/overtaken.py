@@ -6,35 +6,55 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.directory.tables import Person, Record, Standing
+from app.actors import Actor
+from app.directory.tables import Person, Record, Standing, Statement, StatementKind
+from app.journal import entries
 from app.lifecycle import brake
+from app.lifecycle.standing import in_force
 from app.revocation.tables import Departure
 
 
-def overtake(session: Session, person: Person, records: Sequence[Record], *, journal_id: int) -> bool:
-    """Let each *off* count that was held, where a directory has said *on* anew since. Returns whether there was any.
+def overtake(session: Session, person: Person, records: Sequence[Record], *, actor: Actor, at: datetime, because: str) -> bool:
+    """Let each *off* count that was held, where it was said anew since who the person is. Returns whether there was any.
 
-    A deletion is overtaken when its own directory names the same person in another record. Any *off* is, once they have left by
-    another voice and some directory has them on again: whoever is rehired is who they are now, and what was kept for them
-    before would never end. The line of one that still waited waits no more.
+    A deletion is overtaken when its own directory has the same person on in another record. Any *off* is, once they have left by
+    another voice, and were hired again or have been switched on by some directory since: what was kept for them before would
+    never end. The line of one that still waited waits no more.
+
+    It takes nobody's access: only where a directory has them on at this moment, which keeps them in.
     """
     waiting = [one for one in records if one.held]
-    on = [one for one in records if one.active and one.ended_at is None]
+    on = [one for one in records if one.active and one.ended_at is None and in_force(starts_at=one.starts_at, ends_at=one.ends_at, at=at)]
     if not waiting or not on:
         return False
-    left = session.scalars(
-        select(Departure.decided_at)
-        .where(Departure.organization_id == person.organization_id, Departure.person_id == person.id, Departure.means == Standing.DEPARTED)
-        .order_by(Departure.decided_at)
-    ).all()
-    overtaken = [one for one in waiting if any(_is_overtaken(one, other, left) for other in on)]
+    left, anew = _left(session, person), [*(one.active_said_at for one in on), *_rehired(session, person)]
+    overtaken = [one for one in waiting if _is_made_anew(one, on) or _has_left_since(one, left, anew)]
     for one in overtaken:
-        one.held, one.journal_id = False, journal_id
+        one.journal_id = entries.write(
+            session, one.organization_id, at=at, actor=actor, verb="overtaken", because=because, subject_kind="record", subject_id=one.id,
+            before={"held": True}, after={"held": False},
+        )  # fmt: skip
+        one.held = False
         brake.withdraw(session, one.organization_id, one.id)
     return bool(overtaken)
 
 
-def _is_overtaken(waiting: Record, on: Record, left: Sequence[datetime]) -> bool:
-    if waiting.ended_at is not None and on.source_id == waiting.source_id and on.active_said_at >= waiting.ended_at:
-        return True
-    return any(waiting.active_said_at <= decided_at <= on.active_said_at for decided_at in left)
+def _is_made_anew(waiting: Record, on: Sequence[Record]) -> bool:
+    return waiting.ended_at is not None and any(one.source_id == waiting.source_id and one.active_said_at >= waiting.ended_at for one in on)
+
+
+def _has_left_since(waiting: Record, left: Sequence[datetime], anew: Sequence[datetime]) -> bool:
+    """Whether they left after the *off*, and something was said anew after that."""
+    first = min((at for at in left if at >= waiting.active_said_at), default=None)
+    return first is not None and any(at >= first for at in anew)
+
+
+def _left(session: Session, person: Person) -> Sequence[datetime]:
+    mine = Departure.organization_id == person.organization_id, Departure.person_id == person.id
+    return session.scalars(select(Departure.decided_at).where(*mine, Departure.means == Standing.DEPARTED)).all()
+
+
+def _rehired(session: Session, person: Person) -> Sequence[datetime]:
+    mine = Statement.organization_id == person.organization_id, Statement.person_id == person.id
+    said = select(Statement.said_at).where(*mine, Statement.kind == StatementKind.REHIRES, Statement.withdrawn_at.is_(None))
+    return session.scalars(said).all()

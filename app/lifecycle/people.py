@@ -181,7 +181,7 @@ def _settle(
     session: Session, person: Person, *, at: datetime, received_at: datetime, actor: Actor, because: str, journal_id: int, epoch_moves: bool
 ) -> Decided:
     records = records_of(session, person)
-    overtaken = overtake(session, person, records, journal_id=journal_id)
+    overtaken = overtake(session, person, records, actor=actor, at=at, because=because)
     before, was_in = Standing(person.standing), is_in(session, person)
     manager_before = person.manager_id
     changed = _compose(session, person, of_now(records, at=at))

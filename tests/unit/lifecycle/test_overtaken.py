@@ -8,12 +8,13 @@ from sqlalchemy import delete, select
 
 from app.database import in_transaction, reading
 from app.directory.tables import Record, Standing, StatementKind, Voice
-from app.journal.tables import Work
+from app.journal.tables import Entry, Work
 from app.lifecycle import brake, leaving
 from app.lifecycle.groups import GroupDraft, add_group
-from app.lifecycle.records import end_record
+from app.lifecycle.people import reconsider
+from app.lifecycle.records import RecordDraft, add_record, end_record
 from app.rules.membership import keys_of_person
-from tests.company import OKTA, Company, another_source, company_that_holds_all, decides, later
+from tests.company import OKTA, Company, another_source, company_that_holds_all, decides, document, later
 from tests.unit.rules.conftest import rules_of
 
 OF_GROUPS = rules_of("  - {id: teams, for_each: group, name: '{{ key }}'}\n")
@@ -122,6 +123,48 @@ def test_a_directory_that_has_them_on_again_counts_as_one_that_makes_them_anew(c
     decides(company, leaving.release, at=7)
 
     assert company.person(ada).standing == Standing.DEPARTED
+
+
+def test_who_is_hired_again_while_another_directory_had_them_on_all_along_leaves_with_that_one(company: Company) -> None:
+    entra = another_source(company, "entra")
+    ada = company.joins("ada@x.example", "17")
+    other = company.joins("ada@x.example", "17", source_id=entra)
+    goes_off(company, ada, "deleted", at=1, rejected=True)
+    hr_says(company, ada, StatementKind.LEAVES, at=2)
+    hr_says(company, ada, StatementKind.REHIRES, at=3)
+    assert company.person(ada).standing == Standing.ACTIVE
+
+    company.says(other, active=False, at=later(4))
+    decides(company, leaving.release, at=5)
+
+    assert company.person(ada).standing == Standing.DEPARTED
+
+
+def test_a_record_that_has_yet_to_begin_overtakes_nothing_until_its_day(company: Company) -> None:
+    """Or a directory that deletes everybody and makes them anew for later would take everybody's access past the brake."""
+    ada = company.joins("ada@x.example", "17")
+    goes_off(company, ada, "deleted", at=1, rejected=False)
+    draft = RecordDraft(external_id="00u-2", user_name="ada@x.example", active=True, document=document("ada@x.example", "17"), starts_at=later(100))
+    again = in_transaction(
+        lambda s: add_record(s, company.organization_id, company.source_id, draft, actor=OKTA, at=later(2), because="test")
+    )
+    assert again.person_id == ada.person_id
+    assert (company.person(ada).standing, waiting(company)) == (Standing.ACTIVE, 1)
+
+    in_transaction(lambda s: reconsider(s, company.organization_id, ada.person_id, at=later(101)))
+
+    assert (company.person(ada).standing, waiting(company)) == (Standing.ACTIVE, 0)
+
+
+def test_the_journal_says_that_it_was_overtaken(company: Company) -> None:
+    ada = company.joins("ada@x.example", "17")
+    goes_off(company, ada, "deleted", at=1, rejected=True)
+
+    company.joins("ada@x.example", "17", at=later(2))
+
+    with reading() as session:
+        [entry] = session.scalars(select(Entry).where(Entry.organization_id == company.organization_id, Entry.verb == "overtaken"))
+    assert (entry.subject_id, entry.before, entry.after) == (ada.id, {"held": True}, {"held": False})
 
 
 def test_whose_leaving_was_called_off_is_as_before(company: Company) -> None:
