@@ -6,7 +6,7 @@ A client that stops in the middle of its body holds a few bytes of memory, and n
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -21,23 +21,23 @@ BODY_WITHIN: Final = 30.0
 IN_MEMORY: Final = 65_536
 """Bytes of a body that are held in memory; what is longer goes to a file, so that many who send at once fill no memory."""
 _PLAIN: Final = [("content-type", "text/plain; charset=utf-8")]
-_FAULT: Final = (500, _PLAIN, b"something went wrong here\n")
+_FAULT: Final = (500, _PLAIN, [b"something went wrong here\n"])
 _BARE: Final = frozenset({204, 304})
 """Statuses of answers that have no length (RFC 9110 §8.6)."""
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-Soon = Callable[[dict[str, Any]], Awaitable[tuple[int, list[tuple[str, str]], bytes] | None]]
+Soon = Callable[[dict[str, Any]], Awaitable[tuple[int, list[tuple[str, str]], Sequence[bytes]] | None]]
 
 
 @dataclass(kw_only=True)
 class _Answer:
-    """What the application said; `close` is called once it has been sent."""
+    """What the application said, its body in pieces; `close` is called once it has been sent."""
 
     status: int = 500
     headers: list[tuple[str, str]] = field(default_factory=list)
-    body: bytes = b""
+    body: Sequence[bytes] = ()
     close: Callable[[], None] | None = None
 
     def begin(self, status: str, headers: list[tuple[str, str]], _error: object = None) -> None:
@@ -79,7 +79,7 @@ class Buffered:
                     async with asyncio.timeout(self._within):
                         await self._receive(body, receive)
                 except TimeoutError:
-                    await _answer(send, 408, _PLAIN, f"the body did not come within {self._within:g} seconds\n".encode())
+                    await _answer(send, 408, _PLAIN, [f"the body did not come within {self._within:g} seconds\n".encode()])
                     return
                 except _Gone:
                     return
@@ -123,7 +123,7 @@ class Buffered:
         answer = _Answer()
         try:
             pieces = self._application(environ, answer.begin)
-            answer.body = b"".join(pieces)
+            answer.body = list(pieces)
             answer.close = getattr(pieces, "close", None)
         except Exception:
             log.exception("the application did not answer")
@@ -132,12 +132,17 @@ class Buffered:
         return answer
 
 
-async def _answer(send: Send, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+async def _answer(send: Send, status: int, headers: list[tuple[str, str]], body: Sequence[bytes]) -> None:
     sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    length = sum(map(len, body))
+    if length <= IN_MEMORY:
+        body = [b"".join(body)]
     if status not in _BARE and not any(name.lower() == b"content-length" for name, _ in sent):
-        sent.append((b"content-length", str(len(body)).encode()))
+        sent.append((b"content-length", str(length).encode()))
     await send({"type": "http.response.start", "status": status, "headers": sent})
-    await send({"type": "http.response.body", "body": body})
+    last = len(body) - 1
+    for number, piece in enumerate(body):
+        await send({"type": "http.response.body", "body": piece, "more_body": number < last})
 
 
 def _environ(scope: dict[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from app.lifecycle.errors import StaleVersion
 from app.lifecycle.groups import UNCHANGED, add_group, change_group, end_group, read_group
 from app.lifecycle.records import RecordDraft, add_record, change_record, end_record, read_record
 from app.scim.door import Caller, written
+from app.scim.member_texts import PARTS
 from app.scim.members import split_members
 from app.scim.patch import patched, places_said, read_operations, sets_number
 from app.scim.resources import (
@@ -35,7 +36,7 @@ def users_shown(session: Session, caller: Caller, records: list[Record], selecti
 
 def groups_shown(session: Session, caller: Caller, groups: list[Group], selection: Selection) -> list[Resource]:
     """Groups as they are answered, cut to what was asked for."""
-    resources = group_resources(session, groups, base=caller.base, with_members=selection.shows("members"))
+    resources = group_resources(session, groups, base=caller.base, shown=selection.parts("members", PARTS))
     return [selection.of(resource) for resource in resources]
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
+from uuid import uuid4
 
 from flask import Response
 
@@ -35,6 +36,42 @@ class SCIMError(Exception):
         self.status, self.detail, self.problem = status, detail, problem
 
 
+class JSONList:
+    """A list in an answer that is JSON already: texts of some of its elements each, with commas between."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def append(self, text: str) -> None:
+        """Put more elements at its end."""
+        self._pieces += [b"," if self._pieces else b"[", text.encode()]
+
+    @property
+    def pieces(self) -> list[bytes]:
+        """The whole list."""
+        return [*self._pieces, b"]"] if self._pieces else [b"[]"]
+
+
+def encoded(body: Mapping[str, Any]) -> list[bytes]:
+    """The body as JSON, in pieces: what is a `JSONList` in it is not copied. Raises TypeError for what is no JSON."""
+    lists: list[JSONList] = []
+    # What nobody can have said in it.
+    mark = uuid4().hex
+
+    def put_aside(value: Any) -> str:
+        if not isinstance(value, JSONList):
+            raise TypeError(f"{type(value).__name__} is no JSON")
+        lists.append(value)
+        return mark
+
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), default=put_aside)
+    first, *others = text.split(f'"{mark}"') if lists else [text]
+    pieces = [first.encode()]
+    for one, after in zip(lists, others, strict=True):
+        pieces += [*one.pieces, after.encode()]
+    return pieces
+
+
 def refused(detail: str, problem: Problem) -> SCIMError:
     return SCIMError(400, detail, problem=problem)
 
@@ -42,9 +79,8 @@ def refused(detail: str, problem: Problem) -> SCIMError:
 def answer(
     body: Mapping[str, Any], status: int = 200, *, headers: Mapping[str, str] | None = None
 ) -> Response:
-    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
     return Response(
-        text, status=status, headers=dict(headers or {}), content_type=f"{MEDIA_TYPE}; charset=utf-8"
+        encoded(body), status=status, headers=dict(headers or {}), content_type=f"{MEDIA_TYPE}; charset=utf-8"
     )
 
 

@@ -9,7 +9,7 @@ import logging
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -62,7 +62,7 @@ _WRONG: Final = (SCIMError, sqlite3.IntegrityError, psycopg.IntegrityError)
 _FAILED: Final = (sqlite3.Error, psycopg.Error, SQLAlchemyError)
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
-Early = tuple[int, list[tuple[str, str]], bytes]
+Early = tuple[int, list[tuple[str, str]], Sequence[bytes]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ class HotDoor:
             return self._ordinary(environ, start_response)
         status, headers, body = self._noted(environ, planned, answered, began)
         start_response(_WORDS[status], headers)
-        return [body]
+        return body
 
     async def soon(self, environ: dict[str, Any]) -> Early | None:
         """The answer, on the running event loop; None where the request has to go to a thread.
@@ -177,9 +177,8 @@ class HotDoor:
 
     def _noted(self, environ: dict[str, Any], planned: Planned, answered: Answered, began: float) -> Early:
         limits_of(self._app).requests.take(planned.knock.source)
-        body = answered.body.encode()
-        note_answered(self._app, environ, answered.status, body, began)
-        return answered.status, _headers(answered, len(body)), body
+        note_answered(self._app, environ, answered.status, answered.body, began)
+        return answered.status, _headers(answered), answered.body
 
 
 def _say(error: Exception) -> None:
@@ -199,10 +198,10 @@ def _takes_long(environ: dict[str, Any]) -> bool:
     return not length.isdigit() or int(length) > _SHORT
 
 
-def _headers(answered: Answered, length: int) -> list[tuple[str, str]]:
+def _headers(answered: Answered) -> list[tuple[str, str]]:
     headers = [("Content-Type", f"{MEDIA_TYPE}; charset=utf-8")]
     if answered.status != 204:
-        headers.append(("Content-Length", str(length)))
+        headers.append(("Content-Length", str(sum(map(len, answered.body)))))
     if answered.location is not None:
         headers += [("ETag", f'W/"{answered.version}"'), ("Location", answered.location)]
     return headers
@@ -270,7 +269,7 @@ async def _post_user(asked: Asked) -> Answered | None:
         return None
     row = (joined.record_id, joined.document, True, joined.at, joined.at, 1, None)
     base = asked.knock.base
-    return Answered(status=201, body=user_text(row, base), version=1, location=f"{base}/Users/{joined.record_id}")
+    return Answered(status=201, body=[user_text(row, base).encode()], version=1, location=f"{base}/Users/{joined.record_id}")
 
 
 async def _patch_user(asked: Asked) -> Answered | None:
@@ -290,7 +289,7 @@ async def _patch_user(asked: Asked) -> Answered | None:
         return None
     row = (asked.id, switched.document, active, switched.created_at, switched.modified_at, switched.version, switched.beside)
     base = asked.knock.base
-    return Answered(body=user_text(row, base), version=switched.version, location=f"{base}/Users/{asked.id}")
+    return Answered(body=[user_text(row, base).encode()], version=switched.version, location=f"{base}/Users/{asked.id}")
 
 
 def _only_active(operations: list[Operation]) -> bool | None:
@@ -310,7 +309,7 @@ async def _patch_group(asked: Asked) -> Answered | None:
         return None
     ids, add = members.add or members.remove, bool(members.add)
     done = await change_members_plainly(asked.on, asked.id, sorted(ids), add=add, **asked.said_by("PATCH"))
-    return Answered(status=204, body="") if done else None
+    return Answered(status=204, body=()) if done else None
 
 
 View = Callable[[Asked], Coroutine[Any, Any, Answered | None]]

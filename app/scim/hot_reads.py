@@ -24,7 +24,8 @@ from app.directory.tables import Group, Membership, Person, Record, Standing
 from app.directory.tallies import number_in, number_of
 from app.directory.values import Operator, fold
 from app.lifecycle.plain_switch import Beside
-from app.scim.answers import LIST_URN
+from app.scim.answers import LIST_URN, JSONList
+from app.scim.member_texts import said_of, with_members, word
 from app.scim.schemas import LARGEST_PAGE, USUAL_PAGE
 from app.statements import param
 
@@ -50,9 +51,9 @@ class Knock:
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """An answer whose body is JSON already."""
+    """An answer whose body is JSON already, in pieces."""
 
-    body: str
+    body: Sequence[bytes]
     status: int = 200
     version: int | None = None
     location: str | None = None
@@ -70,7 +71,12 @@ def _user_columns(dialect: str) -> tuple[ColumnElement[Any], ...]:
 @cache
 def _groups(dialect: str) -> ColumnElement[Any]:
     """The groups of a record as JSON text, null where it has none. SQLite's index of memberships gives them in the order of ids."""
-    listed = _listed(dialect, Group.id, "groups", Group.display_name, "direct")
+    parts = [part for name, value in said_of(Group.id, "groups", Group.display_name, "direct").items() for part in (word(name), value)]
+    if dialect == "sqlite":
+        # It has no order of its own here before 3.44: what is read comes in that order.
+        listed: ColumnElement[Any] = func.json_group_array(func.json_object(*parts))
+    else:
+        listed = cast(func.json_agg(aggregate_order_by(func.json_build_object(*parts), Group.id)), Text)
     return (
         select(listed)
         .select_from(Membership)
@@ -82,19 +88,6 @@ def _groups(dialect: str) -> ColumnElement[Any]:
         .correlate(Record)
         .scalar_subquery()
     )  # fmt: skip
-
-
-def _listed(dialect: str, id: Any, address: str, display: Any, type_: str) -> ColumnElement[Any]:
-    """References as a JSON list in the order of ids: each with its address below that of `:address`."""
-    parts = [
-        literal("value", literal_execute=True), id, literal("$ref", literal_execute=True), cast(param(address), Text).op("||", precedence=20)(id),
-        literal("display", literal_execute=True), display, literal("type", literal_execute=True), literal(type_, literal_execute=True),
-    ]  # fmt: skip
-    if dialect == "sqlite":
-        # It has no order of its own here before 3.44: what is read has to come in that order.
-        listed: ColumnElement[Any] = func.json_group_array(func.json_object(*parts))
-        return listed
-    return cast(func.json_agg(aggregate_order_by(func.json_build_object(*parts), id)), Text)
 
 
 @cache
@@ -144,49 +137,47 @@ async def one_user(bare: Bare, knock: Knock, record_id: str) -> Answered | None:
     rows = await bare.rows(_one(bare.dialect), knock.values(id=record_id))
     if not rows or rows[0][0] is None:
         return None
-    return Answered(body=user_text(rows[0], knock.base), version=rows[0][5], location=f"{knock.base}/Users/{rows[0][0]}")
+    return Answered(body=[user_text(rows[0], knock.base).encode()], version=rows[0][5], location=f"{knock.base}/Users/{rows[0][0]}")
 
 
 @cache
 def _group(dialect: str) -> Select[Any]:
-    """The group `:id` with its members as JSON text, in the order of their ids; no row where it or the token is not good."""
+    """The group `:id`, in a row for each piece of its members; no row where it or the token is not good."""
     client = client_query().subquery("client")
-    # SQLite's key of memberships gives them in the order of ids.
-    listed = _listed(dialect, Record.id, "users", func.coalesce(Record.display_name, Record.user_name), "User")
-    members = (
-        select(listed)
-        .select_from(Membership)
-        .join(Record, and_(Record.organization_id == Membership.organization_id, Record.id == Membership.record_id))
-        .where(Membership.organization_id == Group.organization_id, Membership.group_id == Group.id, Membership.ended_at.is_(None))
-        .correlate(Group)
-        .scalar_subquery()
-    )
     own = and_(Group.organization_id == client.c.organization_id, Group.source_id == client.c.source_id, Group.id == param("id"))
-    return (
+    group = (
         select(
             cast(Group.document, Text), Group.display_name, Group.external_id, Group.created_at.expression, Group.modified_at.expression,
-            Group.version, members,
+            Group.version,
         )
         .select_from(client)
         .join(Group, own)
         .where(Group.ended_at.is_(None))
     )  # fmt: skip
+    return with_members(group, dialect)
 
 
 async def one_group(bare: Bare, knock: Knock, group_id: str) -> Answered | None:
-    """GET /Groups/id. The members stay the text that the database made: of 100,000 of them there is one copy less, and no object."""
+    """GET /Groups/id."""
     rows = await bare.rows(_group(bare.dialect), {**knock.values(id=group_id), "users": f"{knock.base}/Users/"})
     if not rows:
         return None
-    document, name, external_id, created, modified, version, members = rows[0]
+    document, name, external_id, created, modified, version, _ = rows[0]
     said = {**json.loads(document), "displayName": name, **({} if external_id is None else {"externalId": external_id})}
     location = f"{knock.base}/Groups/{group_id}"
-    body = (
-        f'{{"id":"{group_id}",{json.dumps(said, ensure_ascii=False)[1:-1]},"members":{members or "[]"},'
-        f'"meta":{{"resourceType":"Group","created":"{iso_of(created)}","lastModified":"{iso_of(modified)}",'
+    members = JSONList()
+    rows.reverse()
+    while rows:
+        # Each is let go once it is a piece of the answer, so that there are never two of all.
+        *_, piece = rows.pop()
+        if piece is not None:
+            members.append(piece)
+    before = f'{{"id":"{group_id}",{json.dumps(said, ensure_ascii=False)[1:-1]},"members":'
+    after = (
+        f',"meta":{{"resourceType":"Group","created":"{iso_of(created)}","lastModified":"{iso_of(modified)}",'
         f'"location":"{location}","version":"W/\\"{version}\\""}}}}'
     )
-    return Answered(body=body, version=version, location=location)
+    return Answered(body=[before.encode(), *members.pieces, after.encode()], version=version, location=location)
 
 
 @cache
@@ -238,7 +229,7 @@ async def page_of_users(bare: Bare, knock: Knock, *, start: int, count: int) -> 
     most = min(count, LARGEST_PAGE, max(number - start + 1, 0))
     values = knock.values(organization=organization_id, most=most, skip=start - 1)
     rows = await bare.rows(_page(bare.dialect, start > number // 2, most if most in _USUAL else None), values)
-    return Answered(body=list_text([user_text(row, knock.base) for row in rows], total=number, start=start))
+    return Answered(body=[list_text([user_text(row, knock.base) for row in rows], total=number, start=start).encode()])
 
 
 async def found_users(bare: Bare, knock: Knock, text: str, *, start: int, count: int) -> Answered | None:
@@ -261,4 +252,4 @@ async def found_users(bare: Bare, knock: Knock, text: str, *, start: int, count:
     if not rows or len(rows) > most:
         return None
     found = [user_text(row, knock.base) for row in rows if row[0] is not None]
-    return Answered(body=list_text(found, total=len(found), start=1))
+    return Answered(body=[list_text(found, total=len(found), start=1).encode()])

@@ -14,6 +14,7 @@ from app.lifecycle.records import RecordDraft, reads_active
 from app.scim.answers import Problem, refused
 from app.scim.bodies import member_ids, text_in, tidied
 from app.scim.bounds import refuse_too_long
+from app.scim.member_texts import PARTS, members_of
 
 Resource = dict[str, Any]
 
@@ -110,42 +111,17 @@ def _groups_of(session: Session, organization_id: str, ids: list[str], base: str
     return found
 
 
-def group_resources(session: Session, groups: Sequence[Group], *, base: str, with_members: bool = True) -> list[Resource]:
-    """Groups as they are answered, in the order given; without their members nobody's membership is read."""
+def group_resources(session: Session, groups: Sequence[Group], *, base: str, shown: tuple[str, ...] = PARTS) -> list[Resource]:
+    """Groups as they are answered, in the order given; where nothing of members is `shown`, nobody's membership is read."""
     if not groups:
         return []
-    members: dict[str, list[Resource]] = {}
-    if with_members:
-        members = _members_of(session, groups[0].organization_id, [group.id for group in groups], base)
+    members = members_of(session, groups[0].organization_id, [group.id for group in groups], base=base, shown=shown) if shown else {}
     return [
         {
             "id": group.id,
             **group_said(group),
-            **({"members": members.get(group.id, [])} if with_members else {}),
+            **({"members": members.get(group.id, [])} if shown else {}),
             "meta": _meta("Group", group, f"{base}/Groups/{group.id}"),
         }
         for group in groups
     ]
-
-
-def _members_of(session: Session, organization_id: str, ids: list[str], base: str) -> dict[str, list[Resource]]:
-    query = (
-        select(Membership.group_id, Record.id, Record.display_name, Record.user_name)
-        .join(
-            Record,
-            (Record.organization_id == Membership.organization_id) & (Record.id == Membership.record_id),
-        )
-        .where(Membership.organization_id == organization_id, Membership.group_id.in_(ids))
-        .where(Membership.ended_at.is_(None))
-        .order_by(Membership.group_id, Record.id)
-    )
-    found: dict[str, list[Resource]] = {}
-    for group_id, record_id, display_name, user_name in session.execute(query):
-        element = {
-            "value": record_id,
-            "$ref": f"{base}/Users/{record_id}",
-            "display": display_name or user_name,
-            "type": "User",
-        }
-        found.setdefault(group_id, []).append(element)
-    return found

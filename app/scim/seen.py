@@ -6,7 +6,7 @@ This runs on the request's way and only takes references; what they meant is wor
 import io
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from flask import Blueprint, Flask, Response, current_app, g, request
@@ -83,7 +83,7 @@ def _capture(response: Response) -> None:
     )  # fmt: skip
 
 
-def note_answered(app: Flask, environ: Mapping[str, Any], status: int, answer: bytes, began: float) -> None:
+def note_answered(app: Flask, environ: Mapping[str, Any], status: int, answer: Sequence[bytes], began: float) -> None:
     """Note a request that went well without Flask."""
     kept = request_log(app)
     if kept is None or REHEARSED in environ:
@@ -96,7 +96,7 @@ def note_answered(app: Flask, environ: Mapping[str, Any], status: int, answer: b
                 id=new_id(), at=time.time() - took, took=took, source_id=source_id, known=True, alike=False, method=environ["REQUEST_METHOD"],
                 path=f"/{rest}", query=environ.get("QUERY_STRING", ""), status=status,
                 body=body.getvalue() if isinstance(body, io.BytesIO) else None,
-                answer=answer if status == 201 else answer[:BEGINNING] if looks_up else None,
+                answer=b"".join(answer) if status == 201 else _beginning(answer) if looks_up else None,
             )
         )  # fmt: skip
     except Exception:
@@ -111,4 +111,14 @@ def _answer(response: Response, method: str, rest: str) -> bytes | None:
         return response.get_data()
     # A look-up's totalResults says whether the directory found somebody.
     looks_up = (method == "GET" and "/" not in rest.strip("/")) or rest.endswith(".search")
-    return response.get_data()[:BEGINNING] if looks_up else None
+    return _beginning(response.iter_encoded()) if looks_up else None
+
+
+def _beginning(pieces: Iterable[bytes]) -> bytes:
+    """Without making one of them all, which may be much."""
+    beginning = b""
+    for piece in pieces:
+        beginning += piece[:BEGINNING]
+        if len(beginning) >= BEGINNING:
+            break
+    return beginning[:BEGINNING]

@@ -39,6 +39,11 @@ class Selection:
             return any(path[0] == name.lower() for path in self._only)
         return (name.lower(),) not in self._without
 
+    def parts(self, name: str, parts: tuple[str, ...]) -> tuple[str, ...]:
+        """Which of an attribute's own sub-attributes are shown."""
+        named = _below(self._without if self._only is None else self._only, name)
+        return tuple(part for part in parts if (() in named or (part.lower(),) in named) is (self._only is not None))
+
     def of(self, resource: dict[str, Any]) -> dict[str, Any]:
         """The resource as it is to be shown."""
         if self._only is not None:

@@ -1,10 +1,12 @@
 """P04: what one member costs does not grow with the group."""
 
+import tracemalloc
 from collections.abc import Callable
 
 import pytest
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from app.clock import now
 from app.database import db, in_transaction, new_id
@@ -89,6 +91,28 @@ def test_p04_one_member_more_or_less_costs_alike_in_a_small_and_in_a_large_group
     assert {act: (in_small[act], cost) for act, cost in in_large.items() if cost > 2 * in_small[act] + 100} == {}
     # What reads every member would be seen.
     assert every_member > LARGE
+
+
+def test_p04_a_large_group_is_answered_without_an_object_for_each_member(directory: Directory) -> None:
+    group = _group(directory, _people(directory, LARGE // 10))
+
+    def answered(path: str) -> int:
+        address, _, query = (directory.base + path).partition("?")
+        asked = EnvironBuilder(address, query_string=query, headers=[("Authorization", f"Bearer {directory.token}")])
+        pieces, status, _ = run_wsgi_app(directory.app.wsgi_app, asked.get_environ())
+        assert status == "200 OK"
+        return sum(map(len, pieces))
+
+    for path in (group, f"{group}?attributes=members", "/Groups", "/Groups?filter=displayName%20sw%20%22%22"):
+        length = answered(path)
+        tracemalloc.start()
+        try:
+            assert answered(path) == length > 400_000
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        # The text as it came from the database, and as it goes to the client; objects of it take ten times as much.
+        assert most < 3 * length, path
 
 
 def test_p04_a_large_group_is_read_and_replaced_whole(directory: Directory) -> None:

@@ -10,7 +10,7 @@ import logging
 import math
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -40,7 +40,7 @@ _JSON: Final = [("Content-Type", "application/json"), ("Cache-Control", "no-stor
 _DECLINED: Final = "doorlist.quick.declined"
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
-Early = tuple[int, list[tuple[str, str]], bytes]
+Early = tuple[int, list[tuple[str, str]], Sequence[bytes]]
 Soon = Callable[[dict[str, Any]], Awaitable[Early | None]]
 
 
@@ -52,7 +52,7 @@ class _Gate:
 
     async def on(self, bare: Bare) -> Early | None:
         passing = await quick_gate(bare, self.query, self.token, self.secret, at=now())
-        return None if passing is None else (200, [*who(passing).items(), ("Content-Length", "0")], b"")
+        return None if passing is None else (200, [*who(passing).items(), ("Content-Length", "0")], ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class _Session:
 
     async def on(self, bare: Bare) -> Early | None:
         body = await quick_session(bare, self.secret, at=now())
-        return None if body is None else (200, [*HEADERS, ("Content-Length", str(len(body)))], body)
+        return None if body is None else (200, [*HEADERS, ("Content-Length", str(len(body)))], [body])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class _Introspection:
         if claims is None:
             return None
         body = told(claims, self.url)
-        return 200, [*_JSON, ("Content-Length", str(len(body)))], body
+        return 200, [*_JSON, ("Content-Length", str(len(body)))], [body]
 
 
 class QuickDoor:
@@ -99,7 +99,7 @@ class QuickDoor:
         if answered is None:
             return self._ordinary(environ, start_response)
         start_response("200 OK", answered[1])
-        return [answered[2]]
+        return answered[2]
 
     async def soon(self, environ: dict[str, Any]) -> Early | None:
         """The answer, on the running event loop; None where the request has to go to a thread."""

@@ -42,9 +42,10 @@ class Sender:
 
     @property
     def answer(self) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-        begun, ended = self.said
-        assert (begun["type"], ended["type"]) == ("http.response.start", "http.response.body")
-        return begun["status"], begun["headers"], ended["body"]
+        begun, *pieces = self.said
+        assert [begun["type"], *{one["type"] for one in pieces}] == ["http.response.start", "http.response.body"]
+        assert [one["more_body"] for one in pieces] == [True] * (len(pieces) - 1) + [False]
+        return begun["status"], begun["headers"], b"".join(one["body"] for one in pieces)
 
 
 @dataclass(kw_only=True)
@@ -94,6 +95,23 @@ def test_a_request_is_told_as_wsgi_has_it() -> None:
     assert not [name for name in asked if "SPOOFED" in name or name == "HTTP_AUTHORIZATION_"]
     assert sender.answer == (201, [(b"X", b"y"), (b"content-length", b"4")], b"done")
     assert application.closed == 1
+
+
+@pytest.mark.parametrize("pieces", [[], [b""], [b"a", b"", b"b"], [b"x" * IN_MEMORY], [b"x" * IN_MEMORY, b"y"], [b"", b"x" * (IN_MEMORY + 1), b""]])
+@pytest.mark.parametrize("soon", [True, False])
+def test_an_answer_goes_in_its_pieces_and_a_short_one_in_one(pieces: list[bytes], soon: bool) -> None:
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        return iter(pieces)
+
+    async def early(environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], list[bytes]]:
+        return 200, [], pieces
+
+    sender = served(application, Sender(), soon=early if soon else None)
+
+    whole = b"".join(pieces)
+    assert sender.answer == (200, [(b"content-length", str(len(whole)).encode())], whole)
+    assert [one["body"] for one in sender.said[1:]] == ([whole] if len(whole) <= IN_MEMORY else pieces)
 
 
 def test_a_long_body_comes_whole() -> None:
@@ -174,8 +192,8 @@ def test_what_is_to_be_done_at_the_end_is_done_then() -> None:
 def test_what_the_loop_answers_needs_no_thread() -> None:
     application = Application()
 
-    async def soon(environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], bytes] | None:
-        return 200, [("X", "y"), ("Content-Length", "3")], environ["wsgi.input"].read()
+    async def soon(environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], list[bytes]] | None:
+        return 200, [("X", "y"), ("Content-Length", "3")], [environ["wsgi.input"].read()]
 
     sender = served(application, Sender(pieces=[b"abc"]), ("content-length", "3"), soon=soon)
 

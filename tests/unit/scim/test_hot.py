@@ -136,7 +136,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
             return in_thread(door, environ, start_response)
         status, headers, body = early
         start_response(f"{status} of the loop", headers)
-        return [body]
+        return body
 
     if request.param == "loop":
         monkeypatch.setattr(HotDoor, "__call__", over_loop)

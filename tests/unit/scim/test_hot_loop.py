@@ -230,7 +230,7 @@ class TestOnSQLite:
             done = going.done()
             assert meanwhile is not None
             await going
-            return done, json.loads(meanwhile[2])["active"]
+            return done, json.loads(b"".join(meanwhile[2]))["active"]
 
         done, active = asyncio.run(story())
 
@@ -304,7 +304,7 @@ class TestOnPostgreSQL:
                 with pytest.raises(RuntimeError):
                     await door.soon(asked(directory, "GET", f"/Users/{ada}"))
             answered = await door.soon(asked(directory, "GET", f"/Users/{bob}"))
-            return [json.loads(answered[2])["id"] if answered else None]
+            return [json.loads(b"".join(answered[2]))["id"] if answered else None]
 
         assert asyncio.run(story()) == [bob]
 

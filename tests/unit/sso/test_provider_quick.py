@@ -59,7 +59,7 @@ def ordinarily(house: House, asked: dict[str, Any]) -> Said:
 
 def quickly(house: House, asked: dict[str, Any]) -> Said | None:
     answered = _RUNNING[0].run(door(house).soon(asked))
-    return None if answered is None else (answered[0], dict(answered[1]), answered[2])
+    return None if answered is None else (answered[0], dict(answered[1]), b"".join(answered[2]))
 
 
 def both(house: House, method: str, path: str, **given: Any) -> tuple[Said | None, Said]:
