@@ -16,7 +16,7 @@ from app.clock import parse_instant
 from app.directory.filters import And, AttributePath, Compare, Filter, Not, Or, Present, ValuePath
 from app.directory.heard import is_in_group
 from app.directory.json_sql import Claim, JSONReader, fitting, reader_for
-from app.directory.name_parts import PARTLY, SHORTEST, name_fits
+from app.directory.name_parts import PARTLY, SHORTEST, name_fits, told
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, RecordEmail, Standing
 from app.directory.values import Operator, compare, fold
@@ -191,7 +191,10 @@ class _Row:
         if not found.parted or isinstance(claim, Present) or claim.op not in PARTLY or not isinstance(claim.value, str):
             return None
         key = fold(claim.value)
-        return name_fits(found.column, claim.op, literal(key), self.dialect) if len(key) >= SHORTEST and self.rare(key) else None
+        if len(key) < SHORTEST or not self.rare(key):
+            return None
+        telling = [literal(one) for one in told(key, self.dialect)]
+        return name_fits(found.column, claim.op, literal(key), self.dialect, telling=telling)
 
     def _document(self) -> _Element:
         return _Element(node=self.over.document, json=self.json)

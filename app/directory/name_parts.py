@@ -3,6 +3,7 @@
 An index only proposes; every record is then asked for its name as it is now. See docs/decisions/0018.
 """
 
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -39,9 +40,14 @@ RARE: Final = 5_000
 MANY: Final = 1_000
 AT_ONCE: Final = 500
 """Names that are taken into SQLite's index in one transaction: some 5 ms, in which nobody else writes."""
+MOST_TOLD: Final = 3
+SAMPLED: Final = 3
+"""Of the hundred names that PostgreSQL keeps as a sample, so many may have a trigram that is asked for."""
 PARTLY: Final = frozenset({Operator.CO, Operator.SW, Operator.EW})
 _INDEX: Final = "ix_record_name_part"
 _LONGEST: Final = 60
+# pg_trgm knows words of letters and digits, and where they begin and end; which letters beside these depends on the locale.
+_KNOWN: Final = re.compile(r"[a-z0-9]{3}|(?![a-z0-9])[\x20-\x7e][a-z0-9]{2}|[a-z0-9]{2}(?![a-z0-9])[\x20-\x7e]")
 _CREATE: Final = "CREATE VIRTUAL TABLE {} USING fts5(name, content='', columnsize=0, tokenize='trigram case_sensitive 1')"
 
 # Made by migration 0005 on SQLite only, therefore not in the metadata. `rowid` and `number` are the rowid of a record:
@@ -65,28 +71,61 @@ def trigrams_known() -> bool:
 
 
 def name_fits(
-    name: Any, operator: Operator, wanted: Any, dialect: str, *, own: Own | None = None, most: Any = None, telling: Any = None
+    name: Any, operator: Operator, wanted: Any, dialect: str, *, telling: Sequence[Any], own: Own | None = None, most: Any = None
 ) -> Claim:
-    """Whether `Record.user_name_key` fits an expression for a folded text.
+    """Whether `Record.user_name_key` fits an expression for a folded text, of which the index is asked what is `telling` (`told`).
 
     With `own` (of which organisation and source, in the query around) and `most`, no more than `most` need be found: where
-    there are more, as many are, but it is open which. `telling` is the part of the text that SQLite's index is asked for.
+    there are more, as many are, but it is open which.
     """
     fits = fitting(reader_for(dialect), name, operator, wanted)
     if operator not in PARTLY:
         return fits
     if dialect == "postgresql":
-        return and_(name.like(_pattern(_telling(wanted, dialect))), fits)
+        return and_(*(name.like(one) for one in telling), fits)
     if not trigrams_known():
         return fits
-    return and_(Record.id.in_(_proposed(operator, wanted, own, most, telling)), fits)
+    return and_(Record.id.in_(_proposed(operator, wanted, own, most, telling[0])), fits)
 
 
 def trigrams_of(wanted: str) -> list[str]:
     """The trigrams of the part of a text that tells something, in their order; none where SQLite has no index of them."""
+    return _trigrams(_before_domain(wanted)) if trigrams_known() else []
+
+
+def _trigrams(part: str) -> list[str]:
+    return [part[start : start + SHORTEST] for start in range(len(part) - SHORTEST + 1)]
+
+
+def _before_domain(wanted: str) -> str:
+    """The part of a text that the index is asked for. Everybody has the same domain, and reading all of them is slow."""
     at = wanted.find("@") + 1
-    part = (wanted[:at] if at > SHORTEST else wanted)[:_LONGEST]
-    return [part[start : start + SHORTEST] for start in range(len(part) - SHORTEST + 1)] if trigrams_known() else []
+    return (wanted[:at] if at > SHORTEST else wanted)[:_LONGEST]
+
+
+def told(wanted: str, dialect: str, *, sample: str = "") -> tuple[str, ...]:
+    """What the index is asked, as long as nothing is known of how many names have what: see `name_fits`.
+
+    On PostgreSQL it is at most MOST_TOLD patterns of a trigram each, of those that are rare in a `sample` of names (`names_sampled`):
+    GIN reads some of the list of each that it is asked for, and three far from each other are in few names together.
+    """
+    part = _before_domain(wanted)
+    if dialect == "sqlite":
+        return (part,)
+    trigrams = _trigrams(part)
+    known = {one: sample.count(one) for one in trigrams if _KNOWN.fullmatch(one)}
+    rare = [one for one, number in known.items() if number <= max(SAMPLED, min(known.values()))] or [part]
+    chosen = dict.fromkeys((rare[0], rare[len(rare) // 2], rare[-1]))
+    return tuple("%" + re.sub(r"([\\%_])", r"\\\1", one) + "%" for one in chosen)
+
+
+@cache
+def names_sampled() -> TextClause:
+    """SELECT a text of a hundred names; no row, or null, where PostgreSQL has not yet looked at them (ANALYZE). For PostgreSQL."""
+    return text(
+        "SELECT CAST(histogram_bounds AS TEXT) FROM pg_stats "
+        "WHERE schemaname = current_schema() AND tablename = 'record' AND attname = 'user_name_key'"
+    )
 
 
 def most_telling(trigrams: Sequence[str], numbers: Sequence[int]) -> str:
@@ -119,28 +158,15 @@ def rare(session: Session) -> Callable[[str], bool]:
         return lambda key: True
 
     def is_rare(key: str) -> bool:
-        some = select(literal(1)).select_from(_PART).where(_matches(_PART, literal(key))).limit(RARE).subquery()
+        some = select(literal(1)).select_from(_PART).where(_matches(_PART, literal(_before_domain(key)))).limit(RARE).subquery()
         return len(key) >= SHORTEST and (session.scalar(select(func.count()).select_from(some)) or 0) < RARE
 
     return is_rare
 
 
-def _telling(wanted: Any, dialect: str) -> Any:
-    """The part of the text that the index is asked for. Everybody has the same domain, and reading all of them is slow."""
-    at = reader_for(dialect).position(wanted, "@")
-    return func.substr(case((at > SHORTEST, func.substr(wanted, 1, at, type_=String())), else_=wanted), 1, _LONGEST, type_=String())
-
-
-def _pattern(part: Any) -> Any:
-    for sign in ("\\", "%", "_"):
-        part = func.replace(part, sign, f"\\{sign}", type_=String())
-    return literal("%").concat(part).concat("%")
-
-
-def _matches(part: Any, wanted: Any, telling: Any = None) -> Claim:
+def _matches(part: Any, telling: Any) -> Claim:
     # A text in quotes is no query, whatever is in it.
-    asked = _telling(wanted, "sqlite") if telling is None else telling
-    phrase = literal('"').concat(func.replace(asked, '"', '""', type_=String())).concat('"')
+    phrase = literal('"').concat(func.replace(telling, '"', '""', type_=String())).concat('"')
     claim: Claim = part.c.name.op("MATCH", is_comparison=True)(phrase)
     return claim
 
@@ -154,7 +180,7 @@ def _proposed(operator: Operator, wanted: Any, own: Own | None, most: Any, telli
     changed = exists().where(renamed.c.number == part.c.rowid)
     # None of them twice, so that `most` of them are as many records.
     ways = (
-        select(other.c.id).select_from(part).join(other, number == part.c.rowid).where(_matches(part, wanted, telling), long, not_(changed)),
+        select(other.c.id).select_from(part).join(other, number == part.c.rowid).where(_matches(part, telling), long, not_(changed)),
         # As a sum, so that SQLite does not look for each record among the renamed, but the other way round.
         select(other.c.id).select_from(renamed).join(other, number == renamed.c.number + 0).where(long),
         # Of texts too short for trigrams the index knows nobody.

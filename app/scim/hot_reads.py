@@ -4,12 +4,15 @@ What is not answered here (`None`) takes the ordinary way, which also says what 
 """
 
 import json
+import math
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import ColumnElement, Integer, Select, Subquery, Text, and_, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
@@ -18,7 +21,7 @@ from app.access.knocking import client_query
 from app.bare.connection import Bare
 from app.clock import iso_of, microseconds
 from app.directory.filter_sql import key_fits
-from app.directory.name_parts import most_telling, numbers_of_trigrams, trigrams_of
+from app.directory.name_parts import MOST_TOLD, most_telling, names_sampled, numbers_of_trigrams, told, trigrams_of
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
 from app.directory.tallies import number_in, number_of
@@ -32,6 +35,10 @@ from app.statements import param
 Row = tuple[Any, ...]
 _LOOK_UP: Final = re.compile(r'\s*(userName|externalId)\s+(eq|co|sw|ew)\s+"([^"\\\x00-\x1f]+)"\s*', re.IGNORECASE)
 _USUAL: Final = frozenset({10, 20, 25, 50, USUAL_PAGE, LARGEST_PAGE})
+_TELLING: Final = tuple(f"telling_{number}" for number in range(MOST_TOLD))
+SAMPLE_FOR: Final = 600.0
+"""Seconds for which a connection goes by the same sample of names."""
+_SAMPLES: Final[WeakKeyDictionary[Bare, tuple[float, str]]] = WeakKeyDictionary()
 _IN: Final = (Standing.ACTIVE.value, Standing.EXPECTED.value)
 _OF_PERSON: Final = and_(Person.organization_id == Record.organization_id, Person.id == Record.person_id)
 
@@ -102,7 +109,8 @@ def _named(dialect: str, attribute: str, operator: Operator) -> Select[Any]:
     client, value, most = client_query().subquery("client"), param("value"), param("most", Integer())
     if attribute == "username":
         own = (client.c.organization_id, client.c.source_id)
-        wanted = key_fits(Record.user_name_key, operator, value, dialect, own=own, most=most, telling=param("telling"))
+        telling = [param(name) for name in _TELLING]
+        wanted = key_fits(Record.user_name_key, operator, value, dialect, own=own, most=most, telling=telling)
     else:
         wanted = Record.external_id == value
     query = _beside(client, dialect, wanted)
@@ -180,6 +188,26 @@ async def one_group(bare: Bare, knock: Knock, group_id: str) -> Answered | None:
     return Answered(body=[before.encode(), *members.pieces, after.encode()], version=version, location=location)
 
 
+async def _telling(bare: Bare, value: str) -> Sequence[str]:
+    """What the index of parts of names is asked for a folded text."""
+    if bare.dialect == "postgresql":
+        return told(value, bare.dialect, sample=await _sample(bare))
+    trigrams = trigrams_of(value)
+    if not trigrams:
+        return (value,)
+    counted = await bare.rows(numbers_of_trigrams(), {"trigrams": json.dumps(trigrams)})
+    return (most_telling(trigrams, [number for (number,) in counted]),)
+
+
+async def _sample(bare: Bare) -> str:
+    at, sample = _SAMPLES.get(bare, (-math.inf, ""))
+    if time.monotonic() - at > SAMPLE_FOR:
+        rows = await bare.rows(names_sampled(), {})
+        sample = (rows[0][0] if rows else None) or ""
+        _SAMPLES[bare] = (time.monotonic(), sample)
+    return sample
+
+
 @cache
 def _client() -> Select[str, int]:
     """organization_id, and how many users the directory has; no row where the token is not good."""
@@ -243,11 +271,10 @@ async def found_users(bare: Bare, knock: Knock, text: str, *, start: int, count:
     elif operator is not Operator.EQ:
         return None
     most = min(count, LARGEST_PAGE)
-    telling = value
-    if bare.dialect == "sqlite" and operator is not Operator.EQ and (trigrams := trigrams_of(value)):
-        counted = await bare.rows(numbers_of_trigrams(), {"trigrams": json.dumps(trigrams)})
-        telling = most_telling(trigrams, [number for (number,) in counted])
-    rows = await bare.rows(_named(bare.dialect, attribute, operator), knock.values(value=value, telling=telling, most=most + 1))
+    telling = () if operator is Operator.EQ else await _telling(bare, value)
+    # Where there are fewer, the last once more.
+    asked_for = {name: telling[min(number, len(telling) - 1)] for number, name in enumerate(_TELLING)} if telling else {}
+    rows = await bare.rows(_named(bare.dialect, attribute, operator), knock.values(value=value, most=most + 1, **asked_for))
     # No row at all: the token is not good. More than fit on the page: all have to be counted.
     if not rows or len(rows) > most:
         return None

@@ -21,7 +21,7 @@ from app.database import db, in_transaction, reading
 from app.directory import name_parts
 from app.directory.filter_sql import RECORDS, compile_filter, key_fits
 from app.directory.filters import AttributePath, Compare
-from app.directory.name_parts import most_telling, trigrams_of
+from app.directory.name_parts import most_telling, names_sampled, told, trigrams_of
 from app.directory.names import name_key
 from app.directory.tables import Record
 from app.directory.values import Operator, Sense, fold
@@ -103,13 +103,23 @@ def _joined(operator: Operator, *, limited: bool) -> Select[Any]:
     client = select(literal(ORGANIZATION).label("organization_id"), bindparam("source", type_=Text()).label("source_id")).subquery("client")
     own = (client.c.organization_id, client.c.source_id) if limited else None
     most = bindparam("most", type_=Integer()) if limited else None
-    fits = key_fits(Record.user_name_key, operator, bindparam("value", type_=Text()), db.engine.dialect.name, own=own, most=most)
+    fits = _fits(operator, own=own, most=most)
     mine = and_(Record.organization_id == client.c.organization_id, Record.source_id == client.c.source_id, Record.ended_at.is_(None), fits)
     return select(Record.id).select_from(client).outerjoin(Record, mine).order_by(Record.id)
 
 
-def _looked_up(session: Session, directory: Directory, operator: Operator, part: str, most: int | None = None) -> list[str]:
-    values = {"source": directory.source, "value": fold(part)} | ({} if most is None else {"most": most})
+def _fits(operator: Operator, **asked: Any) -> Any:
+    value, telling = bindparam("value", type_=Text()), [bindparam(name, type_=Text()) for name in ("one", "two", "three")]
+    return key_fits(Record.user_name_key, operator, value, db.engine.dialect.name, telling=telling, **asked)
+
+
+def _values(part: str, *, sample: str = "") -> dict[str, str]:
+    asked = told(fold(part), db.engine.dialect.name, sample=sample)
+    return {"value": fold(part), "one": asked[0], "two": asked[-1], "three": asked[len(asked) // 2]}
+
+
+def _looked_up(session: Session, directory: Directory, operator: Operator, part: str, most: int | None = None, *, sample: str = "") -> list[str]:
+    values: dict[str, Any] = {"source": directory.source, **_values(part, sample=sample)} | ({} if most is None else {"most": most})
     return [one for one in session.scalars(_joined(operator, limited=most is not None), values) if one is not None]
 
 
@@ -119,6 +129,7 @@ def _assert_exact(directory: Directory, part: str) -> None:
             expected = directory.having(operator, part)
             assert _filtered(session, directory, operator, part) == expected, (operator, part)
             assert _looked_up(session, directory, operator, part) == expected, (operator, part)
+            assert _looked_up(session, directory, operator, part, sample=part * 9) == expected, (operator, part)
             assert _looked_up(session, directory, operator, part, 100) == expected, (operator, part)
             few = _looked_up(session, directory, operator, part, 2)
             assert set(few) <= set(expected) and len(few) >= min(2, len(expected)), (operator, part)
@@ -237,12 +248,11 @@ def test_the_index_is_used(directory: Directory) -> None:
     with db.engine.connect() as connection:
         if dialect == "postgresql":
             # With so few records every other way is as good, so there is none.
-            fits = key_fits(Record.user_name_key, Operator.EW, bindparam("value", type_=Text()), dialect)
-            statement = select(Record.id).where(Record.ended_at.is_(None), fits)
+            statement = select(Record.id).where(Record.ended_at.is_(None), _fits(Operator.EW))
             connection.execute(text("DROP INDEX ix_record_source, uq_record_user_name, uq_record_external_id"))
             connection.execute(text("SET enable_seqscan = off"))
         made = statement.compile(db.engine, compile_kwargs={"render_postcompile": True})
-        given = made.construct_params({"source": directory.source, "value": "ada"})
+        given = made.construct_params({"source": directory.source, **_values("ada")})
         explain = "EXPLAIN QUERY PLAN " if dialect == "sqlite" else "EXPLAIN "
         values: Any = given if made.positiontup is None else tuple(given[name] for name in made.positiontup)
 
@@ -356,3 +366,40 @@ def test_a_text_has_the_trigrams_up_to_its_domain() -> None:
     assert trigrams_of("x@northwind") == ["x@n", "@no", "nor", "ort", "rth", "thw", "hwi", "win", "ind"]
     assert trigrams_of("ab") == []
     assert most_telling(["abc"], [4]) == "abc"
+
+
+NAMES_OF_A_SAMPLE = "{" + ",".join(f"user{number:07d}@northwind.example" for number in range(0, 1_000_000, 9_901)) + "}"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sample", "asked"),
+    [
+        # Without a sample, and of those that are alike: the first, the last and the one between.
+        ("r0543210@", "", ["r05", "432", "10@"]), ("user0543210@north", "", ["use", "543", "10@"]), ("lovelacea", "", ["lov", "ela", "cea"]),
+        # Everybody has the beginning, and a tenth the first figure.
+        ("user0543210@north", NAMES_OF_A_SAMPLE, ["054", "321", "10@"]), ("r0543210@", NAMES_OF_A_SAMPLE, ["054", "321", "10@"]),
+        # All are in many: the rarest.
+        ("user0", NAMES_OF_A_SAMPLE, ["use", "ser", "er0"]), ("user05", NAMES_OF_A_SAMPLE, ["r05"]),
+        ("ada", "", ["ada"]), ("lace", "", ["lac", "ace"]), ("adadada", "", ["ada", "dad"]),
+        # pg_trgm makes no trigram of what has another sign in its middle, and which signs are letters depends on the locale.
+        ("a.kim", "", [".ki", "kim"]), ("a.b.c", "", ["a.b.c"]), ("x%_y", "", [r"x\%\_y"]), ("a_kim", "", [r"\_ki", "kim"]),
+        ("jürgen", "", ["rge", "gen"]), ("日本語", "", ["日本語"]), ("ab", "", ["ab"]), ("%", "", [r"\%"]), ("\\", "", [r"\\"]), ("", "", [""]),
+    ],
+)  # fmt: skip
+def test_postgresql_is_asked_for_a_few_trigrams_far_from_each_other(wanted: str, sample: str, asked: list[str]) -> None:
+    assert told(wanted, "postgresql", sample=sample) == tuple(f"%{one}%" for one in asked)
+
+
+def test_names_are_sampled_once_postgresql_has_looked_at_them(directory: Directory) -> None:
+    if db.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite tells how many names have a trigram")
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        assert connection.execute(names_sampled()).all() in ([], [(None,)])
+        for number in range(200):
+            directory.add(f"user{number:07d}@northwind.example")
+        connection.execute(text("ANALYZE record"))
+
+        [(sample,)] = connection.execute(names_sampled()).all()
+
+    assert 50 < sample.count("@northwind.example") <= 101
+    assert told("user0000150", "postgresql", sample=sample) == ("%150%",)
