@@ -31,6 +31,7 @@ from app.scim import hot_reads
 from app.scim.answers import MEDIA_TYPE, SCIMError
 from app.scim.bodies import has_own_extension, read_object, tidied
 from app.scim.door import JSON_TYPES, limits_of
+from app.scim.hot_cursors import page_by_cursor
 from app.scim.hot_reads import Answered, Knock, user_text
 from app.scim.members import split_members
 from app.scim.patch import Operation, Verb, read_operations
@@ -45,7 +46,7 @@ log = logging.getLogger(__name__)
 _ACTIVE: Final = AttributePath(names=("active",))
 _LARGEST_BODY: Final = 65_536
 _PLACE: Final = re.compile(r"/scim/v2/([0-9A-Za-z-]{1,64})/(Users|Groups)(?:/([0-9A-Za-z-]{1,64}))?")
-_PAGE: Final = frozenset({"filter", "startIndex", "count"})
+_PAGE: Final = frozenset({"filter", "startIndex", "count", "cursor"})
 # What asks for more than the usual answer.
 _UNUSUAL: Final = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_CONTENT_ENCODING", "HTTP_TRANSFER_ENCODING")
 _WORDS: Final = {200: "200 OK", 201: "201 CREATED", 204: "204 NO CONTENT"}
@@ -74,6 +75,7 @@ class Asked:
     id: str
     query: dict[str, str]
     body: bytes
+    settings: Settings
 
     def said_by(self, method: str) -> dict[str, Any]:
         knock = self.knock
@@ -90,9 +92,10 @@ class Planned:
     id: str
     query: dict[str, str]
     body: bytes
+    settings: Settings
 
     def on(self, bare: Bare) -> Coroutine[Any, Any, Answered | None]:
-        return self.view(Asked(on=bare, knock=self.knock, id=self.id, query=self.query, body=self.body))
+        return self.view(Asked(on=bare, knock=self.knock, id=self.id, query=self.query, body=self.body, settings=self.settings))
 
 
 class HotDoor:
@@ -101,8 +104,8 @@ class HotDoor:
     def __init__(self, app: Flask) -> None:
         self._app = app
         self._ordinary: WSGI = app.wsgi_app
-        settings: Settings = app.config["DOORLIST"]
-        self._public_url, self._on_sqlite = settings.public_url, settings.database_url.startswith("sqlite")
+        self._settings: Settings = app.config["DOORLIST"]
+        self._on_sqlite = self._settings.database_url.startswith("sqlite")
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         began = time.perf_counter()
@@ -161,8 +164,8 @@ class HotDoor:
         body = _body_of(environ)
         if query is None or body is None:
             return None
-        knock = Knock(digest=digest, source=source, base=f"{self._public_url}/scim/v2/{source}", now=now())
-        return Planned(view=view, writes=method != "GET", knock=knock, id=id or "", query=query, body=body)
+        knock = Knock(digest=digest, source=source, base=f"{self._settings.public_url}/scim/v2/{source}", now=now())
+        return Planned(view=view, writes=method != "GET", knock=knock, id=id or "", query=query, body=body, settings=self._settings)
 
     def _now(self, planned: Planned) -> Answered | None:
         try:
@@ -243,6 +246,10 @@ async def _get_group(asked: Asked) -> Answered | None:
 
 
 async def _list_users(asked: Asked) -> Answered | None:
+    if "cursor" in asked.query:
+        if not asked.query.keys() <= {"cursor", "count"}:
+            return None
+        return await page_by_cursor(asked.on, asked.knock, asked.settings, cursor=asked.query["cursor"], count=asked.query.get("count"))
     start, count = _whole(asked.query.get("startIndex", "1")), _whole(asked.query.get("count", str(USUAL_PAGE)))
     if start is None or count is None:
         return None

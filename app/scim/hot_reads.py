@@ -34,7 +34,8 @@ from app.statements import param
 
 Row = tuple[Any, ...]
 _LOOK_UP: Final = re.compile(r'\s*(userName|externalId)\s+(eq|co|sw|ew)\s+"([^"\\\x00-\x1f]+)"\s*', re.IGNORECASE)
-_USUAL: Final = frozenset({10, 20, 25, 50, USUAL_PAGE, LARGEST_PAGE})
+USUAL: Final = frozenset({10, 20, 25, 50, USUAL_PAGE, LARGEST_PAGE})
+"""Sizes of pages that have a statement of their own (`limit_of`)."""
 _TELLING: Final = tuple(f"telling_{number}" for number in range(MOST_TOLD))
 SAMPLE_FOR: Final = 600.0
 """Seconds for which a connection goes by the same sample of names."""
@@ -132,10 +133,12 @@ def user_text(row: Row, base: str) -> str:
     )
 
 
-def list_text(resources: Sequence[str], *, total: int, start: int) -> str:
-    """A ListResponse of resources that are JSON already."""
+def list_text(resources: Sequence[str], *, total: int, start: int | None = None, following: str | None = None) -> str:
+    """A ListResponse of resources that are JSON already; `start` where pages go by index, `following` where there is a next cursor."""
+    first = "" if start is None else f'"startIndex":{start},'
+    cursor = "" if following is None else f'"nextCursor":"{following}",'
     return (
-        f'{{"schemas":["{LIST_URN}"],"totalResults":{total},"startIndex":{start},"itemsPerPage":{len(resources)},'
+        f'{{"schemas":["{LIST_URN}"],"totalResults":{total},{first}"itemsPerPage":{len(resources)},{cursor}'
         f'"Resources":[{",".join(resources)}]}}'
     )
 
@@ -220,11 +223,10 @@ def _client() -> Select[str, int]:
 def _page(dialect: str, from_end: bool, usual: int | None) -> Select[Any]:
     """Users by id, from the one after `:skip` others on. Ids are counted off in an index; only what is shown is read.
 
-    They are counted from the nearer end; from the last one it takes their number, as it is at this very moment. A `usual`
-    size of a page is part of the text: PostgreSQL takes a plan for few rows only where it knows that they are few.
+    They are counted from the nearer end; from the last one it takes their number, as it is at this very moment.
     """
     own = (Record.organization_id == param("organization"), Record.source_id == param("source"), Record.ended_at.is_(None))
-    most: Any = param("most", Integer()) if usual is None else literal(usual, literal_execute=True)
+    most = limit_of(usual)
     skip = param("skip", Integer())
     if from_end:
         greatest = func.max if dialect == "sqlite" else func.greatest
@@ -232,6 +234,16 @@ def _page(dialect: str, from_end: bool, usual: int | None) -> Select[Any]:
         ids = select(Record.id).where(*own).order_by(Record.id.desc()).limit(most).offset(greatest(number - skip - param("most", Integer()), 0))
     else:
         ids = select(Record.id).where(*own).order_by(Record.id).limit(most).offset(skip)
+    return shown_users(dialect, ids)
+
+
+def limit_of(usual: int | None) -> Any:
+    """`:most` rows, or as many as is usual: PostgreSQL takes a plan for few rows only where the text says that they are few."""
+    return param("most", Integer()) if usual is None else literal(usual, literal_execute=True)
+
+
+def shown_users(dialect: str, ids: Select[str]) -> Select[Any]:
+    """What `user_text` needs of the users of these ids, in the order of ids. The values `organization` and `groups` have to be given."""
     shown = ids.subquery("shown")
     return (
         select(*_user_columns(dialect))
@@ -256,7 +268,7 @@ async def page_of_users(bare: Bare, knock: Knock, *, start: int, count: int) -> 
     organization_id, number = client[0]
     most = min(count, LARGEST_PAGE, max(number - start + 1, 0))
     values = knock.values(organization=organization_id, most=most, skip=start - 1)
-    rows = await bare.rows(_page(bare.dialect, start > number // 2, most if most in _USUAL else None), values)
+    rows = await bare.rows(_page(bare.dialect, start > number // 2, most if most in USUAL else None), values)
     return Answered(body=[list_text([user_text(row, knock.base) for row in rows], total=number, start=start).encode()])
 
 
