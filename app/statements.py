@@ -5,8 +5,21 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, BindParameter, Boolean, ClauseElement, Integer, Text, bindparam
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Boolean,
+    ClauseElement,
+    ColumnElement,
+    Integer,
+    Text,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+)
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 _DIALECTS: Final = {
@@ -16,6 +29,8 @@ _DIALECTS: Final = {
 # PostgreSQL's numbers of types (pg_type.h), the narrower class first.
 _TYPES: Final[tuple[tuple[type[TypeEngine[Any]], int], ...]] = ((Boolean, 16), (BigInteger, 20), (Integer, 23))
 _TEXT: Final = 25
+# SQLite cannot tell the ON of a join from that of a conflict unless a WHERE stands between them.
+ALWAYS: Final[ColumnElement[bool]] = literal_column("1") == literal_column("1")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,6 +46,14 @@ class Compiled:
 def param(name: str, type_: Any = None) -> BindParameter[Any]:
     """A value that is given each time the statement is run."""
     return bindparam(name, None, type_=type_ or Text())
+
+
+def each_of(name: str, dialect: str) -> ColumnElement[Any]:
+    """A row for each text of a JSON list that is given as text."""
+    if dialect == "sqlite":
+        found: ColumnElement[Any] = func.json_each(param(name)).table_valued("value", joins_implicitly=True).c.value
+        return found
+    return func.jsonb_array_elements_text(cast(param(name), JSONB)).column_valued(name)
 
 
 @cache

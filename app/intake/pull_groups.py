@@ -1,8 +1,10 @@
 """Applying what was found of groups: who is out first, then who is in, a few thousand in one transaction; members who are nobody yet wait."""
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any, Final
 
 from sqlalchemy import delete, select, update
@@ -23,6 +25,7 @@ from app.lifecycle.groups import GroupDraft, add_group, change_group, reopen_gro
 from app.lifecycle.many_members import put_in
 from app.lifecycle.pulled_entries import EntryKind, membership_key
 from app.lifecycle.pulled_tables import AwaitedMember, PulledEntry
+from app.statements import ALWAYS, each_of, param
 
 MEMBERS_AT_ONCE: Final = 5_000
 """New members in one transaction, so that nobody waits long for the group of everybody."""
@@ -168,11 +171,20 @@ def _add_some(part: Part, key: str, members: Sequence[str]) -> None:
 
 def _wait_for(part: Part, group_key: str, members: Collection[str]) -> None:
     """These are nobody here yet; they are in the group as soon as they join."""
+    if not members:
+        return
     organization_id, source_id = part.where
-    insert = insert_for(part.session.get_bind().dialect.name)
-    for some in batches(sorted(members)):
-        rows = [{"organization_id": organization_id, "source_id": source_id, "member_key": one, "group_key": group_key} for one in some]
-        part.session.execute(insert(AwaitedMember).values(rows).on_conflict_do_nothing())
+    connection = part.session.connection()
+    given = {"organization": organization_id, "source": source_id, "members": json.dumps(sorted(members)), "group": group_key}
+    connection.execute(_new_awaited(connection.dialect.name), given)
+
+
+@cache
+def _new_awaited(dialect: str) -> Any:
+    values: dict[str, Any] = {
+        "organization_id": param("organization"), "source_id": param("source"), "member_key": each_of("members", dialect), "group_key": param("group"),
+    }  # fmt: skip
+    return insert_for(dialect)(AwaitedMember).from_select(list(values), select(*values.values()).where(ALWAYS), include_defaults=False).on_conflict_do_nothing()
 
 
 def _wait_no_more(part: Part, group_key: str, members: Collection[str]) -> None:

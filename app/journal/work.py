@@ -1,16 +1,19 @@
 """The work table: whom to look at, in which lane, and who is looking just now."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, case, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy import Integer, Select, case, delete, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from app.database import Instant
+from app.database import Instant, Number
 from app.journal.tables import Lane, Subject, Work, WorkState
+from app.statements import ALWAYS, each_of, param
 
 LEASE = timedelta(seconds=45)
 """Longer than any single delivery may take (deliveries stop themselves well before); after it the work is free again."""
@@ -60,20 +63,29 @@ def want(
 
     With `anew` False an existing row is left as it is, with its pauses: for whoever only needs it to be done some time.
     """
-    rows = [
-        {
-            "organization_id": organization_id, "workspace_id": workspace_id, "subject": subject, "subject_id": subject_id,
-            "lane": lane, "priority": PRIORITY[subject], "due_at": due_at, "state": WorkState.WAITING, "generation": 1,
-            "attempts": 0, "because": because,
-        }
-        for subject_id in sorted(set(subject_ids))
-    ]  # fmt: skip
-    if not rows:
+    ids = sorted(set(subject_ids))
+    if not ids:
         return
-    dialect = session.get_bind().dialect.name
-    for start in range(0, len(rows), 500):
-        statement = insert_for(dialect)(Work).values(rows[start : start + 500])
-        session.execute(wanted_again(statement, dialect) if anew else statement.on_conflict_do_nothing())
+    # What was said before comes first, so that two who say the same wait for each other in the same order.
+    session.flush()
+    connection = session.connection()
+    given = {
+        "organization": organization_id, "workspace": workspace_id, "subject": subject, "ids": json.dumps(ids), "lane": lane,
+        "priority": PRIORITY[subject], "due": due_at, "because": because,
+    }  # fmt: skip
+    connection.execute(_wish(connection.dialect.name, anew), given)
+
+
+@cache
+def _wish(dialect: str, anew: bool) -> Any:
+    """One statement for however many, whose text is always the same: a row for each takes longer to write than to run."""
+    new: dict[str, Any] = {
+        "organization_id": param("organization"), "workspace_id": param("workspace"), "subject": param("subject"), "subject_id": each_of("ids", dialect),
+        "lane": param("lane"), "priority": param("priority", Integer()), "due_at": param("due", Instant()), "state": literal(WorkState.WAITING),
+        "generation": literal(1), "attempts": literal(0), "because": param("because", Number),
+    }  # fmt: skip
+    statement = insert_for(dialect)(Work).from_select(list(new), select(*new.values()).where(ALWAYS), include_defaults=False)
+    return wanted_again(statement, dialect) if anew else statement.on_conflict_do_nothing()
 
 
 def insert_for(dialect: str) -> Callable[..., Any]:

@@ -1,12 +1,14 @@
 """Verbs on groups: what a directory says of its groups and their members. Only the changed rows are touched."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from functools import cache
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import BigInteger, Select, null, select, update
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
@@ -16,6 +18,8 @@ from app.directory.tables import Group, Membership, Record
 from app.journal import entries, work
 from app.journal.tables import Subject
 from app.lifecycle.errors import NotFound, StaleVersion, Taken, UnknownMembers
+from app.lifecycle.plain_sql import one_of
+from app.statements import ALWAYS, each_of, param
 
 
 class Unchanged(Enum):
@@ -160,39 +164,46 @@ def _members(session: Session, group: Group, *, among: set[str] | None = None) -
 
 
 def _refuse_unknown(session: Session, group: Group, ids: set[str]) -> None:
-    known: set[str] = set()
-    asked = sorted(ids)
-    for start in range(0, len(asked), 500):
-        known.update(
-            session.scalars(
-                select(Record.id).where(
-                    Record.organization_id == group.organization_id, Record.source_id == group.source_id, Record.ended_at.is_(None),
-                    Record.id.in_(asked[start : start + 500]),
-                )
-                .order_by(Record.id)
-                # So that nobody who is being deleted at this moment becomes a member.
-                .with_for_update(read=True, key_share=True)
-            )
-        )  # fmt: skip
-    if ids - known:
-        raise UnknownMembers(sorted(ids - known))
+    asked = {"organization": group.organization_id, "source": group.source_id, "ids": json.dumps(sorted(ids))}
+    unknown = ids.difference(session.scalars(_standing(session.get_bind().dialect.name), asked))
+    if unknown:
+        raise UnknownMembers(sorted(unknown))
+
+
+@cache
+def _standing(dialect: str) -> Select[str]:
+    """Which of `:ids` are records of a source that stand. They are held, so that nobody who is being deleted at this moment becomes a member."""
+    return (
+        select(Record.id)
+        .where(
+            Record.organization_id == param("organization"), Record.source_id == param("source"), Record.ended_at.is_(None),
+            one_of(Record.id, "ids", dialect),
+        )
+        .order_by(Record.id)
+        .with_for_update(read=True, key_share=True)
+    )  # fmt: skip
 
 
 def _add_members(session: Session, group: Group, ids: set[str], *, journal_id: int) -> set[str]:
     _refuse_unknown(session, group, ids)
-    insert = work.insert_for(session.get_bind().dialect.name)
-    rows = [
-        {"organization_id": group.organization_id, "group_id": group.id, "record_id": record_id, "ended_at": None, "journal_id": journal_id}
-        for record_id in sorted(ids)
-    ]
-    for start in range(0, len(rows), 500):
-        statement = insert(Membership).values(rows[start : start + 500])
-        statement = statement.on_conflict_do_update(
-            index_elements=["organization_id", "group_id", "record_id"],
-            set_={"ended_at": None, "journal_id": statement.excluded.journal_id},
-        )
-        session.execute(statement)
+    session.flush()
+    connection = session.connection()
+    given = {"organization": group.organization_id, "group": group.id, "ids": json.dumps(sorted(ids)), "journal": journal_id}
+    connection.execute(new_members(connection.dialect.name), given)
     return ids
+
+
+@cache
+def new_members(dialect: str) -> Any:
+    """INSERT of a row for each record of `:ids` as a member of `:group`, whether or not it was one before."""
+    values: dict[str, Any] = {
+        "organization_id": param("organization"), "group_id": param("group"), "record_id": each_of("ids", dialect), "ended_at": null(),
+        "journal_id": param("journal", BigInteger()),
+    }  # fmt: skip
+    statement = work.insert_for(dialect)(Membership).from_select(list(values), select(*values.values()).where(ALWAYS), include_defaults=False)
+    return statement.on_conflict_do_update(
+        index_elements=["organization_id", "group_id", "record_id"], set_={"ended_at": null(), "journal_id": statement.excluded.journal_id}
+    )
 
 
 def _end_members(session: Session, group: Group, ids: set[str], *, at: datetime, journal_id: int) -> None:

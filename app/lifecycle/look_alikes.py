@@ -17,10 +17,10 @@ from app.clock import microseconds
 from app.database import in_transaction, reading
 from app.directory.names import name_key
 from app.directory.tables import Person, Record, RecordEmail, Standing
-from app.lifecycle.plain_sql import each_of
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarm_tables import Alarm
 from app.revocation.alarms import raise_alarm
+from app.statements import each_of
 
 NEWCOMERS: Final = timedelta(minutes=15)
 """How far back a look goes; looks come every few seconds, and more seldom where there are many organisations."""

@@ -1,12 +1,12 @@
 """Many new members of one group at once: the same rows as `groups.change_group` writes (a test compares them), in a handful of statements."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Select, func, null, select
+from sqlalchemy import BigInteger, Select, func, select
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
@@ -14,10 +14,9 @@ from app.clock import microseconds
 from app.directory.tables import Group, Membership, Record, Source
 from app.journal import entries
 from app.journal.tables import Lane, Subject
-from app.journal.work import insert_for
-from app.lifecycle.groups import read_group
-from app.lifecycle.plain_sql import ALWAYS, each_of, new_work, one_of, text, wanted
-from app.statements import param
+from app.lifecycle.groups import new_members, read_group
+from app.lifecycle.plain_sql import new_work, one_of, text, wanted
+from app.statements import each_of, param
 
 
 def put_in(
@@ -55,7 +54,8 @@ def _rows(session: Session, name: str, given: Mapping[str, Any]) -> list[Any]:
 
 @cache
 def _statement(name: str, dialect: str) -> Any:
-    return {"newcomers": _newcomers, "members": _members, "wishes": _wishes}[name](dialect)
+    made: dict[str, Callable[[str], Any]] = {"newcomers": _newcomers, "members": new_members, "wishes": _wishes}
+    return made[name](dialect)
 
 
 def _newcomers(dialect: str) -> Select[str, str]:
@@ -79,17 +79,6 @@ def _newcomers(dialect: str) -> Select[str, str]:
         .order_by(Record.id)
         .with_for_update(read=True, key_share=True)
     )  # fmt: skip
-
-
-def _members(dialect: str) -> Any:
-    values = {
-        "organization_id": param("organization"), "group_id": param("group"), "record_id": each_of("ids", dialect), "ended_at": null(),
-        "journal_id": param("journal", BigInteger()),
-    }  # fmt: skip
-    statement = insert_for(dialect)(Membership).from_select(list(values), select(*values.values()).where(ALWAYS), include_defaults=False)
-    return statement.on_conflict_do_update(
-        index_elements=["organization_id", "group_id", "record_id"], set_={"ended_at": null(), "journal_id": statement.excluded.journal_id}
-    )
 
 
 def _wishes(dialect: str) -> Any:

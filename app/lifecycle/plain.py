@@ -24,9 +24,9 @@ from app.directory.tables import Person, Record, RecordEmail
 from app.journal.tables import Entry, Lane, Organization, Subject, Work
 from app.lifecycle.drafts import RecordDraft, columns_of
 from app.lifecycle.people import attributes_in, emails_of, manager_record
-from app.lifecycle.plain_sql import at, at_once, document, each_of, entry, in_turn, inserted, new_work, number, text
+from app.lifecycle.plain_sql import at, at_once, document, entry, in_turn, inserted, new_work, number, text
 from app.lifecycle.standing import Decided, RecordSaid, decide
-from app.statements import param
+from app.statements import each_of, param
 
 _TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 

@@ -26,11 +26,11 @@ from app.lifecycle import joins
 from app.lifecycle.drafts import RecordDraft, addresses_of, columns_of, number_of
 from app.lifecycle.many_rows import write_entries, write_rows
 from app.lifecycle.people import attributes_in, emails_of, manager_record
-from app.lifecycle.plain_sql import each_of, new_work, parts_of_each, text, wanted
+from app.lifecycle.plain_sql import new_work, parts_of_each, text, wanted
 from app.lifecycle.pulled_entries import EntryKind
 from app.lifecycle.pulled_tables import PulledEntry
 from app.lifecycle.standing import RecordSaid, decide
-from app.statements import param
+from app.statements import each_of, param
 
 AT_A_TIME: Final = 500
 _TEXT: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))

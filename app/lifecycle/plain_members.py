@@ -19,8 +19,8 @@ from app.clock import microseconds
 from app.directory.tables import Group, Membership, Record
 from app.journal.tables import Entry, Lane, Subject
 from app.journal.work import insert_for
-from app.lifecycle.plain_sql import ALWAYS, at, at_once, document, each_of, entry, in_turn, new_work, one_of, text, wanted
-from app.statements import param
+from app.lifecycle.plain_sql import at, at_once, document, entry, in_turn, new_work, one_of, text, wanted
+from app.statements import ALWAYS, each_of, param
 
 
 async def change_members_plainly(

@@ -21,7 +21,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    literal_column,
     select,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -31,11 +30,9 @@ from app.actors import Actor, ActorKind
 from app.database import Base
 from app.journal.tables import Entry, Lane, Subject, Work, WorkState
 from app.journal.work import PRIORITY, insert_for, wanted_again
-from app.statements import param
+from app.statements import ALWAYS, each_of, param
 
 SOURCE: Final = str(Actor(kind=ActorKind.SOURCE, name=""))
-# SQLite cannot tell the ON of a join from that of a conflict unless a WHERE stands between them.
-ALWAYS: Final[ColumnElement[bool]] = literal_column("1") == literal_column("1")
 Values = Mapping[Any, ColumnElement[Any]]
 Rows = Callable[[str, ColumnElement[Any], ColumnElement[Any]], Sequence[Insert | Update]]
 """(dialect, organization_id, journal_id) to the statements that write the rows of one act."""
@@ -88,14 +85,6 @@ def wanted(work: Values, dialect: str, *, where: ColumnElement[bool] = ALWAYS) -
 def document(name: str, dialect: str) -> ColumnElement[Any]:
     """A document that is given as JSON text."""
     return param(name) if dialect == "sqlite" else cast(param(name), JSONB)
-
-
-def each_of(name: str, dialect: str) -> ColumnElement[Any]:
-    """A row for each text of a JSON list that is given as text."""
-    if dialect == "sqlite":
-        found: ColumnElement[Any] = func.json_each(param(name)).table_valued("value", joins_implicitly=True).c.value
-        return found
-    return func.jsonb_array_elements_text(cast(param(name), JSONB)).column_valued(name)
 
 
 def parts_of_each(name: str, dialect: str, number: int) -> list[ColumnElement[Any]]:

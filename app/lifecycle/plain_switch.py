@@ -24,10 +24,10 @@ from app.database import new_id
 from app.directory.settings import means_of_off, setting
 from app.directory.tables import Person, Record, Source, Standing, Statement
 from app.journal.tables import HERE, Entry, Lane, Organization, Subject
-from app.lifecycle.plain_sql import at, at_once, document, each_of, entry, in_turn, inserted, new_work, number, text, wanted
+from app.lifecycle.plain_sql import at, at_once, document, entry, in_turn, inserted, new_work, number, text, wanted
 from app.lifecycle.standing import RecordSaid, decide
 from app.revocation.tables import Departure, Proof
-from app.statements import param
+from app.statements import each_of, param
 
 Beside = tuple[ColumnElement[Any], Mapping[str, Any]]
 """An expression over Record, and the values in it."""
