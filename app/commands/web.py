@@ -3,6 +3,7 @@
 Requests and deliveries do not share Python's lock that way, and a burst of pushes does not slow a departure down.
 """
 
+import ctypes
 import gc
 import logging
 import multiprocessing
@@ -43,6 +44,10 @@ _WAITING: Final = 1024
 """Connections that may wait for a process to take them."""
 KEEPS_ALIVE: Final = 75
 """Seconds for which an idle connection is kept: longer than proxies keep theirs, so that none sends into one that is being closed."""
+_LARGE: Final = 128 * 1024
+"""Bytes of a block of memory that is handed back as soon as it is free."""
+_MMAP_THRESHOLD: Final = -3
+"""M_MMAP_THRESHOLD of mallopt(3)."""
 # A fork would take along connections and locks of the threads that deliver.
 _spawn: Final = multiprocessing.get_context("spawn")
 
@@ -151,6 +156,7 @@ def _serve(listening: socket.socket, threads: int, answers: Event) -> None:
 def _load(*, threads: int) -> Buffered:
     """The application of one web process; in that process."""
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    _hand_back_what_is_large()
     logs.configure()
     module, _, make = _APPLICATION.partition(":")
     app = getattr(import_module(module), make)()
@@ -159,6 +165,13 @@ def _load(*, threads: int) -> Buffered:
     gc.collect()
     gc.freeze()
     return Buffered(app, threads=threads, limit=app.config["MAX_CONTENT_LENGTH"], soon=hot.soon, at_end=partial(flush_requests, app))
+
+
+def _hand_back_what_is_large() -> None:
+    """Keep glibc from raising its threshold: each thread that once answered a large group would keep as much memory for ever."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def _end_with_parent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import socket
 import subprocess
@@ -194,3 +195,35 @@ def test_a_channel_that_was_empty_for_long_is_archived_by_the_tick(desk: Desk) -
 
     with desk.app.app_context(), reading() as session:
         assert session.scalars(select(Channel.state)).one() == "archived"
+
+
+# What lies on top keeps what is free beneath it from being given back by itself.
+_BLOCKS = """
+import sys
+from app.commands import web
+
+def kept():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+if sys.argv[1] == "handed back":
+    web._hand_back_what_is_large()
+large = bytearray(16 << 20)
+del large
+before = kept()
+blocks, on_top = [bytearray(200_000) for _ in range(200)], bytearray(60_000)
+held = kept() - before
+del blocks
+print(held, kept() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps it")
+@pytest.mark.parametrize("how", ["handed back", "kept"])
+def test_memory_of_a_large_answer_is_handed_back(how: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", _BLOCKS, how], cwd=HOUSE, capture_output=True, text=True, check=True)
+
+    held, still = map(int, ended.stdout.split())
+
+    assert held > 38_000_000
+    # The other one shows that it would not be by itself.
+    assert (still < 4_000_000) is (how == "handed back")
