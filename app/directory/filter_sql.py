@@ -85,11 +85,6 @@ def text_at(path: AttributePath, over: Over, dialect_name: str) -> ColumnElement
     return json.first_text(over.document, names, fits)
 
 
-def key_fits(column: Any, operator: Operator, wanted: Any, dialect_name: str, **asked: Any) -> Claim:
-    """Whether the name of a record fits an expression for the folded text, as `compile_filter` would have it. `asked` as for `name_fits`."""
-    return name_fits(column, operator, wanted, dialect_name, **asked)
-
-
 _Question = Compare | Present
 
 

@@ -20,8 +20,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from app.access.knocking import client_query
 from app.bare.connection import Bare
 from app.clock import iso_of, microseconds
-from app.directory.filter_sql import key_fits
-from app.directory.name_parts import MOST_TOLD, most_telling, names_sampled, numbers_of_trigrams, told, trigrams_of
+from app.directory.name_parts import MOST_TOLD, most_telling, name_fits, names_sampled, numbers_of_trigrams, told, trigrams_of
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
 from app.directory.tallies import number_in, number_of
@@ -111,7 +110,7 @@ def _named(dialect: str, attribute: str, operator: Operator) -> Select[Any]:
     if attribute == "username":
         own = (client.c.organization_id, client.c.source_id)
         telling = [param(name) for name in _TELLING]
-        wanted = key_fits(Record.user_name_key, operator, value, dialect, own=own, most=most, telling=telling)
+        wanted = name_fits(Record.user_name_key, operator, value, dialect, own=own, most=most, telling=telling)
     else:
         wanted = Record.external_id == value
     query = _beside(client, dialect, wanted)
