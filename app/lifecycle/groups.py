@@ -70,8 +70,10 @@ def add_group(
     group.journal_id = entry
     session.add(group)
     session.flush()
-    changed = _add_members(session, group, set(draft.members), journal_id=entry)
-    _want(session, group, records=changed, at=at, journal_id=entry, renamed=True)
+    members = set(draft.members)
+    _refuse_unknown(session, group, members)
+    _add_members(session, group, members, journal_id=entry)
+    _want(session, group, records=members, at=at, journal_id=entry, renamed=True)
     return group
 
 
@@ -164,6 +166,8 @@ def _members(session: Session, group: Group, *, among: set[str] | None = None) -
 
 
 def _refuse_unknown(session: Session, group: Group, ids: set[str]) -> None:
+    if not ids:
+        return
     asked = {"organization": group.organization_id, "source": group.source_id, "ids": json.dumps(sorted(ids))}
     unknown = ids.difference(session.scalars(_standing(session.get_bind().dialect.name), asked))
     if unknown:
@@ -184,13 +188,12 @@ def _standing(dialect: str) -> Select[str]:
     )  # fmt: skip
 
 
-def _add_members(session: Session, group: Group, ids: set[str], *, journal_id: int) -> set[str]:
-    _refuse_unknown(session, group, ids)
-    session.flush()
+def _add_members(session: Session, group: Group, ids: set[str], *, journal_id: int) -> None:
+    if not ids:
+        return
     connection = session.connection()
     given = {"organization": group.organization_id, "group": group.id, "ids": json.dumps(sorted(ids)), "journal": journal_id}
     connection.execute(new_members(connection.dialect.name), given)
-    return ids
 
 
 @cache
