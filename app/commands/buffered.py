@@ -6,7 +6,7 @@ A client that stops in the middle of its body holds a few bytes of memory, and n
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -134,15 +134,25 @@ class Buffered:
 
 async def _answer(send: Send, status: int, headers: list[tuple[str, str]], body: Sequence[bytes]) -> None:
     sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    length = sum(map(len, body))
-    if length <= IN_MEMORY:
-        body = [b"".join(body)]
     if status not in _BARE and not any(name.lower() == b"content-length" for name, _ in sent):
-        sent.append((b"content-length", str(length).encode()))
+        sent.append((b"content-length", str(sum(map(len, body))).encode()))
     await send({"type": "http.response.start", "status": status, "headers": sent})
-    last = len(body) - 1
-    for number, piece in enumerate(body):
-        await send({"type": "http.response.body", "body": piece, "more_body": number < last})
+    blocks = list(_in_blocks(body))
+    for number, block in enumerate(blocks, 1):
+        await send({"type": "http.response.body", "body": block, "more_body": number < len(blocks)})
+
+
+def _in_blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """At least one: small pieces together, since each is a packet of its own, and large ones as they are, without a copy."""
+    block: list[bytes] = []
+    length = 0
+    for piece in filter(None, pieces):
+        if block and length + len(piece) > IN_MEMORY:
+            yield b"".join(block)
+            block, length = [], 0
+        block.append(piece)
+        length += len(piece)
+    yield b"".join(block)
 
 
 def _environ(scope: dict[str, Any]) -> dict[str, Any]:

@@ -97,9 +97,20 @@ def test_a_request_is_told_as_wsgi_has_it() -> None:
     assert application.closed == 1
 
 
-@pytest.mark.parametrize("pieces", [[], [b""], [b"a", b"", b"b"], [b"x" * IN_MEMORY], [b"x" * IN_MEMORY, b"y"], [b"", b"x" * (IN_MEMORY + 1), b""]])
+LONG = b"x" * (IN_MEMORY + 1)
+HALF = b"y" * (IN_MEMORY // 2)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "sent"),
+    [
+        ([], [b""]), ([b""], [b""]), ([b"a", b"", b"b"], [b"ab"]), ([b"", LONG, b""], [LONG]), ([b"a", LONG, b"b", b"c"], [b"a", LONG, b"bc"]),
+        ([HALF, HALF], [HALF + HALF]), ([HALF, HALF, b"a"], [HALF + HALF, b"a"]), ([b"a"] * 200_000, [b"a" * IN_MEMORY] * 3 + [b"a" * (200_000 - 3 * IN_MEMORY)]),
+    ],
+    ids=range(8),
+)  # fmt: skip
 @pytest.mark.parametrize("soon", [True, False])
-def test_an_answer_goes_in_its_pieces_and_a_short_one_in_one(pieces: list[bytes], soon: bool) -> None:
+def test_an_answer_goes_in_its_large_pieces_and_small_ones_together(pieces: list[bytes], sent: list[bytes], soon: bool) -> None:
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         start_response("200 OK", [])
         return iter(pieces)
@@ -111,7 +122,7 @@ def test_an_answer_goes_in_its_pieces_and_a_short_one_in_one(pieces: list[bytes]
 
     whole = b"".join(pieces)
     assert sender.answer == (200, [(b"content-length", str(len(whole)).encode())], whole)
-    assert [one["body"] for one in sender.said[1:]] == ([whole] if len(whole) <= IN_MEMORY else pieces)
+    assert [one["body"] for one in sender.said[1:]] == sent
 
 
 def test_a_long_body_comes_whole() -> None:
