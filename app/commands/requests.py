@@ -21,7 +21,7 @@ from app.commands.advice import Circumstances, what_happened, what_to_do
 from app.commands.exits import CommandError, Unclear
 from app.commands.output import Answer, Table
 from app.database import reading
-from app.directory.tables import Person, Source
+from app.directory.tables import Person, Record, Source
 from app.lifecycle.errors import NotFound
 from app.lifecycle.people import find_people
 from app.scim.rehearsal import CannotRehearse, Restored, is_masked, rehearse, restored, said_now
@@ -131,10 +131,23 @@ def _about(session: Session, organization_id: str, text: str) -> list[list[Colum
         raise Unclear(f"{text} fits {len(people)} people; nothing was done", more={"people": [person_fields(one) for one in people]})
     ways: list[list[ColumnElement[bool]]] = [[RequestSeen.name_key == key_asked(text), RequestSeen.resource_type == "User"]]
     if people:
-        ways.append([RequestSeen.person_id == people[0].id])
+        theirs = RequestSeen.person_id == people[0].id
+        ways.append([theirs, RequestSeen.found.is_(None)])
+        # Look-ups are in the index by their name alone.
+        ways += [[RequestSeen.name_key == name, RequestSeen.found.is_not(None), theirs] for name in _names_had(session, people[0])]
         if people[0].user_name != text:
             ways.append([RequestSeen.name_key == key_asked(people[0].user_name), RequestSeen.resource_type == "User"])
     return ways
+
+
+def _names_had(session: Session, person: Person) -> Sequence[str]:
+    """The keys of all names that directories have for somebody, or had as far as their requests are kept."""
+    now = select(Record.user_name).where(Record.organization_id == person.organization_id, Record.person_id == person.id)
+    before = select(RequestSeen.name_key).distinct().where(
+        RequestSeen.organization_id == person.organization_id, RequestSeen.person_id == person.id, RequestSeen.found.is_(None)
+    )  # fmt: skip
+    keys = {key_asked(name) for name in session.scalars(now)} | set(session.scalars(before))
+    return sorted(key for key in keys if key)
 
 
 def _sources_named(session: Session, organization_id: str, name: str) -> Sequence[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import select
+import pytest
+from sqlalchemy import select, text
 
 from app.assembly import create_app
+from app.audit.request_tables import RequestSeen
 from app.clock import now
 from app.database import db, reading
 from app.directory.tables import Record, Source
@@ -33,6 +35,22 @@ def test_a_request_is_kept_by_its_meaning(directory: Directory) -> None:
     assert row.error is None and row.took_us > 0 and abs(row.at - now()) < timedelta(minutes=1)
     assert (row.body, row.times) == ("kept", 1)
     assert "Captain" not in (body_of(row) or "") and '"department":"Sea"' in (body_of(row) or "")
+
+
+def test_requests_about_somebody_are_read_by_the_indexes(directory: Directory) -> None:
+    ways = (
+        ("ix_request_seen_person", RequestSeen.person_id == "p", RequestSeen.found.is_(None)),
+        ("ix_request_seen_name", RequestSeen.name_key == "n", RequestSeen.found.is_not(None), RequestSeen.person_id == "p"),
+        ("ix_request_seen_name", RequestSeen.name_key == "n", RequestSeen.resource_type == "User"),
+    )
+    if db.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL's plan depends on how many there are")
+    with reading() as session:
+        for index, *way in ways:
+            query = select(RequestSeen.id).where(RequestSeen.organization_id == "o", *way).order_by(RequestSeen.id.desc()).limit(50)
+            written = query.compile(db.engine, compile_kwargs={"literal_binds": True})
+            plan = str(session.execute(text(f"EXPLAIN QUERY PLAN {written}")).all())
+            assert index in plan and "TEMP B-TREE" not in plan, plan
 
 
 def test_every_way_to_a_user_names_the_person(directory: Directory) -> None:

@@ -98,6 +98,22 @@ def test_list_finds_who_was_never_taken_in_by_the_name_that_was_sent(pusher: Pus
     assert [(one["method"], one["status"], one["found"], one["person"]) for one in found] == [("POST", 400, None, None), ("GET", 200, 0, None)]
 
 
+def test_list_finds_look_ups_by_every_name_that_somebody_had(pusher: Pusher) -> None:
+    made = pusher.sends("POST", "/Users", {"userName": "ada", "externalId": "1"})
+    pusher.sends("GET", '/Users?filter=userName eq "ADA"')
+    pusher.sends("PATCH", f"/Users/{made['id']}", {"Operations": [{"op": "replace", "path": "userName", "value": "Lovelace"}]})
+    pusher.sends("GET", '/Users?filter=userName eq "lovelace"')
+    pusher.sends("GET", f"/Users/{made['id']}")
+    # Whoever has the name now is somebody else, and what was asked of them is no answer about her.
+    pusher.sends("POST", "/Users", {"userName": "ada", "externalId": "2"})
+    pusher.sends("GET", '/Users?filter=userName eq "ada"')
+
+    found = pusher.listed("--person", "lovelace")
+
+    said = [(one["method"], one["name"], one["found"]) for one in reversed(found)]
+    assert said == [("POST", "ada", None), ("GET", "ADA", 1), ("PATCH", "Lovelace", None), ("GET", "lovelace", 1), ("GET", None, None)]
+
+
 def test_list_says_that_nobody_was_ever_sent(pusher: Pusher) -> None:
     said = pusher.desk.types("requests", "list", "--person", "cy")
 
