@@ -345,11 +345,10 @@ def test_who_may_not_add_the_extension_does_without(postgres: Postgres, tmp_path
         db.engine.dispose()
 
 
-def test_names_are_sampled_once_postgresql_has_looked_at_them(directory: Directory) -> None:
+def test_a_sample_of_names_tells_what_many_have(directory: Directory) -> None:
     if db.engine.dialect.name != "postgresql":
         pytest.skip("SQLite tells how many names have a trigram")
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        assert connection.execute(names_sampled()).all() in ([], [(None,)])
         for number in range(200):
             directory.add(f"user{number:07d}@northwind.example")
         connection.execute(text("ANALYZE record"))
