@@ -25,9 +25,10 @@ from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
 from app.directory.tallies import number_in, number_of
 from app.directory.values import Operator, fold
+from app.lifecycle.plain_sql import text
 from app.lifecycle.plain_switch import Beside
 from app.scim.answers import LIST_URN, JSONList
-from app.scim.member_texts import said_of, with_members, word
+from app.scim.member_texts import said_of, with_members
 from app.scim.schemas import LARGEST_PAGE, USUAL_PAGE
 from app.statements import param
 
@@ -78,7 +79,7 @@ def _user_columns(dialect: str) -> tuple[ColumnElement[Any], ...]:
 @cache
 def _groups(dialect: str) -> ColumnElement[Any]:
     """The groups of a record as JSON text, null where it has none. SQLite's index of memberships gives them in the order of ids."""
-    parts = [part for name, value in said_of(Group.id, "groups", Group.display_name, "direct").items() for part in (word(name), value)]
+    parts = [part for name, value in said_of(Group.id, "groups", Group.display_name, "direct").items() for part in (text(name), value)]
     if dialect == "sqlite":
         # It has no order of its own here before 3.44: what is read comes in that order.
         listed: ColumnElement[Any] = func.json_group_array(func.json_object(*parts))

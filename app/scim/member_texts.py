@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Integer, Select, Text, and_, cast, func, literal, select, true
+from sqlalchemy import ColumnElement, Integer, Select, Text, and_, cast, func, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import Session
 
 from app.directory.tables import Group, Membership, Record
+from app.lifecycle.plain_sql import text
 from app.scim.answers import JSONList
 from app.statements import param
 
@@ -19,14 +20,9 @@ _OF_RECORD: Final = and_(Record.organization_id == Membership.organization_id, R
 _IN_GROUP: Final = and_(Membership.organization_id == Group.organization_id, Membership.group_id == Group.id, Membership.ended_at.is_(None))
 
 
-def word(text: str) -> ColumnElement[Any]:
-    """A text that is part of the statement."""
-    return literal(text, literal_execute=True)
-
-
 def said_of(id: Any, address: str, display: Any, type_: str) -> Mapping[str, ColumnElement[Any]]:
     """All that a reference says of who or what has `id`; its address is below that of `:address`."""
-    return {"value": id, "$ref": cast(param(address), Text).op("||", precedence=20)(id), "display": display, "type": word(type_)}
+    return {"value": id, "$ref": cast(param(address), Text).op("||", precedence=20)(id), "display": display, "type": text(type_)}
 
 
 def with_members(query: Select[*tuple[Any, ...]], dialect: str, shown: tuple[str, ...] = PARTS) -> Select[*tuple[Any, ...]]:
@@ -34,10 +30,10 @@ def with_members(query: Select[*tuple[Any, ...]], dialect: str, shown: tuple[str
 
     They are in the order of ids, and say what is `shown`, with addresses below `:users`. Who has no members has a row with null.
     """
-    display = func.coalesce(func.nullif(Record.display_name, word("")), Record.user_name)
+    display = func.coalesce(func.nullif(Record.display_name, text("")), Record.user_name)
     if dialect == "sqlite":
         # It has no order of its own here before 3.44: its key of memberships gives them in that of ids.
-        joined: Any = func.group_concat(func.json_object(*_parts(Record.id.expression, display, shown)), word(","))
+        joined: Any = func.group_concat(func.json_object(*_parts(Record.id.expression, display, shown)), text(","))
         return query.add_columns(select(joined).select_from(Membership).join(Record, _OF_RECORD).where(_IN_GROUP).correlate(Group).scalar_subquery())
     number = cast(func.row_number().over(order_by=Record.id) - 1, Integer)
     members = (
@@ -49,14 +45,14 @@ def with_members(query: Select[*tuple[Any, ...]], dialect: str, shown: tuple[str
         .subquery("members")
     )
     one = cast(func.json_build_object(*_parts(members.c.id, members.c.display, shown)), Text)
-    listed = func.string_agg(one, aggregate_order_by(word(","), members.c.id))
+    listed = func.string_agg(one, aggregate_order_by(text(","), members.c.id))
     pieces = select(members.c.piece, listed.label("listed")).group_by(members.c.piece).lateral("pieces")
     return query.add_columns(pieces.c.listed).outerjoin(pieces, true()).order_by(Group.id, pieces.c.piece)
 
 
 def _parts(id: Any, display: Any, shown: Sequence[str]) -> list[Any]:
     said = said_of(id, "users", display, "User")
-    return [part for name in shown for part in (word(name), said[name])]
+    return [part for name in shown for part in (text(name), said[name])]
 
 
 def members_of(session: Session, organization_id: str, ids: Sequence[str], *, base: str, shown: tuple[str, ...]) -> dict[str, JSONList]:
