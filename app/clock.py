@@ -1,16 +1,44 @@
 """Instants: aware, in UTC, to the microsecond, and handed in wherever a decision depends on them."""
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 Clock = Callable[[], datetime]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_AT_ONCE = timedelta(microseconds=1)
+
+SET_BACK_FROM = timedelta(seconds=1)
+"""A clock that goes back by less only wavers, as that of a virtual machine does whose cores disagree by milliseconds."""
+
+
+class _Forward:
+    """Reads the system's clock; what a process does later has a later instant."""
+
+    def __init__(self) -> None:
+        self._latest = _EPOCH
+        self._one_at_a_time = threading.Lock()
+
+    def read(self) -> datetime:
+        with self._one_at_a_time:
+            read = datetime.now(UTC)
+            if timedelta(0) <= self._latest - read < SET_BACK_FROM:
+                read = self._latest + _AT_ONCE
+            self._latest = read
+            return read
+
+
+_forward = _Forward()
 
 
 def now() -> datetime:
-    """The present instant, aware and in UTC."""
-    return datetime.now(UTC)
+    """The present instant, aware and in UTC.
+
+    Within a process always later than the last one, so that who returns and signs in at once did so after leaving, unless the clock
+    was set back (`SET_BACK_FROM`): then as it shows, since deadlines may not wait until it has caught up.
+    """
+    return _forward.read()
 
 
 def iso(instant: datetime | None) -> str | None:
