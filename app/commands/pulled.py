@@ -287,8 +287,9 @@ def pull_source(acting: Acting, name: str, full: bool, dry_run: bool) -> Answer:
     from app.intake import pulling
 
     outcome = pulling.pull(
-        acting.settings, acting.organization_id, name, whole=full, dry_run=dry_run, actor=acting.actor, clock=now, progress=_progress
-    )
+        acting.settings, acting.organization_id, name, whole=full, dry_run=dry_run, actor=acting.actor, clock=now, progress=_progress,
+        patience=pulling.PATIENCE,
+    )  # fmt: skip
     counts = {key: getattr(outcome, key) for key in ("seen", "joined", "moved", "left", "unchanged", "missing", "asked")}
     held = None
     if outcome.held is not None:

@@ -3,6 +3,7 @@
 A pull that dies leaves what it has applied, each part whole, and a cursor that has not moved: the next one finds the rest again.
 """
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
@@ -33,9 +34,13 @@ from connectors.source_contract import Source as Opened
 from connectors.source_contract import SourceSettings
 
 __all__ = [
-    "PULLED", "Due", "HeldPull", "NotPulled", "Opening", "Outcome", "Progress", "TakenOver", "UnderWay", "ask_again", "due", "missing_due",
-    "open_source_of", "pull",
+    "PATIENCE", "PULLED", "Due", "HeldPull", "NotPulled", "Opening", "Outcome", "Progress", "TakenOver", "UnderWay", "ask_again", "due",
+    "missing_due", "open_source_of", "pull",
 ]  # fmt: skip
+
+PATIENCE = 20.0
+"""Seconds that an operator waits for whoever has the source: asking it again for a few people takes less, reading all of it often more."""
+_LOOKS_EVERY = 0.1
 
 Opening = Callable[[Settings, Source], Opened]
 Progress = Callable[[str], None]
@@ -73,10 +78,11 @@ def mapped_by(source: Source) -> Mapped:
 def pull(
     app_settings: Settings, organization_id: str, source_name: str, *,
     whole: bool = False, dry_run: bool = False, actor: Actor, clock: Clock = now, progress: Progress = silent, opening: Opening = open_source_of,
+    patience: float = 0.0,
 ) -> Outcome:  # fmt: skip
     """Bring what is known of a source in line with what it says. Raises ConnectorError, KeyMissing, NotFound, NotPulled, UnderWay, TakenOver.
 
-    With `dry_run` it says what would be done, and writes nothing.
+    With `dry_run` it says what would be done, and writes nothing. Where somebody else has the source it waits `patience` seconds.
     """
     with reading() as session:
         source = _pulled(session, organization_id, source_name)
@@ -85,13 +91,32 @@ def pull(
         progress(f"{what}: {number}")
 
     if not dry_run:
-        running = Running(source, opening=lambda one: (opening(app_settings, one), mapped_by(one)), actor=actor, clock=clock, progress=tell)
-        return running.pull(whole=whole)
+        def begun() -> Outcome:
+            running = Running(source, opening=lambda one: (opening(app_settings, one), mapped_by(one)), actor=actor, clock=clock, progress=tell)
+            return running.pull(whole=whole)
+
+        return _once_free(begun, f"{source_name} is in somebody else's hands: waiting", patience=patience, progress=progress)
     reader = Reader(
         source=source, opened=opening(app_settings, source), mapped=mapped_by(source), clock=clock, hold_on=lambda: None, progress=tell
     )
     with ExitStack() as stack:
         return rehearse(reader.read(stack, whole=whole), source, at=clock())
+
+
+def _once_free(pull: Callable[[], Outcome], waiting: str, *, patience: float, progress: Progress) -> Outcome:
+    until = time.monotonic() + patience
+    told = False
+    while True:
+        try:
+            # Whoever finds the source taken has not begun anything.
+            return pull()
+        except UnderWay:
+            if time.monotonic() >= until:
+                raise
+        if not told:
+            progress(waiting)
+            told = True
+        time.sleep(_LOOKS_EVERY)
 
 
 def ask_again(

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from sqlalchemy.orm import Session
 
+from app.clock import now
 from app.commands.exits import Exit
+from app.database import new_id
+from app.directory.tables import Source
+from app.intake import pull_state, pulling
 from tests.unit.commands.conftest import Desk
 
 pytestmark = pytest.mark.slow
@@ -67,6 +74,27 @@ def test_a_dry_run_says_what_a_pull_would_do_and_does_nothing(desk: Desk, people
 
     assert first["run"] is None and first["joined"] == 40 and second["joined"] == 40
     assert desk.asks("run", "list")["runs"] == []
+
+
+def test_who_pulls_while_the_worker_asks_again_waits_for_it(desk: Desk, people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source_id = str(desk.asks("source", "add", "csv", "list", "--file", str(people))["id"])
+    worker = new_id()
+
+    def claim(session: Session) -> None:
+        pull_state.claim(session, session.get_one(Source, (desk.organization_id, source_id)), by=worker, at=now(), turn=False)
+
+    def give_back(session: Session) -> None:
+        state = pull_state.claimed(session, desk.organization_id, source_id, by=worker)
+        assert state is not None
+        pull_state.give_back(state)
+
+    desk.acts(claim)
+    monkeypatch.setattr(pulling, "time", SimpleNamespace(monotonic=time.monotonic, sleep=lambda seconds: desk.acts(give_back)))
+
+    said = desk.types("source", "pull", "list", "--json")
+
+    assert said.exit == Exit.DONE and said.json["joined"] == 40
+    assert "list is in somebody else's hands: waiting" in said.err
 
 
 def test_a_password_is_in_a_file_and_never_shown(desk: Desk) -> None:

@@ -49,11 +49,11 @@ class Pulled:
     def _open(self, settings: Settings, source: Source) -> Opened:
         return self.opened or self.directory
 
-    def pull(self, *, whole: bool = False, dry_run: bool = False, actor: Actor = ADMIN) -> Outcome:
+    def pull(self, *, whole: bool = False, dry_run: bool = False, actor: Actor = ADMIN, patience: float = 0.0) -> Outcome:
         self.at += timedelta(seconds=1)
         return pulling.pull(
             current_app.config["DOORLIST"], self.organization_id, self.name, whole=whole, dry_run=dry_run, actor=actor, clock=self.clock,
-            progress=self.progress.append, opening=self._open,
+            progress=self.progress.append, opening=self._open, patience=patience,
         )  # fmt: skip
 
     def ask_again(self) -> Outcome | None:

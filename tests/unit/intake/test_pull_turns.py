@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask, current_app
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from app.database import in_transaction, reading
+from app.database import in_transaction, new_id, reading
 from app.directory.tables import Source
 from app.intake import notices, pull_state, pulling
-from app.intake.pull_state import LEASE
+from app.intake.pull_state import LEASE, UnderWay
 from app.lifecycle.pulled_tables import SourceState
 from connectors.contract import RateLimited, Unreachable
 from tests.unit.intake.pulled_company import MINUTE, Pulled, pulled_company
@@ -210,3 +213,59 @@ def test_what_is_said_in_the_middle_of_a_pull_that_fails_is_read_after_the_pause
     assert not due(corp)
     corp.wait()
     assert due(corp)
+
+
+@pytest.fixture
+def while_waiting(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], None]]:
+    """What happens each time that somebody waits for a source, the first of it first; nothing once there is no more."""
+    ahead: list[Callable[[], None]] = []
+
+    def sleep(seconds: float) -> None:
+        if ahead:
+            ahead.pop(0)()
+
+    monkeypatch.setattr(pulling, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+    return ahead
+
+
+def take(corp: Pulled) -> str:
+    """The source, as somebody does who asks it something."""
+    by = new_id()
+
+    def act(session: Session) -> None:
+        pull_state.claim(session, session.get_one(Source, (corp.organization_id, corp.source_id)), by=by, at=corp.at, turn=False)
+
+    in_transaction(act)
+    return by
+
+
+def free(corp: Pulled, by: str) -> None:
+    def act(session: Session) -> None:
+        state = pull_state.claimed(session, corp.organization_id, corp.source_id, by=by)
+        assert state is not None
+        pull_state.give_back(state)
+
+    in_transaction(act)
+
+
+def test_who_is_patient_pulls_as_soon_as_the_source_is_free(installed: Flask, while_waiting: list[Callable[[], None]]) -> None:
+    corp = company(every=BY_HAND)
+    corp.directory.put(person("b"))
+    by = take(corp)
+    while_waiting += [lambda: None, lambda: None, lambda: free(corp, by)]
+
+    assert corp.pull(patience=60.0).joined == 1
+    assert while_waiting == []
+    assert corp.progress.count("corp is in somebody else's hands: waiting") == 1
+
+
+def test_patience_ends(installed: Flask, while_waiting: list[Callable[[], None]]) -> None:
+    corp = company(every=BY_HAND)
+    corp.directory.put(person("b"))
+    by = take(corp)
+
+    with pytest.raises(UnderWay):
+        corp.pull(patience=0.05)
+
+    free(corp, by)
+    assert corp.pull(patience=0.05).joined == 1
