@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, sync_playwright
 
+from tests.servers.cores import steady
 from tests.servers.identities import PASSWORD, Employee
 
 # The machine is small and the server under test is on it too.
@@ -136,8 +137,11 @@ def running_chromium() -> Iterator[Chromium]:
     executable = binary()
     # Chromium refuses to be root in its sandbox.
     unboxed = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=[*FLAGS, *unboxed])
+    with ExitStack() as leaving:
+        # The browser is a child of the driver.
+        with steady():
+            playwright = leaving.enter_context(sync_playwright())
+            browser = playwright.chromium.launch(executable_path=executable, args=[*FLAGS, *unboxed])
         try:
             yield Chromium(browser)
         finally:

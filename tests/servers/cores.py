@@ -1,26 +1,35 @@
 """Cores of this machine whose clock can be gone by.
 
 A virtual machine that was moved may come up with a core whose counter is behind the others'. Linux shows the time of its last tick there,
-milliseconds ago, so whoever is moved to that core and back sees time run backwards. Most programs shrug; Synapse answers 500.
+milliseconds ago, so whoever is moved to that core and back sees time run backwards. Doorlist shrugs. Synapse answers 500, Chromium's pages
+crash, and OpenLDAP numbers its changes in the wrong order.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from itertools import pairwise
 
 READINGS = 2_000
 
 
-def keep_to_a_steady_core(pid: int) -> None:
-    """Before the process has threads; where all cores are steady it may go on to run anywhere."""
+@contextmanager
+def steady() -> Iterator[None]:
+    """Processes that this thread starts within the block keep to one core, unless all cores are steady: then they may run anywhere."""
     core = the_steady_one()
-    if core is not None:
-        with suppress(ProcessLookupError):
-            os.sched_setaffinity(pid, {core})
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @cache

@@ -22,6 +22,7 @@ import psycopg
 from psycopg import sql
 
 from tests.ports import free_port
+from tests.servers.cores import steady
 
 DatabaseName = NewType("DatabaseName", str)
 
@@ -196,7 +197,7 @@ def _launch(folder: Path, *, bin_folder: Path, runs_as: RunsAs) -> Postgres:
         "max_connections=200",
         *UNSAFE_BUT_FAST,
     ]
-    with (folder / "log").open("wb") as log:
+    with (folder / "log").open("wb") as log, steady():
         process = subprocess.Popen(
             [bin_folder / "postgres", "-D", folder / "data", *(f"--{setting}" for setting in settings)],
             stdin=subprocess.DEVNULL,

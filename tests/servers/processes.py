@@ -12,6 +12,8 @@ from pathlib import Path
 
 import requests
 
+from tests.servers.cores import steady
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 STARTED_WITHIN = 60.0
 STOPPED_WITHIN = 10.0
@@ -35,7 +37,7 @@ class ServerProcess:
     def __init__(self, name: str, command: Sequence[str], *, folder: Path, environment: Mapping[str, str] | None = None) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
-        with self.log.open("ab") as output:
+        with self.log.open("ab") as output, steady():
             self._process = subprocess.Popen(
                 list(command),
                 cwd=folder,

@@ -26,7 +26,7 @@ import requests
 
 from connectors.http import path
 from tests.ports import free_port
-from tests.servers.cores import keep_to_a_steady_core
+from tests.servers.cores import steady
 from tests.servers.synapse_sign_in import IDP, SignInProvider, as_settings
 
 SERVER_NAME = "chat.test"
@@ -102,7 +102,8 @@ class Synapse:
             (folder / "log.json").write_text(json.dumps(_log_config(folder)))
         # YAML holds JSON, so nothing is needed to write it.
         config.write_text(json.dumps(self._config(folder), indent=1))
-        with (folder / "output.log").open("ab") as output:
+        # It ends requests with an error once it has measured a time below zero.
+        with (folder / "output.log").open("ab") as output, steady():
             self._process = subprocess.Popen(
                 [str(interpreter), "-m", "synapse.app.homeserver", "-c", str(config)],
                 cwd=folder,
@@ -110,8 +111,6 @@ class Synapse:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "SYNAPSE_CACHE_FACTOR": "0.5"},
             )
-        # It ends every request with an error once it has measured a time below zero.
-        keep_to_a_steady_core(self._process.pid)
         try:
             self._wait_for_health()
             if not self.admin_token:

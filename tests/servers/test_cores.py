@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.servers import cores
-from tests.servers.cores import READINGS, keep_to_a_steady_core, the_best
+from tests.servers.cores import READINGS, steady, the_best
 
 
 def test_where_all_cores_are_steady_none_is_chosen() -> None:
@@ -23,16 +23,31 @@ def test_where_no_clock_is_fine_nothing_is_better_than_one_of_them() -> None:
     assert the_best({0: READINGS - 1}) is None
 
 
-def test_a_process_keeps_to_the_chosen_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_started_within_keeps_to_the_chosen_one(monkeypatch: pytest.MonkeyPatch) -> None:
     here = os.sched_getaffinity(0)
     core = max(here)
     monkeypatch.setattr(cores, "the_steady_one", lambda: core)
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        keep_to_a_steady_core(process.pid)
 
-        assert os.sched_getaffinity(process.pid) == {core}
+    with steady():
+        inside = started_here()
+
+    assert inside == {core}
+    assert started_here() == os.sched_getaffinity(0) == here
+
+
+def test_where_any_will_do_it_runs_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "the_steady_one", lambda: None)
+
+    with steady():
+        assert started_here() == os.sched_getaffinity(0)
+
+
+def started_here() -> set[int]:
+    """The cores that a process started now may run on."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        allowed = os.sched_getaffinity(process.pid)
         process.kill()
-    keep_to_a_steady_core(process.pid)
+    return allowed
 
 
 def test_looking_changes_nothing_for_who_looks() -> None:
