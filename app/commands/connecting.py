@@ -105,7 +105,8 @@ def add_oidc(
             oidc["auth_method"] = "private_key_jwt"
         elif oidc.get("auth_method") == "private_key_jwt":
             raise click.UsageError("the provider takes no client secret; leave out --client-secret-file and give it our keys")
-        oidc |= {name: value for name, value in (("acr_values", acr_values), ("tenant", tenant)) if value}
+        # Not `name` once more: Python 3.12 and later lose the outer one over it.
+        oidc |= {key: value for key, value in (("acr_values", acr_values), ("tenant", tenant)) if value}
 
         def act(session: Session) -> Connection:
             return connections.add(
