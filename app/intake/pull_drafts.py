@@ -14,6 +14,7 @@ from app.clock import parse_instant
 from app.directory.names import name_key
 from app.directory.tables import Standing
 from app.directory.vocabulary import ENTERPRISE, ENTERPRISE_URN, GROUP_URN, USER, USER_URN, Kind
+from app.json_text import DEEPEST
 from app.lifecycle.drafts import RecordDraft
 from app.lifecycle.groups import GroupDraft
 from connectors.source_contract import SourceGroup, SourceKey, SourcePerson
@@ -25,6 +26,7 @@ PAUSING: Final = frozenset({"SUSPENDED"})
 """Okta's state of somebody who is to come back: https://developer.okta.com/docs/api/openapi/okta-management/management/tag/UserLifecycle/"""
 # What others decide, or nobody here asks for.
 _OURS: Final = ("id", "meta", "groups", "password", "active", "schemas", "userName", "externalId")
+_TOO_DEEP: Final = f"it is nested more than {DEEPEST} deep"
 _NAME_OF_KIND: Final = {dict: "an object", list: "a list", bool: "true or false"}
 
 
@@ -90,7 +92,17 @@ def _text(said: Mapping[str, Any]) -> str:
     text.encode()  # a half of a sign that is written in two cannot be stored
     if "\\u0000" in text and any("\0" in one for one in _texts(said)):
         raise ValueError("it holds a NUL")
+    # As deep as a push may be, and one for what is said around it. SQLite can look into nothing that is deeper than a thousand. Nothing is
+    # deeper than it has brackets.
+    if text.count("{") + text.count("[") > DEEPEST and _deeper(said, DEEPEST + 1):
+        raise ValueError(_TOO_DEEP)
     return text
+
+
+def _deeper(value: object, levels: int) -> bool:
+    if levels < 0 or not isinstance(value, Mapping | list | tuple):
+        return levels < 0
+    return any(_deeper(part, levels - 1) for part in (value.values() if isinstance(value, Mapping) else value))
 
 
 def _plain(value: object) -> object:
@@ -120,7 +132,7 @@ def _texts(value: object) -> Iterator[str]:
 def _sentence(error: Exception) -> str:
     if isinstance(error, UnicodeEncodeError):
         return "it holds half of a sign"
-    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    return _TOO_DEEP if isinstance(error, RecursionError) else str(error)
 
 
 def _storable(text: str) -> str:

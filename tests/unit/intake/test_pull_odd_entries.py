@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.database import in_transaction, reading
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.intake import mapping_kept, pulling
+from app.json_text import DEEPEST, UnreadableJSON, read_json
 from app.lifecycle import questions
 from app.lifecycle.sources import find_source
 from connectors.contract import Refused
@@ -26,15 +28,22 @@ def corp(installed: Flask) -> Pulled:
     return pulled_company()
 
 
-DEEP: dict[str, Any] = {}
-for _ in range(2_000):
-    DEEP = {"x": DEEP}
+
+def deep(levels: int) -> dict[str, Any]:
+    """An object this many levels below the one that it is a part of, and a number in it."""
+    found: Any = 7
+    for _ in range(levels):
+        found = {"x": found}
+    return {"x-deep": found}
+
 
 ODD = [
     (person("odd", "od\0d@x.example"), "it holds a NUL"),
     (person("odd", document={"title": "half \ud83d"}), "half of a sign"),
     (person("odd", document={"title": float("nan")}), "not JSON compliant"),
-    (person("odd", document={"x-deep": DEEP}), "nested too deeply"),
+    (person("odd", document=deep(DEEPEST)), "nested more than 32 deep"),
+    (person("odd", document=deep(2_000)), "nested more than 32 deep"),
+    (person("odd", document=deep(200_000)), "nested more than 32 deep"),
     (person("odd", document={"title": object()}), "it holds a object"),
     (person("odd", document={"name": ["Odd"]}), "name is a list and not an object"),
     (person("odd", document={"emails": "odd@x.example"}), "emails is a text and not a list of objects"),
@@ -88,6 +97,18 @@ def test_whoever_is_off_is_off_however_odd_the_rest_is(corp: Pulled, odd: Any, r
     assert corp.standing()["ada@x.example"] == "active"
     assert reason in outcome.notes[0]
     assert corp.lines(outcome.run or 0) == [("off", "odd@x.example")]
+
+
+def test_as_deep_as_a_push_may_be_is_taken_over(corp: Pulled) -> None:
+    allowed = deep(DEEPEST - 1)
+    assert read_json(json.dumps(allowed).encode()) == allowed
+    with pytest.raises(UnreadableJSON):
+        read_json(json.dumps(deep(DEEPEST)).encode())
+
+    corp.directory.put(person("odd", document=allowed))
+    outcome = corp.pull()
+
+    assert (outcome.joined, outcome.notes) == (1, ())
 
 
 def test_an_odd_key_is_left_out(corp: Pulled) -> None:
