@@ -105,7 +105,7 @@ def add_oidc(
             oidc["auth_method"] = "private_key_jwt"
         elif oidc.get("auth_method") == "private_key_jwt":
             raise click.UsageError("the provider takes no client secret; leave out --client-secret-file and give it our keys")
-        # Not `name` once more: Python 3.12 and later lose the outer one over it.
+        # Not `name` once more: Python from 3.12 on would lose the outer one (tests/architecture/test_outer_names.py).
         oidc |= {key: value for key, value in (("acr_values", acr_values), ("tenant", tenant)) if value}
 
         def act(session: Session) -> Connection:
