@@ -24,8 +24,10 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
+from urllib3.util.ssl_ import create_urllib3_context
 
 from connectors.addresses import addresses_of
+from connectors.certificates import as_everywhere
 from connectors.contract import (
     Conflict,
     ConnectorError,
@@ -289,7 +291,9 @@ class _Adapter(HTTPAdapter):
     pools: ClassVar[dict[str, Any]] = {"http": _Pool, "https": _SecurePool}
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        context = create_urllib3_context()
+        as_everywhere(context)
+        super().init_poolmanager(*args, ssl_context=context, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self.pools
 
 

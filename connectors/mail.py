@@ -21,6 +21,7 @@ from ipaddress import ip_address
 from typing import NoReturn
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from connectors.certificates import verifying
 from connectors.contract import Misconfigured, Refused, Secret, Unauthorised, Unreachable
 
 TOTAL_SECONDS = 30.0
@@ -110,7 +111,7 @@ class Mailer:
 
     @contextmanager
     def _connected(self) -> Iterator[smtplib.SMTP]:
-        context = ssl.create_default_context(cafile=self._ca_file)
+        context = verifying(self._ca_file)
         # The name that we give ourselves; asking for our own could take the name server's time.
         own = self._sender.rpartition("@")[2]
         if self._implicit:

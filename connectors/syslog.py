@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from connectors.certificates import verifying
 from connectors.contract import Misconfigured, Unreachable
 
 CONNECT_SECONDS: Final = 3.0
@@ -84,7 +85,7 @@ class SyslogServer:
     def _secured(self, plain: socket.socket) -> socket.socket:
         if not self._tls:
             return plain
-        context = ssl.create_default_context(cafile=self._ca_file)
+        context = verifying(self._ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         return context.wrap_socket(plain, server_hostname=self._place[0])
 

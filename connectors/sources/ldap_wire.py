@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from connectors.certificates import verifying
 from connectors.contract import Misconfigured, Secret, Unauthorised, Unreachable
 from connectors.sources.ldap_errors import AD_REASONS, meaning_of
 from connectors.sources.ldap_library import BROKEN, LDAPInvalidFilterError, ldap3
@@ -257,7 +258,7 @@ class _VerifiedTLS(ldap3.Tls):
         super().__init__(validate=ssl.CERT_REQUIRED, ca_certs_file=ca_file)
 
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:
-        context = ssl.create_default_context(cafile=self.ca_certs_file)
+        context = verifying(self.ca_certs_file)
         connection.socket = context.wrap_socket(connection.socket, server_hostname=connection.server.host)
 
 
