@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -9,12 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 
 from connectors.certificates import verifying
 from connectors.contract import Misconfigured, Secret
 from connectors.http import Caller
-from tests.servers.mailbox import certificate
+from tests.servers.authority import certified
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -33,12 +33,14 @@ class Answers(BaseHTTPRequestHandler):
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[int, str]]:
     """The port of a server with such a certificate for 127.0.0.1, and the file to trust it by."""
-    context, trusted = certificate(tmp_path)
+    made = certified(tmp_path, "127.0.0.1", in_full=False)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.certificate, made.key)
     with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
         server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield server.server_address[1], trusted
+        yield server.server_address[1], str(made.authority)
         server.shutdown()
         thread.join()
 
@@ -47,17 +49,17 @@ def caller(url: str, ca_file: str | None) -> Caller:
     return Caller(name="chat", url=url, token=Secret("token"), ca_file=ca_file, total_seconds=5.0)
 
 
-def test_this_is_such_a_certificate(served: tuple[int, str]) -> None:
-    made = x509.load_pem_x509_certificate(Path(served[1]).read_bytes())
-
-    with pytest.raises(x509.ExtensionNotFound):
-        made.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
-
-
 def test_it_is_accepted_from_the_authority_that_was_named(served: tuple[int, str]) -> None:
     port, trusted = served
 
     assert caller(f"https://127.0.0.1:{port}", trusted).get("/").document.flag("here")
+
+
+def test_so_it_is_beneath_http(served: tuple[int, str]) -> None:
+    port, trusted = served
+
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as plain, verifying(trusted).wrap_socket(plain, server_hostname="127.0.0.1"):
+        pass
 
 
 def test_it_speaks_for_no_other_name_and_nobody_vouches_for_it_unasked(served: tuple[int, str]) -> None:
@@ -69,9 +71,9 @@ def test_it_speaks_for_no_other_name_and_nobody_vouches_for_it_unasked(served: t
 
 
 def test_nothing_else_is_given_up(tmp_path: Path) -> None:
-    _, trusted = certificate(tmp_path)
+    made = certified(tmp_path, "127.0.0.1")
 
-    for context in (verifying(None), verifying(trusted)):
+    for context in (verifying(None), verifying(str(made.authority))):
         assert context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname
         assert not context.verify_flags & ssl.VERIFY_X509_STRICT
         assert context.minimum_version >= ssl.TLSVersion.TLSv1_2

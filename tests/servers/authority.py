@@ -24,8 +24,11 @@ class ServerCertificate:
     key: Path
 
 
-def certified(folder: Path, *names: str) -> ServerCertificate:
-    """For these host names and addresses, by an authority made for it alone. What is in the folder already is kept."""
+def certified(folder: Path, *names: str, in_full: bool = True) -> ServerCertificate:
+    """For these host names and addresses, by an authority made for it alone. What is in the folder already is kept.
+
+    One that is not `in_full` lacks the Authority Key Identifier, which RFC 5280 §4.2.1.1 wants.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     made = ServerCertificate(authority=folder / "ca.pem", certificate=folder / "server.pem", key=folder / "server.key")
     if made.certificate.exists():
@@ -43,13 +46,15 @@ def certified(folder: Path, *names: str) -> ServerCertificate:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    certificate = (
+    builder = (
         _builder(_named(names[0]), authority_name, key)
         .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
-        .sign(authority_key, hashes.SHA256())
     )
+    if in_full:
+        signed_by = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+        builder = builder.add_extension(signed_by, critical=False)
+    certificate = builder.sign(authority_key, hashes.SHA256())
     made.authority.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     made.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
     # Samba will not start with a key that others may read.
