@@ -1,7 +1,7 @@
 """Cores of this machine whose clock can be gone by.
 
 A virtual machine that was moved may come up with a core whose counter is behind the others'. Linux shows the time of its last tick there,
-milliseconds ago, so whoever is moved to that core and back sees time run backwards. Doorlist shrugs. Synapse answers 500, Chromium's pages
+milliseconds ago, so whoever is moved to that core and back sees time run backwards. Synapse answers 500, Chromium's pages
 crash, and OpenLDAP numbers its changes in the wrong order.
 """
 

@@ -28,7 +28,6 @@ def corp(installed: Flask) -> Pulled:
     return pulled_company()
 
 
-
 def deep(levels: int) -> dict[str, Any]:
     """An object this many levels below the one that it is a part of, and a number in it."""
     found: Any = 7
