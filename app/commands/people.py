@@ -165,7 +165,7 @@ def _statements(session: Session, meant: Person) -> list[dict[str, object]]:
     return [
         {
             "voice": one.voice, "said_by": one.said_by, "says": one.kind, "engagement": one.engagement, "effective_at": iso(one.effective_at),
-            "means": one.means, "held": one.held, "said_at": iso(one.said_at),
+            "means": one.means, "held": one.held, "said_at": iso(one.heard_at or one.said_at),
         }
         for one in session.scalars(said.order_by(Statement.said_at, Statement.id))
     ]  # fmt: skip

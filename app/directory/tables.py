@@ -226,6 +226,9 @@ class Statement(Base):
 
     `engagement` tells two employments of one person apart; `means` (*departed* or *paused*) was frozen when it was said. Of
     *starts* it is *expected*, or *active* where they were here already and only another engagement begins.
+
+    `said_at` is when it counts as said (`lifecycle.order`), `heard_at` when it was, by the clock of then. `said_in` is the entry that it was written
+    in. Of a call that waited `heard_after` is how far the journal was when it came.
     """
 
     __tablename__ = "statement"
@@ -241,6 +244,9 @@ class Statement(Base):
     means: Mapped[str | None] = mapped_column(Text)
     held: Mapped[bool] = mapped_column(Boolean, default=False)
     withdrawn_at: Mapped[datetime | None] = mapped_column(Instant)
+    heard_at: Mapped[datetime | None] = mapped_column(Instant)
+    heard_after: Mapped[int | None] = mapped_column(Number)
+    said_in: Mapped[int | None] = mapped_column(Number)
     journal_id: Mapped[int] = mapped_column(Number)
     __table_args__ = (Index("ix_statement_person", "organization_id", "person_id"),)
 

@@ -4,7 +4,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -144,7 +144,7 @@ def _act(session: Session, vendor: Vendor, event: HREvent, said: Said, *, record
     row = session.get_one(HREvent, _key(event), with_for_update=True)
     if row.state != "received":
         return
-    act_on(session, session.get_one(Source, (row.organization_id, row.source_id)), row, said, at=at)
+    act_on(session, session.get_one(Source, (row.organization_id, row.source_id)), row, said, waited=True, at=at)
     if record is not None:
         session.flush()
         remember(session, vendor, [record], at=at)
@@ -161,7 +161,7 @@ def _come_due(session: Session, key: tuple[str, str, str], *, at: datetime) -> N
         _close(session, key, "ignored", "HR has said something else of them since")
         return
     said = Said(event=Event.REHIRED, key=row.person_key, number=row.employee_id, email=call.work_email, engagement=call.engagement)
-    act_on(session, session.get_one(Source, key[:2]), row, said, at=at)
+    act_on(session, session.get_one(Source, key[:2]), row, said, waited=True, at=at)
 
 
 def _said_since(session: Session, row: HREvent, call: Call) -> bool:
@@ -172,10 +172,17 @@ def _said_since(session: Session, row: HREvent, call: Call) -> bool:
         person_id, _ = whom(session, row.organization_id, call.employee_id, work_email=call.work_email)
     by = ((HREvent.person_key, row.person_key), (HREvent.employee_id, call.employee_id), (HREvent.person_id, person_id))
     later = select(HREvent.event_id).where(
-        HREvent.organization_id == row.organization_id, HREvent.source_id == row.source_id, HREvent.received_at > row.received_at,
+        HREvent.organization_id == row.organization_id, HREvent.source_id == row.source_id, _came_after(row),
         HREvent.state.in_(("applied", "waiting")), or_(*(column == value for column, value in by if value is not None)),
     )  # fmt: skip
     return session.scalar(later.limit(1)) is not None
+
+
+def _came_after(row: HREvent) -> ColumnElement[bool]:
+    """Calls that came later than this one: further on in the journal, and between two of its entries by the clock."""
+    if row.heard_after is None:
+        return (HREvent.received_at > row.received_at) | HREvent.heard_after.is_not(None)
+    return (HREvent.heard_after > row.heard_after) | ((HREvent.heard_after == row.heard_after) & (HREvent.received_at > row.received_at))
 
 
 def _shake_hands(vendor: Vendor, event: HREvent, *, clock: Clock) -> None:

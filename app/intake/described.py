@@ -24,6 +24,7 @@ from app.intake.places import text_at
 from app.intake.schemes import Request, verify
 from app.intake.tables import HREvent
 from app.intake.vendor_calls import Said, is_ping, read_body, say
+from app.lifecycle.order import position
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarms import settle_alarm
 from app.settings import Settings
@@ -174,8 +175,8 @@ def _keep(
         if again is not None:
             return again.state
     event = HREvent(
-        organization_id=source.organization_id, source_id=source.id, event_id=name, received_at=at, state="received", attempts=0,
-        sha256=sha256, sealed_body=sealed, body={"type": "handshake" if said is None else "unread", **told.apart},
+        organization_id=source.organization_id, source_id=source.id, event_id=name, received_at=at, heard_after=position(session), state="received",
+        attempts=0, sha256=sha256, sealed_body=sealed, body={"type": "handshake" if said is None else "unread", **told.apart},
     )  # fmt: skip
     session.add(event)
     if isinstance(said, BadCall):
@@ -191,7 +192,7 @@ def _keep(
     elif must_ask(session, description, source, said):
         event.due_at = at
     else:
-        act_on(session, source, event, said, at=at)
+        act_on(session, source, event, said, waited=False, at=at)
     return event.state
 
 
@@ -225,8 +226,11 @@ def must_ask(session: Session, description: Description, source: Source, said: S
     return said.acts and said.number is None and session.get(HRPerson, (source.organization_id, source.id, said.key)) is None
 
 
-def act_on(session: Session, source: Source, event: HREvent, said: Said, *, at: datetime) -> None:
-    """Act on what was said, by a vendor that proved it or whose API was asked. What changes nobody's standing is only kept."""
+def act_on(session: Session, source: Source, event: HREvent, said: Said, *, waited: bool, at: datetime) -> None:
+    """Act on what was said, by a vendor that proved it or whose API was asked, at once or after it has `waited`.
+
+    What changes nobody's standing is only kept.
+    """
     beside = {name: value for name, value in event.body.items() if name in ("beside", "delivery")}
     event.person_key, event.employee_id, event.body = said.key, said.number or event.employee_id, {**said.as_own(), **beside}
     event.due_at, event.problem = None, None
@@ -240,7 +244,7 @@ def act_on(session: Session, source: Source, event: HREvent, said: Said, *, at: 
     known = None if said.key is None else session.get(HRPerson, (event.organization_id, event.source_id, said.key))
     call = hr.kept(session, event)
     assert call is not None
-    hr.apply(session, source, event, call, at=at, known=known.person_id if known is not None else None)
+    hr.apply(session, source, event, call, waited=waited, at=at, known=known.person_id if known is not None else None)
     if known is not None and event.state == "applied":
         # What the API said before is no longer the last word: its next answer is news again.
         known.said = None

@@ -24,6 +24,7 @@ from app.journal.work import insert_for
 from app.json_text import UnreadableJSON, read_json
 from app.lifecycle import leaving
 from app.lifecycle.days import NoSuchDay, read_day, start_of, zone_of
+from app.lifecycle.order import position
 
 KINDS = {
     "employee.terminated": StatementKind.LEAVES,
@@ -156,13 +157,13 @@ def receive(session: Session, source: Source, call: Call, body: bytes, *, at: da
         return there
     document = json.loads(body)
     event = HREvent(
-        organization_id=source.organization_id, source_id=source.id, event_id=call.event_id, received_at=at, state="received",
+        organization_id=source.organization_id, source_id=source.id, event_id=call.event_id, received_at=at, heard_after=position(session), state="received",
         sha256=hashlib.sha256(body).hexdigest(), sealed_body=seal(current_app.config["DOORLIST"], body.decode()), employee_id=call.employee_id,
         body={"type": document["type"], "data": {name: value for name, value in document["data"].items() if name in KEPT}},
     )  # fmt: skip
     session.add(event)
     session.flush()
-    apply(session, source, event, call, at=at)
+    apply(session, source, event, call, waited=False, at=at)
     return event
 
 
@@ -182,11 +183,13 @@ def try_again(session: Session, source: Source, event: HREvent, *, at: datetime)
     if call is None or (event.person_key is not None and known is None and event.employee_id is None):
         event.state, event.due_at, event.attempts = "received", at, 0
         return
-    apply(session, source, event, call, at=at, known=known.person_id if known is not None else None)
+    apply(session, source, event, call, waited=True, at=at, known=known.person_id if known is not None else None)
 
 
-def apply(session: Session, source: Source, event: HREvent, call: Call, *, at: datetime, known: str | None = None) -> None:
-    """Act on a kept call, now or once its person has appeared. `known` is whom the vendor's own id has been linked to."""
+def apply(
+    session: Session, source: Source, event: HREvent, call: Call, *, waited: bool, at: datetime, known: str | None = None
+) -> None:  # fmt: skip
+    """Act on a kept call, now or, where it `waited`, once its person has appeared. `known` is whom the vendor's own id has been linked to."""
     at = max(at, event.received_at)
     if call.kind is StatementKind.STARTS and (call.effective_at is None or call.effective_at <= at):
         event.state, event.problem, event.due_at = "ignored", "that day has come: nobody has to be kept out until then", None
@@ -207,7 +210,7 @@ def apply(session: Session, source: Source, event: HREvent, call: Call, *, at: d
     leaving.say(
         session, source.organization_id, person_id, voice=Voice.HR, kind=call.kind, said_by=source.name, effective_at=effective,
         actor=Actor(kind=ActorKind.SOURCE, name=source.name), at=at, because=f"HR call {call.event_id} sha256 {event.sha256}",
-        engagement=call.engagement, source=source, received_at=event.received_at,
+        engagement=call.engagement, source=source, received_at=event.received_at, heard_after=event.heard_after if waited else None,
     )  # fmt: skip
     event.state, event.problem, event.person_id, event.due_at = "applied", None, person_id, None
     if event.person_key is not None and known is None:
@@ -295,7 +298,7 @@ def retry_parked(session: Session, organization_id: str, employee_numbers: list[
         .where(
             HREvent.organization_id == organization_id, HREvent.state.in_(("parked", "awaited")), HREvent.employee_id.in_(employee_numbers)
         )
-        .order_by(HREvent.received_at)
+        .order_by(HREvent.heard_after.nulls_first(), HREvent.received_at)
     ).all()
     for event in waiting:
         try_again(session, session.get_one(Source, (organization_id, event.source_id)), event, at=at)

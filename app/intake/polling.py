@@ -23,6 +23,7 @@ from app.intake.news import Vendor, digest_of, known_by, news_of, remember, vend
 from app.intake.tables import HREvent
 from app.intake.vendor_api import NotConnected
 from app.intake.vendor_calls import Said
+from app.lifecycle.order import position
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarms import raise_alarm, settle_alarm
 from app.settings import Settings
@@ -125,12 +126,12 @@ def _keep(session: Session, vendor: Vendor, source: Source, news: Said, rows: li
     if session.get(HREvent, (source.organization_id, source.id, event_id)) is not None:
         return
     event = HREvent(
-        organization_id=source.organization_id, source_id=source.id, event_id=event_id, received_at=at, state="received", attempts=0,
-        sha256=hashlib.sha256(raw.encode()).hexdigest(), sealed_body=seal(vendor.settings, raw), body={}, person_key=news.key, employee_id=news.number,
+        organization_id=source.organization_id, source_id=source.id, event_id=event_id, received_at=at, heard_after=position(session), state="received",
+        attempts=0, sha256=hashlib.sha256(raw.encode()).hexdigest(), sealed_body=seal(vendor.settings, raw), body={}, person_key=news.key, employee_id=news.number,
     )  # fmt: skip
     session.add(event)
     session.flush()
-    act_on(session, source, event, news, at=at)
+    act_on(session, source, event, news, waited=False, at=at)
     if event.state == "parked" and not here:
         event.state, event.problem = "awaited", None
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Index, Integer, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.database import Base, Document, Instant
+from app.database import Base, Document, Instant, Number
 
 
 def _where(what: str) -> dict[str, Any]:
@@ -18,7 +18,7 @@ class HREvent(Base):
 
     `body` is what is acted on, in our own format and nothing more; the bytes that came are sealed, and deleted after a
     while, when only `sha256` is left of them. `person_key` is what the vendor calls the person. `due_at` is when it is
-    worked on again: its details are to be asked for, or it takes effect on a later day.
+    worked on again: its details are to be asked for, or it takes effect on a later day. `heard_after` is how far the journal was when it came.
     """
 
     __tablename__ = "hr_event"
@@ -26,6 +26,7 @@ class HREvent(Base):
     source_id: Mapped[str] = mapped_column(Text, primary_key=True)
     event_id: Mapped[str] = mapped_column(Text, primary_key=True)
     received_at: Mapped[datetime] = mapped_column(Instant)
+    heard_after: Mapped[int | None] = mapped_column(Number)
     sha256: Mapped[str] = mapped_column(Text)
     body: Mapped[dict[str, Any]] = mapped_column(Document)
     state: Mapped[str] = mapped_column(Text)

@@ -65,11 +65,15 @@ class Call:
 
 @dataclass(frozen=True, kw_only=True)
 class Word:
-    """What one voice said. `for_at` is the date it named, `moment` when that takes effect here: never before it was heard. `journal` is its entry."""
+    """What one voice said. `said_at` is when it counts as said, `heard_at` when it was heard; `journal` is its entry.
+
+    `for_at` is the date it named, `moment` when that takes effect here: never before it was heard.
+    """
 
     voice: Voice
     said_by: str
     said_at: datetime
+    heard_at: datetime
     for_at: datetime
     moment: datetime
     engagement: str = ""
@@ -203,29 +207,30 @@ def words_of(leaver: Leaver) -> list[Word]:
     for one in leaver.statements:
         if one.kind not in LEAVING:
             continue
-        # A statement counts as said when its call was received, to the microsecond.
-        mine = [call for call in calls if one.voice == Voice.HR and (call.received_at, call.engagement) == (one.said_at, one.engagement)]
+        # A statement was heard when its call was received, to the microsecond.
+        heard_at = one.heard_at or one.said_at
+        mine = [call for call in calls if one.voice == Voice.HR and (call.received_at, call.engagement) == (heard_at, one.engagement)]
         call = next((call for call in mine if call.source == one.said_by), mine[0] if mine else None)
         if call is not None:
             calls.remove(call)
         line = held.get(one.id)
         words.append(
             Word(
-                voice=Voice(one.voice), said_by=one.said_by, said_at=one.said_at, moment=one.effective_at, engagement=one.engagement, call=call,
-                journal=one.journal_id, for_at=one.effective_at if call is None else call.for_at, withdrawn=one.withdrawn_at is not None,
+                voice=Voice(one.voice), said_by=one.said_by, said_at=one.said_at, moment=one.effective_at, engagement=one.engagement, heard_at=heard_at,
+                call=call, journal=one.journal_id, for_at=one.effective_at if call is None else call.for_at, withdrawn=one.withdrawn_at is not None,
                 held=None if not one.held else HeldState.OPEN if line is None else line.state, decided_by=None if line is None else line.decided_by,
             )
         )  # fmt: skip
     words += [
         Word(
             voice=Voice.HR, said_by=call.source, said_at=call.received_at, for_at=call.for_at, moment=max(call.for_at, call.received_at),
-            engagement=call.engagement, call=call, stored=False,
+            heard_at=call.received_at, engagement=call.engagement, call=call, stored=False,
         )
         for call in calls
     ]  # fmt: skip
     words += [
         Word(
-            voice=Voice.DIRECTORY, said_by=one.source, said_at=one.at, for_at=one.at, moment=one.at, held=one.state, decided_by=one.decided_by,
+            voice=Voice.DIRECTORY, said_by=one.source, said_at=one.at, heard_at=one.at, for_at=one.at, moment=one.at, held=one.state, decided_by=one.decided_by,
             stored=False,
         )
         for one in leaver.held
@@ -265,11 +270,13 @@ def absences_of(departures: Iterable[Departed]) -> list[tuple[Departed, ...]]:
 
 def _absence_of(word: Word, absences: Sequence[tuple[Departed, ...]], statements: Sequence[Statement], *, at: datetime) -> int | None:
     """The absence that a word belongs to: the one in which it found them out already, else the one that it brought about."""
+    # Said after a return, it belongs to no absence that ended with it, whatever the clock showed.
+    moment = max(word.moment, word.said_at)
     for number, absence in enumerate(absences):
         end = absence[-1].ended_at
-        if absence[0].decided_at <= word.moment and (end is None or word.moment < end):
+        if absence[0].decided_at <= moment and (end is None or moment < end):
             return number
-    if word.held is not None or word.moment > at or not _takes(word, statements, at=word.moment):
+    if word.held is not None or word.moment > at or not _takes(word, statements, at=moment):
         return None
     for number, absence in enumerate(absences):
         if absence[0].decided_at > word.moment:
@@ -299,7 +306,7 @@ def _came_back(statements: Sequence[Statement], *, after: datetime, before: date
 def _alone(word: Word, leaver: Leaver, *, at: datetime) -> tuple[Outcome, str]:
     """What is to be said of a word that nobody was shut out by."""
     if word.held is HeldState.OPEN:
-        return Outcome.OPEN, f"held by the brake since {iso(word.said_at)}: doorlist held list"
+        return Outcome.OPEN, f"held by the brake since {iso(word.heard_at)}: doorlist held list"
     if word.held is HeldState.REJECTED:
         return Outcome.STAYS, f"held by the brake, and rejected by {word.decided_by}"
     if word.moment > at:
@@ -309,7 +316,7 @@ def _alone(word: Word, leaver: Leaver, *, at: datetime) -> tuple[Outcome, str]:
     back = [one for one in leaver.statements if one.kind in COMEBACKS and one.withdrawn_at is None and one.said_at > word.said_at]
     if back:
         last = max(back, key=lambda one: one.said_at)
-        return Outcome.STAYS, f"{last.voice} {last.said_by} says {last.kind} since {iso(last.said_at)}"
+        return Outcome.STAYS, f"{last.voice} {last.said_by} says {last.kind} since {iso(last.heard_at or last.said_at)}"
     if not word.stored:
         return Outcome.STAYS, "they were out when it came, and have come back since"
     if word.engagement:

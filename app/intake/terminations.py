@@ -240,7 +240,7 @@ def _lines(person: Person, termination: Termination, known: _Known, names: _Name
     }  # fmt: skip
     if termination.lead is not None:
         lead = termination.lead
-        head |= {"said_by": lead.said_by, "said_at": iso(lead.said_at), "received": iso(lead.said_at), "journal": lead.journal}
+        head |= {"said_by": lead.said_by, "said_at": iso(lead.heard_at), "received": iso(lead.heard_at), "journal": lead.journal}
     if not termination.departures:
         yield head
     for departure in termination.departures:

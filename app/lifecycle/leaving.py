@@ -11,7 +11,7 @@ from app.database import new_id
 from app.directory.tables import Person, Record, Source, Standing, Statement, StatementKind, Voice
 from app.journal import entries, work
 from app.journal.tables import Subject
-from app.lifecycle import brake
+from app.lifecycle import brake, order
 from app.lifecycle.errors import WorldMoved
 from app.lifecycle.people import is_in, lock_person, settle
 from app.lifecycle.standing import COMEBACKS
@@ -21,14 +21,20 @@ from app.lifecycle.tables import Held, HeldLine, HeldState
 def say(
     session: Session, organization_id: str, person_id: str, *,
     voice: Voice, kind: StatementKind, said_by: str, effective_at: datetime, actor: Actor, at: datetime, because: str,
-    engagement: str = "", source: Source | None = None, received_at: datetime | None = None,
+    engagement: str = "", source: Source | None = None, received_at: datetime | None = None, heard_after: int | None = None,
 ) -> Person:  # fmt: skip
     """A voice states something of a person. What a source pushes that takes access *now* goes past the brake; an operator's does not.
 
     A return also calls off what the same voice announced for later and what of it the brake holds, but never a start: that gives
-    nothing. It counts as said when it was received: two calls that waited for their person keep their order.
+    nothing. It counts as said behind all that was said before; two calls that waited for their person (`heard_after`, `order.said_then`) keep
+    their order.
     """
     person = lock_person(session, organization_id, person_id)
+    heard_at = received_at or at
+    if heard_after is None:
+        said_at = order.said_now(session, person, at=heard_at)
+    else:
+        said_at = order.said_then(session, person, kind=kind, received_at=heard_at, heard_after=heard_after)
     entry = entries.write(
         session, organization_id, at=at, actor=actor, verb=f"{voice} says {kind}", because=because, subject_kind="person", subject_id=person_id,
         before={"standing": person.standing}, after={"effective_at": effective_at.isoformat(), "engagement": engagement},
@@ -40,9 +46,9 @@ def say(
             update(Statement)
             .where(
                 Statement.organization_id == organization_id, Statement.person_id == person_id, Statement.voice == voice,
-                (Statement.effective_at > at) | Statement.held, Statement.withdrawn_at.is_(None), Statement.kind != StatementKind.STARTS,
+                (Statement.effective_at > max(at, said_at)) | Statement.held, Statement.withdrawn_at.is_(None), Statement.kind != StatementKind.STARTS,
                 # A comeback that waited calls off nothing that was said after it was received.
-                Statement.said_at <= (received_at or at),
+                Statement.said_at <= said_at,
             )
             .values(withdrawn_at=at, journal_id=entry)
             .returning(Statement.id, Statement.held)
@@ -53,7 +59,7 @@ def say(
     means = _means(session, person, voice=voice, kind=kind, engagement=engagement)
     statement = Statement(
         organization_id=organization_id, id=new_id(), person_id=person_id, voice=voice, kind=kind, engagement=engagement, said_by=said_by,
-        said_at=received_at or at, effective_at=effective_at, means=means, journal_id=entry,
+        said_at=said_at, effective_at=effective_at, means=means, heard_at=heard_at, heard_after=heard_after, said_in=entry, journal_id=entry,
     )  # fmt: skip
     # Whoever is said to start only later is out until then, at once.
     takes_now = means is Standing.EXPECTED if kind is StatementKind.STARTS else not comeback and effective_at <= at
@@ -66,7 +72,7 @@ def say(
         )  # fmt: skip
     session.add(statement)
     session.flush()
-    settle(session, person, at=at, received_at=received_at or at, actor=actor, because=because, journal_id=entry)
+    settle(session, person, at=at, received_at=heard_at, actor=actor, because=because, journal_id=entry)
     return person
 
 

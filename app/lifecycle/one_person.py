@@ -50,6 +50,7 @@ def _hear_of(session: Session, old: Person, now: str, *, journal_id: int, at: da
         for record in records:
             record.person_id, record.journal_id = now, journal_id
         for statement in session.scalars(said).all():
+            statement.said_in = statement.said_in or statement.journal_id
             statement.person_id, statement.journal_id = now, journal_id
         old.user_name = f"{old.user_name} (now {now})"
         old.user_name_key, old.employee_number, old.email, old.manager_id = name_key(old.user_name), None, None, None

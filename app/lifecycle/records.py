@@ -13,7 +13,7 @@ from app.directory.settings import off_means
 from app.directory.tables import Person, Record, Standing
 from app.journal import entries, work
 from app.journal.tables import Subject
-from app.lifecycle import brake, joins, matching, questions
+from app.lifecycle import brake, joins, matching, order, questions
 from app.lifecycle.drafts import RecordDraft, columns_of, without_number, write_draft, write_emails
 from app.lifecycle.errors import NotFound, StaleVersion, Taken
 from app.lifecycle.matching import Doubt, Match, One
@@ -78,8 +78,10 @@ def add_record(
         record.off_means = draft.off_means or off_means(session, organization_id)
     write_draft(record, draft)
     record.person_id = match.person_id if isinstance(match, One) else new_id()
-    session.add(record)
     person = person_of(session, record, known=isinstance(match, One), at=at)
+    if isinstance(match, One):
+        record.active_said_at = order.said_by_record(session, organization_id, person.id, at=at)
+    session.add(record)
     write_emails(session, record)
     settle(session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry)
     if isinstance(match, Doubt):
@@ -219,9 +221,10 @@ def _say_active(
     """Store on or off as said. Saying again what was said is not saying it anew, but to say that *off* means something else is."""
     if active == record.active:
         if not active and means not in (None, record.off_means):
-            record.off_means, record.active_said_at = means, at
+            record.off_means, record.active_said_at = means, order.said_by_record(session, record.organization_id, person.id, at=at)
         return
-    record.active, record.active_said_at = active, at
+    said_at = order.said_by_record(session, record.organization_id, person.id, at=at)
+    record.active, record.active_said_at = active, said_at
     if active:
         record.off_means = None
         if record.held:
@@ -235,7 +238,7 @@ def _say_active(
         record.held = True
         brake.hold(
             session, record.organization_id, source_id=record.source_id, subject_kind="record", subject_id=record.id, person_id=person.id,
-            version=at.isoformat(), at=at,
+            version=said_at.isoformat(), at=at,
         )  # fmt: skip
 
 

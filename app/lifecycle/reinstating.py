@@ -1,7 +1,6 @@
 """Reinstating: somebody was closed by mistake, and is back in one step that says who decided it and why."""
 
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
@@ -10,12 +9,10 @@ from app.actors import Actor
 from app.database import new_id
 from app.directory.tables import Person, Record, Standing, Statement, StatementKind, Voice
 from app.journal import entries
-from app.lifecycle import engagements
-from app.lifecycle.people import lock_person, records_of, settle
+from app.lifecycle import engagements, order
+from app.lifecycle.people import lock_person, settle
 from app.lifecycle.starting import OutOfPlace
 from app.revocation.receipts import REINSTATED
-
-_JUST_AFTER: Final = timedelta(microseconds=1)
 
 
 def reinstate(session: Session, organization_id: str, person_id: str, *, said_by: str, reason: str, actor: Actor, at: datetime) -> Person:
@@ -30,7 +27,7 @@ def reinstate(session: Session, organization_id: str, person_id: str, *, said_by
     if person.standing == Standing.EXPECTED:
         raise OutOfPlace(f"{person.user_name} has not started yet; to let them start now: doorlist person expect {person.user_name} --now")
     engagements.refuse_lapsed(session, person, at=at)
-    said_at = _after_all(session, person, at=at)
+    said_at = order.behind_all(session, person, at=at)
     # One change of the person's row, written by `settle`: a flush in between would be refused.
     with session.no_autoflush:
         entry = entries.write(
@@ -40,19 +37,12 @@ def reinstate(session: Session, organization_id: str, person_id: str, *, said_by
         session.execute(
             insert(Statement).values(
                 organization_id=organization_id, id=new_id(), person_id=person_id, voice=Voice.OPERATOR, kind=StatementKind.REINSTATES,
-                engagement="", said_by=said_by, said_at=said_at, effective_at=at, held=False, journal_id=entry,
+                engagement="", said_by=said_by, said_at=said_at, effective_at=at, held=False, heard_at=at, said_in=entry, journal_id=entry,
             )
         )  # fmt: skip
         person.modified_at = at
         settle(session, person, at=at, received_at=at, actor=actor, because=reason, journal_id=entry)
     return person
-
-
-def _after_all(session: Session, person: Person, *, at: datetime) -> datetime:
-    """An instant behind everything that was said, also by a clock that was ahead of this one."""
-    statements = select(Statement.said_at).where(Statement.organization_id == person.organization_id, Statement.person_id == person.id)
-    said: list[datetime] = [at, *session.scalars(statements), *(one.active_said_at for one in records_of(session, person))]
-    return max(said) + _JUST_AFTER
 
 
 def standing_records(session: Session, person: Person) -> int:

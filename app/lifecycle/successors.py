@@ -12,7 +12,7 @@ from app.directory.settings import off_means
 from app.directory.tables import Membership, Record
 from app.journal import entries, work
 from app.journal.tables import Subject
-from app.lifecycle import joins, questions
+from app.lifecycle import joins, order, questions
 from app.lifecycle.drafts import RecordDraft, write_draft, write_emails
 from app.lifecycle.matching import Doubt, Match, One
 from app.lifecycle.people import lock_person, person_of, settle
@@ -51,12 +51,13 @@ def give_to_successor(
         _leave_groups_behind(session, record, kept)
     end_memberships(session, record, at=at, journal_id=entry)
     with session.no_autoflush:
-        record.person_id, record.active, record.active_said_at, record.held = person_id, active, at, False
+        record.person_id, record.active, record.held = person_id, active, False
         record.off_means = None if active else off_means(session, organization_id)
         write_draft(record, draft)
         record.version += 1
         record.modified_at, record.journal_id = at, entry
         person = person_of(session, record, known=known, at=at)
+        record.active_said_at = order.said_by_record(session, organization_id, person_id, at=at) if known else at
     write_emails(session, record)
     for one in (predecessor, person):
         settle(session, one, at=at, received_at=at, actor=actor, because=because, journal_id=entry)

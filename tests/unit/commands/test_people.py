@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import timedelta
 
+import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.clock import iso, now
+from app.database import in_transaction
+from app.directory.tables import Person, StatementKind, Voice
+from app.lifecycle import leaving
+from tests.company import ADMIN
 from tests.unit.commands.conftest import Desk
 
 ADA = "ada@acme.example"
@@ -114,6 +123,30 @@ def test_who_starts_and_who_was_closed_by_mistake_is_for_administrators(desk: De
 
     assert desk.types(*verb, "--json", token=token).exit == 4
     assert desk.asks("receipt", ADA)["standing"] == "departed"
+
+
+def test_words_are_shown_in_the_order_in_which_they_count_each_with_the_time_of_its_clock(desk: Desk) -> None:
+    person_id = desk.hires(desk.directory(), "ada")
+    ahead = now() + timedelta(hours=1)
+    desk.asks("depart", ADA)
+
+
+    def returns(session: Session) -> None:
+        organization_id = session.scalars(select(Person.organization_id).where(Person.id == person_id)).one()
+        leaving.say(
+            session, organization_id, person_id, voice=Voice.OPERATOR, kind=StatementKind.RETURNS, said_by="x", effective_at=ahead, actor=ADMIN,
+            at=ahead, because="test",
+        )  # fmt: skip
+
+    with desk.app.app_context():
+        in_transaction(returns)
+    desk.asks("depart", ADA)
+
+    shown = desk.asks("person", "show", ADA)
+
+    assert [one["says"] for one in shown["statements"]] == ["leaves", "returns", "leaves"]
+    assert shown["statements"][0]["said_at"] < shown["statements"][2]["said_at"] < shown["statements"][1]["said_at"] == iso(ahead)
+    assert shown["standing"] == "departed"
 
 
 def test_every_voice_is_shown_with_its_dates(desk: Desk) -> None:

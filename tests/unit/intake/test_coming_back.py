@@ -95,6 +95,17 @@ def test_who_was_said_to_leave_again_meanwhile_stays_out(
     assert [event.state for event in hr.events()] == ["applied", "applied", "ignored", "applied"]
 
 
+def test_which_call_came_later_is_not_asked_of_the_clock(hr: Vendor, company: Company, mara: str) -> None:
+    says(hr, 60, type="back", number="E-1", day="2026-12-01")
+    company.joins("noor@x.example", "E-2")
+    says(hr, 2, type="left", note="once more", number="E-1")
+
+    hr.works(at=DECEMBER)
+
+    assert standing(company, mara) == Standing.DEPARTED
+    assert [event.state for event in hr.events()] == ["applied", "applied", "ignored"]
+
+
 def test_by_an_id_that_was_linked_meanwhile_it_is_the_same_person(hr: Vendor, company: Company, mara: str) -> None:
     says(hr, 1, type="back", number="E-1", day="2026-12-01")
     says(hr, 2, type="left", id="7", number="E-1")
