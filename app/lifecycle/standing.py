@@ -107,8 +107,8 @@ def _stands(records: Sequence[RecordSaid], statements: Sequence[Said], *, now: d
     offs = [off for off in (*_of_directory(records, now=now), *_of_statements(statements, now=now)) if not _undone(off, statements, now=now)]
     if not offs:
         return Standing.ACTIVE, NOBODY_TOOK_IT
-    # Someone whom any voice calls departed has departed; among equals the stronger voice gives the reason.
-    worst = min(offs, key=lambda off: (GRAVITY[off.means], STRENGTH[off.voice]))
+    # Someone whom any voice calls departed has departed; among equals the stronger voice gives the reason, and a bar, which is the harder to lift.
+    worst = min(offs, key=lambda off: (GRAVITY[off.means], STRENGTH[off.voice], not off.bar))
     return worst.means, "barred by an operator" if worst.bar else f"{worst.means} by {worst.voice}"
 
 

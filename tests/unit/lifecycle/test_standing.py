@@ -209,6 +209,13 @@ def test_what_was_said_for_at_once_holds_where_the_clock_is_put_back_behind_it()
     assert standing([off(said=5)], [], 3) is Standing.DEPARTED
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_bar_is_the_reason_where_an_operator_has_also_said_that_they_leave(order: int) -> None:
+    said = [says(StatementKind.LEAVES, voice=Voice.OPERATOR, said=1), says(StatementKind.BARS, voice=Voice.OPERATOR, said=2)]
+
+    assert decide([on()], said[::order], now=day(3)).reason == "barred by an operator"
+
+
 def test_of_two_decisions_the_stricter_one_lets_in_less_or_ends_first() -> None:
     expected, open_end, ends = (decide([one], [], now=day(1)) for one in (on(since=5), on(), on(until=9)))
 
