@@ -116,8 +116,7 @@ def _noted(event: SecurityEvent) -> str:
 def _one(session: Session, sender: Sender, event: SecurityEvent, effect: Effect, whom: One, *, at: datetime) -> Result:
     organization_id = sender.scope.organization_id
     person = lock_person(session, organization_id, whom.person_id)
-    since = _here_since(session, person)
-    if event.happened_at + A_SECOND <= since:
+    if event.happened_at + A_SECOND <= _here_since(session, person, at=at):
         return Result(outcome=Outcome.IGNORED, why="it is older than the person's last return", person_id=person.id)
     match effect:
         case Effect.PAUSE | Effect.LEAVE:
@@ -153,7 +152,7 @@ def _narrow(session: Session, sender: Sender, person: Person, verb: str, because
     telling.tell_parties(session, person.organization_id, person.id, because=entry, at=at, lane=Lane.DEPARTURES)
 
 
-def _here_since(session: Session, person: Person) -> datetime:
+def _here_since(session: Session, person: Person, *, at: datetime) -> datetime:
     """Since when this person has been here without a gap, as far as their past is known."""
     returned = session.scalar(
         select(func.max(Departure.ended_at)).where(Departure.organization_id == person.organization_id, Departure.person_id == person.id)
@@ -167,7 +166,8 @@ def _here_since(session: Session, person: Person) -> datetime:
                 Received.outcome == Outcome.APPLIED, Received.received_at == returned,
             )
         )  # fmt: skip
-        returned = told or returned
+        # A return in time to come was written by a clock that was ahead: when it was, nobody knows any more, and nothing is too old by it.
+        returned = told or (returned if returned <= at else None)
     # Not before they came at all: an address may have been another's.
     return max(returned or person.created_at, person.created_at)
 

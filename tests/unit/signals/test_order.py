@@ -7,8 +7,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from app.clock import now
-from app.directory.tables import Standing
+from app.database import in_transaction
+from app.directory.tables import Standing, StatementKind, Voice
+from app.lifecycle.leaving import say
 from app.revocation.stream_tables import Outcome
+from tests.company import ADMIN
 from tests.unit.signals.stage import DISABLED, ENABLED, SESSION_REVOKED, Hearing, Provider, Stage, iss_sub
 
 IDP = "https://idp.example/clinic"
@@ -46,6 +49,25 @@ def test_what_happened_before_a_return_that_was_told_takes_nothing(stage: Stage,
     kept = hearing.pushes(SESSION_REVOKED, MARA, iat=ago(7))
 
     assert (kept.outcome, stage.is_in(cookie)) == (Outcome.IGNORED, True)
+
+
+def test_nothing_is_too_old_by_a_return_of_a_clock_that_was_ahead(stage: Stage, hearing: Hearing) -> None:
+    mara = stage.joins("mara", issuer=IDP)
+    for kind, at in ((StatementKind.LEAVES, now()), (StatementKind.RETURNS, now() + timedelta(hours=1))):
+        in_transaction(
+            lambda s, kind=kind, at=at: say(  # type: ignore[misc]  # defaults bind the loop's values
+                s, stage.organization_id, mara.person_id, voice=Voice.OPERATOR, kind=kind, said_by="ana", effective_at=at, actor=ADMIN, at=at,
+                because="test",
+            )
+        )  # fmt: skip
+    cookie = stage.signs_in(mara.person_id)
+
+    revoked = hearing.pushes(SESSION_REVOKED, MARA)
+    out_by_then = stage.is_in(cookie)
+    disabled = hearing.pushes(DISABLED, MARA)
+
+    assert (revoked.outcome, out_by_then) == (Outcome.APPLIED, False)
+    assert (disabled.outcome, stage.standing(mara)) == (Outcome.APPLIED, Standing.PAUSED)
 
 
 def test_a_return_that_is_heard_before_the_leaving_it_ends_keeps_them_in(stage: Stage, hearing: Hearing) -> None:
