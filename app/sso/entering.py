@@ -181,7 +181,9 @@ def access_taken_at(session: Session, person: Person) -> datetime | None:
     signed_out = select(func.max(Entry.at)).where(
         Entry.organization_id == mine[0], Entry.subject_id == mine[1], Entry.verb == "signed out everywhere"
     )
-    switched_off = select(func.max(case((Record.ended_at.is_not(None), Record.ended_at), else_=Record.active_said_at))).where(
+    # What is said after a comeback in time to come counts as said then, but was said when the record was changed.
+    off_at = case((Record.active_said_at > Record.modified_at, Record.modified_at), else_=Record.active_said_at)
+    switched_off = select(func.max(case((Record.ended_at.is_not(None), Record.ended_at), else_=off_at))).where(
         Record.organization_id == mine[0], Record.person_id == mine[1], Record.held.is_(False), or_(Record.active.is_(False), Record.ended_at.is_not(None))
     )
     return max((at for query in (departed, signed_out, switched_off) if (at := session.scalar(query)) is not None), default=None)
