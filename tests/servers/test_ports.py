@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 from tests import ports
 from tests.ports import RANGE, free_port
 
+HOUSE = Path(__file__).parents[2]
 GIVEN_BY_THE_SYSTEM = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -30,6 +35,18 @@ def test_none_is_given_that_somebody_has(monkeypatch: pytest.MonkeyPatch) -> Non
 
     with socket.create_server(("127.0.0.1", taken)):
         assert free_port() == free
+
+
+def test_none_is_given_that_another_process_was_given_and_has_not_listened_at_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, free = free_port(), free_port()
+    asks = f"from tests import ports; ports.RANGE = [*[{given}] * 50, {free}]; print(ports.free_port())"
+    there = {**os.environ, "PYTHONPATH": str(HOUSE)}
+    # Of ours the second is free for them: a lock that is given up by whoever has it.
+    fcntl.lockf(ports._table(), fcntl.LOCK_UN, 1, free)
+
+    told = subprocess.run([sys.executable, "-c", asks], env=there, capture_output=True, text=True, check=True, timeout=60)
+
+    assert int(told.stdout) == free
 
 
 @pytest.mark.skipif(not GIVEN_BY_THE_SYSTEM.exists(), reason="only Linux tells which ones it gives")
