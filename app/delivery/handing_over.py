@@ -9,7 +9,7 @@ import time
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.access.closed import why_closed
@@ -23,8 +23,8 @@ from app.delivery.permits import LAST_GIFT_BEFORE_LEASE
 from app.delivery.workspaces import halted
 from app.directory.settings import handover_order, value_of
 from app.directory.tables import Person, Standing
-from app.journal.tables import Lane, Subject, Work, WorkState
-from app.journal.work import PRIORITY, Claim
+from app.journal.tables import Lane, Subject
+from app.journal.work import PRIORITY, Claim, most_urgent
 from app.lifecycle import handover
 from app.lifecycle.handover_tables import HandedChannel, Handover, HandoverPlace, Heir, Outcome
 from app.revocation import departures
@@ -164,17 +164,7 @@ def hand_over(taken: Claim, target: Target, *, clock: Clock) -> None:
 
 def _others_wait(session: Session, *, at: datetime) -> bool:
     """Whether anybody waits to be shut out for the first time: what was tried already, and handing over itself, comes behind that."""
-    return (
-        session.execute(
-            select(Work.subject_id)
-            .where(
-                Work.lane == Lane.DEPARTURES, Work.state == WorkState.WAITING, Work.priority <= PRIORITY[Subject.ACCOUNT], Work.due_at <= at,
-                or_(Work.lease_until.is_(None), Work.lease_until < at), Work.workspace_id.not_in(halted()),
-            )
-            .limit(1)
-        ).first()
-        is not None
-    )  # fmt: skip
+    return session.scalar(most_urgent((Lane.DEPARTURES,), halted, PRIORITY[Subject.ACCOUNT]), {"at": at}) is not None
 
 
 def _waiting(taken: Claim, target: Target, place: HandoverPlace, row: Account | None) -> list[tuple[AccountId, ChannelRef]]:

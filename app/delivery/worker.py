@@ -202,11 +202,10 @@ class Worker:
 
     def _claim(self, session: Session, lanes: Sequence[Lane], name: str, *, at: datetime) -> list[Claim]:
         """One piece of work; with a departure, some more in the same place, where they can be dealt with at once."""
-        stopped = halted()
-        claims = work.claim(session, lanes=lanes, worker=name, at=at, most=1, halted=stopped)
+        claims = work.claim(session, lanes=lanes, worker=name, at=at, most=1, halted=halted)
         if claims and claims[0].lane is Lane.DEPARTURES and not claims[0].put_off and (claims[0].subject, claims[0].workspace_id) in self._at_once:
             claims += work.claim(
-                session, lanes=[Lane.DEPARTURES], worker=name, at=at, most=AT_ONCE - 1, halted=stopped, like=claims[0]
+                session, lanes=[Lane.DEPARTURES], worker=name, at=at, most=AT_ONCE - 1, halted=halted, like=claims[0]
             )
         return claims
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Integer, Select, case, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Integer, Select, case, delete, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -24,6 +24,9 @@ PRIORITY = {Subject.DUE: 0, Subject.CHANNEL: 1, Subject.ACCOUNT: 2, Subject.ACCE
 # What has been put off once takes turns with the markers: a thousand accounts that wait for one channel to be mended must
 # not keep everybody's changes waiting with them.
 _PUT_OFF = PRIORITY[Subject.PERSON]
+Halted = Callable[[], Select[Any]]
+_AT = param("at", Instant())
+_PRIORITIES = tuple(sorted(set(PRIORITY.values())))
 _KEY = (Work.organization_id, Work.workspace_id, Work.subject, Work.subject_id, Work.lane)
 
 
@@ -113,25 +116,28 @@ def wanted_again(statement: Any, dialect: str) -> Any:
 
 
 def claim(
-    session: Session, *, lanes: Sequence[Lane], worker: str, at: datetime, most: int, halted: Select[Any] | None = None,
-    like: Claim | None = None,
+    session: Session, *, lanes: Sequence[Lane], worker: str, at: datetime, most: int, halted: Halted | None = None, like: Claim | None = None
 ) -> list[Claim]:  # fmt: skip
     """Take up to `most` rows that are due and in nobody's hands, or in hands whose lease has run out.
 
     `halted` selects the ids of the workspaces that are to be left alone. With `like` just the same subject, in the same place,
     and none that was put off.
     """
-    free = or_(Work.lease_until.is_(None), Work.lease_until < at)
-    query = select(*_KEY).where(Work.lane.in_(lanes), Work.state == WorkState.WAITING, Work.due_at <= at, free)
-    if like is not None:
-        query = query.where(
-            Work.organization_id == like.organization_id, Work.workspace_id == like.workspace_id, Work.subject == like.subject,
-            Work.priority == PRIORITY[like.subject],
-        )  # fmt: skip
-    if halted is not None:
-        query = query.where(Work.workspace_id.not_in(halted))
-    query = query.order_by(Work.priority, Work.due_at).limit(most).with_for_update(skip_locked=True)
-    keys = [tuple(row) for row in session.execute(query)]
+    if like is None:
+        first: int | None = session.scalar(most_urgent(tuple(lanes), halted), {"at": at})
+        asked = [one for one in _PRIORITIES if first is not None and one >= first]
+    else:
+        asked = [PRIORITY[like.subject]]
+    keys: list[tuple[Any, ...]] = []
+    for priority in asked:
+        if len(keys) >= most:
+            break
+        query = _next(tuple(lanes), halted, priority)
+        if like is not None:
+            query = query.where(
+                Work.organization_id == like.organization_id, Work.workspace_id == like.workspace_id, Work.subject == like.subject
+            )
+        keys += [tuple(row) for row in session.execute(query, {"at": at, "most": most - len(keys)})]
     if not keys:
         return []
     rows = session.execute(
@@ -149,6 +155,36 @@ def claim(
         )
         for row in rows
     ]  # fmt: skip
+
+
+@cache
+def most_urgent(lanes: tuple[Lane, ...], halted: Halted | None, up_to: int = _PRIORITIES[-1]) -> Select[Any]:
+    """SELECT of the first priority of which anything is due at `:at` and in nobody's hands; null where nothing is up to `up_to`.
+
+    Each is asked for apart: whatever is to be done on a later day, one row for each person with a last day, is passed over in the index.
+    """
+    # In order, which only the index has: a database that takes many rows for due would else read the table until it comes upon one.
+    asked = [select(Work.priority).where(*_due(lanes, halted, one)).order_by(Work.due_at).limit(1) for one in _PRIORITIES if one <= up_to]
+    return select(func.coalesce(*(one.scalar_subquery() for one in asked)))
+
+
+@cache
+def _next(lanes: tuple[Lane, ...], halted: Halted | None, priority: int) -> Any:
+    due = select(*_KEY).where(*_due(lanes, halted, priority)).order_by(Work.due_at)
+    return due.limit(param("most", Integer())).with_for_update(skip_locked=True)
+
+
+def _due(lanes: tuple[Lane, ...], halted: Halted | None, priority: int) -> list[ColumnElement[bool]]:
+    there = [Work.lane.in_(lanes), Work.state == WorkState.WAITING, Work.priority == priority]
+    free = or_(Work.lease_until.is_(None), Work.lease_until < _AT)
+    return [*there, _has_come(priority), free, *([] if halted is None else [Work.workspace_id.not_in(halted())])]
+
+
+def _has_come(priority: int) -> ColumnElement[bool]:
+    if priority != PRIORITY[Subject.ACCOUNT]:
+        return Work.due_at <= _AT
+    # Nobody was at it yet, so it is wanted at once: whoever wrote down that somebody has left may have had a clock that is ahead of this one.
+    return or_(Work.due_at <= _AT, Work.lane == Lane.DEPARTURES)
 
 
 def _mine(taken: Claim) -> tuple[object, ...]:

@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks [NAME…]`: every figure beside its floor, in one table. Ends with 0 whatever the figures say.
 
-`BENCH_PEOPLE` (1000), `BENCH_WAITING` (5000), `BENCH_DEPARTURES` (50), `BENCH_PLAN_SIZES` and `BENCH_PULL_SIZES` (both 10000,100000) make
-it smaller.
+`BENCH_PEOPLE` (1000), `BENCH_WAITING` (5000), `BENCH_DEPARTURES` (50), `BENCH_PLAN_SIZES` and `BENCH_PULL_SIZES` (both 10000,100000) and
+`BENCH_LAST_DAYS` (1000,100000,1000000) make it smaller.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import Final
 
 import requests
 
-from tests.benchmarks import departures, planning, provisioning, pulling, reorganisation, saml, sessions
+from tests.benchmarks import departures, last_days, planning, provisioning, pulling, reorganisation, saml, sessions
 from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.house import Bench
 from tests.journeys.doorlist import StepFailed
@@ -25,6 +25,7 @@ from tests.servers.postgres import PostgresError
 from tests.servers.synapse import SynapseMissing
 
 BENCHMARKS: Final[dict[str, Callable[[Bench], list[Figure]]]] = {
+    "last-days": last_days.run,
     "planning": planning.run,
     "pulling": pulling.run,
     "provisioning": provisioning.run,
