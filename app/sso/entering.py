@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import case, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.access import sessions
@@ -63,7 +64,7 @@ def _enter(session: Session, settings: Settings, verified: Verified, *, agent: s
         )  # fmt: skip
     person = person_of(session, connection, verified, at=at)
     refuse_without_access(person, connection_id=connection.id, at=at)
-    refuse_what_is_older(session, person, issued_at=verified.issued_at, connection_id=connection.id)
+    refuse_what_is_older(session, person, issued_at=verified.issued_at, connection_id=connection.id, at=at)
     if not strong and (roles := roles_of(session, connection.organization_id, person.id)):
         raise Refused(
             Reason.SECOND_FACTOR, f"{', '.join(roles)} needs a second factor, and the provider says acr {verified.acr!r}, amr {list(verified.amr)}",
@@ -161,12 +162,12 @@ def refuse_without_access(person: Person, *, connection_id: str | None, at: date
         raise Refused(Reason.NO_ACCESS, f"access ended at {iso(person.access_until)}", connection_id=connection_id, person_id=person.id)
 
 
-def refuse_what_is_older(session: Session, person: Person, *, issued_at: datetime, connection_id: str | None) -> None:
+def refuse_what_is_older(session: Session, person: Person, *, issued_at: datetime, connection_id: str | None, at: datetime) -> None:
     """Nothing that was issued before access was last taken lets anybody in, also not somebody who is back. No skew is allowed for.
 
     Raises Refused.
     """
-    taken = access_taken_at(session, person)
+    taken = access_taken_at(session, person, at=at)
     if taken is not None and issued_at < taken:
         raise Refused(
             Reason.ISSUED_BEFORE, f"issued at {iso(issued_at)}, before access was taken at {iso(taken)}", connection_id=connection_id,
@@ -174,16 +175,49 @@ def refuse_what_is_older(session: Session, person: Person, *, issued_at: datetim
         )  # fmt: skip
 
 
-def access_taken_at(session: Session, person: Person) -> datetime | None:
-    """When access was last taken from this person in any way: a departure, being signed out everywhere, one of their records switched off."""
+def access_taken_at(session: Session, person: Person, *, at: datetime) -> datetime | None:
+    """When access was last taken from this person in any way: a departure, being signed out everywhere, one of their records switched off.
+
+    What was written by a clock that was ahead, at an instant in time to come, was taken before whatever the journal has of them behind it by
+    a clock that is right. Where it has nothing yet, that instant stands, and nobody comes in before it.
+    """
     mine = (person.organization_id, person.id)
-    departed = select(func.max(Departure.decided_at)).where(Departure.organization_id == mine[0], Departure.person_id == mine[1])
-    signed_out = select(func.max(Entry.at)).where(
-        Entry.organization_id == mine[0], Entry.subject_id == mine[1], Entry.verb == "signed out everywhere"
-    )
     # What is said after a comeback in time to come counts as said then, but was said when the record was changed.
     off_at = case((Record.active_said_at > Record.modified_at, Record.modified_at), else_=Record.active_said_at)
-    switched_off = select(func.max(case((Record.ended_at.is_not(None), Record.ended_at), else_=off_at))).where(
-        Record.organization_id == mine[0], Record.person_id == mine[1], Record.held.is_(False), or_(Record.active.is_(False), Record.ended_at.is_not(None))
-    )
-    return max((at for query in (departed, signed_out, switched_off) if (at := session.scalar(query)) is not None), default=None)
+    ways: tuple[tuple[ColumnElement[Any], ColumnElement[Any], ColumnElement[bool]], ...] = (
+        (
+            Departure.decided_at.expression, Departure.journal_id.expression,
+            and_(Departure.organization_id == mine[0], Departure.person_id == mine[1]),
+        ),
+        (
+            Entry.at.expression, Entry.id.expression,
+            and_(Entry.organization_id == mine[0], Entry.subject_id == mine[1], Entry.verb == "signed out everywhere"),
+        ),
+        (
+            case((Record.ended_at.is_not(None), Record.ended_at), else_=off_at), Record.journal_id.expression,
+            and_(
+                Record.organization_id == mine[0], Record.person_id == mine[1], Record.held.is_(False),
+                or_(Record.active.is_(False), Record.ended_at.is_not(None)),
+            ),
+        ),
+    )  # fmt: skip
+    taken: list[datetime] = []
+    to_come: list[tuple[datetime, int]] = []
+    for instant, journal_id, where in ways:
+        last, ahead, journal = session.execute(
+            select(func.max(instant).filter(instant <= at), func.max(instant).filter(instant > at), func.max(journal_id).filter(instant > at))
+            .where(where)
+        ).one()  # fmt: skip
+        taken += [last] if last is not None else []
+        to_come += [(ahead, journal)] if ahead is not None else []
+    if to_come:
+        taken.append(_by_a_clock_that_is_right(session, person, after=max(one for _, one in to_come), at=at) or max(one for one, _ in to_come))
+    return max(taken, default=None)
+
+
+def _by_a_clock_that_is_right(session: Session, person: Person, *, after: int, at: datetime) -> datetime | None:
+    """When the journal next has anything of this person behind an entry, at an instant that has come."""
+    records = select(Record.id).where(Record.organization_id == person.organization_id, Record.person_id == person.id)
+    theirs = or_(Entry.subject_id == person.id, Entry.subject_id.in_(records))
+    behind = select(Entry.at).where(Entry.organization_id == person.organization_id, theirs, Entry.id > after, Entry.at <= at)
+    return session.scalar(behind.order_by(Entry.id).limit(1))

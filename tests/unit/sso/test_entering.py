@@ -17,18 +17,15 @@ from app.access import closed
 from app.access.connection_tables import Identity
 from app.access.session_tables import WebSession
 from app.database import in_transaction, reading
-from app.directory.tables import Person, Record, StatementKind, Voice
+from app.directory.tables import Person, Record
 from app.journal import entries
-from app.lifecycle.leaving import say
-from app.lifecycle.matching import One
 from app.lifecycle.people import lock_person
-from app.lifecycle.records import RecordDraft, add_record
 from app.lifecycle.signing_out import sign_out_everywhere
 from app.sso import connections
 from app.sso.entering import enter, remembered
 from app.sso.refusals import Reason, Refused
 from app.sso.verified import DirectoryIds
-from tests.company import ADMIN, NOW, OKTA, Company, another_source, document, later, new_company
+from tests.company import ADMIN, NOW, Company, another_source, later, new_company
 from tests.lagging import audit_may_lag
 from tests.vouching import Provider, access_ends, caught_up, decide, entries_of, in_group, is_in, joins_as, new_provider
 
@@ -313,24 +310,6 @@ def test_being_signed_out_everywhere_makes_older_messages_worthless(company: Com
             session, company.organization_id, ada.person_id, actor=ADMIN, at=later(10), because="lost laptop"
         )
     )
-
-    assert okta.refuses("00u1", at=later(9), seen_at=later(11)) is Reason.ISSUED_BEFORE
-    assert okta.lets_in("00u1", at=later(12)).present.person_id == ada.person_id
-
-
-def test_an_off_that_counts_behind_a_return_in_time_to_come_keeps_nobody_out_until_then(company: Company, okta: Provider) -> None:
-    """One of two records goes off by a clock that is right; who is in by the other signs in, with what was issued after that."""
-    ada = joins_as(company, "00u1")
-    entra, same = another_source(company, "entra"), One(person_id=ada.person_id, by="test")
-    draft = RecordDraft(external_id="e1", user_name="ada@y.example", active=True, document=document("ada@y.example", None))
-    other = in_transaction(lambda s: add_record(s, company.organization_id, entra, draft, match=same, actor=OKTA, at=NOW, because="test"))
-    in_transaction(
-        lambda s: say(
-            s, company.organization_id, ada.person_id, voice=Voice.OPERATOR, kind=StatementKind.RETURNS, said_by="ana", effective_at=later(5000),
-            actor=ADMIN, at=later(5000), because="test",
-        )
-    )  # fmt: skip
-    company.says(other, active=False, at=later(10))
 
     assert okta.refuses("00u1", at=later(9), seen_at=later(11)) is Reason.ISSUED_BEFORE
     assert okta.lets_in("00u1", at=later(12)).present.person_id == ada.person_id
