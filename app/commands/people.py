@@ -1,11 +1,11 @@
-"""Verbs on one person: when they start, that they never come, what every voice says of them, and that closing them was a mistake."""
+"""Verbs on one person: when they start, that they never come, what every voice says of them, that closing them was a mistake; and signing them out."""
 
 import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.clock import iso, now
-from app.commands.acting import ADMINS, INFORMED, Acting, one_person, person_fields, verb
+from app.commands.acting import ADMINS, DESK, INFORMED, Acting, one_person, person_fields, verb
 from app.commands.days import ZONE, beginning_at
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
@@ -13,6 +13,7 @@ from app.directory.tables import Person, Source, Standing, Statement
 from app.lifecycle import reinstating, starting
 from app.lifecycle.engagements import open_engagement
 from app.lifecycle.people import records_of, standing_now
+from app.lifecycle.signing_out import sign_out_everywhere
 from app.revocation import departures
 
 _root = click.Group()
@@ -21,6 +22,7 @@ _root = click.Group()
 def add_to(doorlist: click.Group) -> None:
     doorlist.add_command(person)
     doorlist.add_command(reinstate)
+    doorlist.add_command(sign_out)
 
 
 @click.group()
@@ -89,6 +91,36 @@ def reinstate(acting: Acting, who: str, reason: str) -> Answer:
         if not reinstating.standing_records(session, said):
             notes.append("No directory names them any more, and no group: both come back when one does.")
         return _answer("reinstate", said, notes=notes, departure=was.id if was is not None else None)
+
+    return in_transaction(act)
+
+
+@verb(_root, "sign-out", may=DESK)
+@_PERSON
+@click.option("--reason", metavar="TEXT", help="Why, such as a phone that was lost; it is kept.")
+def sign_out(acting: Acting, who: str, reason: str | None) -> Answer:
+    """End every session, token and device of somebody who stays: a phone was lost, or a password is known to others.
+
+    They may sign in again at once. Whoever is to be kept out departs, or is barred: doorlist depart.
+    """
+
+    def act(session: Session) -> Answer:
+        meant = one_person(session, acting.organization_id, who)
+        before = meant.access_epoch
+        because = "doorlist sign-out" if reason is None else _said(reason)
+        said = sign_out_everywhere(session, acting.organization_id, meant.id, actor=acting.actor, at=now(), because=because)
+        ended = said.access_epoch != before
+        note = (
+            f"{said.display_name} is signed out everywhere, and may sign in again."
+            if ended
+            else f"{said.display_name} is {said.standing}: nothing was open that could be ended."
+        )
+        return Answer(
+            schema="sign-out",
+            fields={"person": person_fields(said), "standing": said.standing, "signed_out": ended},
+            tables=[Table(columns=("person", "standing", "signed out"), rows=[(said.user_name, said.standing, ended)])],
+            notes=[note],
+        )
 
     return in_transaction(act)
 

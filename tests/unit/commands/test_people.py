@@ -9,10 +9,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.clock import iso, now
-from app.database import in_transaction
+from app.database import in_transaction, reading
 from app.directory.tables import Person, StatementKind, Voice
+from app.journal.tables import Entry
 from app.lifecycle import leaving
 from tests.company import ADMIN
+from tests.possessions import possessions_of
 from tests.unit.commands.conftest import Desk
 
 ADA = "ada@acme.example"
@@ -100,6 +102,39 @@ def test_a_reinstatement_says_that_an_announced_departure_still_comes(desk: Desk
     said = desk.types("reinstate", ADA, "--reason", "mistake")
 
     assert "They still leave at 2031-01-01T00:00:00.000Z" in said.err
+
+
+def test_who_lost_a_phone_is_signed_out_everywhere_and_stays(desk: Desk) -> None:
+    person_id = desk.hires(desk.directory(), "ada")
+    with desk.app.app_context():
+        organization_id = in_transaction(lambda s: s.scalars(select(Person.organization_id).where(Person.id == person_id)).one())
+        held = possessions_of(organization_id, person_id, at=now())
+
+        said = desk.asks("sign-out", ADA, "--reason", "phone lost on a train")
+
+        assert held.let_in(at=now()) == set()
+        assert (said["person"]["id"], said["standing"], said["signed_out"]) == (person_id, "active", True)
+        with reading() as session:
+            entry = session.scalars(select(Entry).where(Entry.verb == "signed out everywhere")).one()
+        assert (entry.because, entry.actor.partition(":")[0]) == ("phone lost on a train", "host")
+        assert possessions_of(organization_id, person_id, at=now()).let_in(at=now()) >= {"cookie"}, "they may sign in again"
+
+
+def test_of_who_has_left_nothing_is_open(desk: Desk) -> None:
+    desk.hires(desk.directory(), "ada")
+    desk.asks("depart", ADA)
+
+    assert desk.asks("sign-out", ADA)["signed_out"] is False
+    assert desk.types("sign-out", "nobody@acme.example", "--json").exit == 1
+    assert desk.types("sign-out", ADA, "--reason", " ", "--json").exit == 2
+
+
+@pytest.mark.parametrize(("role", "exit"), [("helpdesk", 0), ("auditor", 4)])
+def test_helpdesk_signs_out_and_whoever_only_reads_does_not(desk: Desk, role: str, exit: int) -> None:
+    desk.hires(desk.directory(), "ada")
+    token = desk.asks("operator", "add", "grace", "--role", role)["token"]
+
+    assert desk.types("sign-out", ADA, "--json", token=token).exit == exit
 
 
 @pytest.mark.parametrize("reason", [(), ("--reason", "  ")])
