@@ -184,7 +184,7 @@ def _records(session: Session, meant: Person) -> list[dict[str, object]]:
         {
             "id": one.id, "source": names.get(one.source_id, one.source_id), "userName": one.user_name,
             "says": "ended" if one.ended_at is not None else "on" if one.active else "off", "means": one.off_means, "held": one.held,
-            "starts": iso(one.starts_at), "ends": iso(one.ends_at), "said_at": iso(one.active_said_at),
+            "starts": iso(one.starts_at), "ends": iso(one.ends_at), "said_at": iso(min(one.active_said_at, one.modified_at)),
         }
         for one in records_of(session, meant)
     ]  # fmt: skip

@@ -135,14 +135,7 @@ def _hr_had_out(session: Session, person: Person, *, at: datetime) -> bool:
             Statement.withdrawn_at.is_(None), Statement.held.is_(False),
         )
     )  # fmt: skip
-    said = [
-        standing.Said(
-            voice=Voice.HR, kind=StatementKind(one.kind), engagement=one.engagement, said_at=one.said_at, effective_at=one.effective_at,
-            means=Standing(one.means) if one.means else None,
-        )
-        for one in words
-    ]  # fmt: skip
-    return standing.decide([], said, now=at).standing is Standing.DEPARTED
+    return standing.decide([], [standing.as_said(one) for one in words], now=at).standing is Standing.DEPARTED
 
 
 def _announced(session: Session, vendor: Vendor, person_id: str, *, at: datetime) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 from app.clock import iso
 from app.directory.tables import Standing, Statement, StatementKind, Voice
-from app.lifecycle.standing import COMEBACKS, Said, decide
+from app.lifecycle.standing import COMEBACKS, as_said, decide
 from app.lifecycle.tables import HeldState
 
 LEAVING: Final = (StatementKind.LEAVES, StatementKind.BARS)
@@ -289,13 +289,10 @@ def _takes(word: Word, statements: Sequence[Statement], *, at: datetime) -> bool
     if not word.stored:
         return False
     said = [
-        Said(
-            voice=Voice(one.voice), kind=StatementKind(one.kind), engagement=one.engagement, said_at=one.said_at, effective_at=one.effective_at,
-            means=Standing(one.means) if one.means else None,
-        )
+        as_said(one)
         for one in statements
         if one.withdrawn_at is None and not one.held and one.said_at <= at and (one.voice == word.voice or one.kind in COMEBACKS)
-    ]  # fmt: skip
+    ]
     return decide([], said, now=at).standing in OUT
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.directory.names import name_key
 from app.directory.tables import Person, Record, Source, Standing, Statement, StatementKind, Voice
 from app.lifecycle.people import attributes_in, emails_of, manager_record, text_of
-from app.lifecycle.standing import COMEBACKS, Said, decide, in_force
+from app.lifecycle.standing import COMEBACKS, as_said, decide, in_force
 
 AT_A_TIME: Final = 500
 OUT: Final = (Standing.DEPARTED, Standing.PAUSED)
@@ -160,14 +160,7 @@ def _of_voices(statements: Sequence[Statement], *, at: datetime) -> list[_Claim]
         mine = [one for one in statements if one.voice == voice]
         if not mine:
             continue
-        said = [
-            Said(
-                voice=voice, kind=StatementKind(one.kind), engagement=one.engagement, said_at=one.said_at, effective_at=one.effective_at,
-                means=Standing(one.means) if one.means else None,
-            )
-            for one in mine
-        ]  # fmt: skip
-        inside = decide([], said, now=at).standing not in OUT
+        inside = decide([], [as_said(one) for one in mine], now=at).standing not in OUT
         last = next((one for one in reversed(mine) if (one.kind in COMEBACKS) is inside), mine[-1])
         says = last.kind if (last.kind in COMEBACKS) is inside else "another engagement goes on"
         claims.append(_Claim(voice=voice, said_by=last.said_by, says=says, since=last.said_at, inside=inside, lasting=False))

@@ -10,13 +10,13 @@ from app.actors import CLOCK, Actor
 from app.database import new_id
 from app.directory.heard import is_heard
 from app.directory.names import name_key
-from app.directory.tables import Person, Record, RecordEmail, Standing, Statement, StatementKind, Voice
+from app.directory.tables import Person, Record, RecordEmail, Standing, Statement
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal import entries, work
 from app.journal.tables import Lane, Subject
 from app.lifecycle.composing import compose
 from app.lifecycle.overtaken import overtake
-from app.lifecycle.standing import Decided, RecordSaid, Said, decide, stricter
+from app.lifecycle.standing import Decided, RecordSaid, as_said, decide, stricter
 from app.lifecycle.windows import freeze_ends, means_of_end, of_now, turned
 from app.revocation import departures
 
@@ -122,13 +122,6 @@ def _compose(session: Session, person: Person, records: list[Record]) -> bool:
     return changed
 
 
-def _said(statement: Statement) -> Said:
-    return Said(
-        voice=Voice(statement.voice), kind=StatementKind(statement.kind), engagement=statement.engagement, said_at=statement.said_at,
-        effective_at=statement.effective_at, means=Standing(statement.means) if statement.means else None,
-    )  # fmt: skip
-
-
 def standing_now(session: Session, person: Person, records: list[Record], *, at: datetime) -> Decided:
     """Decide standing from what is stored. What the brake holds is not heard yet.
 
@@ -147,7 +140,7 @@ def standing_now(session: Session, person: Person, records: list[Record], *, at:
             Statement.withdrawn_at.is_(None), Statement.held.is_(False),
         )
     )  # fmt: skip
-    said = [_said(statement) for statement in statements]
+    said = [as_said(statement) for statement in statements]
     decided = decide(said_by_records, said, now=at)
     return decided if person.modified_at <= at else stricter(decided, decide(said_by_records, said, now=person.modified_at))
 

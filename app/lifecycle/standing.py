@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from app.directory.tables import Standing, StatementKind, Voice
+from app.directory.tables import Standing, Statement, StatementKind, Voice
 
 COMEBACKS: Final = (StatementKind.RETURNS, StatementKind.REHIRES, StatementKind.REINSTATES)
 STRENGTH: Final = {voice: rank for rank, voice in enumerate(Voice)}
@@ -31,14 +31,27 @@ class RecordSaid:
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """What a voice that is no record said, and when it takes effect."""
+    """What a voice that is no record said, and when it takes effect.
+
+    `said_at` puts it in its place among what others said (`order`); dates are held against `heard_at`, which the clock showed.
+    """
 
     voice: Voice
     kind: StatementKind
     engagement: str
     said_at: datetime
+    heard_at: datetime
     effective_at: datetime
     means: Standing | None
+
+
+def as_said(statement: Statement) -> Said:
+    """A statement as it is decided by."""
+    return Said(
+        voice=Voice(statement.voice), kind=StatementKind(statement.kind), engagement=statement.engagement, said_at=statement.said_at,
+        heard_at=statement.heard_at or statement.said_at, effective_at=statement.effective_at,
+        means=Standing(statement.means) if statement.means else None,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +66,15 @@ class Decided:
 
 @dataclass(frozen=True, kw_only=True)
 class _Off:
-    """A voice that keeps somebody out: for good, for a while, or until they start."""
+    """A voice that keeps somebody out: for good, for a while, or until they start. A date speaks by itself, on its day."""
 
     voice: Voice
     said_at: datetime
+    heard_at: datetime
     effective_at: datetime
     means: Standing
     bar: bool = False
+    date: bool = False
 
 
 def decide(records: Sequence[RecordSaid], statements: Sequence[Said], *, now: datetime) -> Decided:
@@ -100,7 +115,7 @@ def _edges(records: Sequence[RecordSaid], statements: Sequence[Said], *, now: da
 
 def _due(said: Said, *, now: datetime) -> bool:
     # What was said for at once holds from then on, also where the clock is put back behind it.
-    return said.effective_at <= max(now, said.said_at)
+    return said.effective_at <= max(now, said.heard_at)
 
 
 def _stands(records: Sequence[RecordSaid], statements: Sequence[Said], *, now: datetime) -> tuple[Standing, str]:
@@ -119,24 +134,28 @@ def _of_directory(records: Sequence[RecordSaid], *, now: datetime) -> list[_Off]
         return []
     if standing:
         said_at = max(record.said_at for record in standing)
-        return [_Off(voice=Voice.DIRECTORY, said_at=said_at, effective_at=said_at, means=Standing.EXPECTED)]
+        return [_Off(voice=Voice.DIRECTORY, said_at=said_at, heard_at=said_at, effective_at=said_at, means=Standing.EXPECTED)]
     last = max(records, key=_off_since)
     means = Standing.DEPARTED if any(r.means is Standing.DEPARTED for r in records) else (last.means or Standing.DEPARTED)
-    return [_Off(voice=Voice.DIRECTORY, said_at=_off_since(last), effective_at=_off_since(last), means=means)]
+    since = _off_since(last)
+    return [_Off(voice=Voice.DIRECTORY, said_at=since, heard_at=since, effective_at=since, means=means, date=_is_over(last))]
 
 
 def _off_since(record: RecordSaid) -> datetime:
     # A date speaks on its day: what was said before that day does not outrank it.
-    over = record.on and not record.ended and record.ends_at is not None
-    return record.ends_at if over and record.ends_at is not None else record.said_at
+    return record.ends_at if _is_over(record) and record.ends_at is not None else record.said_at
+
+
+def _is_over(record: RecordSaid) -> bool:
+    return record.on and not record.ended and record.ends_at is not None
 
 
 def _of_statements(statements: Sequence[Said], *, now: datetime) -> list[_Off]:
     """Operators, sponsors and signals are heard one by one; HR is out only when its last engagement is."""
     others = [said for said in statements if said.voice is not Voice.HR]
     offs = [
-        _Off(voice=said.voice, said_at=said.said_at, effective_at=said.effective_at, means=said.means or Standing.DEPARTED,
-             bar=said.kind is StatementKind.BARS)
+        _Off(voice=said.voice, said_at=said.said_at, heard_at=said.heard_at, effective_at=said.effective_at,
+             means=said.means or Standing.DEPARTED, bar=said.kind is StatementKind.BARS)
         for said in others
         if said.kind is not StatementKind.STARTS and said.kind not in COMEBACKS and _due(said, now=now)
     ]  # fmt: skip
@@ -166,7 +185,9 @@ def _of_hr(statements: Sequence[Said], *, now: datetime) -> list[_Off]:
     if coming or not ends:
         return []
     end = max(ends, key=lambda said: said.effective_at)
-    return [_Off(voice=Voice.HR, said_at=end.said_at, effective_at=end.effective_at, means=end.means or Standing.DEPARTED)]
+    return [
+        _Off(voice=Voice.HR, said_at=end.said_at, heard_at=end.heard_at, effective_at=end.effective_at, means=end.means or Standing.DEPARTED)
+    ]
 
 
 def _speaks_of(said: Said, engagement: str, start: Said | None) -> bool:
@@ -179,7 +200,7 @@ def _last(statements: Iterable[Said]) -> Said | None:
 
 
 def _expected(start: Said) -> _Off:
-    return _Off(voice=start.voice, said_at=start.said_at, effective_at=start.said_at, means=Standing.EXPECTED)
+    return _Off(voice=start.voice, said_at=start.said_at, heard_at=start.heard_at, effective_at=start.said_at, means=Standing.EXPECTED)
 
 
 def _undone(off: _Off, statements: Sequence[Said], *, now: datetime) -> bool:
@@ -196,10 +217,10 @@ def _undone(off: _Off, statements: Sequence[Said], *, now: datetime) -> bool:
         )
     return any(
         said.kind in COMEBACKS
-        and said.said_at > off.said_at
+        and (said.heard_at if off.date else said.said_at) > off.said_at
         and _due(said, now=now)
         and (said.voice in (off.voice, Voice.OPERATOR) or said.kind is StatementKind.REHIRES)
         and (not off.bar or said.voice is Voice.OPERATOR)
-        and (said.kind is not StatementKind.REINSTATES or off.effective_at <= said.said_at)
+        and (said.kind is not StatementKind.REINSTATES or off.effective_at <= max(said.heard_at, off.heard_at))
         for said in statements
     )

@@ -20,6 +20,7 @@ from app.lifecycle.one_person import become_one
 from app.lifecycle.order import behind, position
 from app.lifecycle.people import reconsider
 from app.lifecycle.records import RecordDraft, add_record, change_record, end_record
+from app.lifecycle.reinstating import reinstate
 from app.lifecycle.sources import set_setting
 from tests.company import ADMIN, OKTA, Company, another_source, company_that_holds_all, decides, document, later, new_company
 
@@ -180,6 +181,58 @@ def test_it_undoes_what_a_directory_said_before_it(company: Company, ada: Record
     company.says(ada, active=False, at=later(100))
 
     assert says(company, ada, Voice.OPERATOR, StatementKind.RETURNS, at=50) == Standing.ACTIVE
+
+
+# Dates, where a clock was a year ahead
+
+YEAR = 365 * 86_400
+
+
+def at_last(company: Company, record: Record, *, at: float) -> tuple[str, str]:
+    """What somebody's standing is just before an instant, and at it."""
+    found = []
+    for instant in (at - 1, at):
+        in_transaction(lambda s, instant=instant: reconsider(s, company.organization_id, record.person_id, at=later(instant)))  # type: ignore[misc]
+        found.append(company.person(record).standing)
+    return found[0], found[1]
+
+
+def reinstated(company: Company, record: Record, *, at: float) -> None:
+    """By an operator who vouches that this clock is right."""
+    in_transaction(
+        lambda s: reinstate(s, company.organization_id, record.person_id, said_by="ana", reason="the clock", actor=ADMIN, at=later(at))
+    )
+    assert company.person(record).standing == Standing.ACTIVE
+
+
+def test_a_last_day_that_is_announced_comes_on_that_day(company: Company, ada: Record) -> None:
+    says(company, ada, Voice.OPERATOR, StatementKind.LEAVES, at=YEAR)
+    reinstated(company, ada, at=10)
+
+    assert says(company, ada, Voice.HR, StatementKind.LEAVES, at=20, effective=1000) == Standing.ACTIVE
+
+    assert company.person(ada).access_until == later(1000)
+    assert at_last(company, ada, at=1000) == (Standing.ACTIVE, Standing.DEPARTED)
+
+
+def test_the_last_day_of_a_record_comes_on_that_day(company: Company) -> None:
+    draft = RecordDraft(
+        external_id="e", user_name="cem@x.example", active=True, document=document("cem@x.example", "E-3"), starts_at=None, ends_at=later(1000)
+    )
+    cem = in_transaction(lambda s: add_record(s, company.organization_id, company.source_id, draft, actor=OKTA, at=later(0), because="test"))
+    says(company, cem, Voice.OPERATOR, StatementKind.LEAVES, at=YEAR)
+    reinstated(company, cem, at=10)
+
+    assert at_last(company, cem, at=1000) == (Standing.ACTIVE, Standing.DEPARTED)
+
+
+def test_a_last_day_that_was_announced_before_a_reinstatement_still_comes(company: Company, ada: Record) -> None:
+    says(company, ada, Voice.HR, StatementKind.LEAVES, at=5, effective=1000)
+    says(company, ada, Voice.OPERATOR, StatementKind.LEAVES, at=YEAR)
+    reinstated(company, ada, at=10)
+
+    assert company.person(ada).access_until == later(1000)
+    assert at_last(company, ada, at=1000) == (Standing.ACTIVE, Standing.DEPARTED)
 
 
 # Calls that waited

@@ -26,11 +26,15 @@ def off(*, said: float, means: Standing = Standing.DEPARTED) -> RecordSaid:
 
 
 def says(
-    kind: StatementKind, *, voice: Voice = Voice.HR, said: float, at: float | None = None, engagement: str = "", means: Standing | None = None
+    kind: StatementKind, *, voice: Voice = Voice.HR, said: float, at: float | None = None, engagement: str = "", means: Standing | None = None,
+    heard: float | None = None,
 ) -> Said:
     if means is None and kind not in COMEBACKS:
         means = {StatementKind.PAUSES: Standing.PAUSED, StatementKind.STARTS: Standing.EXPECTED}.get(kind, Standing.DEPARTED)
-    return Said(voice=voice, kind=kind, engagement=engagement, said_at=day(said), effective_at=day(said if at is None else at), means=means)
+    return Said(
+        voice=voice, kind=kind, engagement=engagement, said_at=day(said), heard_at=day(said if heard is None else heard),
+        effective_at=day((said if heard is None else heard) if at is None else at), means=means,
+    )  # fmt: skip
 
 
 def standing(records: list[RecordSaid], statements: list[Said], now: float) -> Standing:
@@ -207,6 +211,34 @@ def test_a_reinstatement_lets_nobody_start_earlier() -> None:
 def test_what_was_said_for_at_once_holds_where_the_clock_is_put_back_behind_it() -> None:
     assert standing([on()], [says(StatementKind.LEAVES, said=5)], 3) is Standing.DEPARTED
     assert standing([off(said=5)], [], 3) is Standing.DEPARTED
+
+
+# Where a clock was far ahead: what is said now counts as said behind that, and its dates are those of now
+
+
+@pytest.mark.parametrize("voice", [Voice.OPERATOR, Voice.HR])
+def test_what_is_announced_is_not_due_because_it_counts_as_said_later(voice: Voice) -> None:
+    leaves = says(StatementKind.LEAVES, voice=voice, said=300, heard=2, at=9)
+
+    assert [standing([on()], [leaves], now) for now in (3, 8.9, 9)] == [Standing.ACTIVE, Standing.ACTIVE, Standing.DEPARTED]
+    assert decide([on()], [leaves], now=day(3)).until == day(9)
+
+
+@pytest.mark.parametrize("kind", [StatementKind.RETURNS, StatementKind.REHIRES, StatementKind.REINSTATES])
+def test_a_comeback_does_not_outlive_a_records_date_because_it_counts_as_said_later(kind: StatementKind) -> None:
+    said = [says(StatementKind.LEAVES, voice=Voice.OPERATOR, said=299), says(kind, voice=Voice.OPERATOR, said=300, heard=2)]
+
+    assert [standing([on(until=5)], said, now) for now in (3, 5)] == [Standing.ACTIVE, Standing.DEPARTED]
+
+
+def test_a_reinstatement_leaves_what_was_announced_and_undoes_what_a_clock_ahead_said_for_at_once() -> None:
+    said = [
+        says(StatementKind.LEAVES, voice=Voice.HR, said=1, at=9), says(StatementKind.LEAVES, voice=Voice.OPERATOR, said=200),
+        says(StatementKind.REINSTATES, voice=Voice.OPERATOR, said=300, heard=3),
+    ]  # fmt: skip
+
+    assert [standing([on()], said, now) for now in (4, 9)] == [Standing.ACTIVE, Standing.DEPARTED]
+    assert standing([off(said=250)], said[1:], 4) == Standing.ACTIVE
 
 
 @pytest.mark.parametrize("order", [1, -1])
