@@ -4,16 +4,18 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import click
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from app.access import closed
 from app.access.clients import WayIn, expiry_of, still_used, ways_in
 from app.access.closed import why_closed
 from app.access.sealing import KeyMissing, seal
 from app.access.tables import Workspace, WorkspaceState
-from app.clock import now
+from app.clock import iso, now
 from app.commands.acting import ANYONE, Acting, verb
 from app.commands.exits import Exit
 from app.commands.output import Answer, Table
@@ -32,6 +34,7 @@ from app.rules.revisions import current_revision
 from connectors.contract import ConnectorError, Unreachable
 
 LEAST_FREE = 200 * 1024 * 1024
+CLOCKS_AGREE = timedelta(seconds=5)
 
 _root = click.Group()
 
@@ -83,7 +86,8 @@ def _look(acting: Acting) -> Answer:
         ways = ways_in(session, acting.organization_id)
         revision = current_revision(session, acting.organization_id)
         indexed = is_indexed(session)
-    findings = [*_of_doors(acting, why), *_of_alarms(acting, list(routes), list(unanswered)), *(Finding(about="alarms", level="fault", sentence=f"{address} did not take {count}: {why}") for address, count, why in untaken), *_of_machine(acting), *_of_index(acting, indexed), *_of_sources(acting, list(sources)), *_of_ways(ways), *(one for each in workspaces for one in _of_workspace(each))]
+        clocks = list(_of_clocks(session, acting.organization_id, at=now()))
+    findings = [*_of_doors(acting, why), *_of_alarms(acting, list(routes), list(unanswered)), *(Finding(about="alarms", level="fault", sentence=f"{address} did not take {count}: {why}") for address, count, why in untaken), *_of_machine(acting), *clocks, *_of_index(acting, indexed), *_of_sources(acting, list(sources)), *_of_ways(ways), *(one for each in workspaces for one in _of_workspace(each))]
     if revision is None:
         findings.append(Finding(about="rules", level="note", sentence="no rules are in force: doorlist rules apply FILE"))
     findings += [
@@ -125,6 +129,25 @@ def _of_machine(acting: Acting) -> Iterator[Finding]:
         yield Finding(about="disk", level="fault", sentence=f"{free // 2**20} MB are free in {settings.home}")
     if settings.public_url.startswith("http://127.0.0.1"):
         yield Finding(about="links", level="note", sentence=f"links say {settings.public_url}, which no other machine reaches: set DOORLIST_PUBLIC_URL")
+
+
+def _of_clocks(session: Session, organization_id: str, *, at: datetime) -> Iterator[Finding]:
+    """Whether the database's clock and this one agree, and whether anything was written at an instant that has yet to come."""
+    if session.get_bind().dialect.name == "postgresql":
+        apart = session.scalars(select(func.clock_timestamp())).one() - at
+        if abs(apart) > CLOCKS_AGREE:
+            way = "ahead of" if apart > timedelta() else "behind"
+            sentence = f"the database's is {abs(apart) / timedelta(seconds=1):.0f} s {way} this machine's: one of them is wrong, and last days come by clocks"
+            yield Finding(about="clocks", level="note", sentence=sentence)
+    changed = select(func.count(), func.max(Person.modified_at)).where(Person.organization_id == organization_id, Person.modified_at > at + CLOCKS_AGREE)
+    people, last = session.execute(changed).one()
+    if people:
+        who = "1 person was" if people == 1 else f"{people:,} people were"
+        sentence = (
+            f"{who} changed by one that was ahead, or this one is behind: until {iso(last)} what is announced for them counts as if its day "
+            "had come. Who is out by mistake: doorlist reinstate PERSON"
+        )
+        yield Finding(about="clocks", level="note", sentence=sentence)
 
 
 def _of_doors(acting: Acting, why: str | None) -> Iterator[Finding]:
