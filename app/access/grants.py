@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.access import tokens
+from app.access.spent import KEPT_BEYOND
 from app.access.tables import OAuthClient, SpentAssertion
 from app.database import in_transaction, reading
 
@@ -165,7 +166,7 @@ def _granted(session: Session, proved: Proved, *, at: datetime) -> Granted:
 
 def _spend(session: Session, proved: Proved, *, at: datetime) -> None:
     mine = and_(SpentAssertion.organization_id == proved.organization_id, SpentAssertion.client_id == proved.client_id)
-    session.execute(delete(SpentAssertion).where(mine, SpentAssertion.expires_at <= at))
+    session.execute(delete(SpentAssertion).where(mine, SpentAssertion.expires_at <= at - KEPT_BEYOND))
     session.add(
         SpentAssertion(
             organization_id=proved.organization_id, client_id=proved.client_id, digest=proved.assertion_digest,

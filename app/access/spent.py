@@ -1,6 +1,7 @@
 """Messages that count once: kept for all processes together until they would be refused anyway."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql, sqlite
@@ -8,6 +9,9 @@ from sqlalchemy.orm import Session
 
 from app.access.connection_tables import SpentMessage
 from app.access.tokens import digest_of
+
+KEPT_BEYOND: Final = timedelta(days=1)
+"""How long a used message is remembered after it has expired: whoever forgets may have a clock that is ahead of those who judge its age."""
 
 
 def spend(session: Session, organization_id: str, *, sender: str, message_id: str, expires_at: datetime) -> bool:
@@ -23,5 +27,5 @@ def spend(session: Session, organization_id: str, *, sender: str, message_id: st
 
 
 def forget(session: Session, *, at: datetime) -> None:
-    """Delete what has expired. A message that is shown later is refused for its age."""
-    session.execute(delete(SpentMessage).where(SpentMessage.expires_at <= at).execution_options(synchronize_session=False))
+    """Delete what has long expired. A message that is shown later is refused for its age."""
+    session.execute(delete(SpentMessage).where(SpentMessage.expires_at <= at - KEPT_BEYOND).execution_options(synchronize_session=False))

@@ -55,6 +55,9 @@ def test_s22_an_assertion_is_shown_once(open_door: Arrangement) -> None:
     last = later(5 * 60) + SKEW - timedelta(seconds=1)
     in_transaction(lambda session: forget(session, at=last))
     assert _reason(open_door.comes_back, response, at=last) is Reason.USED_BEFORE
+    # Also where whoever forgets has a clock that is an hour ahead.
+    in_transaction(lambda session: forget(session, at=last + timedelta(hours=1)))
+    assert _reason(open_door.comes_back, response, at=last) is Reason.USED_BEFORE
     assert _reason(open_door.comes_back, response, at=later(5 * 60) + SKEW) is Reason.TOO_LATE
 
 

@@ -234,14 +234,15 @@ def test_a_jti_is_good_once_whatever_is_in_it(signer: Applicant) -> None:
         assert refused(signer.asks_with(_signed(signer, jti=jti)), "invalid_client", 401)
 
 
-def test_an_assertion_is_remembered_until_it_expires_and_no_longer(signer: Applicant) -> None:
+@pytest.mark.parametrize(("ago", "remembered"), [(timedelta(hours=23), 2), (timedelta(hours=25), 1)])
+def test_an_assertion_is_remembered_until_a_day_after_it_expired_and_no_longer(signer: Applicant, ago: timedelta, remembered: int) -> None:
     token_in(signer.asks_with(_signed(signer)))
-    in_transaction(lambda session: session.execute(update(SpentAssertion).values(expires_at=now() - timedelta(seconds=1))))
+    in_transaction(lambda session: session.execute(update(SpentAssertion).values(expires_at=now() - ago)))
 
     token_in(signer.asks_with(_signed(signer)))
 
     with reading() as session:
-        assert session.scalar(select(func.count()).select_from(SpentAssertion)) == 1
+        assert session.scalar(select(func.count()).select_from(SpentAssertion)) == remembered
 
 
 def test_two_who_show_one_assertion_at_once_get_one_token(signer: Applicant) -> None:
