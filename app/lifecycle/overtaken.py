@@ -29,14 +29,37 @@ def overtake(session: Session, person: Person, records: Sequence[Record], *, act
         return False
     left, anew = _left(session, person), [*(one.active_said_at for one in on), *_rehired(session, person)]
     overtaken = [one for one in waiting if _is_made_anew(one, on) or _has_left_since(one, left, anew)]
-    for one in overtaken:
+    _let_count(session, overtaken, actor=actor, at=at, because=because)
+    return bool(overtaken)
+
+
+def say_anew(session: Session, person: Person, records: Sequence[Record], made: Record, *, actor: Actor, at: datetime, because: str) -> bool:
+    """A directory makes somebody anew as switched off, whose deletion by it was held or rejected: it says *off* once more.
+
+    That is decided anew: what it had said before counts, or the new record waits in its place. Returns whether there was anything.
+    """
+    waiting = [one for one in records if one.held and one.ended_at is not None and one.source_id == made.source_id]
+    if not waiting:
+        return False
+    in_before = person.standing not in (Standing.DEPARTED, Standing.PAUSED)
+    if in_before and not brake.lets_through(session, made.organization_id, made.source_id, made.id, at=at):
+        made.held = True
+        brake.hold(
+            session, made.organization_id, source_id=made.source_id, subject_kind="record", subject_id=made.id, person_id=person.id,
+            version=made.active_said_at.isoformat(), at=at,
+        )  # fmt: skip
+    _let_count(session, waiting, actor=actor, at=at, because=because)
+    return True
+
+
+def _let_count(session: Session, waiting: Sequence[Record], *, actor: Actor, at: datetime, because: str) -> None:
+    for one in waiting:
         one.journal_id = entries.write(
             session, one.organization_id, at=at, actor=actor, verb="overtaken", because=because, subject_kind="record", subject_id=one.id,
             before={"held": True}, after={"held": False},
         )  # fmt: skip
         one.held = False
         brake.withdraw(session, one.organization_id, one.id)
-    return bool(overtaken)
 
 
 def _is_made_anew(waiting: Record, on: Sequence[Record]) -> bool:

@@ -17,7 +17,8 @@ from app.lifecycle import brake, joins, matching, order, questions
 from app.lifecycle.drafts import RecordDraft, columns_of, without_number, write_draft, write_emails
 from app.lifecycle.errors import NotFound, StaleVersion, Taken
 from app.lifecycle.matching import Doubt, Match, One
-from app.lifecycle.people import emails_of, lock_person, person_of, settle, standing_now
+from app.lifecycle.overtaken import say_anew
+from app.lifecycle.people import emails_of, lock_person, person_of, records_of, settle, standing_now
 from app.lifecycle.successors import end_memberships, give_to_successor, has_another_key, open_lines
 from app.lifecycle.tables import HeldLine
 
@@ -79,11 +80,16 @@ def add_record(
     write_draft(record, draft)
     record.person_id = match.person_id if isinstance(match, One) else new_id()
     person = person_of(session, record, known=isinstance(match, One), at=at)
+    said_off_anew = False
     if isinstance(match, One):
         record.active_said_at = order.said_by_record(session, organization_id, person.id, at=at)
+        if not record.active:
+            said_off_anew = say_anew(session, person, records_of(session, person), record, actor=actor, at=at, because=because)
     session.add(record)
     write_emails(session, record)
-    settle(session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry)
+    settle(
+        session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry, epoch_moves=said_off_anew and not record.held
+    )
     if isinstance(match, Doubt):
         questions.ask(session, organization_id, source_id, match, record_id=record.id, actor=actor, at=at)
     joins.announce(session, organization_id, record.employee_number, at=at)

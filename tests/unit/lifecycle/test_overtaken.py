@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from flask import Flask
 from sqlalchemy import delete, select
 
 from app.database import in_transaction, reading
 from app.directory.tables import Record, Standing, StatementKind, Voice
-from app.journal.tables import Entry, Work
+from app.journal.tables import Entry, Organization, Work
 from app.lifecycle import brake, leaving
 from app.lifecycle.groups import GroupDraft, add_group
 from app.lifecycle.people import reconsider
 from app.lifecycle.records import RecordDraft, add_record, end_record
+from app.lifecycle.sources import set_setting
 from app.rules.membership import keys_of_person
-from tests.company import OKTA, Company, another_source, company_that_holds_all, decides, document, later
+from tests.company import ADMIN, OKTA, Company, another_source, company_that_holds_all, decides, document, later
 from tests.unit.rules.conftest import rules_of
 
 OF_GROUPS = rules_of("  - {id: teams, for_each: group, name: '{{ key }}'}\n")
@@ -80,6 +83,55 @@ def test_a_directory_that_made_its_person_anew_takes_them_out_as_ever(company: C
     decides(company, leaving.release, at=4)
 
     assert company.person(ada).standing == Standing.DEPARTED
+
+
+def made_anew_off(company: Company, *, at: float) -> Record:
+    draft = RecordDraft(external_id="anew", user_name="ada@x.example", active=False, document=document("ada@x.example", "17"))
+    return in_transaction(lambda s: add_record(s, company.organization_id, company.source_id, draft, actor=OKTA, at=later(at), because="test"))
+
+
+@pytest.mark.parametrize(("how", "standing"), [(leaving.release, Standing.DEPARTED), (leaving.reject, Standing.ACTIVE)])
+def test_who_is_made_anew_as_switched_off_is_decided_anew(
+    company: Company, decided: bool, how: Callable[..., object], standing: Standing
+) -> None:
+    ada = company.joins("ada@x.example", "17")
+    goes_off(company, ada, "deleted", at=1, rejected=decided)
+    again = made_anew_off(company, at=2)
+    assert again.person_id == ada.person_id
+    with reading() as session:
+        [(_, [line])] = brake.waiting(session, company.organization_id)
+    assert (line.subject_id, company.person(ada).standing) == (again.id, Standing.ACTIVE)
+
+    decides(company, how, at=3)
+
+    assert (company.person(ada).standing, waiting(company)) == (standing, 0)
+
+
+def test_who_is_made_anew_as_switched_off_is_out_where_the_brake_lets_them(company: Company, decided: bool) -> None:
+    entra = another_source(company, "entra")
+    ada, bob = (company.joins(f"{name}@x.example", number) for name, number in (("ada", "17"), ("bob", "18")))
+    company.joins("bob@x.example", "18", source_id=entra)
+    for one in (ada, bob):
+        goes_off(company, one, "deleted", at=1, rejected=decided)
+    in_transaction(lambda s: set_setting(s, s.get_one(Organization, company.organization_id), "push_brake", "off", actor=ADMIN, at=later(1)))
+    epoch = company.person(bob).access_epoch
+
+    made_anew_off(company, at=2)
+    bobs = RecordDraft(external_id="anew-2", user_name="bob@x.example", active=False, document=document("bob@x.example", "18"))
+    in_transaction(lambda s: add_record(s, company.organization_id, company.source_id, bobs, actor=OKTA, at=later(2), because="test"))
+
+    assert (company.person(ada).standing, waiting(company)) == (Standing.DEPARTED, 0)
+    kept = company.person(bob)
+    assert (kept.standing, kept.access_epoch) == (Standing.ACTIVE, epoch + 1), "another directory keeps them in, and they sign in again"
+
+
+def test_whoever_nothing_was_held_of_is_made_anew_as_ever(company: Company) -> None:
+    entra = another_source(company, "entra")
+    ada = company.joins("ada@x.example", "17", source_id=entra)
+
+    again = made_anew_off(company, at=2)
+
+    assert (again.person_id, again.held, waiting(company), company.person(ada).standing) == (ada.person_id, False, 0, Standing.ACTIVE)
 
 
 @pytest.mark.parametrize("how", ["deleted", "switched off"])
