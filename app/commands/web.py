@@ -44,10 +44,10 @@ _WAITING: Final = 1024
 """Connections that may wait for a process to take them."""
 KEEPS_ALIVE: Final = 75
 """Seconds for which an idle connection is kept: longer than proxies keep theirs, so that none sends into one that is being closed."""
-_LARGE: Final = 128 * 1024
-"""Bytes of a block of memory that is handed back as soon as it is free."""
-_MMAP_THRESHOLD: Final = -3
-"""M_MMAP_THRESHOLD of mallopt(3)."""
+_LARGE: Final = 320 * 1024
+"""Bytes of a block of memory that is handed back as soon as it is free. Not those of asyncio, which takes 256 KiB for each reading of a socket."""
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+"""M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3)."""
 # A fork would take along connections and locks of the threads that deliver.
 _spawn: Final = multiprocessing.get_context("spawn")
 
@@ -172,6 +172,8 @@ def _hand_back_what_is_large() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _LARGE)
+        # Else that one is raised no more either, from the 128 KiB at which a process goes to the system and back in each request.
+        mallopt(_TRIM_THRESHOLD, 4 * _LARGE)
 
 
 def _end_with_parent() -> None:

@@ -210,7 +210,7 @@ if sys.argv[1] == "handed back":
 large = bytearray(16 << 20)
 del large
 before = kept()
-blocks, on_top = [bytearray(200_000) for _ in range(200)], bytearray(60_000)
+blocks, on_top = [bytearray(400_000) for _ in range(100)], bytearray(60_000)
 held = kept() - before
 del blocks
 print(held, kept() - before)
