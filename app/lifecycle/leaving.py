@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, func, select, update
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
@@ -46,7 +46,7 @@ def say(
             update(Statement)
             .where(
                 Statement.organization_id == organization_id, Statement.person_id == person_id, Statement.voice == voice,
-                (Statement.effective_at > max(at, said_at)) | Statement.held, Statement.withdrawn_at.is_(None), Statement.kind != StatementKind.STARTS,
+                _is_for_later(at) | Statement.held, Statement.withdrawn_at.is_(None), Statement.kind != StatementKind.STARTS,
                 # A comeback that waited calls off nothing that was said after it was received.
                 Statement.said_at <= said_at,
             )
@@ -74,6 +74,11 @@ def say(
     session.flush()
     settle(session, person, at=at, received_at=heard_at, actor=actor, because=because, journal_id=entry)
     return person
+
+
+def _is_for_later(at: datetime) -> ColumnElement[bool]:
+    # Later than it was said, too: what a clock that was ahead said for at once is in force, not announced.
+    return and_(Statement.effective_at > at, Statement.effective_at > func.coalesce(Statement.heard_at, Statement.said_at))
 
 
 def _means(session: Session, person: Person, *, voice: Voice, kind: StatementKind, engagement: str) -> Standing | None:

@@ -215,6 +215,20 @@ def test_a_last_day_that_is_announced_comes_on_that_day(company: Company, ada: R
     assert at_last(company, ada, at=1000) == (Standing.ACTIVE, Standing.DEPARTED)
 
 
+def test_a_last_day_that_is_called_off_is_called_off_for_good(company: Company, ada: Record) -> None:
+    """Not outranked alone: whoever asks HR's list again must not take it for announced still."""
+    says(company, ada, Voice.OPERATOR, StatementKind.LEAVES, at=YEAR)
+    reinstated(company, ada, at=10)
+    says(company, ada, Voice.HR, StatementKind.LEAVES, at=20, effective=1000)
+
+    says(company, ada, Voice.HR, StatementKind.RETURNS, at=30)
+
+    with reading() as session:
+        announced = session.scalars(select(Statement).where(Statement.voice == Voice.HR, Statement.kind == StatementKind.LEAVES)).one()
+    assert announced.withdrawn_at == later(30)
+    assert at_last(company, ada, at=1000) == (Standing.ACTIVE, Standing.ACTIVE)
+
+
 def test_the_last_day_of_a_record_comes_on_that_day(company: Company) -> None:
     draft = RecordDraft(
         external_id="e", user_name="cem@x.example", active=True, document=document("cem@x.example", "E-3"), starts_at=None, ends_at=later(1000)
