@@ -50,10 +50,15 @@ def param(name: str, type_: Any = None) -> BindParameter[Any]:
 
 def each_of(name: str, dialect: str) -> ColumnElement[Any]:
     """A row for each text of a JSON list that is given as text."""
+    return each_in(param(name), dialect)
+
+
+def each_in(listed: ColumnElement[Any], dialect: str) -> ColumnElement[Any]:
+    """A row for each text of a JSON list that stands in a text."""
     if dialect == "sqlite":
-        found: ColumnElement[Any] = func.json_each(param(name)).table_valued("value", joins_implicitly=True).c.value
+        found: ColumnElement[Any] = func.json_each(listed).table_valued("value", joins_implicitly=True).c.value
         return found
-    return func.jsonb_array_elements_text(cast(param(name), JSONB)).column_valued(name)
+    return func.jsonb_array_elements_text(cast(listed, JSONB)).column_valued()
 
 
 @cache

@@ -1,12 +1,13 @@
 """What a bare connection can do, whichever database it is to, and whoever waits for it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 from sqlalchemy import ClauseElement
 
+Given = TypeVar("Given")
 Result = TypeVar("Result")
 Rows = list[tuple[Any, ...]]
 Asked = tuple[ClauseElement, Mapping[str, Any]]
@@ -17,10 +18,29 @@ class Busy(Exception):
     """Somebody else is writing, and this connection is one that does not wait."""
 
 
-class Bare(ABC):
-    """A connection. Raises what the driver raises."""
+Act = Callable[["Bare", Sequence[Given]], Coroutine[Any, Any, Sequence[Result]]]
+"""Does the same for each that is given, in one transaction, and has a result for each."""
+
+
+class Acting(ABC):
+    """Where something is written: by one connection, or by whichever is free. Raises what the driver raises."""
 
     dialect: str
+
+    @abstractmethod
+    async def together(self, act: Act[Given, Result], given: Given, *, lane: Hashable, about: Hashable) -> Result:
+        """The result of `act` for this one, who may go along with others of the same lane.
+
+        Two that are about the same never go together. Where what several said breaks a rule of the database's, each is done
+        by itself, so that only who broke it hears of it.
+        """
+
+
+class Bare(Acting):
+    """A connection. Raises what the driver raises."""
+
+    async def together(self, act: Act[Given, Result], given: Given, *, lane: Hashable, about: Hashable) -> Result:
+        return (await act(self, [given]))[0]
 
     @abstractmethod
     async def ask(self, *asked: Asked) -> list[Rows]:

@@ -14,7 +14,8 @@ from flask import Flask
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.bare.connection import Bare
+from app.bare.connection import Acting, Bare
+from app.bare.gathered import Gathered
 from app.bare.postgres import PostgresBare, PostgresOnLoop
 from app.bare.sqlite import SharedSQLite, SQLiteBare
 from app.database import db
@@ -91,24 +92,31 @@ def forget(app: Flask) -> None:
         bares.mine.bare.close()
 
 
-def lent_on_loop(app: Flask, *, writes: bool) -> AbstractAsyncContextManager[Bare]:
-    """A connection for a request on the running event loop. Raises what the driver raises."""
+def lent_on_loop(app: Flask) -> AbstractAsyncContextManager[Bare]:
+    """A connection for who reads on the running event loop. Raises what the driver raises."""
+    return _Lent(_of_loop(app))
+
+
+def acting_on_loop(app: Flask) -> Acting:
+    """Where those on the running event loop write. Raises what the driver raises."""
+    return _of_loop(app).acting
+
+
+def _of_loop(app: Flask) -> "_OfLoop":
     bares: _Bares = app.extensions[_KEPT]
-    return _Lent(bares, writes=writes)
+    if bares.of_loop is None:
+        bares.of_loop = _OnPostgres(bares) if bares.engine.dialect.name == "postgresql" else _OnSQLite(bares)
+    return bares.of_loop
 
 
 class _Lent:
     """While a connection is lent. A class, since a generator around each request costs as much as its statement."""
 
-    def __init__(self, bares: _Bares, *, writes: bool) -> None:
-        self._bares, self._writes = bares, writes
+    def __init__(self, lender: "_OfLoop") -> None:
+        self._lender = lender
 
     async def __aenter__(self) -> Bare:
-        bares = self._bares
-        if bares.of_loop is None:
-            bares.of_loop = _OnPostgres(bares) if bares.engine.dialect.name == "postgresql" else _OnSQLite(bares)
-        self._lender = bares.of_loop
-        self._owned = await self._lender.take(writes=self._writes)
+        self._owned = await self._lender.take()
         return self._owned.bare
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -125,8 +133,10 @@ def _broke(error: BaseException) -> bool:
 class _OfLoop(ABC):
     """The connections of an event loop."""
 
+    acting: Acting
+
     @abstractmethod
-    async def take(self, *, writes: bool) -> _Owned: ...
+    async def take(self) -> _Owned: ...
 
     @abstractmethod
     def give_back(self, owned: _Owned, *, failed: bool) -> None: ...
@@ -139,9 +149,10 @@ class _OnSQLite(_OfLoop):
         engine = bares.engine
         self._reads = bares.owned(SQLiteBare(engine, waits=0), engine)
         self._writes = bares.owned(SharedSQLite(engine), engine)
+        self.acting = self._writes.bare
 
-    async def take(self, *, writes: bool) -> _Owned:
-        return self._writes if writes else self._reads
+    async def take(self) -> _Owned:
+        return self._reads
 
     def give_back(self, owned: _Owned, *, failed: bool) -> None:
         """It stays: others are using it."""
@@ -155,8 +166,9 @@ class _OnPostgres(_OfLoop):
         self._idle: list[_Owned] = []
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._number = 0
+        self.acting = Gathered(lambda: _Lent(self))
 
-    async def take(self, *, writes: bool) -> _Owned:
+    async def take(self) -> _Owned:
         while not self._idle:
             if self._number < _MOST:
                 return await self._opened()

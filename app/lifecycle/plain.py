@@ -1,4 +1,5 @@
-"""The plain join: a directory names somebody whom nobody knows. One statement on PostgreSQL, a few short ones on SQLite.
+"""The plain join: a directory names somebody whom nobody knows. One statement on PostgreSQL, for several who come at once
+too; a few short ones on SQLite.
 
 `records.add_record` says what a join is; this writes the same rows (a test compares them) where nothing has to be decided:
 no name or key that is taken, no number that joins records, no manager to be found. Where an organisation joins records by
@@ -6,17 +7,17 @@ addresses or names, every join has to be decided.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Insert, Select, Update, exists, false, func, or_, select, true
+from sqlalchemy import BigInteger, ColumnElement, Insert, Select, Text, Update, exists, false, func, or_, select, true
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app.access.knocking import client_query
-from app.bare.connection import Bare
+from app.bare.connection import Acting, Bare
 from app.clock import microseconds
 from app.database import new_id
 from app.directory.names import name_key
@@ -24,11 +25,35 @@ from app.directory.tables import Person, Record, RecordEmail
 from app.journal.tables import Entry, Lane, Organization, Subject, Work
 from app.lifecycle.drafts import RecordDraft, columns_of
 from app.lifecycle.people import attributes_in, emails_of, manager_record
-from app.lifecycle.plain_sql import at, at_once, document, entry, in_turn, inserted, new_work, number, text
+from app.lifecycle.plain_sql import (
+    TEXT,
+    Said,
+    at,
+    at_once,
+    document,
+    entry,
+    in_turn,
+    inserted,
+    new_work,
+    number,
+    said_in,
+    several,
+    several_at_once,
+    text,
+    told,
+)
 from app.lifecycle.standing import Decided, RecordSaid, decide
-from app.statements import each_of, param
+from app.statements import each_in, param
 
-_TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_SAID: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(
+        ("record", "person", "user_name", "user_name_key", "employee_number", "external_id", "display_name", "shown", "email", "user_type",
+         "department", "division", "document", "standing", "reason", "before", "after", "emails"),
+        Text(),
+    ),
+    "at": BigInteger(),
+}  # fmt: skip
+"""What one of several joins says by itself; by whom it is said is the same for all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +65,7 @@ class Joined:
     at: int
 
 
-async def join_plainly(bare: Bare, draft: RecordDraft, *, digest: str, source_id: str, now: datetime, because: str) -> Joined | None:
+async def join_plainly(acting: Acting, draft: RecordDraft, *, digest: str, source_id: str, now: datetime, because: str) -> Joined | None:
     """The new record, committed; None where the case is not plain or the token not good, and nothing was written.
 
     Raises what the driver raises: its IntegrityError where a name or externalId is taken.
@@ -52,7 +77,7 @@ async def join_plainly(bare: Bare, draft: RecordDraft, *, digest: str, source_id
         return None
     record_id, person_id, instant = new_id(), new_id(), microseconds(now)
     decided = _on_alone()
-    stored = _TEXT.encode(draft.document)
+    stored = TEXT.encode(draft.document)
     values = {
         **columns, **attributes_in(draft.document), "document": stored, "digest": digest, "source": source_id, "record": record_id,
         "person": person_id, "at": instant, "because": because, "shown": columns["display_name"] or draft.user_name,
@@ -60,16 +85,32 @@ async def join_plainly(bare: Bare, draft: RecordDraft, *, digest: str, source_id
         "before": "null", "after": json.dumps({"userName": draft.user_name, "externalId": draft.external_id, "active": True}),
         "emails": json.dumps(sorted({name_key(address) for address in emails_of(draft.document)})),
     }  # fmt: skip
-    joined = Joined(record_id=record_id, document=stored, at=instant)
-    if bare.dialect == "postgresql":
-        return joined if await bare.rows(_at_once(), values) else None
+    # Of two with one name the second is refused, and is not to take others along.
+    done = await acting.together(_join, values, lane=(digest, source_id, because), about=columns["user_name_key"])
+    return Joined(record_id=record_id, document=stored, at=instant) if done else None
+
+
+async def _join(bare: Bare, joining: Sequence[Mapping[str, Any]]) -> Sequence[bool]:
+    """Whether each of these joined; all of them by one token."""
+    if bare.dialect == "sqlite":
+        return [await _join_in_turn(bare, values) for values in joining]
+    if len(joining) == 1:
+        return [bool(await bare.rows(_at_once(), joining[0]))]
+    # In one order, so that no two processes wait for each other's names.
+    joining_in_order = sorted(joining, key=lambda values: values["user_name_key"])
+    shared = {name: joining[0][name] for name in ("digest", "source", "because")}
+    given = {**shared, "at": max(values["at"] for values in joining), "several": told(joining_in_order, _SAID)}
+    done = {record_id for (record_id,) in await bare.rows(_several_at_once(), given)}
+    return [values["record"] in done for values in joining]
+
+
+async def _join_in_turn(bare: Bare, values: Mapping[str, Any]) -> bool:
     async with bare.transaction():
         made = await bare.rows(_entry("sqlite"), values)
-        if not made:
-            return None
-        values |= {"journal": made[0][0], "organization": made[0][1]}
-        await bare.ask(*((statement, values) for statement in _in_turn()))
-    return joined
+        if made:
+            more = {**values, "journal": made[0][0], "organization": made[0][1]}
+            await bare.ask(*((statement, more) for statement in _in_turn()))
+    return bool(made)
 
 
 @cache
@@ -83,13 +124,17 @@ def _on_alone() -> Decided:
 
 
 @cache
-def _entry(dialect: str) -> ReturningInsert[int, str]:
-    values = {
-        Entry.verb: text("joined"), Entry.subject_kind: text("record"), Entry.subject_id: param("record"),
-        Entry.before: document("before", dialect), Entry.after: document("after", dialect),
-    }  # fmt: skip
+def _entry(dialect: str) -> ReturningInsert[int, str, str]:
     client = client_query().subquery("client")
-    return entry(values, of=select(client).where(_joins_by_numbers(client.c.organization_id, dialect)).subquery("plain"))
+    plain = select(client).where(_joins_by_numbers(client.c.organization_id, dialect)).subquery("plain")
+    return entry(_joined(dialect, param), of=plain)
+
+
+def _joined(dialect: str, said: Said) -> Mapping[Any, ColumnElement[Any]]:
+    return {
+        Entry.verb: text("joined"), Entry.subject_kind: text("record"), Entry.subject_id: said("record"),
+        Entry.before: document("before", dialect, said), Entry.after: document("after", dialect, said),
+    }  # fmt: skip
 
 
 def _joins_by_numbers(organization: ColumnElement[Any], dialect: str) -> ColumnElement[bool]:
@@ -105,23 +150,30 @@ def _at_once() -> Select[Any]:
 
 
 @cache
+def _several_at_once() -> Select[Any]:
+    client, acts = client_query().subquery("client"), several(_SAID)
+    plain = select(client, acts).where(_joins_by_numbers(client.c.organization_id, "postgresql")).subquery("plain")
+    said = said_in(plain)
+    return several_at_once(entry(_joined("postgresql", said), of=plain, said=said), _rows, acts, by="record")
+
+
+@cache
 def _in_turn() -> Sequence[Insert | Update]:
     return in_turn(_rows)
 
 
-def _rows(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any]) -> Sequence[Insert | Update]:
-    said_document = document("document", dialect)
-    stamp = {"organization_id": organization, "version": number(1), "created_at": at(), "modified_at": at(), "journal_id": journal}
-    said = {name: param(name) for name in ("user_name", "user_name_key", "employee_number")}
+def _rows(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Sequence[Insert | Update]:
+    stamp = {"organization_id": organization, "version": number(1), "created_at": at(said), "modified_at": at(said), "journal_id": journal}
+    both = {**{name: said(name) for name in ("user_name", "user_name_key", "employee_number")}, "document": document("document", dialect, said)}
     record = {
-        **stamp, **said, "id": param("record"), "source_id": param("source"), "person_id": param("person"), "external_id": param("external_id"),
-        "display_name": param("display_name"), "active": true(), "active_said_at": at(), "held": false(), "document": said_document,
+        **stamp, **both, "id": said("record"), "source_id": param("source"), "person_id": said("person"), "external_id": said("external_id"),
+        "display_name": said("display_name"), "active": true(), "active_said_at": at(said), "held": false(),
     }  # fmt: skip
     person = {
-        **stamp, **said, "id": param("person"), "standing": param("standing"), "standing_reason": param("reason"), "access_epoch": number(1),
-        "display_name": param("shown"), "email": param("email"), "user_type": param("user_type"), "department": param("department"),
-        "division": param("division"), "document": said_document,
+        **stamp, **both, "id": said("person"), "standing": said("standing"), "standing_reason": said("reason"), "access_epoch": number(1),
+        "display_name": said("shown"), "email": said("email"), "user_type": said("user_type"), "department": said("department"),
+        "division": said("division"),
     }  # fmt: skip
-    work = new_work(organization, journal, subject=Subject.PERSON, subject_id=param("person"), lane=Lane.SYNC, workspace_id=text(""))
-    emails = {"organization_id": organization, "record_id": param("record"), "address_key": each_of("emails", dialect)}
+    work = new_work(organization, journal, subject=Subject.PERSON, subject_id=said("person"), lane=Lane.SYNC, workspace_id=text(""), said=said)
+    emails = {"organization_id": organization, "record_id": said("record"), "address_key": each_in(said("emails"), dialect)}
     return [inserted(Record, record), inserted(RecordEmail, emails), inserted(Person, person), inserted(Work, work)]

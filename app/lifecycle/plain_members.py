@@ -5,7 +5,7 @@ named, whatever the size of the group.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -14,23 +14,36 @@ from sqlalchemy import Insert, Integer, Select, Update, and_, false, func, null,
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app.access.knocking import client_query
-from app.bare.connection import Bare
+from app.bare.connection import Acting, Bare
 from app.clock import microseconds
 from app.directory.tables import Group, Membership, Record
 from app.journal.tables import Entry, Lane, Subject
 from app.journal.work import insert_for
-from app.lifecycle.plain_sql import at, at_once, document, entry, in_turn, new_work, one_of, text, wanted
-from app.statements import ALWAYS, each_of, param
+from app.lifecycle.plain_sql import Said, at, at_once, document, entry, in_turn, new_work, one_of, text, wanted
+from app.statements import ALWAYS, each_in, each_of, param
 
 
 async def change_members_plainly(
-    bare: Bare, group_id: str, ids: Sequence[str], *, add: bool, digest: str, source_id: str, now: datetime, because: str
+    acting: Acting, group_id: str, ids: Sequence[str], *, add: bool, digest: str, source_id: str, now: datetime, because: str
 ) -> bool:
     """Whether it was done, committed; False where the case is not plain or the token not good, and nothing was written.
 
     Raises what the driver raises.
     """
-    values: dict[str, Any] = {"group": group_id, "digest": digest, "source": source_id, "at": microseconds(now), "ids": json.dumps(sorted(set(ids)))}
+    values = {
+        "group": group_id, "digest": digest, "source": source_id, "at": microseconds(now), "ids": json.dumps(sorted(set(ids))), "because": because,
+        "add": add,
+    }  # fmt: skip
+    # Nobody goes along: who holds people for one change while they wait for those of another may be waited for.
+    return await acting.together(_change_each, values, lane=object(), about=None)
+
+
+async def _change_each(bare: Bare, changes: Sequence[Mapping[str, Any]]) -> Sequence[bool]:
+    return [await _change(bare, dict(values)) for values in changes]
+
+
+async def _change(bare: Bare, values: dict[str, Any]) -> bool:
+    add: bool = values["add"]
     async with bare.transaction():
         seen, there = await bare.ask((_seen(), values), (_there(bare.dialect, add), values))
         if not seen:
@@ -45,7 +58,7 @@ async def change_members_plainly(
         changed = sorted(record_id for record_id, _ in changing)
         said = {"displayName": name, "externalId": outside_id}
         values |= {
-            "because": because, "version": version + 1, "changed": json.dumps(changed), "before": json.dumps(said),
+            "version": version + 1, "changed": json.dumps(changed), "before": json.dumps(said),
             "after": json.dumps({**said, "added": changed if add else [], "removed": [] if add else changed}),
             "people": json.dumps(sorted({person_id for _, person_id in changing if person_id is not None})),
         }  # fmt: skip
@@ -106,7 +119,7 @@ def _there(dialect: str, add: bool) -> Select[Any]:
 
 
 @cache
-def _entry(dialect: str) -> ReturningInsert[int, str]:
+def _entry(dialect: str) -> ReturningInsert[int, str, str]:
     values = {
         Entry.verb: text("group changed"), Entry.subject_kind: text("group"), Entry.subject_id: param("group"),
         Entry.before: document("before", dialect), Entry.after: document("after", dialect),
@@ -124,37 +137,37 @@ def _in_turn(add: bool) -> Sequence[Insert | Update]:
     return in_turn(_added if add else _removed)
 
 
-def _both(dialect: str, organization: Any, journal: Any) -> list[Insert | Update]:
+def _both(dialect: str, organization: Any, journal: Any, said: Said) -> list[Insert | Update]:
     group = (
         update(Group)
-        .where(Group.organization_id == organization, Group.id == param("group"))
-        .values(version=param("version", Integer()), modified_at=at(), journal_id=journal)
+        .where(Group.organization_id == organization, Group.id == said("group"))
+        .values(version=said("version", Integer()), modified_at=at(said), journal_id=journal)
     )
     work = new_work(
-        organization, journal, subject=Subject.PERSON, subject_id=each_of("people", dialect), lane=Lane.SYNC, workspace_id=text("")
+        organization, journal, subject=Subject.PERSON, subject_id=each_in(said("people"), dialect), lane=Lane.SYNC, workspace_id=text("")
     )
     return [group, wanted(work, dialect)]
 
 
-def _added(dialect: str, organization: Any, journal: Any) -> Sequence[Insert | Update]:
+def _added(dialect: str, organization: Any, journal: Any, said: Said) -> Sequence[Insert | Update]:
     values = {
-        "organization_id": organization, "group_id": param("group"), "record_id": each_of("changed", dialect), "ended_at": null(),
+        "organization_id": organization, "group_id": said("group"), "record_id": each_in(said("changed"), dialect), "ended_at": null(),
         "journal_id": journal,
     }  # fmt: skip
     statement = insert_for(dialect)(Membership).from_select(list(values), select(*values.values()).where(ALWAYS), include_defaults=False)
     back = statement.on_conflict_do_update(
         index_elements=["organization_id", "group_id", "record_id"], set_={"ended_at": null(), "journal_id": statement.excluded.journal_id}
     )
-    return [*_both(dialect, organization, journal), back]
+    return [*_both(dialect, organization, journal, said), back]
 
 
-def _removed(dialect: str, organization: Any, journal: Any) -> Sequence[Insert | Update]:
+def _removed(dialect: str, organization: Any, journal: Any, said: Said) -> Sequence[Insert | Update]:
     ended = (
         update(Membership)
         .where(
-            Membership.organization_id == organization, Membership.group_id == param("group"), one_of(Membership.record_id, "changed", dialect),
+            Membership.organization_id == organization, Membership.group_id == said("group"), one_of(Membership.record_id, "changed", dialect),
             Membership.ended_at.is_(None),
         )
-        .values(ended_at=at(), journal_id=journal)
+        .values(ended_at=at(said), journal_id=journal)
     )  # fmt: skip
-    return [*_both(dialect, organization, journal), ended]
+    return [*_both(dialect, organization, journal, said), ended]

@@ -1,13 +1,16 @@
 """Pieces of the hot paths' statements: rows written from parameters, hanging on one journal entry, on either database.
 
-PostgreSQL writes all of them in one statement, each drawing on the entry; SQLite writes them in turn. Every constant is
-part of the text, so that what is given each time is only what differs.
+PostgreSQL writes all of them in one statement, each drawing on the entry; SQLite writes them in turn. Several acts of one
+kind are one statement too, in which what each says is a row instead of parameters. Every constant is part of the text, so
+that what is given each time is only what differs.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
     ColumnElement,
     FromClause,
@@ -18,6 +21,7 @@ from sqlalchemy import (
     Update,
     any_,
     cast,
+    column,
     func,
     insert,
     literal,
@@ -32,10 +36,19 @@ from app.journal.tables import Entry, Lane, Subject, Work, WorkState
 from app.journal.work import PRIORITY, insert_for, wanted_again
 from app.statements import ALWAYS, each_of, param
 
+TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 SOURCE: Final = str(Actor(kind=ActorKind.SOURCE, name=""))
 Values = Mapping[Any, ColumnElement[Any]]
-Rows = Callable[[str, ColumnElement[Any], ColumnElement[Any]], Sequence[Insert | Update]]
-"""(dialect, organization_id, journal_id) to the statements that write the rows of one act."""
+
+
+class Said(Protocol):
+    """Where something that an act says stands: a parameter, or a column of a row for each of several acts."""
+
+    def __call__(self, name: str, type_: Any = None) -> ColumnElement[Any]: ...
+
+
+Rows = Callable[[str, ColumnElement[Any], ColumnElement[Any], Said], Sequence[Insert | Update]]
+"""(dialect, organization_id, journal_id, said) to the statements that write the rows of one act, or of several."""
 
 
 def inserted(table: type[Base], values: Values, *, where: ColumnElement[bool] | None = None) -> Insert:
@@ -44,35 +57,72 @@ def inserted(table: type[Base], values: Values, *, where: ColumnElement[bool] | 
     return insert(table).from_select(list(values), chosen if where is None else chosen.where(where), include_defaults=False)
 
 
-def entry(values: Values, *, of: FromClause) -> ReturningInsert[int, str]:
-    """The journal entry of an act of the source `of.source_name`; none where `of` has no row. Returns number and organisation."""
+def entry(values: Values, *, of: FromClause, said: Said = param) -> ReturningInsert[int, str, str]:
+    """The journal entry of an act of the source `of.source_name`, for each row of `of`. Returns number, organisation and subject."""
     fixed: Values = {
-        Entry.organization_id: of.c.organization_id, Entry.at: at(), Entry.actor: text(SOURCE).op("||")(of.c.source_name),
+        Entry.organization_id: of.c.organization_id, Entry.at: at(said), Entry.actor: text(SOURCE).op("||")(of.c.source_name),
         Entry.because: param("because"),
     }  # fmt: skip
-    return inserted(Entry, {**fixed, **values}).returning(Entry.id, Entry.organization_id)
+    return inserted(Entry, {**fixed, **values}).returning(Entry.id, Entry.organization_id, Entry.subject_id)
 
 
-def at_once(made: ReturningInsert[int, str], rows: Rows) -> Select[Any]:
+def at_once(made: ReturningInsert[int, str, str], rows: Rows) -> Select[Any]:
     """PostgreSQL: the entry and all rows in one statement, whose one row says that it was done."""
     written = made.cte("entry")
-    others = rows("postgresql", written.c.organization_id, written.c.id)
-    return select(written.c.id).add_cte(*(statement.cte(f"row{number}") for number, statement in enumerate(others)))
+    return _with(select(written.c.id), rows("postgresql", written.c.organization_id, written.c.id, param))
 
 
 def in_turn(rows: Rows) -> Sequence[Insert | Update]:
     """SQLite: the rows one after the other; the entry's number and organisation are given."""
-    return rows("sqlite", param("organization"), param("journal", BigInteger()))
+    return rows("sqlite", param("organization"), param("journal", BigInteger()), param)
+
+
+def several(names: Mapping[str, Any]) -> CTE:
+    """PostgreSQL: a row for each of several acts, given as `:several`, with what it says by these names and of these types."""
+    columns = [column(name, type_) for name, type_ in names.items()]
+    listed = func.jsonb_to_recordset(cast(param("several"), JSONB)).table_valued(*columns).render_derived(with_types=True)
+    return select(listed).cte("several")
+
+
+def told(acts: Sequence[Mapping[str, Any]], names: Mapping[str, Any]) -> str:
+    """What `several` reads: the acts as JSON."""
+    return TEXT.encode([{name: act[name] for name in names} for act in acts])
+
+
+def said_in(rows: FromClause) -> Said:
+    """What each of several acts says, out of these rows."""
+
+    def said(name: str, type_: Any = None) -> ColumnElement[Any]:
+        found: ColumnElement[Any] = rows.c[name]
+        return found
+
+    return said
+
+
+def several_at_once(made: ReturningInsert[int, str, str], rows: Rows, acts: CTE, *, by: str) -> Select[Any]:
+    """PostgreSQL: the entries of several acts and all their rows in one statement. Returns the subjects of those that were done.
+
+    What an act says by the name `by` is the subject of its entry.
+    """
+    written = made.cte("entry")
+    each = select(written.c.id.label("journal"), written.c.organization_id, *acts.c).join(acts, acts.c[by] == written.c.subject_id)
+    # What several of these write is written in the order in which they are given, wherever somebody may wait for it.
+    done = each.order_by(written.c.id).cte("done")
+    return _with(select(written.c.subject_id), rows("postgresql", done.c.organization_id, done.c.journal, said_in(done)))
+
+
+def _with(result: Select[Any], others: Sequence[Insert | Update]) -> Select[Any]:
+    return result.add_cte(*(statement.cte(f"row{number}") for number, statement in enumerate(others)))
 
 
 def new_work(
     organization: ColumnElement[Any], journal: ColumnElement[Any], *, subject: Subject, subject_id: ColumnElement[Any], lane: Lane,
-    workspace_id: ColumnElement[Any],
+    workspace_id: ColumnElement[Any], said: Said = param,
 ) -> dict[str, ColumnElement[Any]]:  # fmt: skip
     """A row of work that is due at the instant of the act."""
     return {
         "organization_id": organization, "workspace_id": workspace_id, "subject": text(subject), "subject_id": subject_id, "lane": text(lane),
-        "priority": number(PRIORITY[subject]), "due_at": at(), "state": text(WorkState.WAITING), "generation": number(1),
+        "priority": number(PRIORITY[subject]), "due_at": at(said), "state": text(WorkState.WAITING), "generation": number(1),
         "attempts": number(0), "because": journal,
     }  # fmt: skip
 
@@ -82,9 +132,9 @@ def wanted(work: Values, dialect: str, *, where: ColumnElement[bool] = ALWAYS) -
     return wanted_again(insert_for(dialect)(Work).from_select(list(work), select(*work.values()).where(where), include_defaults=False), dialect)
 
 
-def document(name: str, dialect: str) -> ColumnElement[Any]:
+def document(name: str, dialect: str, said: Said = param) -> ColumnElement[Any]:
     """A document that is given as JSON text."""
-    return param(name) if dialect == "sqlite" else cast(param(name), JSONB)
+    return said(name) if dialect == "sqlite" else cast(said(name), JSONB)
 
 
 def parts_of_each(name: str, dialect: str, number: int) -> list[ColumnElement[Any]]:
@@ -107,9 +157,9 @@ def one_of(column: Any, name: str, dialect: str) -> ColumnElement[bool]:
     return listed
 
 
-def at() -> ColumnElement[Any]:
+def at(said: Said = param) -> ColumnElement[Any]:
     """The instant of the act."""
-    return param("at", BigInteger())
+    return said("at", BigInteger())
 
 
 def number(value: int) -> ColumnElement[Any]:

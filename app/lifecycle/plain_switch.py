@@ -9,29 +9,69 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Boolean, ColumnElement, Insert, Integer, Select, Text, Update, and_, exists, not_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Insert,
+    Integer,
+    Select,
+    Text,
+    Update,
+    and_,
+    cast,
+    exists,
+    func,
+    not_,
+    select,
+    update,
+)
 from sqlalchemy.orm import aliased
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app.access.knocking import client_query
 from app.access.tables import Workspace
 from app.actors import Actor, ActorKind
-from app.bare.connection import Bare
+from app.bare.connection import Acting, Bare
 from app.clock import microseconds
 from app.database import new_id
 from app.directory.settings import means_of_off, setting
 from app.directory.tables import Person, Record, Source, Standing, Statement
 from app.journal.tables import HERE, Entry, Lane, Organization, Subject
-from app.lifecycle.plain_sql import at, at_once, document, entry, in_turn, inserted, new_work, number, text, wanted
+from app.lifecycle.plain_sql import (
+    Said,
+    at,
+    at_once,
+    document,
+    entry,
+    in_turn,
+    inserted,
+    new_work,
+    number,
+    one_of,
+    said_in,
+    several,
+    several_at_once,
+    text,
+    told,
+    wanted,
+)
 from app.lifecycle.standing import RecordSaid, decide
 from app.revocation.tables import Departure, Proof
-from app.statements import each_of, param
+from app.statements import ALWAYS, each_in, param
 
 Beside = tuple[ColumnElement[Any], Mapping[str, Any]]
 """An expression over Record, and the values in it."""
 _OUT = (Standing.DEPARTED, Standing.PAUSED)
+_SAID: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(
+        ("record", "person", "verb", "before", "after", "means", "standing", "reason", "departure", "words", "actor", "touched"), Text()
+    ),
+    "at": BigInteger(), "active": Boolean(), "version": Integer(),
+}  # fmt: skip
+"""What one of several switches says by itself; by whom it is said is the same for all of them."""
 
 
 class BrakeCounts(Exception):
@@ -49,47 +89,80 @@ class Switched:
     beside: Any
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Switch:
+    """One record to be switched, by a token of its source."""
+
+    record_id: str
+    active: bool
+    digest: str
+    source_id: str
+    now: datetime
+    because: str
+    beside: Beside
+
+
 async def switch_plainly(
-    bare: Bare, record_id: str, active: bool, *, digest: str, source_id: str, now: datetime, because: str, beside: Beside
+    acting: Acting, record_id: str, active: bool, *, digest: str, source_id: str, now: datetime, because: str, beside: Beside
 ) -> Switched | None:
     """The record switched, committed; None where the case is not plain or the token not good, and nothing was written.
 
     `beside` is asked along with it, for whoever answers. Raises BrakeCounts, and what the driver raises.
     """
-    values = {"record": record_id, "digest": digest, "source": source_id, "at": microseconds(now)}
-    asked_beside, values_beside = beside
+    asked = _Switch(record_id=record_id, active=active, digest=digest, source_id=source_id, now=now, because=because, beside=beside)
+    return await acting.together(_switch, asked, lane=(digest, source_id, because), about=record_id)
+
+
+async def _switch(bare: Bare, asked: Sequence[_Switch]) -> Sequence[Switched | None]:
+    """Each of these that is plain; all of them by one token."""
+    first = asked[0]
+    expression, beside = first.beside
+    by = {"digest": first.digest, "source": first.source_id, "because": first.because, "at": max(microseconds(one.now) for one in asked)}
     async with bare.transaction():
-        rows = await bare.rows(_seen(asked_beside), {**values_beside, **values})
-        if not rows:
-            return None
-        seen = _Seen(*rows[0])
-        if not seen.plain or bool(seen.active) == active or (Standing(seen.standing) in _OUT) != active:
-            return None
-        settings = json.loads(seen.settings)
-        if not active and setting(settings, "push_brake") != "off":
-            raise BrakeCounts
-        means = None if active else means_of_off(setting(settings, "leaving_voice"), has_hr=bool(seen.has_hr))
-        decided = decide([RecordSaid(on=active, said_at=now, means=means, ended=False)], [], now=now)
-        actor = Actor(kind=ActorKind.SOURCE, name=seen.source_name)
-        instant = microseconds(now)
-        said = {"userName": seen.user_name, "externalId": seen.external_id}
-        before = json.dumps({**said, "active": not active})
-        values |= {
-            "because": because, "organization": seen.organization_id, "person": seen.person_id, "active": active,
-            "means": means, "standing": decided.standing.value, "reason": decided.reason, "version": seen.version + 1,
-            "before": f'{before[:-1]}, "document": {seen.document}}}', "after": json.dumps({**said, "active": active}),
-            "verb": "switched on" if active else "switched off", "departure": None if active else new_id(), "words": f"{decided.reason}: {because}",
-            "actor": str(actor), "touched": json.dumps([one for one in (seen.person_id, seen.manager_id) if one is not None]),
-        }  # fmt: skip
-        if not await _write(bare, values, active=active):
-            return None
-    return Switched(version=seen.version + 1, created_at=seen.created_at, modified_at=instant, document=seen.document, beside=seen.beside)
+        if len(asked) == 1:
+            rows = await bare.rows(_seen(expression), {**beside, **by, "record": first.record_id})
+        else:
+            ids = json.dumps([one.record_id for one in asked])
+            rows = await bare.rows(_seen_several(expression), {**beside, **by, "records": ids})
+        seen = {row[0]: _Seen(*row) for row in rows}
+        acts = {one.record_id: _decided(one, there) for one in asked if (there := seen.get(one.record_id)) is not None}
+        done = await _write(bare, [act for act in acts.values() if act is not None], by)
+    return [_switched(one, seen[one.record_id]) if one.record_id in done else None for one in asked]
+
+
+def _decided(asked: _Switch, seen: "_Seen") -> dict[str, Any] | None:
+    """What is written of a switch; None where it is not plain. Raises BrakeCounts."""
+    active, now = asked.active, asked.now
+    if not seen.plain or bool(seen.active) == active or (Standing(seen.standing) in _OUT) != active:
+        return None
+    settings = json.loads(seen.settings)
+    if not active and setting(settings, "push_brake") != "off":
+        raise BrakeCounts
+    means = None if active else means_of_off(setting(settings, "leaving_voice"), has_hr=bool(seen.has_hr))
+    decided = decide([RecordSaid(on=active, said_at=now, means=means, ended=False)], [], now=now)
+    said = {"userName": seen.user_name, "externalId": seen.external_id}
+    before = json.dumps({**said, "active": not active})
+    return {
+        "record": asked.record_id, "at": microseconds(now), "organization": seen.organization_id, "person": seen.person_id, "active": active,
+        "means": means, "standing": decided.standing.value, "reason": decided.reason, "version": seen.version + 1,
+        "before": f'{before[:-1]}, "document": {seen.document}}}', "after": json.dumps({**said, "active": active}),
+        "verb": "switched on" if active else "switched off", "departure": None if active else new_id(),
+        "words": f"{decided.reason}: {asked.because}", "actor": str(Actor(kind=ActorKind.SOURCE, name=seen.source_name)),
+        "touched": json.dumps([one for one in (seen.person_id, seen.manager_id) if one is not None]),
+    }  # fmt: skip
+
+
+def _switched(asked: _Switch, seen: "_Seen") -> Switched:
+    return Switched(
+        version=seen.version + 1, created_at=seen.created_at, modified_at=microseconds(asked.now), document=seen.document, beside=seen.beside
+    )
 
 
 @dataclass(frozen=True)
 class _Seen:
     """A row of `_seen`, in its order."""
 
+    record_id: str
     organization_id: str
     source_name: str
     active: bool
@@ -107,14 +180,24 @@ class _Seen:
     beside: Any
 
 
-async def _write(bare: Bare, values: dict[str, Any], *, active: bool) -> bool:
+async def _write(bare: Bare, acts: Sequence[Mapping[str, Any]], by: Mapping[str, Any]) -> set[str]:
+    """The records of which it was done."""
+    if not acts:
+        return set()
+    if len(acts) > 1:
+        # As the worker goes through several of them, so that neither waits for the other.
+        given = {**by, "several": told(sorted(acts, key=lambda act: str(act["person"])), _SAID)}
+        return {record_id for (record_id,) in (await bare.last((_several_at_once(), given)))[-1]}
+    values = {**by, **acts[0]}
+    active: bool = values["active"]
     if bare.dialect == "postgresql":
-        return bool((await bare.last((_at_once(active), values)))[-1])
-    made = await bare.rows(_entry("sqlite"), values)
-    if made:
-        values |= {"journal": made[0][0]}
-        await bare.ask(*((statement, values) for statement in _in_turn(active)))
-    return bool(made)
+        made = (await bare.last((_at_once(active), values)))[-1]
+    else:
+        made = await bare.rows(_entry("sqlite"), values)
+        if made:
+            values |= {"journal": made[0][0]}
+            await bare.ask(*((statement, values) for statement in _in_turn(active)))
+    return {values["record"]} if made else set()
 
 
 # The statements
@@ -132,7 +215,23 @@ def _spoken_for(organization: Any, person: Any, record: Any) -> ColumnElement[bo
 
 @cache
 def _seen(beside: ColumnElement[Any]) -> Select[Any]:
-    """The record `:record` and its person, both locked, where the token is good. In the order of `_Seen`."""
+    """The record `:record` and its person, where the token is good. In the order of `_Seen`."""
+    return _held(beside, Record.id == param("record"))
+
+
+@cache
+def _seen_several(beside: ColumnElement[Any]) -> Select[Any]:
+    """PostgreSQL: the same of each of `:records`."""
+    return _held(beside, one_of(Record.id, "records", "postgresql"))
+
+
+def _held(beside: ColumnElement[Any], which: ColumnElement[bool]) -> Select[Any]:
+    # Whom somebody else holds is not waited for here: who waits keeps a connection from all others, and who holds several
+    # people must not wait for one. The ordinary way waits. Who is only becoming a member of something is not held by that.
+    return _standing_now(beside).where(which).with_for_update(of=[Record, Person], skip_locked=True, key_share=True)
+
+
+def _standing_now(beside: ColumnElement[Any]) -> Select[Any]:
     client = client_query().subquery("client")
     hr = exists().where(Source.organization_id == Record.organization_id, Source.kind == "hr", Source.ended_at.is_(None))
     settings = select(Organization.settings.cast(Text)).where(Organization.id == Record.organization_id).scalar_subquery()
@@ -141,27 +240,29 @@ def _seen(beside: ColumnElement[Any]) -> Select[Any]:
     plain = and_(not_(Record.held), undated, not_(_spoken_for(Record.organization_id, Record.person_id, Record.id)))
     return (
         select(
-            Record.organization_id, client.c.source_name, Record.active, plain, Record.version, Record.user_name, Record.external_id,
+            Record.id.expression, Record.organization_id, client.c.source_name, Record.active, plain, Record.version, Record.user_name, Record.external_id,
             Record.document.cast(Text), Record.created_at, Person.id, Person.standing, Person.manager_id, settings, hr, beside,
         )
         .select_from(client)
         .join(Record, and_(Record.organization_id == client.c.organization_id, Record.source_id == client.c.source_id))
         .join(Person, and_(Person.organization_id == Record.organization_id, Person.id == Record.person_id))
-        .where(Record.id == param("record"), Record.ended_at.is_(None))
-        .with_for_update(of=[Record, Person])
+        .where(Record.ended_at.is_(None))
     )  # fmt: skip
 
 
 @cache
-def _entry(dialect: str) -> ReturningInsert[int, str]:
+def _entry(dialect: str) -> ReturningInsert[int, str, str]:
     client = client_query().subquery("client")
     # Asked once more: whoever held the lock before may have said something.
     alone = not_(_spoken_for(client.c.organization_id, param("person"), param("record")))
-    values = {
-        Entry.verb: param("verb"), Entry.subject_kind: text("record"), Entry.subject_id: param("record"),
-        Entry.before: document("before", dialect), Entry.after: document("after", dialect),
+    return entry(_entered(dialect, param), of=select(client).where(alone).subquery("unopposed"))
+
+
+def _entered(dialect: str, said: Said) -> Mapping[Any, ColumnElement[Any]]:
+    return {
+        Entry.verb: said("verb"), Entry.subject_kind: text("record"), Entry.subject_id: said("record"),
+        Entry.before: document("before", dialect, said), Entry.after: document("after", dialect, said),
     }  # fmt: skip
-    return entry(values, of=select(client).where(alone).subquery("unopposed"))
 
 
 @cache
@@ -170,49 +271,97 @@ def _at_once(active: bool) -> Select[Any]:
 
 
 @cache
+def _several_at_once() -> Select[Any]:
+    client, acts = client_query().subquery("client"), several(_SAID)
+    alone = not_(_spoken_for(client.c.organization_id, acts.c.person, acts.c.record))
+    unopposed = select(client, acts).where(alone).subquery("unopposed")
+    said = said_in(unopposed)
+    made = entry(_entered("postgresql", said), of=unopposed, said=said)
+    return several_at_once(made, _on_or_off, acts, by="record")
+
+
+@cache
 def _in_turn(active: bool) -> Sequence[Insert | Update]:
     return in_turn(_on if active else _off)
 
 
-def _both(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any]) -> list[Insert | Update]:
-    stamp = {"modified_at": at(), "journal_id": journal}
-    record = update(Record).where(Record.organization_id == organization, Record.id == param("record"))
-    person = update(Person).where(Person.organization_id == organization, Person.id == param("person"))
-    touched = each_of("touched", dialect)
-    work = new_work(organization, journal, subject=Subject.PERSON, subject_id=touched, lane=Lane.SYNC, workspace_id=text(""))
+def _both(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> list[Insert | Update]:
+    stamp = {"modified_at": at(said), "journal_id": journal}
+    record = update(Record).where(Record.organization_id == organization, Record.id == said("record"))
+    person = update(Person).where(Person.organization_id == organization, Person.id == said("person"))
     return [
-        record.values(active=param("active", Boolean()), active_said_at=at(), off_means=param("means"), version=param("version", Integer()), **stamp),
+        record.values(
+            active=said("active", Boolean()), active_said_at=at(said), off_means=said("means"), version=said("version", Integer()), **stamp
+        ),
         person.values(
-            standing=param("standing"), standing_reason=param("reason"), version=Person.version + 1, access_epoch=Person.access_epoch + 1,
+            standing=said("standing"), standing_reason=said("reason"), version=Person.version + 1, access_epoch=Person.access_epoch + 1,
             **stamp,
         ),
-        wanted(work, dialect),
+        wanted(_looks(dialect, organization, journal, said), dialect),
     ]  # fmt: skip
 
 
-def _off(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any]) -> Sequence[Insert | Update]:
-    departure = {
-        "organization_id": organization, "id": param("departure"), "person_id": param("person"), "means": param("means"),
-        "reason": param("words"), "actor": param("actor"), "due_at": at(), "received_at": at(), "decided_at": at(), "journal_id": journal,
-    }  # fmt: skip
-    proof = {"organization_id": organization, "departure_id": param("departure"), "workspace_id": Workspace.id.expression, "attempts": number(0)}
+def _looks(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Mapping[str, ColumnElement[Any]]:
+    """Who is to be looked at: the person, and a manager, who may be that of several. As if each had been written alone."""
+    touched = each_in(said("touched"), dialect).label("person_id")
+    each = select(organization.label("organization_id"), journal.label("journal_id"), at(said).label("at"), touched).subquery("each")
+    last = (
+        select(
+            each.c.organization_id, each.c.person_id, func.max(each.c.journal_id).label("journal_id"), func.min(each.c.at).label("at"),
+            func.count().label("times"),
+        )
+        .group_by(each.c.organization_id, each.c.person_id)
+        .order_by(each.c.person_id)
+        .subquery("last")
+    )  # fmt: skip
     work = new_work(
-        organization, journal, subject=Subject.ACCOUNT, subject_id=param("person"), lane=Lane.DEPARTURES, workspace_id=Workspace.id.expression
-    )
+        last.c.organization_id, last.c.journal_id, subject=Subject.PERSON, subject_id=last.c.person_id, lane=Lane.SYNC, workspace_id=text(""),
+        said=said_in(last),
+    )  # fmt: skip
+    return {**work, "generation": cast(last.c.times, Integer())}
+
+
+def _off(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Sequence[Insert | Update]:
+    return [*_both(dialect, organization, journal, said), *_departing(dialect, organization, journal, said)]
+
+
+def _on(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Sequence[Insert | Update]:
+    return [*_both(dialect, organization, journal, said), _back(organization, said)]
+
+
+def _on_or_off(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Sequence[Insert | Update]:
+    """Of several, each as it says."""
+    active: ColumnElement[bool] = said("active")
+    departing = _departing(dialect, organization, journal, said, who=not_(active))
+    return [*_both(dialect, organization, journal, said), *departing, _back(organization, said).where(active)]
+
+
+def _departing(
+    dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said, *, who: ColumnElement[bool] = ALWAYS
+) -> Sequence[Insert | Update]:
+    departure = {
+        "organization_id": organization, "id": said("departure"), "person_id": said("person"), "means": said("means"),
+        "reason": said("words"), "actor": said("actor"), "due_at": at(said), "received_at": at(said), "decided_at": at(said),
+        "journal_id": journal,
+    }  # fmt: skip
+    proof = {"organization_id": organization, "departure_id": said("departure"), "workspace_id": Workspace.id.expression, "attempts": number(0)}
+    work = new_work(
+        organization, journal, subject=Subject.ACCOUNT, subject_id=said("person"), lane=Lane.DEPARTURES, workspace_id=Workspace.id.expression,
+        said=said,
+    )  # fmt: skip
     access = new_work(
-        organization, journal, subject=Subject.ACCESS, subject_id=param("person"), lane=Lane.DEPARTURES, workspace_id=text(HERE)
+        organization, journal, subject=Subject.ACCESS, subject_id=said("person"), lane=Lane.DEPARTURES, workspace_id=text(HERE), said=said
     )
-    of_organization = Workspace.organization_id == organization
+    everywhere = and_(Workspace.organization_id == organization, who)
     return [
-        *_both(dialect, organization, journal), inserted(Departure, departure), inserted(Proof, proof, where=of_organization),
-        wanted(work, dialect, where=of_organization), wanted(access, dialect),
+        inserted(Departure, departure, where=who), inserted(Proof, proof, where=everywhere),
+        wanted(work, dialect, where=everywhere), wanted(access, dialect, where=who),
     ]  # fmt: skip
 
 
-def _on(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any]) -> Sequence[Insert | Update]:
-    closed = (
+def _back(organization: ColumnElement[Any], said: Said) -> Update:
+    return (
         update(Departure)
-        .where(Departure.organization_id == organization, Departure.person_id == param("person"), Departure.ended_at.is_(None))
-        .values(ended_at=at())
+        .where(Departure.organization_id == organization, Departure.person_id == said("person"), Departure.ended_at.is_(None))
+        .values(ended_at=at(said))
     )
-    return [*_both(dialect, organization, journal), closed]

@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import parse_qsl
 
 import psycopg
@@ -19,8 +19,8 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.access.tokens import digest_of
-from app.bare.connection import Bare, Busy, waited
-from app.bare.lent import bare_of, forget, lent_on_loop
+from app.bare.connection import Acting, Bare, Busy, waited
+from app.bare.lent import acting_on_loop, bare_of, forget, lent_on_loop
 from app.clock import now
 from app.directory.filters import AttributePath
 from app.directory.vocabulary import USER_URN
@@ -64,13 +64,14 @@ _FAILED: Final = (sqlite3.Error, psycopg.Error, SQLAlchemyError)
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
 Early = tuple[int, list[tuple[str, str]], Sequence[bytes]]
+On = TypeVar("On", bound=Acting)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """One request: on which connection, by whom, of which resource, with which query and body."""
+class Asked(Generic[On]):
+    """One request: on which connection or where it is written, by whom, of which resource, with which query and body."""
 
-    on: Bare
+    on: On
     knock: Knock
     id: str
     query: dict[str, str]
@@ -84,18 +85,30 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """A request of a usual shape, before it is known on which connection."""
+    """A request of a usual shape, before it is known on which connection: one that reads, or one that writes."""
 
-    view: "View"
-    writes: bool
+    reads: "Reads | None"
+    writes: "Writes | None"
     knock: Knock
     id: str
     query: dict[str, str]
     body: bytes
     settings: Settings
 
-    def on(self, bare: Bare) -> Coroutine[Any, Any, Answered | None]:
-        return self.view(Asked(on=bare, knock=self.knock, id=self.id, query=self.query, body=self.body, settings=self.settings))
+    async def soon(self, app: Flask) -> Answered | None:
+        """The answer on the running event loop."""
+        if self.writes is not None:
+            return await self.writes(self._on(acting_on_loop(app)))
+        async with lent_on_loop(app) as bare:
+            return await self.on(bare)
+
+    async def on(self, bare: Bare) -> Answered | None:
+        if self.writes is not None:
+            return await self.writes(self._on(bare))
+        return None if self.reads is None else await self.reads(self._on(bare))
+
+    def _on(self, on: On) -> Asked[On]:
+        return Asked(on=on, knock=self.knock, id=self.id, query=self.query, body=self.body, settings=self.settings)
 
 
 class HotDoor:
@@ -131,8 +144,7 @@ class HotDoor:
             environ[_DECLINED] = True
             return None
         try:
-            async with lent_on_loop(self._app, writes=planned.writes) as bare:
-                answered = await planned.on(bare)
+            answered = await planned.soon(self._app)
         except Busy:
             return None
         except _WRONG:
@@ -151,9 +163,9 @@ class HotDoor:
             return None
         source, kind, id = place.groups()
         method = environ["REQUEST_METHOD"]
-        view = _VIEWS.get((method, kind, id is not None))
+        reads, writes = _READS.get((method, kind, id is not None)), _WRITES.get((method, kind, id is not None))
         scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if view is None or scheme.lower() != "bearer" or any(name in environ for name in _UNUSUAL) or hides_something(self._app, source):
+        if (reads is None and writes is None) or scheme.lower() != "bearer" or any(name in environ for name in _UNUSUAL) or hides_something(self._app, source):
             return None
         digest, limits = digest_of(token.strip()), limits_of(self._app)
         # Who has not been good within the last minute is looked at by the ordinary way: it notes the use of tokens, and
@@ -165,7 +177,7 @@ class HotDoor:
         if query is None or body is None:
             return None
         knock = Knock(digest=digest, source=source, base=f"{self._settings.public_url}/scim/v2/{source}", now=now())
-        return Planned(view=view, writes=method != "GET", knock=knock, id=id or "", query=query, body=body, settings=self._settings)
+        return Planned(reads=reads, writes=writes, knock=knock, id=id or "", query=query, body=body, settings=self._settings)
 
     def _now(self, planned: Planned) -> Answered | None:
         try:
@@ -237,15 +249,15 @@ def _body_of(environ: dict[str, Any]) -> bytes | None:
 # The views
 
 
-async def _get_user(asked: Asked) -> Answered | None:
+async def _get_user(asked: Asked[Bare]) -> Answered | None:
     return None if asked.query else await hot_reads.one_user(asked.on, asked.knock, asked.id)
 
 
-async def _get_group(asked: Asked) -> Answered | None:
+async def _get_group(asked: Asked[Bare]) -> Answered | None:
     return None if asked.query else await hot_reads.one_group(asked.on, asked.knock, asked.id)
 
 
-async def _list_users(asked: Asked) -> Answered | None:
+async def _list_users(asked: Asked[Bare]) -> Answered | None:
     if "cursor" in asked.query:
         if not asked.query.keys() <= {"cursor", "count"}:
             return None
@@ -264,7 +276,7 @@ def _whole(text: str) -> int | None:
     return int(text) if len(text) <= 10 and text.isascii() and text.isdigit() and 0 < int(text) < 2**31 else None
 
 
-async def _post_user(asked: Asked) -> Answered | None:
+async def _post_user(asked: Asked[Acting]) -> Answered | None:
     if asked.query:
         return None
     body = read_object(asked.body)
@@ -279,14 +291,14 @@ async def _post_user(asked: Asked) -> Answered | None:
     return Answered(status=201, body=[user_text(row, base).encode()], version=1, location=f"{base}/Users/{joined.record_id}")
 
 
-async def _patch_user(asked: Asked) -> Answered | None:
+async def _patch_user(asked: Asked[Acting]) -> Answered | None:
     active = None if asked.query else _only_active(read_operations(read_object(asked.body)))
     if active is None:
         return None
     source, at = asked.knock.source, time.monotonic()
     if not active and _braked.get(source, 0.0) > at:
         return None
-    beside = hot_reads.groups_beside(asked.on, asked.knock)
+    beside = hot_reads.groups_beside(asked.on.dialect, asked.knock)
     try:
         switched = await switch_plainly(asked.on, asked.id, active, **asked.said_by("PATCH"), beside=beside)
     except BrakeCounts:
@@ -308,7 +320,7 @@ def _only_active(operations: list[Operation]) -> bool | None:
     return fitted if isinstance(fitted, bool) else None
 
 
-async def _patch_group(asked: Asked) -> Answered | None:
+async def _patch_group(asked: Asked[Acting]) -> Answered | None:
     if asked.query:
         return None
     members, others = split_members(read_operations(read_object(asked.body)))
@@ -319,11 +331,14 @@ async def _patch_group(asked: Asked) -> Answered | None:
     return Answered(status=204, body=()) if done else None
 
 
-View = Callable[[Asked], Coroutine[Any, Any, Answered | None]]
-_VIEWS: Final[dict[tuple[str, str, bool], View]] = {
+Reads = Callable[[Asked[Bare]], Coroutine[Any, Any, Answered | None]]
+Writes = Callable[[Asked[Acting]], Coroutine[Any, Any, Answered | None]]
+_READS: Final[dict[tuple[str, str, bool], Reads]] = {
     ("GET", "Users", True): _get_user,
     ("GET", "Users", False): _list_users,
     ("GET", "Groups", True): _get_group,
+}
+_WRITES: Final[dict[tuple[str, str, bool], Writes]] = {
     ("POST", "Users", False): _post_user,
     ("PATCH", "Users", True): _patch_user,
     ("PATCH", "Groups", True): _patch_group,

@@ -255,9 +255,9 @@ def shown_users(dialect: str, ids: Select[str]) -> Select[Any]:
     )
 
 
-def groups_beside(bare: Bare, knock: Knock) -> Beside:
+def groups_beside(dialect: str, knock: Knock) -> Beside:
     """The groups of a record as JSON text, null where it has none, to be asked along with whatever else is asked of it."""
-    return _groups(bare.dialect), {"groups": f"{knock.base}/Groups/"}
+    return _groups(dialect), {"groups": f"{knock.base}/Groups/"}
 
 
 async def page_of_users(bare: Bare, knock: Knock, *, start: int, count: int) -> Answered | None:

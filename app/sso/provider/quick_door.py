@@ -110,7 +110,7 @@ class QuickDoor:
         if self._must_look() and await asyncio.get_running_loop().run_in_executor(None, self._looks_closed):
             return None
         try:
-            async with lent_on_loop(self._app, writes=False) as bare:
+            async with lent_on_loop(self._app) as bare:
                 return await planned.on(bare)
         except Busy:
             return None

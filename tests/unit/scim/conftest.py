@@ -12,3 +12,11 @@ from tests.clients.directory import Directory, directory_on
 def directory(database_url: str, tmp_path: Path) -> Iterator[Directory]:
     with directory_on(database_url, tmp_path) as found, found.app.app_context():
         yield found
+
+
+@pytest.fixture
+def urls(database_url: str, request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Two empty databases of one kind."""
+    if database_url.startswith("sqlite"):
+        return database_url, database_url.replace(".sqlite", "-2.sqlite")
+    return database_url, request.getfixturevalue("postgres").database()

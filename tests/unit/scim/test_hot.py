@@ -1,110 +1,25 @@
 """The hot paths do what the ordinary way does: the same answers, and the same rows in every table."""
 
 import asyncio
-import itertools
-import json
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
-from uuid_utils import uuid7
 
-from app.access.tables import Workspace
 from app.bare.connection import Bare
-from app.database import Base, in_transaction, reading
-from app.directory.tables import Tally
+from app.database import in_transaction
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal.tables import Organization
 from app.scim import hot
 from app.scim.hot import HotDoor
-from tests.clients.directory import Directory, directory_on
-from tests.clients.transcript import Answer
+from tests.clients.directory import directory_on
+from tests.unit.scim.hot_views import View, wrap_views
+from tests.unit.scim.twins import ADA, BARE, Twin, active, both_ways, members, set_up
 
 pytestmark = pytest.mark.slow
-
-ADA = {
-    "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "Ada@Northwind.example", "externalId": "00u1",
-    "name": {"givenName": "Ada", "familyName": "Kim"}, "title": "Ünïcode \"quoted\" \\ back", "password": "x", "groups": [],
-    "emails": [{"value": "Ada@northwind.example", "type": "work", "primary": True}, {"value": "ada@home.example"}],
-    "userType": "Employee", "nickName": "A", "x-note": {"badge": 7, "cost": 1.5, "flags": [True, None]},
-    ENTERPRISE_URN: {"department": "Research", "division": "North"},
-}  # fmt: skip
-BARE = {"userName": "bob"}
-_BEGAN = datetime(2026, 11, 25, tzinfo=UTC)
-
-
-def active(value: Any, *, path: bool = True) -> dict[str, Any]:
-    operation = {"op": "Replace", "path": "active", "value": value} if path else {"op": "replace", "value": {"active": value}}
-    return {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [operation]}
-
-
-def members(op: str, *ids: str) -> dict[str, Any]:
-    return {"Operations": [{"op": op, "path": "members", "value": [{"value": id} for id in ids]}]}
-
-
-class Twin:
-    """One directory's story, told to an application of its own with clock and ids that repeat."""
-
-    def __init__(self, directory: Directory) -> None:
-        self.directory = directory
-        self.ids: dict[str, str] = {}
-        self.at = _BEGAN
-        self.answers: list[tuple[int, Any, str | None]] = []
-
-    def tell(self, name: str, method: str, path: str, body: Any = None) -> Answer:
-        self.at += timedelta(seconds=1)
-        sent = None if body is None else json.loads(self._named(json.dumps(body)))
-        answer = self.directory.send(method, path.format(**self.ids), sent)
-        document = json.loads(answer.text) if answer.text else None
-        if isinstance(document, dict) and "id" in document:
-            self.ids[name] = document["id"]
-        self.answers.append((answer.status, document, answer.headers.get("ETag")))
-        return answer
-
-    def _named(self, text: str) -> str:
-        for name, id in self.ids.items():
-            text = text.replace(f"<{name}>", id)
-        return text
-
-    def totals(self) -> dict[str, int]:
-        """How many records and groups stand, whichever connections added them."""
-        with self.directory.app.app_context(), reading() as session:
-            return {kind: int(number) for kind, number in session.execute(select(Tally.kind, func.sum(Tally.number)).group_by(Tally.kind))}
-
-    def rows(self) -> dict[str, list[dict[str, Any]]]:
-        with self.directory.app.app_context(), reading() as session:
-            return {
-                table.name: sorted(
-                    ({key: value for key, value in row.items() if key not in ("digest", "sealed_secret", "last_used_at") and not _of_set_up(value)} for row in session.execute(select(table)).mappings()),
-                    key=lambda row: json.dumps(row, default=str, sort_keys=True),
-                )
-                for table in Base.metadata.sorted_tables
-                # Each database has a mark of its own (`installation`), by which it is told from a copy of itself.
-                if not table.name.startswith(("request_", "installation")) and table is not Tally.__table__
-            }  # fmt: skip
-
-
-def _repeating(ids: Iterator[int]) -> object:
-    # Whoever writes down the requests seen takes ids of its own, on a thread of its own.
-    return f"00000000-0000-7000-8000-{next(ids):012}" if threading.current_thread() is threading.main_thread() else uuid7()
-
-
-def _of_set_up(value: Any) -> bool:
-    # When the directory itself was set up is not part of the story.
-    return isinstance(value, datetime) and not _BEGAN <= value < _BEGAN + timedelta(hours=1)
-
-
-@pytest.fixture
-def urls(database_url: str, request: pytest.FixtureRequest) -> tuple[str, str]:
-    if database_url.startswith("sqlite"):
-        return database_url, database_url.replace(".sqlite", "-2.sqlite")
-    return database_url, request.getfixturevalue("postgres").database()
 
 
 @pytest.fixture
@@ -112,16 +27,16 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The hot paths that answered, in order."""
     answered: list[str] = []
 
-    def counting(view: Callable[..., Any]) -> Callable[..., Any]:
-        async def counts(*given: Any) -> Any:
-            response = await view(*given)
+    def counting(view: View) -> View:
+        async def counts(asked: Any) -> Any:
+            response = await view(asked)
             if response is not None:
-                answered.append(view.__name__.lstrip("_"))
+                answered.append(getattr(view, "__name__", "").lstrip("_"))
             return response
 
         return counts
 
-    monkeypatch.setattr(hot, "_VIEWS", {key: counting(view) for key, view in hot._VIEWS.items()})
+    wrap_views(monkeypatch, counting)
     return answered
 
 
@@ -142,51 +57,6 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
         monkeypatch.setattr(HotDoor, "__call__", over_loop)
     yield
     loop.close()
-
-
-def both_ways(
-    urls: tuple[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch, story: Callable[[Twin], None], *, rows: bool = True
-) -> tuple[Twin, Twin]:
-    """The story told with the hot paths and without; clock and ids run alike in both."""
-    twins: list[Twin] = []
-    with ExitStack() as leaving:
-        for number, url in enumerate(urls):
-            ids = itertools.count(1)
-            monkeypatch.setattr("app.database.uuid7", lambda ids=ids: _repeating(ids))
-            home = folder / f"twin{number}"
-            home.mkdir()
-            twin = Twin(leaving.enter_context(directory_on(url, home)))
-            with monkeypatch.context() as here:
-                for module in ("app.scim.door", "app.scim.hot"):
-                    here.setattr(f"{module}.now", lambda twin=twin: twin.at)
-                if number:
-                    here.setattr(hot, "_VIEWS", {})
-                with twin.directory.app.app_context():
-                    story(twin)
-            twins.append(twin)
-        written = [twin.rows() for twin in twins] if rows else [{}, {}]
-        for table in written[0]:
-            assert written[0][table] == written[1][table], table
-        assert twins[0].totals() == twins[1].totals()
-    assert twins[0].answers == twins[1].answers
-    return twins[0], twins[1]
-
-
-def set_up(twin: Twin, *, brake: str = "off", workspaces: int = 2) -> None:
-    def act(session: Any) -> None:
-        organization = session.scalars(select(Organization)).one()
-        organization.settings = {"push_brake": brake}
-        for number in range(workspaces):
-            session.add(
-                Workspace(
-                    organization_id=organization.id, id=f"w{number}", name=f"chat{number}", kind="matrix", url="http://127.0.0.1:1",
-                    sealed_token=b"", created_at=datetime(2026, 11, 25, tzinfo=UTC),
-                )
-            )  # fmt: skip
-
-    in_transaction(act)
-    # A token that has just been good is the usual one.
-    twin.tell("", "GET", "/ServiceProviderConfig")
 
 
 def test_everyday_requests_leave_the_same_rows_and_get_the_same_answers(

@@ -21,6 +21,7 @@ from app.scim.hot_reads import Answered
 from tests.clients.directory import Directory
 from tests.two_at_once import meanwhile
 from tests.unit.scim.choosing import OFF, ON, numbered, off, organization_of, person_of, says, set_brake
+from tests.unit.scim.hot_views import View, wrap_views
 
 HR = Actor(kind=ActorKind.SOURCE, name="hr")
 
@@ -30,14 +31,14 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The hot paths that were tried, whether or not they answered."""
     named: list[str] = []
 
-    def noting(view: hot.View) -> hot.View:
-        async def notes(asked: hot.Asked) -> Answered | None:
+    def noting(view: View) -> View:
+        async def notes(asked: Any) -> Answered | None:
             named.append(getattr(view, "__name__", ""))
             return await view(asked)
 
         return notes
 
-    monkeypatch.setattr(hot, "_VIEWS", {key: noting(view) for key, view in hot._VIEWS.items()})
+    wrap_views(monkeypatch, noting)
     return named
 
 

@@ -1,7 +1,6 @@
 """On an event loop requests share connections, and on SQLite a transaction; each is answered for itself all the same."""
 
 import asyncio
-import io
 import json
 import sqlite3
 from collections.abc import Coroutine, Iterator
@@ -11,7 +10,6 @@ from urllib.parse import quote
 import pytest
 from psycopg import DataError
 from sqlalchemy import text
-from werkzeug.test import EnvironBuilder
 
 from app.bare.connection import waited
 from app.bare.lent import _MOST, bare_of, lent_on_loop
@@ -21,7 +19,8 @@ from app.database import db, pen, pen_of, reading
 from app.scim import hot_reads
 from app.scim.hot import Early, HotDoor
 from tests.clients.directory import Directory
-from tests.unit.scim.choosing import OFF, ON, set_brake
+from tests.unit.scim.choosing import OFF, set_brake
+from tests.unit.scim.twins import environ_of
 
 
 @pytest.fixture
@@ -43,16 +42,6 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
     monkeypatch.setattr(SharedSQLite, "_commit", counted)
     yield made
-
-
-def asked(directory: Directory, method: str, path: str, body: Any = None) -> dict[str, Any]:
-    address, _, query = path.partition("?")
-    raw = b"" if body is None else json.dumps(body).encode()
-    headers = {"Authorization": f"Bearer {directory.token}"}
-    if body is not None:
-        headers["Content-Type"] = "application/scim+json"
-    built = EnvironBuilder(directory.base + address, method=method, query_string=query, headers=list(headers.items()), data=raw)
-    return {**built.get_environ(), "wsgi.input": io.BytesIO(raw)}
 
 
 def at_once(*requests: Coroutine[Any, Any, Early | None]) -> list[Early | None]:
@@ -82,9 +71,9 @@ def test_the_usual_requests_are_answered_on_the_loop(directory: Directory, door:
 
     async def in_turn() -> list[int | None]:
         sent = [
-            asked(directory, "GET", f"/Users/{ada}"), asked(directory, "GET", f"/Users?filter={look_up}"),
-            asked(directory, "POST", "/Users", joining("bob")), asked(directory, "PATCH", f"/Users/{ada}", {"Operations": [OFF]}),
-            asked(directory, "PATCH", f"/Groups/{group}", {"Operations": [{"op": "add", "path": "members", "value": [{"value": ada}]}]}),
+            environ_of(directory, "GET", f"/Users/{ada}"), environ_of(directory, "GET", f"/Users?filter={look_up}"),
+            environ_of(directory, "POST", "/Users", joining("bob")), environ_of(directory, "PATCH", f"/Users/{ada}", {"Operations": [OFF]}),
+            environ_of(directory, "PATCH", f"/Groups/{group}", {"Operations": [{"op": "add", "path": "members", "value": [{"value": ada}]}]}),
         ]  # fmt: skip
         return [status(await door.soon(one)) for one in sent]
 
@@ -97,7 +86,7 @@ def test_the_usual_requests_are_answered_on_the_loop(directory: Directory, door:
 def test_on_sqlite_a_list_is_for_a_thread(directory: Directory, door: HotDoor, database_url: str, path: str) -> None:
     directory.add_user("ada")
 
-    answered = at_once(door.soon(asked(directory, "GET", path)))
+    answered = at_once(door.soon(environ_of(directory, "GET", path)))
 
     assert (answered[0] is None) == database_url.startswith("sqlite")
 
@@ -105,13 +94,13 @@ def test_on_sqlite_a_list_is_for_a_thread(directory: Directory, door: HotDoor, d
 def test_a_group_is_for_a_thread(directory: Directory, door: HotDoor) -> None:
     group = directory.send("POST", "/Groups", {"displayName": "Research"}).document["id"]
 
-    assert at_once(door.soon(asked(directory, "GET", f"/Groups/{group}"))) == [None]
+    assert at_once(door.soon(environ_of(directory, "GET", f"/Groups/{group}"))) == [None]
 
 
 def test_many_at_once_are_each_answered(directory: Directory, door: HotDoor) -> None:
     many = [f"someone{number}" for number in range(3 * _MOST)]
 
-    answered = at_once(*(door.soon(asked(directory, "POST", "/Users", joining(name))) for name in many))
+    answered = at_once(*(door.soon(environ_of(directory, "POST", "/Users", joining(name))) for name in many))
 
     assert [status(one) for one in answered] == [201] * len(many)
     assert names(directory) == set(many)
@@ -121,7 +110,7 @@ def test_who_is_refused_takes_nobody_along(directory: Directory, door: HotDoor) 
     directory.add_user("ada")
     before = directory.written()
 
-    answered = at_once(*(door.soon(asked(directory, "POST", "/Users", joining(name))) for name in ("bob", "ada", "cy")))
+    answered = at_once(*(door.soon(environ_of(directory, "POST", "/Users", joining(name))) for name in ("bob", "ada", "cy")))
 
     assert [status(one) for one in answered] == [201, None, 201]
     # The journal entry of who was refused went with them.
@@ -136,7 +125,7 @@ class TestOnSQLite:
             pytest.skip("only SQLite's writers share a transaction")
 
     def test_those_of_one_turn_share_a_commit(self, directory: Directory, door: HotDoor, commits: list[float]) -> None:
-        answered = at_once(*(door.soon(asked(directory, "POST", "/Users", joining(name))) for name in ("ada", "bob", "cy")))
+        answered = at_once(*(door.soon(environ_of(directory, "POST", "/Users", joining(name))) for name in ("ada", "bob", "cy")))
 
         assert [status(one) for one in answered] == [201] * 3
         assert len(commits) == 1
@@ -147,7 +136,7 @@ class TestOnSQLite:
 
         with monkeypatch.context() as here:
             here.setattr(SharedSQLite, "_commit", full)
-            answered = at_once(*(door.soon(asked(directory, "POST", "/Users", joining(name))) for name in ("ada", "bob")))
+            answered = at_once(*(door.soon(environ_of(directory, "POST", "/Users", joining(name))) for name in ("ada", "bob")))
 
         assert answered == [None, None]
 
@@ -163,20 +152,20 @@ class TestOnSQLite:
 
         with monkeypatch.context() as here:
             here.setattr(SharedSQLite, "_commit", failing)
-            answered = at_once(*(door.soon(asked(directory, "POST", "/Users", joining(name))) for name in ("ada", "bob")))
+            answered = at_once(*(door.soon(environ_of(directory, "POST", "/Users", joining(name))) for name in ("ada", "bob")))
 
         assert answered == [None, None]
         assert (names(directory), directory.written()) == (set(), before)
-        assert status(at_once(door.soon(asked(directory, "POST", "/Users", joining("ada"))))[0]) == 201
+        assert status(at_once(door.soon(environ_of(directory, "POST", "/Users", joining("ada"))))[0]) == 201
 
     def test_a_slow_disk_is_waited_for_elsewhere(self, directory: Directory, door: HotDoor, monkeypatch: pytest.MonkeyPatch, commits: list[float]) -> None:
         monkeypatch.setattr("app.bare.sqlite._QUICK", -1.0)
         ada = directory.add_user("ada")
 
         async def story() -> list[int | None]:
-            first = asyncio.ensure_future(door.soon(asked(directory, "POST", "/Users", joining("bob"))))
+            first = asyncio.ensure_future(door.soon(environ_of(directory, "POST", "/Users", joining("bob"))))
             await asyncio.sleep(0)
-            later = [asked(directory, "POST", "/Users", joining("cy")), asked(directory, "PATCH", f"/Users/{ada}", {"Operations": [OFF]})]
+            later = [environ_of(directory, "POST", "/Users", joining("cy")), environ_of(directory, "PATCH", f"/Users/{ada}", {"Operations": [OFF]})]
             return [status(one) for one in await asyncio.gather(first, *(door.soon(one) for one in later))]
 
         assert asyncio.run(story()) == [201, 201, 200]
@@ -185,7 +174,7 @@ class TestOnSQLite:
 
     def test_while_somebody_else_writes_a_thread_waits(self, directory: Directory, door: HotDoor) -> None:
         with directory.app.app_context(), pen(db.engine):
-            answered = at_once(door.soon(asked(directory, "POST", "/Users", joining("ada"))))
+            answered = at_once(door.soon(environ_of(directory, "POST", "/Users", joining("ada"))))
 
         assert answered == [None]
         assert directory.send("POST", "/Users", joining("ada")).status == 201
@@ -203,7 +192,7 @@ class TestOnSQLite:
 
         with monkeypatch.context() as here:
             here.setattr(SharedSQLite, "_opened", opened)
-            assert at_once(door.soon(asked(directory, "POST", "/Users", joining("ada")))) == [None]
+            assert at_once(door.soon(environ_of(directory, "POST", "/Users", joining("ada")))) == [None]
 
         mine = pen_of(db.engine)
         assert mine is not None
@@ -213,7 +202,7 @@ class TestOnSQLite:
     def test_a_turn_that_somebody_ends_is_taken_up(self, directory: Directory, door: HotDoor) -> None:
         async def story() -> int | None:
             with directory.app.app_context(), pen(db.engine):
-                waiting = asyncio.ensure_future(door.soon(asked(directory, "POST", "/Users", joining("ada"))))
+                waiting = asyncio.ensure_future(door.soon(environ_of(directory, "POST", "/Users", joining("ada"))))
                 await asyncio.sleep(0.005)
                 assert not waiting.done()
             return status(await waiting)
@@ -224,9 +213,9 @@ class TestOnSQLite:
         ada = directory.add_user("ada")
 
         async def story() -> tuple[Any, Any]:
-            going = asyncio.ensure_future(door.soon(asked(directory, "PATCH", f"/Users/{ada}", {"Operations": [OFF]})))
+            going = asyncio.ensure_future(door.soon(environ_of(directory, "PATCH", f"/Users/{ada}", {"Operations": [OFF]})))
             await asyncio.sleep(0)
-            meanwhile = await door.soon(asked(directory, "GET", f"/Users/{ada}"))
+            meanwhile = await door.soon(environ_of(directory, "GET", f"/Users/{ada}"))
             done = going.done()
             assert meanwhile is not None
             await going
@@ -259,12 +248,12 @@ class TestOnPostgreSQL:
         ada = directory.add_user("ada")
 
         async def story() -> list[int | None]:
-            said = [status(await door.soon(asked(directory, "GET", f"/Users/{ada}")))]
+            said = [status(await door.soon(environ_of(directory, "GET", f"/Users/{ada}")))]
             with directory.app.app_context(), reading() as session:
                 others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 session.execute(text(others)).all()
-            said.append(status(await door.soon(asked(directory, "GET", f"/Users/{ada}"))))
-            said.append(status(await door.soon(asked(directory, "GET", f"/Users/{ada}"))))
+            said.append(status(await door.soon(environ_of(directory, "GET", f"/Users/{ada}"))))
+            said.append(status(await door.soon(environ_of(directory, "GET", f"/Users/{ada}"))))
             return said
 
         assert asyncio.run(story()) == [200, None, 200]
@@ -278,11 +267,11 @@ class TestOnPostgreSQL:
                 return int(session.execute(text(number)).scalar_one())
 
         async def story() -> tuple[int, int]:
-            await door.soon(asked(directory, "POST", "/Users", joining("ada")))
+            await door.soon(environ_of(directory, "POST", "/Users", joining("ada")))
             before = connections()
             for _ in range(3):
-                assert await door.soon(asked(directory, "POST", "/Users", joining("ada"))) is None
-            assert status(await door.soon(asked(directory, "POST", "/Users", joining("bob")))) == 201
+                assert await door.soon(environ_of(directory, "POST", "/Users", joining("ada"))) is None
+            assert status(await door.soon(environ_of(directory, "POST", "/Users", joining("bob")))) == 201
             return before, connections()
 
         before, after = asyncio.run(story())
@@ -298,12 +287,12 @@ class TestOnPostgreSQL:
             raise RuntimeError("a fault of ours between question and answer")
 
         async def story() -> list[Any]:
-            assert status(await door.soon(asked(directory, "GET", f"/Users/{ada}"))) == 200
+            assert status(await door.soon(environ_of(directory, "GET", f"/Users/{ada}"))) == 200
             with monkeypatch.context() as here:
                 here.setattr(PostgresBare, "_next", breaks_off)
                 with pytest.raises(RuntimeError):
-                    await door.soon(asked(directory, "GET", f"/Users/{ada}"))
-            answered = await door.soon(asked(directory, "GET", f"/Users/{bob}"))
+                    await door.soon(environ_of(directory, "GET", f"/Users/{ada}"))
+            answered = await door.soon(environ_of(directory, "GET", f"/Users/{bob}"))
             return [json.loads(b"".join(answered[2]))["id"] if answered else None]
 
         assert asyncio.run(story()) == [bob]
@@ -337,25 +326,21 @@ class TestOnPostgreSQL:
         question, long = text("SELECT length(cast(:given AS text))"), "x" * 20_000_000
 
         async def story() -> list[Any]:
-            async with lent_on_loop(directory.app, writes=False) as bare:
+            async with lent_on_loop(directory.app) as bare:
                 return await bare.rows(question, {"given": long})
 
         assert asyncio.run(story()) == [(len(long),)]
         assert waited(bare_of(directory.app).rows(question, {"given": long})) == [(len(long),)]
 
-    def test_a_reader_does_not_wait_for_somebody_who_waits(self, directory: Directory, door: HotDoor) -> None:
+    def test_whom_somebody_else_holds_is_waited_for_in_a_thread(self, directory: Directory, door: HotDoor) -> None:
         ada = directory.add_user("ada")
 
-        async def story() -> tuple[int | None, int | None]:
-            with directory.app.app_context(), db.engine.connect() as holder:
-                holder.execute(text("SELECT 1 FROM record WHERE id = :id FOR UPDATE"), {"id": ada})
-                waiting = asyncio.ensure_future(door.soon(asked(directory, "PATCH", f"/Users/{ada}", {"Operations": [OFF]})))
-                meanwhile = status(await door.soon(asked(directory, "GET", f"/Users/{ada}")))
-                assert not waiting.done()
-            return meanwhile, status(await waiting)
+        with directory.app.app_context(), db.engine.connect() as holder:
+            holder.execute(text("SELECT 1 FROM record WHERE id = :id FOR UPDATE"), {"id": ada})
+            answered = at_once(door.soon(environ_of(directory, "PATCH", f"/Users/{ada}", {"Operations": [OFF]})))
 
-        assert asyncio.run(story()) == (200, 200)
-        assert directory.patch(f"/Users/{ada}", ON).document["active"] is True
+        assert answered == [None]
+        assert directory.patch(f"/Users/{ada}", OFF).document["active"] is False
 
 
 @pytest.mark.parametrize("count", [1, 3, 10, 100])
