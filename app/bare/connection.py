@@ -54,6 +54,10 @@ class Bare(Acting):
         """Run one."""
         return (await self.ask((statement, values)))[-1]
 
+    async def long_rows(self, statement: ClauseElement, values: Mapping[str, Any]) -> Rows:
+        """As `rows`, outside of `transaction`, where they are long: the driver does not hold all of them beside what is returned."""
+        return await self.rows(statement, values)
+
     async def last(self, *asked: Asked) -> list[Rows]:
         """As `ask`, for the last things that are asked in a transaction: its end may go along with them."""
         return await self.ask(*asked)

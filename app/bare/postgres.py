@@ -15,7 +15,7 @@ import psycopg
 from psycopg import DataError, InterfaceError, OperationalError
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus
-from sqlalchemy import Engine, text
+from sqlalchemy import ClauseElement, Engine, text
 
 from app.bare.connection import Asked, Bare, Rows
 from app.statements import Compiled, compiled
@@ -61,6 +61,9 @@ class PostgresBare(Bare):
             return (await self._sent((_BEGIN, {}), *asked))[1:]
         return await self._sent(*asked)
 
+    async def long_rows(self, statement: ClauseElement, values: Mapping[str, Any]) -> Rows:
+        return (await self._sent((statement, values), one_by_one=True))[-1]
+
     async def last(self, *asked: Asked) -> list[Rows]:
         self._begun = False
         return (await self._sent(*asked, (_COMMIT, {})))[:-1]
@@ -84,7 +87,7 @@ class PostgresBare(Bare):
         # Neither idle nor unknown.
         return self._pg.transaction_status in (2, 3)
 
-    async def _sent(self, *asked: Asked) -> list[Rows]:
+    async def _sent(self, *asked: Asked, one_by_one: bool = False) -> list[Rows]:
         # All values first: what cannot be sent must not be found out when half of it is on its way.
         made = [_bound(compiled(statement, "postgresql"), values) for statement, values in asked]
         self._midway = True
@@ -105,13 +108,20 @@ class PostgresBare(Bare):
         found: list[Rows] = []
         error: Exception | None = None
         for prepared in expected:
+            if one_by_one and prepared is None:
+                # libpq would hold all of them beside what is made of them here (its manual, §34.6).
+                pg.set_single_row_mode()
             result = await self._next()
+            rows: Rows = []
+            while result.status == ExecStatus.SINGLE_TUPLE:
+                rows += _rows_of(result)
+                result = await self._next()
             if result.status not in _GOOD:
                 error = error or _error(result)
                 if prepared is not None:
                     del self._names[prepared]
             elif prepared is None:
-                found.append(_rows_of(result))
+                found.append(rows or _rows_of(result))
             # Each is followed by a nothing, the end of all by none.
             await self._next(nothing=True)
         await self._next()

@@ -170,7 +170,7 @@ def _group(dialect: str) -> Select[Any]:
 
 async def one_group(bare: Bare, knock: Knock, group_id: str) -> Answered | None:
     """GET /Groups/id."""
-    rows = await bare.rows(_group(bare.dialect), {**knock.values(id=group_id), "users": f"{knock.base}/Users/"})
+    rows = await bare.long_rows(_group(bare.dialect), {**knock.values(id=group_id), "users": f"{knock.base}/Users/"})
     if not rows:
         return None
     document, name, external_id, created, modified, version, _ = rows[0]

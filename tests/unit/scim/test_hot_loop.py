@@ -7,10 +7,12 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
 import pytest
 from psycopg import DataError
 from sqlalchemy import text
 
+from app.bare import postgres
 from app.bare.connection import waited
 from app.bare.lent import _MOST, bare_of, lent_on_loop
 from app.bare.postgres import PostgresBare
@@ -331,6 +333,31 @@ class TestOnPostgreSQL:
 
         assert asyncio.run(story()) == [(len(long),)]
         assert waited(bare_of(directory.app).rows(question, {"given": long})) == [(len(long),)]
+
+    def test_long_rows_come_one_by_one_and_are_the_same(self, directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+        with directory.app.app_context():
+            bare = PostgresBare(db.engine)
+        question = text("SELECT number, repeat('x', number) FROM generate_series(1, cast(:most AS integer)) AS number ORDER BY 1")
+        broken = text("SELECT 1 / (3 - number) FROM generate_series(1, 3) AS number")
+        read, at_once = postgres._rows_of, list[int]()
+
+        def counted(result: Any) -> Any:
+            at_once.append(result.ntuples)
+            return read(result)
+
+        monkeypatch.setattr(postgres, "_rows_of", counted)
+        try:
+            for most in (0, 1, 30):
+                long = waited(bare.long_rows(question, {"most": str(most)}))
+                assert max(at_once) <= 1
+                assert long == waited(bare.rows(question, {"most": str(most)})) == [(number, "x" * number) for number in range(1, most + 1)]
+                del at_once[:]
+            # What fails after the first rows fails as a whole, and is nobody else's afterwards.
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                waited(bare.long_rows(broken, {}))
+            assert waited(bare.rows(question, {"most": "1"})) == [(1, "x")]
+        finally:
+            bare.close()
 
     def test_whom_somebody_else_holds_is_waited_for_in_a_thread(self, directory: Directory, door: HotDoor) -> None:
         ada = directory.add_user("ada")
