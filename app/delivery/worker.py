@@ -1,7 +1,6 @@
 """The worker: threads per lane that claim work, deliver it, and say what became of it."""
 
 import logging
-import random
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from app.delivery.due import is_due, somebody_is_still_in
 from app.delivery.expansion import expand_group, expand_person
 from app.delivery.handing_over import LeftInChannels, hand_over
 from app.delivery.liveness import free_claims_of_the_dead, own_name
+from app.delivery.pauses import LONGEST_PAUSE, LOOK_AGAIN, pause_after, rest_after
 from app.delivery.precedence import Precedence
 from app.delivery.preparing import prepare_account
 from app.delivery.workspaces import Targets, halt, halted
@@ -53,10 +53,6 @@ from connectors.contract import (
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY = {Lane.DEPARTURES: 0.015, Lane.SYNC: 0.05}
-"""Seconds between two looks at the work table while it is idle: another process may have put something there."""
-LOOK_AGAIN = {Lane.DEPARTURES: timedelta(milliseconds=20), Lane.SYNC: timedelta(milliseconds=60)}
-LONGEST_PAUSE = {Lane.DEPARTURES: 5.0, Lane.SYNC: 60.0}
 PROVED_WITHIN = 2.0
 """Seconds for which what is left to do for somebody who is kept out, and the proof, waits at most for others who are still in."""
 AT_ONCE = 8
@@ -64,12 +60,6 @@ AT_ONCE = 8
 MOST_BEGUN = 64
 """Departures of which the rest is kept in mind. Beyond, it is put off in the database: the lease of a claim is too short for thousands."""
 _MARKERS = (Subject.PERSON, Subject.GROUP, Subject.DUE)
-
-
-def pause_after(attempts: int, *, lane: Lane) -> timedelta:
-    """How long to wait after so many failures: doubling, with jitter so that a thousand subjects do not come back at once."""
-    longest = min(0.25 * 2 ** min(attempts, 12), LONGEST_PAUSE[lane])
-    return timedelta(seconds=random.uniform(longest / 2, longest))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,13 +124,16 @@ class Worker:
     def _watch(self, lane: Lane, _name: str) -> None:
         """Wake the lane's threads as soon as anything is due; one cheap query instead of one per thread."""
         with self._app.app_context():
-            while not self._stop.wait(LOOK_EVERY[lane]):
+            took = 0.0
+            while not self._stop.wait(rest_after(took, lane=lane)):
+                began = monotonic()
                 try:
                     due = is_due(lane, at=self._clock())
                 except DBAPIError as error:
                     log.error("cannot look for work: %s", error.__class__.__name__)
                     self._stop.wait(0.5)
                     continue
+                took = monotonic() - began
                 if due:
                     with self._wake[lane]:
                         self._wake[lane].notify_all()
