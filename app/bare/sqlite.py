@@ -17,6 +17,8 @@ from app.statements import compiled
 _PATIENCE: Final = 0.05
 """Seconds for which a request stays on the loop while somebody else writes; then it goes to a thread, which can wait longer."""
 _NEXT_TRY: Final = 0.0005
+_TURNS: Final = 4
+"""Turns of the loop in which a shared transaction stays open, as long as each brings more."""
 _QUICK: Final = 0.001
 """Seconds for a commit that a loop may spend itself: handing it to a thread costs a tenth of that, and others wait meanwhile."""
 
@@ -91,6 +93,8 @@ class SQLiteBare(Bare):
 class SharedSQLite(SQLiteBare):
     """The writing connection of an event loop: those who come within one turn of the loop share a transaction and its fsync.
 
+    Where they are several, or the last ones were, those of the next turns join too, as long as more come.
+
     Each has a savepoint of its own, so that what one of them takes back is nobody else's. Nobody is told that it was done
     before the commit is on disk; where the commit fails, each hears of it.
     """
@@ -100,6 +104,7 @@ class SharedSQLite(SQLiteBare):
         self._waiting: list[asyncio.Future[None]] | None = None
         self._closing: asyncio.Future[None] | None = None
         self._took = 0.0
+        self._last = 1
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
         return _Act(self)
@@ -147,11 +152,16 @@ class SharedSQLite(SQLiteBare):
             raise
         loop = asyncio.get_running_loop()
         self._waiting = []
-        loop.call_soon(self._gathered, loop)
+        loop.call_soon(self._gathered, loop, _TURNS, 0)
         return True
 
-    def _gathered(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _gathered(self, loop: asyncio.AbstractEventLoop, turns: int, before: int) -> None:
         """Those who were there have joined: commit, on this thread where the disk is quick, else on another."""
+        number = len(self._waiting or [])
+        if turns > 1 and number > before and max(number, self._last) > 1:
+            loop.call_soon(self._gathered, loop, turns - 1, number)
+            return
+        self._last = number
         waiting, self._waiting = self._waiting or [], None
         if self._took < _QUICK:
             _tell(waiting, self._try())

@@ -1,0 +1,151 @@
+"""On PostgreSQL an event loop has a few connections, which its requests share; each is answered for itself all the same."""
+
+import asyncio
+import json
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import DataError
+from sqlalchemy import text
+
+from app.bare import postgres
+from app.bare.connection import waited
+from app.bare.lent import bare_of, lent_on_loop
+from app.bare.postgres import PostgresBare
+from app.database import db, reading
+from app.scim.hot import HotDoor
+from tests.clients.directory import Directory
+from tests.unit.scim.choosing import OFF
+from tests.unit.scim.looping import at_once, joining, status
+from tests.unit.scim.twins import environ_of
+
+
+class TestOnPostgreSQL:
+    @pytest.fixture(autouse=True)
+    def on_postgresql(self, database_url: str) -> None:
+        if database_url.startswith("sqlite"):
+            pytest.skip("on SQLite there is no server that could go")
+
+    def test_a_connection_that_was_ended_is_followed_by_another(self, directory: Directory, door: HotDoor) -> None:
+        ada = directory.add_user("ada")
+
+        async def story() -> list[int | None]:
+            said = [status(await door.soon(environ_of(directory, "GET", f"/Users/{ada}")))]
+            with directory.app.app_context(), reading() as session:
+                others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                session.execute(text(others)).all()
+            said.append(status(await door.soon(environ_of(directory, "GET", f"/Users/{ada}"))))
+            said.append(status(await door.soon(environ_of(directory, "GET", f"/Users/{ada}"))))
+            return said
+
+        assert asyncio.run(story()) == [200, None, 200]
+
+    def test_a_rule_that_was_broken_costs_no_connection(self, directory: Directory, door: HotDoor) -> None:
+        directory.add_user("ada")
+        number = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+
+        def connections() -> int:
+            with directory.app.app_context(), reading() as session:
+                return int(session.execute(text(number)).scalar_one())
+
+        async def story() -> tuple[int, int]:
+            await door.soon(environ_of(directory, "POST", "/Users", joining("ada")))
+            before = connections()
+            for _ in range(3):
+                assert await door.soon(environ_of(directory, "POST", "/Users", joining("ada"))) is None
+            assert status(await door.soon(environ_of(directory, "POST", "/Users", joining("bob")))) == 201
+            return before, connections()
+
+        before, after = asyncio.run(story())
+
+        assert before == after
+
+    def test_who_asks_after_somebody_who_broke_off_gets_their_own_answer(
+        self, directory: Directory, door: HotDoor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ada, bob = directory.add_user("ada"), directory.add_user("bob")
+
+        async def breaks_off(*_: Any, **__: Any) -> Any:
+            raise RuntimeError("a fault of ours between question and answer")
+
+        async def story() -> list[Any]:
+            assert status(await door.soon(environ_of(directory, "GET", f"/Users/{ada}"))) == 200
+            with monkeypatch.context() as here:
+                here.setattr(PostgresBare, "_next", breaks_off)
+                with pytest.raises(RuntimeError):
+                    await door.soon(environ_of(directory, "GET", f"/Users/{ada}"))
+            answered = await door.soon(environ_of(directory, "GET", f"/Users/{bob}"))
+            return [json.loads(b"".join(answered[2]))["id"] if answered else None]
+
+        assert asyncio.run(story()) == [bob]
+
+    def test_what_cannot_be_sent_leaves_nothing_half_sent(self, directory: Directory) -> None:
+        with directory.app.app_context():
+            bare = PostgresBare(db.engine)
+        question = text("SELECT cast(:given AS text)")
+        try:
+            for given in ("ada\0, who is cut off there", "half a pair \ud800"):
+                with pytest.raises((DataError, UnicodeEncodeError)):
+                    waited(bare.ask((question, {"given": "first"}), (question, {"given": given})))
+                assert waited(bare.rows(question, {"given": "next"})) == [("next",)]
+        finally:
+            bare.close()
+
+    def test_a_thread_that_broke_off_gets_a_new_connection(self, directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+        question = text("SELECT cast(:given AS text)")
+
+        async def breaks_off(*_: Any, **__: Any) -> Any:
+            raise RuntimeError("a fault of ours between question and answer")
+
+        with monkeypatch.context() as here:
+            here.setattr(PostgresBare, "_next", breaks_off)
+            with pytest.raises(RuntimeError):
+                waited(bare_of(directory.app).rows(question, {"given": "first"}))
+
+        assert waited(bare_of(directory.app).rows(question, {"given": "second"})) == [("second",)]
+
+    def test_a_body_that_fills_the_way_there_is_sent_all_the_same(self, directory: Directory) -> None:
+        question, long = text("SELECT length(cast(:given AS text))"), "x" * 20_000_000
+
+        async def story() -> list[Any]:
+            async with lent_on_loop(directory.app) as bare:
+                return await bare.rows(question, {"given": long})
+
+        assert asyncio.run(story()) == [(len(long),)]
+        assert waited(bare_of(directory.app).rows(question, {"given": long})) == [(len(long),)]
+
+    def test_long_rows_come_one_by_one_and_are_the_same(self, directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+        with directory.app.app_context():
+            bare = PostgresBare(db.engine)
+        question = text("SELECT number, repeat('x', number) FROM generate_series(1, cast(:most AS integer)) AS number ORDER BY 1")
+        broken = text("SELECT 1 / (3 - number) FROM generate_series(1, 3) AS number")
+        read, at_once = postgres._rows_of, list[int]()
+
+        def counted(result: Any) -> Any:
+            at_once.append(result.ntuples)
+            return read(result)
+
+        monkeypatch.setattr(postgres, "_rows_of", counted)
+        try:
+            for most in (0, 1, 30):
+                long = waited(bare.long_rows(question, {"most": str(most)}))
+                assert max(at_once) <= 1
+                assert long == waited(bare.rows(question, {"most": str(most)})) == [(number, "x" * number) for number in range(1, most + 1)]
+                del at_once[:]
+            # What fails after the first rows fails as a whole, and is nobody else's afterwards.
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                waited(bare.long_rows(broken, {}))
+            assert waited(bare.rows(question, {"most": "1"})) == [(1, "x")]
+        finally:
+            bare.close()
+
+    def test_whom_somebody_else_holds_is_waited_for_in_a_thread(self, directory: Directory, door: HotDoor) -> None:
+        ada = directory.add_user("ada")
+
+        with directory.app.app_context(), db.engine.connect() as holder:
+            holder.execute(text("SELECT 1 FROM record WHERE id = :id FOR UPDATE"), {"id": ada})
+            answered = at_once(door.soon(environ_of(directory, "PATCH", f"/Users/{ada}", {"Operations": [OFF]})))
+
+        assert answered == [None]
+        assert directory.patch(f"/Users/{ada}", OFF).document["active"] is False
