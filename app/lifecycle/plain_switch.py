@@ -285,7 +285,10 @@ def _in_turn(active: bool) -> Sequence[Insert | Update]:
     return in_turn(_on if active else _off)
 
 
-def _both(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> list[Insert | Update]:
+def _both(
+    dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said, *, several: bool = False
+) -> list[Insert | Update]:
+    look = _looks if several else _look
     stamp = {"modified_at": at(said), "journal_id": journal}
     record = update(Record).where(Record.organization_id == organization, Record.id == said("record"))
     person = update(Person).where(Person.organization_id == organization, Person.id == said("person"))
@@ -297,12 +300,18 @@ def _both(dialect: str, organization: ColumnElement[Any], journal: ColumnElement
             standing=said("standing"), standing_reason=said("reason"), version=Person.version + 1, access_epoch=Person.access_epoch + 1,
             **stamp,
         ),
-        wanted(_looks(dialect, organization, journal, said), dialect),
+        wanted(look(dialect, organization, journal, said), dialect),
     ]  # fmt: skip
 
 
+def _look(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Mapping[str, ColumnElement[Any]]:
+    """Who is to be looked at: the person, and their manager."""
+    touched = each_in(said("touched"), dialect)
+    return new_work(organization, journal, subject=Subject.PERSON, subject_id=touched, lane=Lane.SYNC, workspace_id=text(""), said=said)
+
+
 def _looks(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Mapping[str, ColumnElement[Any]]:
-    """Who is to be looked at: the person, and a manager, who may be that of several. As if each had been written alone."""
+    """The same of several, whose manager may be one: as if each had been written alone."""
     touched = each_in(said("touched"), dialect).label("person_id")
     each = select(organization.label("organization_id"), journal.label("journal_id"), at(said).label("at"), touched).subquery("each")
     last = (
@@ -333,7 +342,7 @@ def _on_or_off(dialect: str, organization: ColumnElement[Any], journal: ColumnEl
     """Of several, each as it says."""
     active: ColumnElement[bool] = said("active")
     departing = _departing(dialect, organization, journal, said, who=not_(active))
-    return [*_both(dialect, organization, journal, said), *departing, _back(organization, said).where(active)]
+    return [*_both(dialect, organization, journal, said, several=True), *departing, _back(organization, said).where(active)]
 
 
 def _departing(
