@@ -142,13 +142,15 @@ def _decided(asked: _Switch, seen: "_Seen") -> dict[str, Any] | None:
     decided = decide([RecordSaid(on=active, said_at=now, means=means, ended=False)], [], now=now)
     said = {"userName": seen.user_name, "externalId": seen.external_id}
     before = json.dumps({**said, "active": not active})
+    # Each once, and in the order in which everybody asks for work about people, so that none waits for another who waits for them.
+    touched = sorted({one for one in (seen.person_id, seen.manager_id) if one is not None})
     return {
         "record": asked.record_id, "at": microseconds(now), "organization": seen.organization_id, "person": seen.person_id, "active": active,
         "means": means, "standing": decided.standing.value, "reason": decided.reason, "version": seen.version + 1,
         "before": f'{before[:-1]}, "document": {seen.document}}}', "after": json.dumps({**said, "active": active}),
         "verb": "switched on" if active else "switched off", "departure": None if active else new_id(),
         "words": f"{decided.reason}: {asked.because}", "actor": str(Actor(kind=ActorKind.SOURCE, name=seen.source_name)),
-        "touched": json.dumps([one for one in (seen.person_id, seen.manager_id) if one is not None]),
+        "touched": json.dumps(touched),
     }  # fmt: skip
 
 

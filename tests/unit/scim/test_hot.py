@@ -91,6 +91,21 @@ def test_everyday_requests_leave_the_same_rows_and_get_the_same_answers(
     ]  # fmt: skip
 
 
+def test_who_is_their_own_manager_is_looked_at_once(
+    urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: list[str]
+) -> None:
+    def story(twin: Twin) -> None:
+        set_up(twin)
+        twin.tell("ada", "POST", "/Users", ADA)
+        manages_herself = {"op": "replace", "path": f"{ENTERPRISE_URN}:manager", "value": {"value": "<ada>"}}
+        twin.tell("", "PATCH", "/Users/{ada}", {"Operations": [manages_herself]})
+        del counted[:]
+        twin.tell("", "PATCH", "/Users/{ada}", active(False))
+        twin.tell("", "PATCH", "/Users/{ada}", active(True))
+
+    both_ways(urls, tmp_path, monkeypatch, story)
+
+
 def test_groups_are_read_with_their_members(
     urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: list[str]
 ) -> None:
