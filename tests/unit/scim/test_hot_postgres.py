@@ -140,6 +140,15 @@ class TestOnPostgreSQL:
         finally:
             bare.close()
 
+    def test_who_is_only_becoming_a_member_is_held_by_nobody(self, directory: Directory, door: HotDoor) -> None:
+        ada = directory.add_user("ada")
+
+        with directory.app.app_context(), db.engine.connect() as adding:
+            adding.execute(text("SELECT 1 FROM record WHERE id = :id FOR KEY SHARE"), {"id": ada})
+            answered = at_once(door.soon(environ_of(directory, "PATCH", f"/Users/{ada}", {"Operations": [OFF]})))
+
+        assert status(answered[0]) == 200
+
     def test_whom_somebody_else_holds_is_waited_for_in_a_thread(self, directory: Directory, door: HotDoor) -> None:
         ada = directory.add_user("ada")
 

@@ -1,6 +1,7 @@
 """What several ask at once is done together on PostgreSQL, and is what it would be one after the other."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from app.directory.tables import Record, StatementKind, Voice
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.lifecycle import plain, plain_switch
 from app.lifecycle.plain_sql import one_of
-from app.statements import compiled
 from tests.clients.directory import Directory
 from tests.unit.scim.choosing import OFF, ON, off, person_of, says, set_brake
 from tests.unit.scim.twins import ADA, BARE, Twin, active, both_ways, environ_of, set_up
@@ -173,6 +173,23 @@ def _without_a_lock(beside: Any) -> Any:
     return plain_switch._standing_now(beside).where(one_of(Record.id, "records", "postgresql"))
 
 
+@pytest.mark.parametrize(("person_id", "manager_id"), [("p-2", "p-1"), ("p-1", "p-2")])
+def test_work_about_a_manager_is_asked_for_in_the_order_of_everybody_else(person_id: str, manager_id: str) -> None:
+    """One who holds the work of a person and waits for that of their manager must not be waited for the other way round."""
+    seen = plain_switch._Seen(
+        record_id="r", organization_id="o", source_name="okta", active=True, plain=True, version=1, user_name="ada", external_id=None, document="{}",
+        created_at=0, person_id=person_id, standing="active", manager_id=manager_id, settings='{"push_brake": "off"}', has_hr=False, beside=None,
+    )  # fmt: skip
+    asked = plain_switch._Switch(
+        record_id="r", active=False, digest="d", source_id="s", now=now(), because="SCIM PATCH", beside=(Record.id.expression, {})
+    )
+
+    act = plain_switch._decided(asked, seen)
+
+    assert act is not None
+    assert json.loads(act["touched"]) == ["p-1", "p-2"]
+
+
 def test_a_brake_that_counts_lets_none_of_them_by(directory: Directory) -> None:
     set_brake("1/60s")
     people = [directory.add_user(f"p{number}") for number in range(3)]
@@ -282,11 +299,6 @@ async def _turns() -> None:
     """Everybody gets as far as they can."""
     for _ in range(20):
         await asyncio.sleep(0)
-
-
-def test_several_cost_one_statement() -> None:
-    """Which is the same whatever their number: PostgreSQL prepares it once for each connection."""
-    assert compiled(plain._several_at_once(), "postgresql") is compiled(plain._several_at_once(), "postgresql")
 
 
 def _at_once(directory: Directory, *asked: tuple[str, str, Any]) -> list[int | None]:
