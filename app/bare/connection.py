@@ -1,7 +1,7 @@
 """What a bare connection can do, whichever database it is to, and whoever waits for it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
@@ -28,10 +28,10 @@ class Acting(ABC):
     dialect: str
 
     @abstractmethod
-    async def together(self, act: Act[Given, Result], given: Given, *, lane: Hashable, about: Hashable) -> Result:
+    async def together(self, act: Act[Given, Result], given: Given, *, lane: Hashable, about: Collection[Hashable]) -> Result:
         """The result of `act` for this one, who may go along with others of the same lane.
 
-        Two that are about the same never go together. Where what several said breaks a rule of the database's, each is done
+        Two that are about the same thing never go together. Where what several said breaks a rule of the database's, each is done
         by itself, so that only who broke it hears of it.
         """
 
@@ -39,7 +39,7 @@ class Acting(ABC):
 class Bare(Acting):
     """A connection. Raises what the driver raises."""
 
-    async def together(self, act: Act[Given, Result], given: Given, *, lane: Hashable, about: Hashable) -> Result:
+    async def together(self, act: Act[Given, Result], given: Given, *, lane: Hashable, about: Collection[Hashable]) -> Result:
         return (await act(self, [given]))[0]
 
     @abstractmethod

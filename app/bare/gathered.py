@@ -5,7 +5,7 @@ One statement for several rows, and one commit, cost the database half of what a
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
@@ -25,14 +25,16 @@ class _Group:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.turn: asyncio.Future[None] = loop.create_future()
-        self.given: dict[Hashable, Any] = {}
+        self.given: list[Any] = []
+        self._about: set[Hashable] = set()
         self.results: list[asyncio.Future[Any]] = []
 
-    def takes(self, about: Hashable) -> bool:
-        return about not in self.given and len(self.given) < _MOST
+    def takes(self, about: Collection[Hashable]) -> bool:
+        return len(self.given) < _MOST and self._about.isdisjoint(about)
 
-    def join(self, about: Hashable, given: Any) -> asyncio.Future[Any]:
-        self.given[about] = given
+    def join(self, about: Collection[Hashable], given: Any) -> asyncio.Future[Any]:
+        self.given.append(given)
+        self._about.update(about)
         result: asyncio.Future[Any] = self.loop.create_future()
         self.results.append(result)
         return result
@@ -68,7 +70,7 @@ class Gathered(Acting):
         # Those on which somebody is on their way.
         self._lanes: dict[Hashable, _Lane] = {}
 
-    async def together(self, act: Act[Given, Result], given: Given, *, lane: Hashable, about: Hashable) -> Result:
+    async def together(self, act: Act[Given, Result], given: Given, *, lane: Hashable, about: Collection[Hashable]) -> Result:
         key = (act, lane)
         mine = self._lanes.get(key)
         if mine is None:
@@ -92,7 +94,7 @@ class Gathered(Acting):
         patience = group.loop.call_later(_PATIENCE, _set_off, mine, group)
         try:
             await group.turn
-            outcomes = await self._outcomes(act, list(group.given.values()))
+            outcomes = await self._outcomes(act, group.given)
         except BaseException:
             # Whoever led breaks off; those who followed take the ordinary way.
             if group in mine.waiting:

@@ -86,7 +86,7 @@ async def join_plainly(acting: Acting, draft: RecordDraft, *, digest: str, sourc
         "emails": json.dumps(sorted({name_key(address) for address in emails_of(draft.document)})),
     }  # fmt: skip
     # Of two with one name the second is refused, and is not to take others along.
-    done = await acting.together(_join, values, lane=(digest, source_id, because), about=columns["user_name_key"])
+    done = await acting.together(_join, values, lane=(digest, source_id, because), about=(columns["user_name_key"],))
     return Joined(record_id=record_id, document=stored, at=instant) if done else None
 
 
@@ -154,7 +154,7 @@ def _several_at_once() -> Select[Any]:
     client, acts = client_query().subquery("client"), several(_SAID)
     plain = select(client, acts).where(_joins_by_numbers(client.c.organization_id, "postgresql")).subquery("plain")
     said = said_in(plain)
-    return several_at_once(entry(_joined("postgresql", said), of=plain, said=said), _rows, acts, by="record")
+    return several_at_once(entry(_joined("postgresql", said), of=plain, said=said), _rows, acts, by=lambda written: acts.c.record == written.c.subject_id)
 
 
 @cache

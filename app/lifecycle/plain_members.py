@@ -6,21 +6,57 @@ named, whatever the size of the group.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Insert, Integer, Select, Update, and_, false, func, null, select, update
+from sqlalchemy import BigInteger, Boolean, Insert, Integer, Select, Text, Update, and_, case, cast, false, func, null, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app.access.knocking import client_query
 from app.bare.connection import Acting, Bare
 from app.clock import microseconds
 from app.directory.tables import Group, Membership, Record
-from app.journal.tables import Entry, Lane, Subject
+from app.journal.tables import Entry
 from app.journal.work import insert_for
-from app.lifecycle.plain_sql import Said, at, at_once, document, entry, in_turn, new_work, one_of, text, wanted
+from app.lifecycle.plain_sql import (
+    Said,
+    at,
+    at_once,
+    document,
+    entry,
+    in_turn,
+    look,
+    looks,
+    one_of,
+    said_in,
+    several,
+    several_at_once,
+    text,
+    told,
+    wanted,
+)
 from app.statements import ALWAYS, each_in, each_of, param
+
+_SAID: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("before", "after", "changed", "people"), Text()), "at": BigInteger(), "add": Boolean(),
+}  # fmt: skip
+"""What one of several changes of a group says by itself; by whom it is said, and of which group, is the same for all of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Change:
+    """Members of one group to be added, or to be removed, by a token of its source."""
+
+    group_id: str
+    ids: frozenset[str]
+    add: bool
+    digest: str
+    source_id: str
+    now: datetime
+    because: str
 
 
 async def change_members_plainly(
@@ -30,45 +66,78 @@ async def change_members_plainly(
 
     Raises what the driver raises.
     """
-    values = {
-        "group": group_id, "digest": digest, "source": source_id, "at": microseconds(now), "ids": json.dumps(sorted(set(ids))), "because": because,
-        "add": add,
+    change = _Change(group_id=group_id, ids=frozenset(ids), add=add, digest=digest, source_id=source_id, now=now, because=because)
+    return await acting.together(_change, change, lane=(digest, source_id, because, group_id), about=change.ids)
+
+
+async def _change(bare: Bare, changes: Sequence[_Change]) -> Sequence[bool]:
+    """Whether each of these was done; all of them of one group by one token, and no two about the same member."""
+    first = changes[0]
+    by = {
+        "group": first.group_id, "digest": first.digest, "source": first.source_id, "because": first.because,
+        "at": max(microseconds(one.now) for one in changes),
     }  # fmt: skip
-    # Nobody goes along: who holds people for one change while they wait for those of another may be waited for.
-    return await acting.together(_change_each, values, lane=object(), about=None)
-
-
-async def _change_each(bare: Bare, changes: Sequence[Mapping[str, Any]]) -> Sequence[bool]:
-    return [await _change(bare, dict(values)) for values in changes]
-
-
-async def _change(bare: Bare, values: dict[str, Any]) -> bool:
-    add: bool = values["add"]
     async with bare.transaction():
-        seen, there = await bare.ask((_seen(), values), (_there(bare.dialect, add), values))
-        if not seen:
-            return False
-        organization_id, name, outside_id, version = seen[0]
-        values |= {"organization": organization_id}
-        if add and not all(known for _, _, known, _ in there):
-            return False
-        changing = [(record_id, person_id) for record_id, person_id, _, member in there if bool(member) != add]
-        if not changing:
-            return True
-        changed = sorted(record_id for record_id, _ in changing)
-        said = {"displayName": name, "externalId": outside_id}
-        values |= {
-            "version": version + 1, "changed": json.dumps(changed), "before": json.dumps(said),
-            "after": json.dumps({**said, "added": changed if add else [], "removed": [] if add else changed}),
-            "people": json.dumps(sorted({person_id for _, person_id in changing if person_id is not None})),
-        }  # fmt: skip
-        if bare.dialect == "postgresql":
-            return bool((await bare.last((_at_once(add), values)))[-1])
-        made = await bare.rows(_entry("sqlite"), values)
-        if made:
-            values |= {"journal": made[0][0]}
-            await bare.ask(*((statement, values) for statement in _in_turn(add)))
-        return bool(made)
+        asked = {**by, "ids": json.dumps(sorted(frozenset[str]().union(*(one.ids for one in changes))))}
+        groups, members = await bare.ask((_seen(), asked), (_there(bare.dialect), asked))
+        if not groups:
+            return [False] * len(changes)
+        group = _Group(*groups[0])
+        there = {row[0]: _There(*row) for row in members}
+        plain = [all(there[id].known for id in one.ids) or not one.add for one in changes]
+        acts = [act for one, is_plain in zip(changes, plain, strict=True) if is_plain and (act := _decided(one, group, there)) is not None]
+        done = await _write(bare, acts, {**by, "organization": group.organization_id, "version": group.version + len(acts)})
+    return [is_plain and done for is_plain in plain]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A row of `_seen`, in its order."""
+
+    organization_id: str
+    display_name: str
+    external_id: str | None
+    version: int
+
+
+@dataclass(frozen=True)
+class _There:
+    """A row of `_there`, in its order."""
+
+    record_id: str
+    person_id: str | None
+    known: bool
+    member: bool
+
+
+def _decided(change: _Change, group: _Group, there: Mapping[str, _There]) -> dict[str, Any] | None:
+    """What is written of a change; None where nothing changes."""
+    changing = [one for id in sorted(change.ids) if (one := there[id]).known and bool(one.member) != change.add]
+    if not changing:
+        return None
+    changed = [one.record_id for one in changing]
+    said = {"displayName": group.display_name, "externalId": group.external_id}
+    return {
+        "at": microseconds(change.now), "add": change.add, "changed": json.dumps(changed), "before": json.dumps(said),
+        "after": json.dumps({**said, "added": changed if change.add else [], "removed": [] if change.add else changed}),
+        "people": json.dumps(sorted({one.person_id for one in changing if one.person_id is not None})),
+    }  # fmt: skip
+
+
+async def _write(bare: Bare, acts: Sequence[Mapping[str, Any]], by: Mapping[str, Any]) -> bool:
+    """Whether they were done: all of them or none, since only the token can stand against them."""
+    if not acts:
+        return True
+    if len(acts) > 1:
+        return bool((await bare.last((_several_at_once(), {**by, "several": told(acts, _SAID)})))[-1])
+    values = {**by, **acts[0]}
+    if bare.dialect == "postgresql":
+        return bool((await bare.last((_at_once(), values)))[-1])
+    made = await bare.rows(_entry("sqlite"), values)
+    if made:
+        values |= {"journal": made[0][0]}
+        await bare.ask(*((statement, values) for statement in _in_turn()))
+    return bool(made)
 
 
 # The statements
@@ -76,7 +145,7 @@ async def _change(bare: Bare, values: dict[str, Any]) -> bool:
 
 @cache
 def _seen() -> Select[str, str, str | None, int]:
-    """organization_id, displayName, externalId and version of the group `:group`, which is locked, where the token is good."""
+    """The group `:group`, which is locked, where the token is good. In the order of `_Group`."""
     client = client_query().subquery("client")
     return (
         select(Group.organization_id, Group.display_name, Group.external_id, Group.version)
@@ -88,20 +157,21 @@ def _seen() -> Select[str, str, str | None, int]:
 
 
 @cache
-def _there(dialect: str, add: bool) -> Select[Any]:
-    """For each of `:ids`: the id, its person, whether it is a user of this directory, and whether it is a member now.
+def _there(dialect: str) -> Select[Any]:
+    """For each of `:ids` whether it is a user of this directory, and whether it is a member now. In the order of `_There`.
 
-    Who is added is held, so that nobody who is being deleted at this moment becomes a member.
+    They are held, so that nobody who is being deleted at this moment becomes a member, or is taken out a second time.
     """
     asked = select(each_of("ids", dialect).label("id")).subquery("asked")
     client = client_query().subquery("client")
     organization = select(client.c.organization_id).scalar_subquery()
-    named = (
+    record = (
         select(Record.organization_id, Record.id, Record.person_id, Record.source_id, Record.ended_at)
         .where(Record.organization_id == organization, one_of(Record.id, "ids", dialect))
         .order_by(Record.id)
+        .with_for_update(read=True, key_share=True)
+        .subquery("held")
     )
-    record = (named.with_for_update(read=True, key_share=True) if add else named).subquery("held")
     known = and_(record.c.source_id == param("source"), record.c.ended_at.is_(None))
     # A subquery for each, never a join: with one, PostgreSQL would read all members of the group to find out about a few.
     member = (
@@ -120,54 +190,69 @@ def _there(dialect: str, add: bool) -> Select[Any]:
 
 @cache
 def _entry(dialect: str) -> ReturningInsert[int, str, str]:
-    values = {
+    return entry(_entered(dialect, param), of=client_query().subquery("client"))
+
+
+def _entered(dialect: str, said: Said) -> Mapping[Any, Any]:
+    return {
         Entry.verb: text("group changed"), Entry.subject_kind: text("group"), Entry.subject_id: param("group"),
-        Entry.before: document("before", dialect), Entry.after: document("after", dialect),
+        Entry.before: document("before", dialect, said), Entry.after: document("after", dialect, said),
     }  # fmt: skip
-    return entry(values, of=client_query().subquery("client"))
 
 
 @cache
-def _at_once(add: bool) -> Select[Any]:
-    return at_once(_entry("postgresql"), _added if add else _removed)
+def _at_once() -> Select[Any]:
+    return at_once(_entry("postgresql"), _rows)
 
 
 @cache
-def _in_turn(add: bool) -> Sequence[Insert | Update]:
-    return in_turn(_added if add else _removed)
+def _in_turn() -> Sequence[Insert | Update]:
+    return in_turn(_rows)
 
 
-def _both(dialect: str, organization: Any, journal: Any, said: Said) -> list[Insert | Update]:
-    group = (
-        update(Group)
-        .where(Group.organization_id == organization, Group.id == said("group"))
-        .values(version=said("version", Integer()), modified_at=at(said), journal_id=journal)
+@cache
+def _several_at_once() -> Select[Any]:
+    acts = several(_SAID)
+    saying = select(client_query().subquery("client"), acts).subquery("saying")
+    said = said_in(saying)
+    made = entry(_entered("postgresql", said), of=saying, said=said).returning(Entry.after)
+    # All entries are about one group; what they say differs, as no two name the same member.
+    return several_at_once(made, _rows_of_several, acts, by=lambda written: cast(acts.c.after, JSONB) == written.c.after)
+
+
+def _rows(dialect: str, organization: Any, journal: Any, said: Said) -> Sequence[Insert | Update]:
+    return [
+        _changed(organization).values(modified_at=at(said), journal_id=journal),
+        wanted(look(organization, journal, said("people"), dialect, said), dialect),
+        _members(dialect, organization, journal, said),
+    ]
+
+
+def _rows_of_several(dialect: str, organization: Any, journal: Any, said: Said) -> Sequence[Insert | Update]:
+    last = (
+        select(organization.label("organization_id"), func.max(at(said)).label("at"), func.max(journal).label("journal"))
+        .group_by(organization)
+        .subquery("last")
     )
-    work = new_work(
-        organization, journal, subject=Subject.PERSON, subject_id=each_in(said("people"), dialect), lane=Lane.SYNC, workspace_id=text("")
-    )
-    return [group, wanted(work, dialect)]
+    return [
+        _changed(last.c.organization_id).values(modified_at=last.c.at, journal_id=last.c.journal),
+        wanted(looks(organization, journal, said("people"), dialect, said), dialect),
+        _members(dialect, organization, journal, said),
+    ]
 
 
-def _added(dialect: str, organization: Any, journal: Any, said: Said) -> Sequence[Insert | Update]:
+def _changed(organization: Any) -> Update:
+    return update(Group).where(Group.organization_id == organization, Group.id == param("group")).values(version=param("version", Integer()))
+
+
+def _members(dialect: str, organization: Any, journal: Any, said: Said) -> Any:
+    """Those who are added, and those who are removed."""
     values = {
-        "organization_id": organization, "group_id": said("group"), "record_id": each_in(said("changed"), dialect), "ended_at": null(),
-        "journal_id": journal,
+        "organization_id": organization, "group_id": param("group"), "record_id": each_in(said("changed"), dialect),
+        "ended_at": case((said("add", Boolean()), null()), else_=at(said)), "journal_id": journal,
     }  # fmt: skip
     statement = insert_for(dialect)(Membership).from_select(list(values), select(*values.values()).where(ALWAYS), include_defaults=False)
-    back = statement.on_conflict_do_update(
-        index_elements=["organization_id", "group_id", "record_id"], set_={"ended_at": null(), "journal_id": statement.excluded.journal_id}
+    new = statement.excluded
+    return statement.on_conflict_do_update(
+        index_elements=["organization_id", "group_id", "record_id"], set_={"ended_at": new.ended_at, "journal_id": new.journal_id}
     )
-    return [*_both(dialect, organization, journal, said), back]
-
-
-def _removed(dialect: str, organization: Any, journal: Any, said: Said) -> Sequence[Insert | Update]:
-    ended = (
-        update(Membership)
-        .where(
-            Membership.organization_id == organization, Membership.group_id == said("group"), one_of(Membership.record_id, "changed", dialect),
-            Membership.ended_at.is_(None),
-        )
-        .values(ended_at=at(said), journal_id=journal)
-    )  # fmt: skip
-    return [*_both(dialect, organization, journal, said), ended]

@@ -34,7 +34,7 @@ from app.actors import Actor, ActorKind
 from app.database import Base
 from app.journal.tables import Entry, Lane, Subject, Work, WorkState
 from app.journal.work import PRIORITY, insert_for, wanted_again
-from app.statements import ALWAYS, each_of, param
+from app.statements import ALWAYS, each_in, each_of, param
 
 TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 SOURCE: Final = str(Actor(kind=ActorKind.SOURCE, name=""))
@@ -99,13 +99,15 @@ def said_in(rows: FromClause) -> Said:
     return said
 
 
-def several_at_once(made: ReturningInsert[int, str, str], rows: Rows, acts: CTE, *, by: str) -> Select[Any]:
+def several_at_once(
+    made: ReturningInsert[*tuple[Any, ...]], rows: Rows, acts: CTE, *, by: Callable[[CTE], ColumnElement[bool]]
+) -> Select[Any]:
     """PostgreSQL: the entries of several acts and all their rows in one statement. Returns the subjects of those that were done.
 
-    What an act says by the name `by` is the subject of its entry.
+    `by` tells of an entry which of the acts it is of, by what `made` returns.
     """
     written = made.cte("entry")
-    each = select(written.c.id.label("journal"), written.c.organization_id, *acts.c).join(acts, acts.c[by] == written.c.subject_id)
+    each = select(written.c.id.label("journal"), written.c.organization_id, *acts.c).join(acts, by(written))
     # What several of these write is written in the order in which they are given, wherever somebody may wait for it.
     done = each.order_by(written.c.id).cte("done")
     return _with(select(written.c.subject_id), rows("postgresql", done.c.organization_id, done.c.journal, said_in(done)))
@@ -125,6 +127,36 @@ def new_work(
         "priority": number(PRIORITY[subject]), "due_at": at(said), "state": text(WorkState.WAITING), "generation": number(1),
         "attempts": number(0), "because": journal,
     }  # fmt: skip
+
+
+def look(
+    organization: ColumnElement[Any], journal: ColumnElement[Any], people: ColumnElement[Any], dialect: str, said: Said = param
+) -> dict[str, ColumnElement[Any]]:
+    """That each of these is looked at; `people` is a JSON list in a text."""
+    each = each_in(people, dialect)
+    return new_work(organization, journal, subject=Subject.PERSON, subject_id=each, lane=Lane.SYNC, workspace_id=text(""), said=said)
+
+
+def looks(
+    organization: ColumnElement[Any], journal: ColumnElement[Any], people: ColumnElement[Any], dialect: str, said: Said
+) -> dict[str, ColumnElement[Any]]:
+    """The same of several acts, of which more than one may name somebody: as if each had been written alone."""
+    named = each_in(people, dialect).label("person_id")
+    each = select(organization.label("organization_id"), journal.label("journal_id"), at(said).label("at"), named).subquery("each")
+    last = (
+        select(
+            each.c.organization_id, each.c.person_id, func.max(each.c.journal_id).label("journal_id"), func.min(each.c.at).label("at"),
+            func.count().label("times"),
+        )
+        .group_by(each.c.organization_id, each.c.person_id)
+        .order_by(each.c.person_id)
+        .subquery("last")
+    )  # fmt: skip
+    work = new_work(
+        last.c.organization_id, last.c.journal_id, subject=Subject.PERSON, subject_id=last.c.person_id, lane=Lane.SYNC, workspace_id=text(""),
+        said=said_in(last),
+    )  # fmt: skip
+    return {**work, "generation": cast(last.c.times, Integer())}
 
 
 def wanted(work: Values, dialect: str, *, where: ColumnElement[bool] = ALWAYS) -> Any:

@@ -21,9 +21,7 @@ from sqlalchemy import (
     Text,
     Update,
     and_,
-    cast,
     exists,
-    func,
     not_,
     select,
     update,
@@ -48,6 +46,8 @@ from app.lifecycle.plain_sql import (
     entry,
     in_turn,
     inserted,
+    look,
+    looks,
     new_work,
     number,
     one_of,
@@ -60,7 +60,7 @@ from app.lifecycle.plain_sql import (
 )
 from app.lifecycle.standing import RecordSaid, decide
 from app.revocation.tables import Departure, Proof
-from app.statements import ALWAYS, each_in, param
+from app.statements import ALWAYS, param
 
 Beside = tuple[ColumnElement[Any], Mapping[str, Any]]
 """An expression over Record, and the values in it."""
@@ -110,7 +110,7 @@ async def switch_plainly(
     `beside` is asked along with it, for whoever answers. Raises BrakeCounts, and what the driver raises.
     """
     asked = _Switch(record_id=record_id, active=active, digest=digest, source_id=source_id, now=now, because=because, beside=beside)
-    return await acting.together(_switch, asked, lane=(digest, source_id, because), about=record_id)
+    return await acting.together(_switch, asked, lane=(digest, source_id, because), about=(record_id,))
 
 
 async def _switch(bare: Bare, asked: Sequence[_Switch]) -> Sequence[Switched | None]:
@@ -279,7 +279,7 @@ def _several_at_once() -> Select[Any]:
     unopposed = select(client, acts).where(alone).subquery("unopposed")
     said = said_in(unopposed)
     made = entry(_entered("postgresql", said), of=unopposed, said=said)
-    return several_at_once(made, _on_or_off, acts, by="record")
+    return several_at_once(made, _on_or_off, acts, by=lambda written: acts.c.record == written.c.subject_id)
 
 
 @cache
@@ -290,7 +290,6 @@ def _in_turn(active: bool) -> Sequence[Insert | Update]:
 def _both(
     dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said, *, several: bool = False
 ) -> list[Insert | Update]:
-    look = _looks if several else _look
     stamp = {"modified_at": at(said), "journal_id": journal}
     record = update(Record).where(Record.organization_id == organization, Record.id == said("record"))
     person = update(Person).where(Person.organization_id == organization, Person.id == said("person"))
@@ -302,34 +301,8 @@ def _both(
             standing=said("standing"), standing_reason=said("reason"), version=Person.version + 1, access_epoch=Person.access_epoch + 1,
             **stamp,
         ),
-        wanted(look(dialect, organization, journal, said), dialect),
+        wanted((looks if several else look)(organization, journal, said("touched"), dialect, said), dialect),
     ]  # fmt: skip
-
-
-def _look(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Mapping[str, ColumnElement[Any]]:
-    """Who is to be looked at: the person, and their manager."""
-    touched = each_in(said("touched"), dialect)
-    return new_work(organization, journal, subject=Subject.PERSON, subject_id=touched, lane=Lane.SYNC, workspace_id=text(""), said=said)
-
-
-def _looks(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Mapping[str, ColumnElement[Any]]:
-    """The same of several, whose manager may be one: as if each had been written alone."""
-    touched = each_in(said("touched"), dialect).label("person_id")
-    each = select(organization.label("organization_id"), journal.label("journal_id"), at(said).label("at"), touched).subquery("each")
-    last = (
-        select(
-            each.c.organization_id, each.c.person_id, func.max(each.c.journal_id).label("journal_id"), func.min(each.c.at).label("at"),
-            func.count().label("times"),
-        )
-        .group_by(each.c.organization_id, each.c.person_id)
-        .order_by(each.c.person_id)
-        .subquery("last")
-    )  # fmt: skip
-    work = new_work(
-        last.c.organization_id, last.c.journal_id, subject=Subject.PERSON, subject_id=last.c.person_id, lane=Lane.SYNC, workspace_id=text(""),
-        said=said_in(last),
-    )  # fmt: skip
-    return {**work, "generation": cast(last.c.times, Integer())}
 
 
 def _off(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Sequence[Insert | Update]:

@@ -2,23 +2,30 @@
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import DataError
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from app.bare import postgres
 from app.bare.connection import waited
 from app.bare.lent import bare_of, lent_on_loop
 from app.bare.postgres import PostgresBare
-from app.database import db, reading
+from app.clock import now
+from app.database import db, reading, transaction
+from app.directory.tables import Membership, Record
+from app.journal.tables import Entry
+from app.lifecycle.records import end_record
 from app.scim.hot import HotDoor
 from tests.clients.directory import Directory
+from tests.company import OKTA
 from tests.unit.scim.choosing import OFF
 from tests.unit.scim.looping import at_once, joining, status
-from tests.unit.scim.twins import environ_of
+from tests.unit.scim.twins import environ_of, members
+from tests.waiting import until
 
 
 class TestOnPostgreSQL:
@@ -158,3 +165,30 @@ class TestOnPostgreSQL:
 
         assert answered == [None]
         assert directory.patch(f"/Users/{ada}", OFF).document["active"] is False
+
+    @pytest.mark.parametrize("op", ["add", "remove"])
+    def test_who_is_being_deleted_is_waited_for_and_is_no_member_then(self, directory: Directory, door: HotDoor, op: str) -> None:
+        """Deleting them takes them out, once."""
+        ada, bob = directory.add_user("ada"), directory.add_user("bob")
+        group = str(directory.send("POST", "/Groups", {"displayName": "Team", "members": [{"value": ada}]}).document["id"])
+        asked = [environ_of(directory, "PATCH", f"/Groups/{group}", members(op, one)) for one in (bob, ada)]
+        answered: list[int | None] = []
+
+        with directory.app.app_context(), ThreadPoolExecutor(1) as elsewhere:
+            with transaction() as session:
+                record = session.scalars(select(Record).where(Record.id == ada)).one()
+                end_record(session, record.organization_id, record.source_id, ada, actor=OKTA, at=now(), because="deleted")
+                session.flush()
+                waiting = elsewhere.submit(lambda: [status(one) for one in at_once(*(door.soon(one) for one in asked))])
+                assert until(lambda: session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+            answered = waiting.result(timeout=30)
+
+        # To take out somebody who is no member is already so; the ordinary way says why nobody can put them in.
+        assert answered == [204, None if op == "add" else 204]
+        with directory.app.app_context(), reading() as session:
+            said = session.scalars(select(Entry.after).where(Entry.verb == "group changed")).all()
+            (membership,) = session.scalars(select(Membership).where(Membership.record_id == ada)).all()
+            assert membership.ended_at is not None
+            ended = session.get_one(Entry, membership.journal_id)
+        assert not any(ada in [*one["added"], *one["removed"]] for one in said if one)
+        assert ended.verb == "ended"

@@ -15,11 +15,11 @@ from app.clock import now
 from app.database import db, in_transaction
 from app.directory.tables import Record, StatementKind, Voice
 from app.directory.vocabulary import ENTERPRISE_URN
-from app.lifecycle import plain, plain_switch
+from app.lifecycle import plain, plain_members, plain_switch
 from app.lifecycle.plain_sql import one_of
 from tests.clients.directory import Directory
-from tests.unit.scim.choosing import OFF, ON, off, person_of, says, set_brake
-from tests.unit.scim.twins import ADA, BARE, Twin, active, both_ways, environ_of, set_up
+from tests.unit.scim.choosing import OFF, ON, numbered, off, person_of, says, set_brake
+from tests.unit.scim.twins import ADA, BARE, Twin, active, both_ways, environ_of, members, set_up
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +44,7 @@ def journeys(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(plain, "_join", counting(plain._join))
     monkeypatch.setattr(plain_switch, "_switch", counting(plain_switch._switch))
+    monkeypatch.setattr(plain_members, "_change", counting(plain_members._change))
     return numbers
 
 
@@ -76,6 +77,72 @@ def test_several_join_and_leave_and_return_as_if_one_after_the_other(
     both_ways(urls, tmp_path, monkeypatch, story)
 
     assert [number for number in journeys if number > 1] == [2, 5, 5]
+
+
+def test_members_of_one_group_come_and_go_together_as_if_one_after_the_other(
+    urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journeys: list[int]
+) -> None:
+    taken: list[list[int | None]] = []
+
+    def story(twin: Twin) -> None:
+        set_up(twin)
+        for name in ("ada", "bob", "cy", "dora", "eve", "flo"):
+            twin.tell(name, "POST", "/Users", worker(name))
+        for name in ("gil", "gil2"):
+            twin.tell(name, "POST", "/Users", {**worker("gil", **numbered("7")), "userName": name, "externalId": name})
+        twin.tell("team", "POST", "/Groups", {"displayName": "Team", "externalId": "t-1", "members": [{"value": "<dora>"}, {"value": "<eve>"}]})
+        twin.tell("", "PATCH", "/Users/{eve}", active(False))
+        # The first goes alone. Of the others one says what is so, one names somebody twice, and the last names whom another names too.
+        said: tuple[dict[str, Any], ...] = (members("add", "<ada>"), members("add", "<bob>", "<bob>"), members("remove", "<dora>", "<cy>"), members("add", "<eve>"))
+        said = (*said, members("remove", "<bob>", "<ada>"), members("add", "<flo>"))
+        taken.append(twin.tell_together(*(("", "PATCH", "/Groups/{team}", one) for one in said)))
+        twin.tell("", "GET", "/Groups/{team}")
+        # Who was a member once is one again; and two of these are one person.
+        told = (("add", "flo"), ("add", "ada"), ("remove", "eve"), ("add", "dora"), ("add", "gil"), ("add", "gil2"))
+        taken.append(twin.tell_together(*(("", "PATCH", "/Groups/{team}", members(op, f"<{one}>")) for op, one in told)))
+        twin.tell("", "GET", "/Groups/{team}")
+
+    both_ways(urls, tmp_path, monkeypatch, story)
+
+    assert taken[:2] == [[204] * 6, [204] * 6]
+    assert [number for number in journeys if number > 1] == [3, 2, 5]
+
+
+def test_who_is_nobodys_member_keeps_no_other_out(directory: Directory, journeys: list[int]) -> None:
+    ada, bob, cy = (directory.add_user(name) for name in ("ada", "bob", "cy"))
+    group = _team(directory)
+    assert directory.send("DELETE", f"/Users/{cy}").status == 204
+    version = directory.send("GET", f"/Groups/{group}").headers["ETag"]
+    del journeys[:]
+
+    answered = _at_once(directory, *(("PATCH", f"/Groups/{group}", members("add", one)) for one in ("nobody", ada, cy, bob)))
+
+    assert answered == [None, 204, None, 204]
+    assert journeys == [1, 3]
+    found = directory.send("GET", f"/Groups/{group}")
+    assert {one["value"] for one in found.document["members"]} == {ada, bob}
+    assert _number(found.headers["ETag"]) == _number(version) + 2
+
+
+def test_members_of_two_groups_do_not_wait_for_each_other(directory: Directory, journeys: list[int]) -> None:
+    ada, bob = directory.add_user("ada"), directory.add_user("bob")
+    groups = [_team(directory), _team(directory, "Crew")]
+    del journeys[:]
+
+    answered = _at_once(directory, *(("PATCH", f"/Groups/{group}", members("add", one)) for group in groups for one in (ada, bob)))
+
+    assert answered == [204] * 4
+    assert journeys == [1, 1, 1, 1]
+    for group in groups:
+        assert {one["value"] for one in directory.send("GET", f"/Groups/{group}").document["members"]} == {ada, bob}
+
+
+def _team(directory: Directory, name: str = "Team") -> str:
+    return str(directory.send("POST", "/Groups", {"displayName": name}).document["id"])
+
+
+def _number(etag: str) -> int:
+    return int(etag.strip('W/"'))
 
 
 def test_of_two_with_one_name_one_is_refused_and_nobody_else(directory: Directory, journeys: list[int]) -> None:
@@ -203,15 +270,17 @@ def test_a_brake_that_counts_lets_none_of_them_by(directory: Directory) -> None:
 def test_a_token_that_ended_meanwhile_opens_nothing_for_several(directory: Directory) -> None:
     set_brake("off")
     ada, bob = directory.add_user("ada"), directory.add_user("bob")
+    group = _team(directory)
     before = directory.written()
     in_transaction(lambda session: session.execute(update(BearerToken).values(revoked_at=now())))
 
     answered = _at_once(
         directory, ("POST", "/Users", {"userName": "cy"}), ("POST", "/Users", {"userName": "dee"}),
         *(("PATCH", f"/Users/{one}", {"Operations": [OFF]}) for one in (ada, bob)),
+        *(("PATCH", f"/Groups/{group}", members("add", one)) for one in (ada, bob)),
     )  # fmt: skip
 
-    assert answered == [None] * 4
+    assert answered == [None] * 6
     assert directory.written() == before
 
 
