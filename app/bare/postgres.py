@@ -9,6 +9,7 @@ import itertools
 import select
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any, Final
 
 import psycopg
@@ -225,7 +226,13 @@ class PostgresOnLoop(PostgresBare):
 
 
 def _bound(statement: Compiled, values: Mapping[str, Any]) -> tuple[Compiled, list[bytes | None]]:
-    return statement, [_given(values[name] if name in values else statement.own.get(name)) for name in statement.names]
+    return statement, [_given(values[name]) if name in values else own for name, own in _places(statement)]
+
+
+@cache
+def _places(statement: Compiled) -> list[tuple[str, bytes | None]]:
+    """What is to be given, and what stands there already."""
+    return [(name, _given(statement.own.get(name))) for name in statement.names]
 
 
 def _given(value: Any) -> bytes | None:

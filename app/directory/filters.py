@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from scim2_filter_parser.lexer import SCIMLexer
@@ -24,6 +25,8 @@ DEEPEST = 30
 MOST_ANDS = 40
 """Each of them may become a join, and what PostgreSQL takes to plan grows with more than their square: 128 took 13 seconds."""
 _LARGEST = 2**63 - 1
+_SHORT = 100
+"""Characters of a path that is remembered."""
 
 
 class FilterError(ValueError):
@@ -98,6 +101,18 @@ def split_path(text: str, vocabulary: Vocabulary = STANDARD) -> AttributePath:
     `department` and its like are short for the enterprise extension's, `location` for the work address's locality.
     Raises FilterError.
     """
+    if vocabulary is STANDARD and len(text) <= _SHORT:
+        return _short_path(text)
+    return _split(text, vocabulary)
+
+
+@lru_cache(maxsize=512)
+def _short_path(text: str) -> AttributePath:
+    # Directories name the same few in request after request.
+    return _split(text, STANDARD)
+
+
+def _split(text: str, vocabulary: Vocabulary) -> AttributePath:
     if (declared := vocabulary.extension_named(text)) is not None:
         return AttributePath(names=(declared.urn,))
     reader = _Reader(text, vocabulary)

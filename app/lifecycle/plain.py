@@ -9,7 +9,7 @@ addresses or names, every join has to be decided.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
@@ -42,7 +42,7 @@ from app.lifecycle.plain_sql import (
     text,
     told,
 )
-from app.lifecycle.standing import Decided, RecordSaid, decide
+from app.lifecycle.standing import decide_alone
 from app.statements import each_in, param
 
 _SAID: Final[Mapping[str, Any]] = {
@@ -76,7 +76,7 @@ async def join_plainly(acting: Acting, draft: RecordDraft, *, digest: str, sourc
     if columns["employee_number"] is not None:
         return None
     record_id, person_id, instant = new_id(), new_id(), microseconds(now)
-    decided = _on_alone()
+    decided = decide_alone(on=True, means=None)
     stored = TEXT.encode(draft.document)
     values = {
         **columns, **attributes_in(draft.document), "document": stored, "digest": digest, "source": source_id, "record": record_id,
@@ -111,13 +111,6 @@ async def _join_in_turn(bare: Bare, values: Mapping[str, Any]) -> bool:
             more = {**values, "journal": made[0][0], "organization": made[0][1]}
             await bare.ask(*((statement, more) for statement in _in_turn()))
     return bool(made)
-
-
-@cache
-def _on_alone() -> Decided:
-    """What is decided of somebody whom one record alone speaks for, and has switched on: the same whenever that is."""
-    at = datetime.fromtimestamp(0, UTC)
-    return decide([RecordSaid(on=True, said_at=at, means=None, ended=False)], [], now=at)
 
 
 # The statements

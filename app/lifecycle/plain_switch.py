@@ -58,7 +58,7 @@ from app.lifecycle.plain_sql import (
     told,
     wanted,
 )
-from app.lifecycle.standing import RecordSaid, decide
+from app.lifecycle.standing import decide_alone
 from app.revocation.tables import Departure, Proof
 from app.statements import ALWAYS, param
 
@@ -139,7 +139,7 @@ def _decided(asked: _Switch, seen: "_Seen") -> dict[str, Any] | None:
     if not active and setting(settings, "push_brake") != "off":
         raise BrakeCounts
     means = None if active else means_of_off(setting(settings, "leaving_voice"), has_hr=bool(seen.has_hr))
-    decided = decide([RecordSaid(on=active, said_at=now, means=means, ended=False)], [], now=now)
+    decided = decide_alone(on=active, means=means)
     said = {"userName": seen.user_name, "externalId": seen.external_id}
     before = json.dumps({**said, "active": not active})
     # Each once, and in the order in which everybody asks for work about people, so that none waits for another who waits for them.

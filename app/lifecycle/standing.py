@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cache
 from typing import Final
 
 from app.directory.tables import Standing, Statement, StatementKind, Voice
@@ -89,6 +90,13 @@ def decide(records: Sequence[RecordSaid], statements: Sequence[Said], *, now: da
     wakes = [edge for edge in (changes_at, min(_dates(records, now=now), default=None)) if edge is not None]
     standing, reason = found
     return Decided(standing=standing, reason=reason, until=changes_at if standing is Standing.ACTIVE else None, wake_at=min(wakes, default=None))
+
+
+@cache
+def decide_alone(*, on: bool, means: Standing | None) -> Decided:
+    """What is decided of somebody for whom nothing speaks but one record, which has no dates: the same whenever that is."""
+    at = datetime.fromtimestamp(0, UTC)
+    return decide([RecordSaid(on=on, said_at=at, means=means, ended=False)], [], now=at)
 
 
 def stricter(one: Decided, other: Decided) -> Decided:
