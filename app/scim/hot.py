@@ -4,6 +4,7 @@ Only what goes well is answered here. Everything else, and whatever is wrong wit
 then begins anew; so nothing here says no to anybody.
 """
 
+import asyncio
 import io
 import logging
 import re
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 import psycopg
 from flask import Flask
@@ -126,7 +127,8 @@ class HotDoor:
         answered = None if planned is None else self._now(planned)
         if planned is None or answered is None:
             return self._ordinary(environ, start_response)
-        status, headers, body = self._noted(environ, planned, answered, began)
+        status, headers, body = self._early(planned, answered)
+        self._note(environ, planned, answered, time.perf_counter() - began)
         start_response(_WORDS[status], headers)
         return body
 
@@ -155,7 +157,9 @@ class HotDoor:
         if answered is None:
             environ[_DECLINED] = True
             return None
-        return self._noted(environ, planned, answered, began)
+        # Once it has been sent.
+        asyncio.get_running_loop().call_soon(self._note, environ, planned, answered, time.perf_counter() - began)
+        return self._early(planned, answered)
 
     def _plan(self, environ: dict[str, Any]) -> Planned | None:
         place = _PLACE.fullmatch(environ["PATH_INFO"])
@@ -190,10 +194,12 @@ class HotDoor:
             forget(self._app)
             return None
 
-    def _noted(self, environ: dict[str, Any], planned: Planned, answered: Answered, began: float) -> Early:
+    def _early(self, planned: Planned, answered: Answered) -> Early:
         limits_of(self._app).requests.take(planned.knock.source)
-        note_answered(self._app, environ, answered.status, answered.body, began)
         return answered.status, _headers(answered), answered.body
+
+    def _note(self, environ: dict[str, Any], planned: Planned, answered: Answered, took: float) -> None:
+        note_answered(self._app, environ, planned.body, answered.status, answered.body, took)
 
 
 def _say(error: Exception) -> None:
@@ -226,6 +232,9 @@ def _query_of(text: str) -> dict[str, str] | None:
     """The parameters of a page, each once; None where there are others."""
     if not text:
         return {}
+    if "&" not in text:
+        name, _, value = text.partition("=")
+        return {name: unquote_plus(value)} if name in _PAGE else None
     pairs = parse_qsl(text, keep_blank_values=True)
     query = dict(pairs)
     return query if len(query) == len(pairs) and query.keys() <= _PAGE else None

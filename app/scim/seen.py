@@ -3,7 +3,6 @@
 This runs on the request's way and only takes references; what they meant is worked out later (`teller`).
 """
 
-import io
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -83,19 +82,19 @@ def _capture(response: Response) -> None:
     )  # fmt: skip
 
 
-def note_answered(app: Flask, environ: Mapping[str, Any], status: int, answer: Sequence[bytes], began: float) -> None:
+def note_answered(app: Flask, environ: Mapping[str, Any], body: bytes, status: int, answer: Sequence[bytes], took: float) -> None:
     """Note a request that went well without Flask."""
     kept = request_log(app)
     if kept is None or REHEARSED in environ:
         return
     try:
         source_id, _, rest = environ["PATH_INFO"][len(_PREFIX) :].partition("/")
-        took, body, looks_up = time.perf_counter() - began, environ["wsgi.input"], status == 200 and "/" not in rest
+        looks_up = status == 200 and "/" not in rest
         kept.put(
             Captured(
                 id=new_id(), at=time.time() - took, took=took, source_id=source_id, known=True, alike=False, method=environ["REQUEST_METHOD"],
                 path=f"/{rest}", query=environ.get("QUERY_STRING", ""), status=status,
-                body=body.getvalue() if isinstance(body, io.BytesIO) else None,
+                body=body,
                 answer=b"".join(answer) if status == 201 else _beginning(answer) if looks_up else None,
             )
         )  # fmt: skip

@@ -11,10 +11,14 @@ import pytest
 
 from app.bare.lent import _MOST
 from app.bare.sqlite import SharedSQLite
+from app.commands.buffered import Buffered
 from app.database import db, pen, pen_of
+from app.directory.vocabulary import ENTERPRISE_URN
 from app.scim import hot_reads
 from app.scim.hot import Early, HotDoor
+from app.scim.seen import flush_requests, request_log
 from tests.clients.directory import Directory
+from tests.unit.audit.seeing import body_of, seen
 from tests.unit.scim.choosing import OFF
 from tests.unit.scim.looping import at_once, joining, names, status
 from tests.unit.scim.twins import environ_of
@@ -256,3 +260,29 @@ def counted_from(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
     monkeypatch.setattr(hot_reads, "_page", noted)
     return ends
+
+
+def test_a_request_is_noted_once_its_answer_is_sent_with_the_body_that_was_read(directory: Directory, door: HotDoor) -> None:
+    said = json.dumps({**joining("ada"), ENTERPRISE_URN: {"department": "Sea"}}).encode()
+    headers = {b"authorization": f"Bearer {directory.token}".encode(), b"content-type": b"application/scim+json", b"content-length": str(len(said)).encode()}
+    scope = {
+        "type": "http", "method": "POST", "raw_path": f"{directory.base}/Users".encode(), "query_string": b"", "scheme": "http", "client": None,
+        "server": ("127.0.0.1", 8484), "http_version": "1.1", "headers": list(headers.items()),
+    }  # fmt: skip
+    kept = request_log(directory.app)
+    assert kept is not None
+    flush_requests(directory.app)
+    answered: list[tuple[Any, int]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": said, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        answered.append((message.get("status"), len(kept._queue)))
+
+    asyncio.run(Buffered(door, threads=1, limit=10_000, soon=door.soon)(scope, receive, send))
+
+    assert answered == [(201, 0), (None, 0)]
+    noted = seen(directory)[-1]
+    assert (noted.method, noted.path, noted.name) == ("POST", "/Users", "ada")
+    assert '"department":"Sea"' in (body_of(noted) or "")
