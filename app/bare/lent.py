@@ -174,15 +174,24 @@ class _OnPostgres(_OfLoop):
                 return await self._opened()
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
-            await waiter
+            try:
+                await waiter
+            except BaseException:
+                if waiter.done() and not waiter.cancelled():
+                    # It was their turn: the next one's now.
+                    self._wake()
+                raise
         return self._idle.pop()
 
     async def _opened(self) -> _Owned:
         self._number += 1
         loop = asyncio.get_running_loop()
+        opening = loop.run_in_executor(None, PostgresOnLoop, self._engine)
         try:
-            bare = await loop.run_in_executor(None, PostgresOnLoop, self._engine)
+            # Whoever breaks off does not stop the thread: what it opens is closed once it is there.
+            bare = await asyncio.shield(opening)
         except BaseException:
+            opening.add_done_callback(_close_unwanted)
             self._gone()
             raise
         bare.begin(loop)
@@ -206,3 +215,8 @@ class _OnPostgres(_OfLoop):
             if not waiter.done():
                 waiter.set_result(None)
                 return
+
+
+def _close_unwanted(opening: asyncio.Future[PostgresOnLoop]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()

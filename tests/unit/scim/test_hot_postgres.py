@@ -2,18 +2,19 @@
 
 import asyncio
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import DataError
-from sqlalchemy import select, text
+from sqlalchemy import Engine, select, text
 
-from app.bare import postgres
+from app.bare import lent, postgres
 from app.bare.connection import waited
 from app.bare.lent import bare_of, lent_on_loop
-from app.bare.postgres import PostgresBare
+from app.bare.postgres import PostgresBare, PostgresOnLoop
 from app.clock import now
 from app.database import db, reading, transaction
 from app.directory.tables import Membership, Record
@@ -192,3 +193,46 @@ class TestOnPostgreSQL:
             ended = session.get_one(Entry, membership.journal_id)
         assert not any(ada in [*one["added"], *one["removed"]] for one in said if one)
         assert ended.verb == "ended"
+
+    def test_a_connection_that_nobody_waits_for_any_more_is_closed_once_it_is_open(self, directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+        go, opened = threading.Event(), list[PostgresOnLoop]()
+
+        def slowly(engine: Engine) -> PostgresOnLoop:
+            assert go.wait(30)
+            opened.append(PostgresOnLoop(engine))
+            return opened[-1]
+
+        async def story() -> list[Any]:
+            async with asyncio.timeout(30):
+                waiting = asyncio.ensure_future(_asked(directory))
+                await asyncio.sleep(0)
+                waiting.cancel()
+                await asyncio.wait([waiting])
+                go.set()
+                while not opened or opened[0].is_usable():
+                    await asyncio.sleep(0.001)
+                return [await _asked(directory) for _ in range(2)]
+
+        monkeypatch.setattr(lent, "PostgresOnLoop", slowly)
+
+        assert asyncio.run(story()) == [[("x",)]] * 2
+        assert [one.is_usable() for one in opened] == [False, True]
+
+    def test_whose_turn_it_was_and_who_has_gone_hands_it_on(self, directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(lent, "_MOST", 1)
+
+        async def story() -> list[Any]:
+            async with asyncio.timeout(30):
+                async with lent_on_loop(directory.app):
+                    waiting = [asyncio.ensure_future(_asked(directory)) for _ in range(2)]
+                    await asyncio.sleep(0)
+                # The first one's turn, who goes before they can take it.
+                waiting[0].cancel()
+                return [await waiting[1]]
+
+        assert asyncio.run(story()) == [[("x",)]]
+
+
+async def _asked(directory: Directory) -> Any:
+    async with lent_on_loop(directory.app) as bare:
+        return await bare.rows(text("SELECT cast(:given AS text)"), {"given": "x"})
