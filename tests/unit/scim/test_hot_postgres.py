@@ -23,7 +23,7 @@ from app.lifecycle.records import end_record
 from app.scim.hot import HotDoor
 from tests.clients.directory import Directory
 from tests.company import OKTA
-from tests.unit.scim.choosing import OFF
+from tests.unit.scim.choosing import OFF, person_of, set_brake
 from tests.unit.scim.looping import at_once, joining, status
 from tests.unit.scim.twins import environ_of, members
 from tests.waiting import until
@@ -193,6 +193,33 @@ class TestOnPostgreSQL:
             ended = session.get_one(Entry, membership.journal_id)
         assert not any(ada in [*one["added"], *one["removed"]] for one in said if one)
         assert ended.verb == "ended"
+
+    @pytest.mark.parametrize("what", ["switches", "members"])
+    def test_work_of_several_is_asked_for_in_the_order_of_people_whatever_order_they_came_in(
+        self, directory: Directory, door: HotDoor, what: str
+    ) -> None:
+        """Or one who holds the first and waits for the last would be waited for the other way round."""
+        set_brake("off")
+        by_person = sorted((person_of(id).id, id) for id in (directory.add_user(name) for name in ("ada", "bob", "cy")))
+        group = str(directory.send("POST", "/Groups", {"displayName": "Team"}).document["id"])
+        # The last goes alone, the other two together after it.
+        asked = [
+            environ_of(directory, "PATCH", f"/Groups/{group}", members("add", id)) if what == "members"
+            else environ_of(directory, "PATCH", f"/Users/{id}", {"Operations": [OFF]})
+            for _, id in reversed(by_person)
+        ]  # fmt: skip
+        mine = "SELECT 1 FROM work WHERE subject_id = :id AND subject = 'person' FOR UPDATE"
+
+        with directory.app.app_context(), ThreadPoolExecutor(1) as elsewhere:
+            with db.engine.connect() as holder:
+                holder.execute(text(mine), {"id": by_person[0][0]})
+                waiting = elsewhere.submit(lambda: [status(one) for one in at_once(*(door.soon(one) for one in asked))])
+                assert until(lambda: holder.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+                # Nobody holds the second, who waits for the first.
+                assert holder.execute(text(f"{mine} NOWAIT"), {"id": by_person[1][0]}).all() == [(1,)]
+            answered = waiting.result(timeout=30)
+
+        assert answered == [204 if what == "members" else 200] * 3
 
     def test_a_connection_that_nobody_waits_for_any_more_is_closed_once_it_is_open(self, directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
         go, opened = threading.Event(), list[PostgresOnLoop]()
