@@ -119,7 +119,8 @@ def change_group(
         to_add, to_remove = set(members) - there, there - set(members)
     _refuse_unknown(session, group, to_add)
     to_add = to_add - _members(session, group, among=to_add)
-    to_remove = _members(session, group, among=to_remove)
+    # Held, so that whom a deletion has just taken out is not said to be taken out once more.
+    to_remove = _members(session, group, among=to_remove, hold=True)
     renamed = name != group.display_name
     if not (renamed or to_add or to_remove or outside_id != group.external_id or said != group.document):
         return group
@@ -152,12 +153,14 @@ def end_group(session: Session, organization_id: str, source_id: str, group_id: 
     _want(session, group, records=members, at=at, journal_id=entry, renamed=False)
 
 
-def _members(session: Session, group: Group, *, among: set[str] | None = None) -> set[str]:
+def _members(session: Session, group: Group, *, among: set[str] | None = None, hold: bool = False) -> set[str]:
     query = select(Membership.record_id).where(
         Membership.organization_id == group.organization_id, Membership.group_id == group.id, Membership.ended_at.is_(None)
     )
     if among is None:
         return set(session.scalars(query))
+    if hold:
+        query = query.order_by(Membership.record_id).with_for_update()
     found: set[str] = set()
     ids = sorted(among)
     for start in range(0, len(ids), 500):

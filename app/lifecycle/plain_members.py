@@ -84,7 +84,7 @@ async def _change(bare: Bare, changes: Sequence[_Change]) -> Sequence[bool]:
             return [False] * len(changes)
         group = _Group(*groups[0])
         there = {row[0]: _There(*row) for row in members}
-        plain = [all(there[id].known for id in one.ids) or not one.add for one in changes]
+        plain = [all(there[id].known if one.add else there[id].held for id in one.ids) for one in changes]
         acts = [act for one, is_plain in zip(changes, plain, strict=True) if is_plain and (act := _decided(one, group, there)) is not None]
         done = await _write(bare, acts, {**by, "organization": group.organization_id, "version": group.version + len(acts)})
     return [is_plain and done for is_plain in plain]
@@ -106,6 +106,7 @@ class _There:
 
     record_id: str
     person_id: str | None
+    held: bool
     known: bool
     member: bool
 
@@ -158,9 +159,10 @@ def _seen() -> Select[str, str, str | None, int]:
 
 @cache
 def _there(dialect: str) -> Select[Any]:
-    """For each of `:ids` whether it is a user of this directory, and whether it is a member now. In the order of `_There`.
+    """For each of `:ids` whether it is held here, is a user of this directory, and is a member now. In the order of `_There`.
 
-    They are held, so that nobody who is being deleted at this moment becomes a member, or is taken out a second time.
+    They are held, so that nobody who is being deleted at this moment becomes a member, or is taken out a second time. Whom
+    somebody else holds is not waited for: the group is held already, and a connection that others use.
     """
     asked = select(each_of("ids", dialect).label("id")).subquery("asked")
     client = client_query().subquery("client")
@@ -169,7 +171,7 @@ def _there(dialect: str) -> Select[Any]:
         select(Record.organization_id, Record.id, Record.person_id, Record.source_id, Record.ended_at)
         .where(Record.organization_id == organization, one_of(Record.id, "ids", dialect))
         .order_by(Record.id)
-        .with_for_update(read=True, key_share=True)
+        .with_for_update(read=True, key_share=True, skip_locked=True)
         .subquery("held")
     )
     known = and_(record.c.source_id == param("source"), record.c.ended_at.is_(None))
@@ -182,7 +184,7 @@ def _there(dialect: str) -> Select[Any]:
         .scalar_subquery()
     )  # fmt: skip
     return (
-        select(asked.c.id, record.c.person_id, and_(record.c.id.is_not(None), known), func.coalesce(member, false()))
+        select(asked.c.id, record.c.person_id, record.c.id.is_not(None), and_(record.c.id.is_not(None), known), func.coalesce(member, false()))
         .select_from(asked)
         .outerjoin(record, record.c.id == asked.c.id)
     )

@@ -10,7 +10,9 @@ from tests.clients.directory import Directory
 
 def at_once(*requests: Coroutine[Any, Any, Early | None]) -> list[Early | None]:
     async def all_of_them() -> list[Early | None]:
-        return list(await asyncio.gather(*requests))
+        # Whoever waits for what is held here would wait for ever.
+        async with asyncio.timeout(30):
+            return list(await asyncio.gather(*requests))
 
     return asyncio.run(all_of_them())
 
