@@ -1,8 +1,6 @@
 """Verbs of running: the web service with a worker in it, and a worker alone."""
 
 import logging
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,7 +12,8 @@ from app.access.keys import ensure_keys
 from app.access.sealing import seal
 from app.clock import now
 from app.commands.acting import find_organization, host_verb
-from app.commands.exits import Exit, NotReady
+from app.commands.ending import until_asked
+from app.commands.exits import NotReady
 from app.commands.output import Answer
 from app.database import in_transaction, reading
 from app.delivery.worker import Worker
@@ -37,10 +36,6 @@ NO_LANES = "none"
 def add_to(doorlist: click.Group) -> None:
     doorlist.add_command(serve)
     doorlist.add_command(worker)
-
-
-class _Ended(SystemExit):
-    """Somebody asked the process to end."""
 
 
 _root = click.Group()
@@ -69,10 +64,10 @@ def serve(app: Flask, organization: str | None, host: str, port: int, lanes: lis
 
     settings = _ready(app, organization)
     threads = settings.web_threads or (WEB_THREADS_SQLITE if settings.database_url.startswith("sqlite") else WEB_THREADS_POSTGRESQL)
-    with _until_asked_to_end() as ended, _delivering(app, _threads(settings, lanes)):
+    with until_asked() as asked, _delivering(app, _threads(settings, lanes)):
         words = f"doorlist: serving on http://{host}:{port}, known as {settings.public_url}"
-        serve_web(host, port, processes=settings.web_processes, threads=threads, ready=lambda: click.echo(words, err=True))
-    return Answer(schema="serve", fields={"ended": "asked to"}, exit=ended[0])
+        serve_web(host, port, processes=settings.web_processes, threads=threads, asked=asked, ready=lambda: click.echo(words, err=True))
+    return Answer(schema="serve", fields={"ended": "asked to"}, exit=asked.exit)
 
 
 @host_verb(_root, "worker")
@@ -80,13 +75,11 @@ def serve(app: Flask, organization: str | None, host: str, port: int, lanes: lis
 def worker(app: Flask, organization: str | None, lanes: list[Lane]) -> Answer:
     """Deliver, without the web, for every organisation. Several may run at a time."""
     settings = _ready(app, organization)
-    with _until_asked_to_end() as ended, _delivering(app, _threads(settings, lanes)):
+    with until_asked() as asked, _delivering(app, _threads(settings, lanes)):
         click.echo(f"doorlist: delivering {', '.join(lanes)}", err=True)
-        # A wait without an end would keep signals from being heard on some systems.
-        never = threading.Event()
-        while not never.wait(3600):
+        while not asked.wait():
             pass
-    return Answer(schema="worker", fields={"ended": "asked to"}, exit=ended[0])
+    return Answer(schema="worker", fields={"ended": "asked to"}, exit=asked.exit)
 
 
 def _threads(settings: Settings, lanes: list[Lane]) -> dict[Lane, int]:
@@ -112,28 +105,6 @@ def _ready(app: Flask, organization: str | None) -> Settings:
     evidence.places_of(settings)
     logs.configure()
     return settings
-
-
-@contextmanager
-def _until_asked_to_end() -> Iterator[list[Exit]]:
-    """Ends what is inside on SIGTERM or SIGINT, once; the list then holds how the process should end."""
-    ended = [Exit.DONE]
-
-    def asked(number: int, frame: object) -> None:
-        # Asking twice is asking once: what is in hand is still finished.
-        for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, signal.SIG_IGN)
-        ended[0] = Exit.INTERRUPTED if number == signal.SIGINT else Exit.DONE
-        raise _Ended
-
-    before = {number: signal.signal(number, asked) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield ended
-    except _Ended:
-        pass
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

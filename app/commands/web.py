@@ -24,6 +24,7 @@ from uvicorn import Config, Server
 
 from app import logs
 from app.commands.buffered import Buffered
+from app.commands.ending import Asked
 from app.commands.exits import NotReady
 from app.commands.listening import Guarded
 from app.scim.hot import HotDoor
@@ -52,8 +53,8 @@ _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 _spawn: Final = multiprocessing.get_context("spawn")
 
 
-def serve_web(host: str, port: int, *, processes: int, threads: int, ready: Callable[[], None]) -> None:
-    """Answer requests until a signal's handler ends this thread; what is in hand then ends first. Raises NotReady.
+def serve_web(host: str, port: int, *, processes: int, threads: int, asked: Asked, ready: Callable[[], None]) -> None:
+    """Answer requests until somebody asks for the end; what is in hand then ends first. Raises NotReady.
 
     `ready` is called, on another thread, once somebody answers.
     """
@@ -64,13 +65,12 @@ def serve_web(host: str, port: int, *, processes: int, threads: int, ready: Call
     try:
         for one in listening:
             running.append(_started(one, threads, answers))
-        while True:
-            # A wait without an end would keep signals from being heard on some systems.
-            wait([process.sentinel for process in running], timeout=3600)
+        while not asked.wait(or_until=[process.sentinel for process in running]):
             for number, process in enumerate(running):
                 if not process.is_alive():
                     log.warning("a web process ended with %s; another one takes its place", process.exitcode)
-                    time.sleep(_NEXT_AFTER)
+                    if asked.wait(_NEXT_AFTER):
+                        break
                     running[number] = _started(listening[number], threads, answers)
     finally:
         _end(running)

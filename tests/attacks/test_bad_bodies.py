@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -264,7 +265,7 @@ def _served(directory: Directory) -> Iterator[tuple[str, int]]:
     settings = directory.app.config["DOORLIST"]
     process = subprocess.Popen(
         [sys.executable, "-c", "from app.assembly import main; main()", "serve", "--lanes", "none", "--port", str(address[1])],
-        env=os.environ | {"DOORLIST_HOME": str(settings.home), "DATABASE_URL": settings.database_url},
+        env=os.environ | {"DOORLIST_HOME": str(settings.home), "DATABASE_URL": settings.database_url, "PYTHONFAULTHANDLER": "1"},
         stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -273,7 +274,11 @@ def _served(directory: Directory) -> Iterator[tuple[str, int]]:
         yield address
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        try:
+            process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGABRT)
+            pytest.fail(f"it does not end; it is here:\n{process.communicate()[1]}")
 
 
 def _head(directory: Directory, *headers: str) -> bytes:
