@@ -15,7 +15,7 @@ Asked = tuple[ClauseElement, Mapping[str, Any]]
 
 
 class Busy(Exception):
-    """Somebody else is writing, and this connection is one that does not wait."""
+    """Somebody else is writing, and this connection is one that does not wait for long."""
 
 
 Act = Callable[["Bare", Sequence[Given]], Coroutine[Any, Any, Sequence[Result]]]

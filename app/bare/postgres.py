@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import DataError, InterfaceError, OperationalError
-from psycopg.errors import error_from_result
+from psycopg.errors import LockNotAvailable, error_from_result
 from psycopg.pq import ConnStatus, ExecStatus
 from sqlalchemy import ClauseElement, Engine, text
 
-from app.bare.connection import Asked, Bare, Rows
+from app.bare.connection import Asked, Bare, Busy, Rows
 from app.statements import Compiled, compiled
 
 _BEGIN: Final = text("BEGIN")
@@ -26,6 +26,8 @@ _COMMIT: Final = text("COMMIT")
 _ROLLBACK: Final = text("ROLLBACK")
 _WHOLE: Final = frozenset({20, 21, 23})
 _TRUTH: Final = 16
+_PATIENCE: Final = 0.05
+"""Seconds for which a request stays on the loop while somebody else holds what it is about; then it goes to a thread, which can wait longer."""
 _GOOD: Final = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.PIPELINE_SYNC})
 
 
@@ -34,13 +36,16 @@ class PostgresBare(Bare):
 
     dialect = "postgresql"
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, waits: float | None = None) -> None:
         lent = engine.raw_connection()
         driver: Any = lent.driver_connection
         lent.detach()
         self._driver = driver
         # What the pool's greeting began must not be left open.
         driver.rollback()
+        if waits is not None:
+            driver.execute(f"SET lock_timeout = {int(waits * 1000)}")
+            driver.commit()
         self._pg = driver.pgconn
         self._pg.enter_pipeline_mode()
         # Waiting is done here, where other threads can go on meanwhile; libpq would wait with Python's lock in its hand.
@@ -128,8 +133,11 @@ class PostgresBare(Bare):
         await self._next()
         self._midway = False
         if error is not None:
-            raise error
+            raise self._meant(error)
         return found
+
+    def _meant(self, error: Exception) -> Exception:
+        return error
 
     def is_usable(self) -> bool:
         return not self._closed and not self._midway and self._pg.status == ConnStatus.OK
@@ -159,10 +167,14 @@ class PostgresBare(Bare):
 
 
 class PostgresOnLoop(PostgresBare):
-    """A connection of an event loop, for one request at a time; the loop goes on while it waits."""
+    """A connection of an event loop, for one request at a time; the loop goes on while it waits.
+
+    What somebody else holds is not waited for long, since those that come meanwhile, also to read, share a few of these. Then
+    it raises Busy, and is as good as before.
+    """
 
     def __init__(self, engine: Engine) -> None:
-        super().__init__(engine)
+        super().__init__(engine, waits=_PATIENCE)
         self._waiter: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -170,6 +182,9 @@ class PostgresOnLoop(PostgresBare):
         """Listen; to be called on the loop, once."""
         self._loop = loop
         loop.add_reader(self._socket, self._readable)
+
+    def _meant(self, error: Exception) -> Exception:
+        return Busy() if isinstance(error, LockNotAvailable) else error
 
     def _readable(self) -> None:
         error: Exception | None = None

@@ -167,6 +167,41 @@ class TestOnPostgreSQL:
         assert answered == [None]
         assert directory.patch(f"/Users/{ada}", OFF).document["active"] is False
 
+    def test_a_group_that_somebody_else_holds_keeps_no_reader_waiting_and_costs_no_connection(
+        self, directory: Directory, door: HotDoor, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Those who come are more than there are connections, and wait in threads."""
+        people = [directory.add_user(f"user{number}") for number in range(20)]
+        group = str(directory.send("POST", "/Groups", {"displayName": "Team"}).document["id"])
+        asked = [environ_of(directory, "PATCH", f"/Groups/{group}", members("add", one)) for one in people]
+        reads = [environ_of(directory, "GET", f"/Users/{one}") for one in people]
+        opened: list[PostgresOnLoop] = []
+
+        def noted(engine: Engine) -> PostgresOnLoop:
+            opened.append(PostgresOnLoop(engine))
+            return opened[-1]
+
+        async def story() -> tuple[list[int | None], list[bool]]:
+            async with asyncio.timeout(30):
+                said = await asyncio.gather(*(door.soon(one) for one in [*asked, *reads]))
+                return [status(one) for one in said], [one.is_usable() for one in opened]
+
+        monkeypatch.setattr(lent, "PostgresOnLoop", noted)
+        with directory.app.app_context(), ThreadPoolExecutor(1) as elsewhere:
+            with db.engine.connect() as holder:
+                holder.execute(text("SELECT 1 FROM directory_group WHERE id = :id FOR UPDATE"), {"id": group})
+                answered, usable = asyncio.run(story())
+                waiting = elsewhere.submit(directory.send, "PATCH", f"/Groups/{group}", members("add", people[0]))
+                assert until(lambda: holder.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+            assert waiting.result(timeout=30).status == 204
+
+        assert answered == [None] * 20 + [200] * 20
+        assert 1 <= len(usable) <= 4 and all(usable)
+        # No hot path has given them up: a thread tries the same again.
+        assert not any("doorlist.hot.declined" in one for one in asked)
+        (taken,) = directory.send("GET", f"/Groups/{group}").document["members"]
+        assert taken["value"] == people[0]
+
     @pytest.mark.parametrize("op", ["add", "remove"])
     def test_who_is_being_deleted_is_not_waited_for_and_is_taken_out_once(self, directory: Directory, door: HotDoor, op: str) -> None:
         """The loop's connection is for others; the ordinary way waits in a thread."""
@@ -196,9 +231,10 @@ class TestOnPostgreSQL:
 
     @pytest.mark.parametrize("what", ["switches", "members"])
     def test_work_of_several_is_asked_for_in_the_order_of_people_whatever_order_they_came_in(
-        self, directory: Directory, door: HotDoor, what: str
+        self, directory: Directory, door: HotDoor, what: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Or one who holds the first and waits for the last would be waited for the other way round."""
+        monkeypatch.setattr(postgres, "_PATIENCE", 30)
         set_brake("off")
         by_person = sorted((person_of(id).id, id) for id in (directory.add_user(name) for name in ("ada", "bob", "cy")))
         group = str(directory.send("POST", "/Groups", {"displayName": "Team"}).document["id"])
