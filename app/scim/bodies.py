@@ -6,9 +6,10 @@ from typing import Any
 
 from app.directory.vocabulary import (
     COMMON,
-    ENTERPRISE_URN,
+    GROUP_URN,
     SCHEMAS,
     STANDARD,
+    USER_URN,
     Attribute,
     Extension,
     Kind,
@@ -18,6 +19,7 @@ from app.json_text import UnreadableJSON, UnstorableText, read_json
 from app.scim.answers import Problem, refused
 from app.scim.kinds import looked_into, refuse_kind, word_for
 
+_CORES = frozenset({USER_URN, GROUP_URN})
 _KNOWN: Mapping[str, Mapping[str, Attribute]] = {urn: {**COMMON, **attributes} for urn, attributes in SCHEMAS.items()}
 
 
@@ -56,6 +58,9 @@ def tidied(
             continue
         if ":" in key:
             urn = vocabulary.schema_named(key)
+            if urn in _CORES:
+                _refuse_core(urn, key, before)
+                continue
             declared = vocabulary.extension_named(urn, core)
             _put(kept, urn, _extension(urn, value) if declared is None else _declared(declared, value, _there(declared.urn, before)))
             continue
@@ -73,6 +78,34 @@ def is_kept(attribute: Attribute) -> bool:
     return attribute.mutability == "readWrite" and attribute.name != "schemas"
 
 
+def spelled(attribute: Attribute, value: Any) -> Any:
+    """The value as `tidied` will have it, so that it can be compared with others: names in their own spelling, truth as truth, a reference whole.
+
+    Nothing is refused here, and nothing left out.
+    """
+    if isinstance(value, list) and attribute.many:
+        return [spelled_one(attribute, element) for element in value]
+    if attribute.kind is Kind.COMPLEX and not attribute.many and value not in ("", []):
+        value = complex_in(value, attribute)
+    return spelled_one(attribute, value)
+
+
+def spelled_one(attribute: Attribute, value: Any) -> Any:
+    """The same of one element."""
+    if attribute.kind is Kind.BOOLEAN:
+        return truth_in(value)
+    return spelled_members(attribute.subs, value) if attribute.kind is Kind.COMPLEX and isinstance(value, dict) else value
+
+
+def spelled_members(known: Mapping[str, Attribute], value: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of each of these attributes that is known."""
+    made: dict[str, Any] = {}
+    for key, part in value.items():
+        attribute = known.get(key.lower())
+        made[key if attribute is None else attribute.name] = part if attribute is None else spelled(attribute, part)
+    return made
+
+
 def _put(kept: dict[str, Any], name: str, value: Any) -> None:
     if value is not None:
         kept[name] = value
@@ -84,9 +117,13 @@ def _extension(urn: str, value: Any) -> Any:
         return value
     if not isinstance(value, dict):
         refuse_kind(urn, "an object", value)
-    # The core schema's URN as a key would hide the attributes proper; nobody is known to send it.
-    kept = _members(known, value, "") if urn == ENTERPRISE_URN else dict(value)
-    return kept or None
+    return _members(known, value, "") or None
+
+
+def _refuse_core(urn: str, key: str, before: Mapping[str, Any] | None) -> None:
+    """What stood below it said nothing, and would look as if it had; what still stands so from long ago is left out."""
+    if key not in (before or {}):
+        raise refused(f"{urn} is no extension of it: a resource says what is of its own schema at the top, not below the schema's URN", Problem.INVALID_SYNTAX)
 
 
 def _there(urn: str, before: Mapping[str, Any] | None) -> Mapping[str, Any]:

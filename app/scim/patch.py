@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -11,7 +11,7 @@ from app.directory.filters import WORK_LOCALITY, And, AttributePath, Compare, Fi
 from app.directory.values import Operator, leaves
 from app.directory.vocabulary import COMMON, ENTERPRISE_URN, SCHEMAS, STANDARD, USER_URN, Attribute, Kind, Place, Vocabulary, attribute_at
 from app.scim.answers import Problem, refused
-from app.scim.bodies import is_echo, is_meant, takes_away, tidied
+from app.scim.bodies import is_echo, is_meant, spelled, spelled_members, spelled_one, takes_away, tidied
 from app.scim.bounds import refuse_too_costly, refuse_too_many
 
 
@@ -118,8 +118,21 @@ def patched(
     refuse_too_costly(document, [operation.value for operation in operations])
     changed: dict[str, Any] = copy.deepcopy(dict(document))
     for operation in operations:
-        _apply(changed, operation, core, vocabulary)
+        # The next one may name what this one says, in another way of saying it.
+        _apply(changed, replace(operation, value=_spelled(operation, vocabulary)), core, vocabulary)
     return changed
+
+
+def _spelled(operation: Operation, vocabulary: Vocabulary) -> Any:
+    names, value = _whole(operation.path), operation.value
+    schema = vocabulary.attributes_of(vocabulary.schema_named(names[0])) if len(names) == 1 and ":" in names[0] else None
+    if schema is not None:
+        return spelled_members(schema, value) if isinstance(value, dict) else value
+    known = vocabulary.attribute_at(names)
+    if known is None:
+        return value
+    # Behind a filter stands one element, whatever the attribute.
+    return spelled_one(known, value) if operation.path.where is not None and operation.path.sub is None else spelled(known, value)
 
 
 def places_said(operations: Sequence[Operation]) -> set[Place]:

@@ -1,0 +1,80 @@
+"""Operations of one PATCH in turn: each finds what those before it said, in whichever way they said it."""
+
+from typing import Any
+
+import pytest
+
+from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, USER_URN
+from app.scim.answers import SCIMError
+from app.scim.bodies import tidied
+from app.scim.patch import patched, read_operations
+
+MANAGER = f"{ENTERPRISE_URN}:manager"
+
+
+def _after(document: dict[str, Any], *operations: dict[str, Any], core: str = USER_URN) -> dict[str, Any]:
+    changed = tidied(patched(document, read_operations({"Operations": list(operations)}), core), core, before=document)
+    changed.pop("schemas")
+    return changed
+
+
+@pytest.mark.parametrize("path", [{"path": MANAGER}, {}])
+@pytest.mark.parametrize("said", ["NEW", {"Value": "NEW"}, [{"value": "NEW"}]])
+def test_taking_the_former_manager_away_leaves_the_one_just_given(path: dict[str, str], said: Any) -> None:
+    before = {ENTERPRISE_URN: {"manager": {"value": "OLD"}}}
+    given = {"op": "Add", **path, "value": said if path else {ENTERPRISE_URN: {"Manager": said}}}
+
+    changed = _after(before, given, {"op": "Remove", "path": f'{MANAGER}[value eq "OLD"]'})
+
+    assert changed[ENTERPRISE_URN] == {"manager": {"value": "NEW"}}
+
+
+@pytest.mark.parametrize(("attribute", "sub"), [("roles", "display"), ("emails", "type")])
+def test_what_was_called_primary_in_words_is_found_by_words(attribute: str, sub: str) -> None:
+    given = {"op": "Add", "path": attribute, "value": [{"value": "r", "Primary": "True"}]}
+
+    changed = _after({}, given, {"op": "Replace", "path": f'{attribute}[primary eq "True"].{sub}', "value": "R"})
+
+    assert changed[attribute] == [{"value": "r", "primary": True, sub: "R"}]
+
+
+def test_a_value_given_in_other_letters_is_found_by_a_filter_and_not_given_twice() -> None:
+    given = {"op": "Add", "path": "phoneNumbers", "value": [{"Type": "work", "Value": "1"}]}
+
+    changed = _after({}, given, {"op": "Replace", "path": 'phoneNumbers[type eq "work"].value', "value": "2"})
+
+    assert changed["phoneNumbers"] == [{"type": "work", "value": "2"}]
+    assert _after(changed, {"op": "add", "path": "phoneNumbers", "value": [{"VALUE": "2", "display": "two"}]})["phoneNumbers"] == [
+        {"type": "work", "value": "2", "display": "two"}
+    ]
+
+
+def test_an_element_named_in_other_letters_is_taken_away() -> None:
+    before = {"phoneNumbers": [{"value": "1"}, {"value": "2"}]}
+
+    assert _after(before, {"op": "Remove", "path": "phoneNumbers", "value": [{"Value": "1"}]}) == {"phoneNumbers": [{"value": "2"}]}
+
+
+def test_null_and_nothing_in_a_value_still_take_away() -> None:
+    before = {"name": {"givenName": "Ada", "familyName": "Byron"}, ENTERPRISE_URN: {"manager": {"value": "OLD"}, "department": "Engines"}}
+
+    assert _after(before, {"op": "replace", "value": {"name": {"GivenName": None}}})["name"] == {"familyName": "Byron"}
+    for nobody in ("", [], None, {"value": ""}):
+        assert _after(before, {"op": "replace", "path": MANAGER, "value": nobody})[ENTERPRISE_URN] == {"department": "Engines"}
+
+
+@pytest.mark.parametrize(("core", "other"), [(USER_URN, GROUP_URN), (GROUP_URN, USER_URN)])
+@pytest.mark.parametrize("op", ["add", "replace"])
+def test_the_resources_own_schema_is_no_extension_of_it(core: str, other: str, op: str) -> None:
+    """Answered as done, it would switch nobody off."""
+    for urn in (core, other, core.upper()):
+        for said in ({"value": {urn: {"active": False}}}, {"path": urn, "value": {"active": False}}):
+            with pytest.raises(SCIMError, match=r"is no extension of it|is no attribute of this resource") as refused:
+                _after({}, {"op": op, **said}, core=core)
+            assert refused.value.status == 400
+
+
+def test_what_stands_below_the_resources_own_schema_from_long_ago_keeps_nobody_from_being_switched_off() -> None:
+    before = {"active": True, USER_URN: {"active": False}}
+
+    assert _after(before, {"op": "replace", "path": "active", "value": False}) == {"active": False}
