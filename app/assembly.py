@@ -84,6 +84,8 @@ def _add_doors(app: Flask) -> None:
     from app.sso.sign_in import sign_in as sign_in_routes
 
     app.config["MAX_CONTENT_LENGTH"] = app.config["DOORLIST"].body_limit
+    # Or it would be sent on, before anybody has shown a token, to an address made of what its head calls the host.
+    app.url_map.merge_slashes = False
     app.url_map.converters.update(default=_Piece, string=_Piece, path=_Path)
     for blueprint in (
         scim_blueprint(), token_blueprint(), intake_routes, notice_routes, metrics_routes, assets, employee, sign_in_routes, break_glass_pages, saml_routes,

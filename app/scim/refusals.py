@@ -19,7 +19,8 @@ def wrong_address(error: HTTPException) -> Response:
         response = error_answer(405, f"{request.method} is not possible here")
         response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
         return response
-    return error_answer(error.code or 404, f"nothing is at {request.path[:200]}")
+    twice = "; it has two slashes in a row, so give the base URL without a slash at its end" if "//" in request.path else ""
+    return error_answer(error.code or 404, f"nothing is at {request.path[:200]}{twice}")
 
 
 def answer_refusals(routes: Blueprint) -> None:

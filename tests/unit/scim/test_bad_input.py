@@ -55,6 +55,7 @@ def _is_error(answer: Answer, status: int, problem: str | None = None) -> bool:
         ({"userName": "x", "emails": "x@y"}, "invalidValue", "emails"),
         ({"userName": "x", "emails": [{"value": 7}]}, "invalidValue", "emails.value"),
         ({"userName": "x", "emails": [7]}, "invalidValue", "emails"),
+        ({"userName": "x", "urn:ietf:params:scim:schemas:core:2.0:User": {"active": False}}, "invalidSyntax", "at the top"),
         ({"userName": "x", "externalId": {"a": 1}}, "invalidValue", "externalId"),
         ('{"userName": "x\\u0000y"}', "invalidValue", "userName"),
         ('{"userName": "\\ud800"}', "invalidValue", "userName"),
@@ -275,3 +276,14 @@ def test_ids_that_no_database_can_hold_are_unknown_on_both(database_url: str, tm
         ]
 
     assert all(_is_error(answer, 404) for answer in answers)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_slash_too_many_is_said_here_and_not_sent_elsewhere(directory: Directory, method: str) -> None:
+    """A redirect would carry the token to wherever the head says that this is."""
+    for path in ("//Users", "//Users/x"):
+        answer = directory.send(method, path, {"userName": "ada"} if method == "POST" else None, Host="evil.example")
+
+        assert _is_error(answer, 404) and "without a slash at its end" in answer.document["detail"]
+        assert "Location" not in answer.headers
+    assert directory.send("GET", "/Users").document["totalResults"] == 0
