@@ -19,6 +19,7 @@ _SECRET = re.compile(r"pass(word|wd|phrase|code)|pwd|secret|token|credential|(ap
 _OUR_TOKEN = re.compile(r"\bdl_\w[\w-]{15,}")
 _ADDRESS = re.compile(r"[^\s@\"'<>(),;:\[\]]+@([^\s@\"'<>(),;:\[\]]+)")
 _PLAIN_NAME = re.compile(r"[\w.:$-]*")
+_NAME = re.compile(r"[\w.:$-]+")
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
 _COMPARED = re.compile(r"([\w.:$-]+)\s+\w+\s*$")
 _USUAL_FILTER = re.compile(r'([\w.:$-]{1,100}) eq "[^"\\]*"')
@@ -115,7 +116,7 @@ class Masking:
         if names == () and key.lower() in _OF_A_SEARCH and _is_search(whole):
             if key.lower() == "filter" and isinstance(part, str):
                 return self.text(part)
-            return part
+            return _listed_names(part)
         return self._value(part, (*names, *names_in(key)), depth + 1)
 
     def _key(self, key: str) -> str:
@@ -130,7 +131,7 @@ class Masking:
             if word == "path" and isinstance(part, str):
                 masked[key] = cut_name(self.text(part))
             elif word in _OF_AN_OPERATION and isinstance(part, str):
-                masked[key] = cut_name(part)
+                masked[key] = cut_name(without_tokens(part))
             elif word == "data":
                 masked[key] = self._value(part, (), depth + 1)
             elif word == "value":
@@ -232,7 +233,10 @@ def _names_in(text: str) -> Names:
 
 
 def touched(body: Any) -> list[str]:
-    """The attributes that a body speaks of, in its order, each once: `emails.value`, not which of them nor what."""
+    """The attributes that a body speaks of, in its order, each once: `emails.value`, not which of them nor what.
+
+    What is said in the place of a name and can be none is masked.
+    """
     if not isinstance(body, dict):
         return []
     operations = _operations(body)
@@ -244,7 +248,7 @@ def touched(body: Any) -> list[str]:
             if isinstance(one, dict):
                 said = {key.lower(): value for key, value in one.items()}
                 found |= dict.fromkeys(_names_of_operation(said.get("path"), said.get("value")))
-    return [name if len(name) <= LONGEST_NAME else cut_name(name) for name in found][:40]
+    return [cut_name(without_tokens(name)) if _NAME.fullmatch(name) else MASK for name in found][:40]
 
 
 def _operations(body: Mapping[str, Any]) -> list[Any] | None:
@@ -289,6 +293,18 @@ def _without_filters(path: str) -> str:
 def without_addresses(text: str) -> str:
     """The text with the names in e-mail addresses masked, and any token of ours."""
     return _OUR_TOKEN.sub(MASK, _ADDRESS.sub(rf"{MASK}@\1", text))
+
+
+def without_tokens(text: str) -> str:
+    """The text with any token of ours masked: of what was typed into the wrong place, this opens something here."""
+    return _OUR_TOKEN.sub(MASK, text) if "dl_" in text else text
+
+
+def _listed_names(names: Any) -> Any:
+    """What a search asks for by name, or by number, without any token of ours."""
+    if isinstance(names, list):
+        return [_listed_names(one) for one in names]
+    return without_tokens(names) if isinstance(names, str) else names
 
 
 def cut_name(text: str) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from sqlalchemy import Connection, Select, select
 
-from app.audit.masking import MASK, Masking, touched
+from app.audit.masking import MASK, Masking, touched, without_tokens
 from app.audit.request_rows import Seen, Told
 from app.audit.request_tables import BodyState
 from app.audit.requests import Captured
@@ -156,7 +156,7 @@ def _parts(whole: Seen, said: Any, answer: Any, masking: Masking) -> Iterator[Se
         status = str(_member(one, "status"))
         name, key = _named(_name_said(kind, data))
         yield whole._replace(
-            id=new_id(), method=_clean(str(_member(done, "method"))[:20].upper()), path=_clean(masking.sentence(path)), query=None,
+            id=new_id(), method=_clean(without_tokens(str(_member(done, "method")))[:20].upper()), path=_clean(masking.sentence(path)), query=None,
             resource_type=kind, resource_id=location.rpartition("/")[2][:100] if location else resource_id, name=name, name_key=key,
             attributes=_attributes(data), found=None, part_of=whole.id, part=number, body_bytes=0, body=whole.body if data is not None else _NO_BODY,
             **_refused(int(status) if status.isascii() and status.isdigit() else 0, _member(one, "response"), masking),
@@ -288,14 +288,14 @@ def _query(text: str, masking: Masking) -> tuple[str | None, str | None]:
         pairs = parse_qsl(text, keep_blank_values=True, errors="replace", max_num_fields=50)
     except ValueError:
         return MASK, None
-    kept = [(_clean(key[:60]), _clean(_parameter(key.lower(), value, masking)[:1000])) for key, value in pairs]
+    kept = [(_clean(without_tokens(key)[:60]), _clean(_parameter(key.lower(), value, masking)[:1000])) for key, value in pairs]
     return urlencode(kept) or None, next((value for key, value in pairs if key.lower() == "filter"), None)
 
 
 def _parameter(name: str, value: str, masking: Masking) -> str:
     if name == "filter":
         return masking.text(value)
-    return value if name in _PARAMETERS or not value else MASK
+    return without_tokens(value) if name in _PARAMETERS or not value else MASK
 
 
 def _refused(status: int, answer: Any, masking: Masking) -> dict[str, Any]:
@@ -326,7 +326,7 @@ def _attributes(said: Any) -> str:
 
 
 def _text(value: Any, most: int) -> str | None:
-    return _clean(value[:most]) if isinstance(value, str) and value else None
+    return _clean(without_tokens(value)[:most]) if isinstance(value, str) and value else None
 
 
 def _clean(text: str) -> str:

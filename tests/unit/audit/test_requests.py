@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, text
@@ -117,6 +119,36 @@ def test_a_password_never_reaches_the_database(directory: Directory) -> None:
     directory.send("GET", '/Users?password=hunter2-secret&filter=password eq "hunter2-secret')
 
     assert len(seen(directory)) == 10
+    assert "hunter2" not in everything_stored(directory)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/{token}", None), ("GET", "/{token}/x", None), ("GET", "/Users/{token}", None), ("DELETE", "/Groups/{token}", None),
+        ("GET", '/Users?filter=userName eq "{token}"', None), ("GET", '/Users?filter=externalId eq "{token}"', None),
+        ("POST", "/Users", {"userName": "{token}"}), ("POST", "/Users", {"userName": "ada", "{token}": 1, "externalId": "{token}"}),
+        ("PATCH", "/Users/{token}", {"Operations": [{"op": "replace", "path": "{token}", "value": {"{token}": "{token}"}}]}),
+        ("POST", "/Bulk", {"Operations": [{"method": "POST", "path": "/Users", "bulkId": "{token}", "data": {"userName": "{token}"}}]}),
+        ("GET", "/Users?attributes={token}&sortBy={token}&{token}=1", None),
+        ("POST", "/Users/.search", {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "attributes": ["{token}"], "sortBy": "{token}"}),
+        ("POST", "/Bulk", {"Operations": [{"method": "{token}", "path": "{token}", "bulkId": "{token}"}]}),
+        ("POST", "/Bulk", {"Operations": [{"method": "DELETE", "path": "/Users/{token}"}, {"method": "GET", "path": "/{token}"}]}),
+    ],
+)  # fmt: skip
+def test_a_token_that_was_typed_into_the_wrong_place_is_not_kept(directory: Directory, method: str, path: str, body: Any) -> None:
+    told = None if body is None else json.dumps(body).replace("{token}", directory.token)
+
+    directory.send(method, path.replace("{token}", directory.token), told)
+
+    assert seen(directory)
+    assert directory.token[3:] not in everything_stored(directory)
+
+
+def test_what_stands_where_a_name_should_and_can_be_none_is_not_kept(directory: Directory) -> None:
+    directory.patch(f"/Users/{directory.add_user('ada')}", {"op": "replace", "path": 'password "hunter2!"', "value": "x"})
+
+    assert seen(directory)[-1].attributes == ["•••"]
     assert "hunter2" not in everything_stored(directory)
 
 
