@@ -16,7 +16,7 @@ LONGEST_NAME = 200
 LONGEST_TEXT = 1_000
 
 _SECRET = re.compile(r"pass(word|wd|phrase|code)|pwd|secret|token|credential|(api|private|access)[-_]?key|\botp\b|totp|recovery", re.IGNORECASE)
-_OUR_TOKEN = re.compile(r"\bdl_\w[\w-]{15,}")
+_OUR_TOKEN = re.compile(r"\bdl_[\w-]{16,}")
 _ADDRESS = re.compile(r"[^\s@\"'<>(),;:\[\]]+@([^\s@\"'<>(),;:\[\]]+)")
 _PLAIN_NAME = re.compile(r"[\w.:$-]*")
 _NAME = re.compile(r"[\w.:$-]+")

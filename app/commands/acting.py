@@ -5,7 +5,7 @@ import getpass
 import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec
+from typing import Any, Concatenate, Final, ParamSpec
 
 import click
 from flask import Flask
@@ -169,6 +169,9 @@ def person_fields(person: Person) -> dict[str, object]:
     }  # fmt: skip
 
 
+_LONGEST_NAME: Final = 200
+
+
 class InstantType(click.ParamType[Any]):
     """An ISO 8601 instant with its zone."""
 
@@ -184,3 +187,17 @@ class InstantType(click.ParamType[Any]):
 
 
 INSTANT = InstantType()
+
+
+class NameType(click.ParamType[Any]):
+    """What something is called that is made here: it stands in tables and in commands to be typed."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not (value.strip() and value.isprintable() and len(value) <= _LONGEST_NAME):
+            self.fail(f"{value[:40]!r} is no name; it needs letters that can be printed, and has {_LONGEST_NAME} of them at most", param, ctx)
+        return value
+
+
+NAME = NameType()

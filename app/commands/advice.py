@@ -1,11 +1,16 @@
 """Sentences about one request that was seen: what happened, and what somebody may do about it. Pure."""
 
+import re
+import shlex
+from ast import literal_eval
 from dataclasses import dataclass
 
 from app.audit.request_tables import RequestSeen
 
-_DID = {"POST": "create", "PUT": "change", "PATCH": "change", "DELETE": "delete", "GET": "read"}
-_DONE = {"create": "created", "change": "changed", "delete": "deleted", "read": "read"}
+_DID = {"POST": "create", "PUT": "change", "PATCH": "change", "DELETE": "delete", "GET": "read", "HEAD": "look at"}
+_DONE = {"create": "created", "change": "changed", "delete": "deleted", "read": "read", "look at": "looked at"}
+# Our own sentences, in which Python quotes a text.
+_TAKEN = re.compile(r"""externalId ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*") belongs""")
 _MAPPING = "Mend the attribute mapping in the identity provider; nothing was written here."
 _BY_PROBLEM = {
     "invalidFilter": "Mend the attribute by which the identity provider looks people up (its matching attribute); it must be one that the filter can name.",
@@ -38,6 +43,8 @@ class Circumstances:
     subject: str
     standing: str | None
     """`ada is active: the directory says so`, where the person is known."""
+    error: str | None
+    """What the request was refused with, as far as whoever asks may know it."""
 
 
 def what_happened(row: RequestSeen, around: Circumstances) -> str:
@@ -46,7 +53,7 @@ def what_happened(row: RequestSeen, around: Circumstances) -> str:
     times = f", {row.times} times at once" if row.times > 1 else ""
     if row.status >= 400:
         problem = f" {row.scim_type}" if row.scim_type else ""
-        why = f": {row.error}" if row.error else ""
+        why = f": {around.error}" if around.error else ""
         if not row.known:
             return f"Somebody came to the address of {around.source} and was turned away{times} with {row.status}{problem}{why}."
         return f"{around.source} tried to {did} {around.subject} and was refused{times} with {row.status}{problem}{why}."
@@ -73,16 +80,22 @@ def what_to_do(row: RequestSeen, around: Circumstances) -> str | None:
         return f"Enter the token of {around.source} anew in the identity provider; 'doorlist source rotate {around.source}' gives one."
     if row.status == 404 and (not row.known or row.resource_id is None):
         return f"Enter this base URL in the identity provider: {around.base_url}"
+    if row.status == 404 and row.method == "DELETE":
+        return "It is gone already, as the directory wants it: nothing is left to be done."
     if row.status == 404:
-        return (
-            "The directory remembers an id that is not here, or no longer. Unassign and assign them there once, so that it looks them up and "
-            "creates them anew."
-        )
+        again = "Unlink and push the group" if row.resource_type == "Group" else "Unassign and assign them"
+        return f"The directory remembers an id that is not here, or no longer. {again} there once, so that it looks for it and creates it anew."
     if row.status == 409 and "stays switched off" not in (row.error or ""):
-        return (
-            f"Another resource of {around.source} has this name or id, or had it a moment ago. Find it: doorlist requests list --person "
-            f"{around.subject}. Rename or delete one of the two in the directory, then provision again."
-        )
+        return f"Another resource of {around.source} has this name or id, or had it a moment ago. {_find(row, around)}provision again."
     if row.status == 409:
         return "Do what the answer says: where the access was taken, it has to be given back first."
     return _BY_PROBLEM.get(row.scim_type or "") or _BY_STATUS.get(row.status) or "Do what the answer says; nothing was written here."
+
+
+def _find(row: RequestSeen, around: Circumstances) -> str:
+    """How to find the other one, up to what is to be done then."""
+    if row.resource_type != "User":
+        return "Rename or delete one of the two in the directory, then "
+    taken = _TAKEN.search(row.error or "")
+    who = around.subject if taken is None else str(literal_eval(taken.group(1)))
+    return f"Find it: doorlist requests list --person {shlex.quote(who)}. Rename or delete one of the two in the directory, then "

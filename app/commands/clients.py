@@ -12,7 +12,7 @@ from app.access.keys import ALGORITHMS, Purpose
 from app.access.parties import PartyDraft, UnknownParty, UnusableParty, end_party, open_party, parties_of, party_named, rotate_secret, shown
 from app.access.session_tables import PartyKind, RelyingParty
 from app.clock import iso, now
-from app.commands.acting import ADMINS, ANYONE, Acting, verb
+from app.commands.acting import ADMINS, ANYONE, NAME, Acting, verb
 from app.commands.output import Answer, Table
 from app.commands.sources import TERM
 from app.database import in_transaction, reading
@@ -49,7 +49,7 @@ def _named(session: Session, acting: Acting, name: str) -> RelyingParty:
 
 
 @verb(client, "add", may=ADMINS)
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--redirect-uri", "redirect_uris", multiple=True, metavar="URI", help="Where people are sent back to, letter by letter; may be given several times.")
 @click.option("--post-logout-redirect-uri", "goodbyes", multiple=True, metavar="URI", help="Where they may be sent after signing out.")
 @click.option("--backchannel-logout-uri", metavar="URI", help="Where the application is told that somebody's session is over.")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.access.connection_tables import Connection, ConnectionKind
 from app.access.sealing import seal
 from app.clock import iso, now
-from app.commands.acting import ADMINS, DESK, Acting, verb
+from app.commands.acting import ADMINS, DESK, NAME, Acting, verb
 from app.commands.connections import choices, connection, secret_in, settings_typed, shown, usable
 from app.commands.exits import Exit
 from app.commands.output import Answer, Table
@@ -43,7 +43,7 @@ def _private_by_itself(url: str) -> bool:
 
 
 @verb(add, "saml", may=ADMINS)
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--metadata", required=True, metavar="FILE_OR_URL", help="The provider's metadata.")
 @click.option("--allow-idp-initiated", is_flag=True, default=None, help="Take sign-ins that begin at the provider. Default: no.")
 @choices
@@ -83,7 +83,7 @@ def _metadata(place: str, *, allow_private: bool) -> tuple[str, str | None]:
 
 
 @verb(add, "oidc", may=ADMINS)
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--issuer", required=True, metavar="URL", help="The provider's issuer, letter by letter.")
 @click.option("--client-id", required=True, metavar="ID")
 @click.option("--client-secret-file", type=Path, metavar="FILE", help="The client's secret. Without one we sign with our own key (private_key_jwt).")

@@ -65,6 +65,7 @@ class CommandLine(click.Group):
         # A usage error may come before --json was read, and is still to be said as JSON.
         as_json = "--json" in given
         try:
+            _refuse_unreadable(given)
             ended = super().main(given, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.ctx.get_help(), err=True)
@@ -82,6 +83,15 @@ class CommandLine(click.Group):
             show_failure(failure, as_json=as_json)
             return failure.exit
         return ended if isinstance(ended, int) else Exit.DONE
+
+
+def _refuse_unreadable(given: Sequence[str]) -> None:
+    """What a terminal sent in another encoding could be neither stored nor said. Raises UsageError."""
+    for one in given:
+        try:
+            one.encode()
+        except UnicodeEncodeError:
+            raise click.UsageError(f"{one.encode(errors='surrogateescape')!r} is no UTF-8: set the terminal to UTF-8, and type it again") from None
 
 
 @click.group(cls=CommandLine)

@@ -9,7 +9,7 @@ import click
 from sqlalchemy.orm import Session
 
 from app.clock import iso, now
-from app.commands.acting import ADMINS, Acting, verb
+from app.commands.acting import ADMINS, NAME, Acting, verb
 from app.commands.exits import Exit
 from app.commands.output import Answer, Table
 from app.commands.source_states import schedule
@@ -87,7 +87,7 @@ def _added(
 
 
 @verb(add, "ldap", may=ADMINS)
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--url", required=True, metavar="URL", help="ldaps://HOST[:PORT], or ldap:// with --option start_tls=true.")
 @click.option("--bind-dn", required=True, metavar="DN", help="Who reads it; an account that can do nothing else.")
 @click.option("--password-file", type=Path, required=True, metavar="FILE", help="Their password; - is standard input.")
@@ -108,7 +108,7 @@ def add_ldap(
 
 
 @verb(add, "okta", may=ADMINS)
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--url", required=True, metavar="URL", help="https://ORGANISATION.okta.com")
 @click.option("--token-file", type=Path, metavar="FILE", help="An API token.")
 @click.option("--client-id", metavar="ID", help="Instead of a token: an API service application.")
@@ -131,7 +131,7 @@ def add_okta(
 
 
 @verb(add, "entra", may=ADMINS)
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--tenant", required=True, metavar="ID", help="The directory (tenant) id.")
 @click.option("--client-id", required=True, metavar="ID", help="The application (client) id.")
 @click.option("--secret-file", type=Path, metavar="FILE", help="Its client secret.")
@@ -154,7 +154,7 @@ def add_entra(
 
 
 @verb(add, "csv", may=ADMINS)
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--file", "file", type=Path, metavar="FILE", help="A CSV or JSON file on this machine.")
 @click.option("--url", metavar="URL", help="Instead of a file: an address that answers with one.")
 @click.option("--token-file", type=Path, metavar="FILE", help="With --url: what is sent there as bearer token.")

@@ -27,12 +27,16 @@ from app.lifecycle.people import find_people
 from app.scim.rehearsal import CannotRehearse, Restored, is_masked, rehearse, restored, said_now
 from app.scim.teller import key_asked
 
-_GONE = "gone"
+_GONE, _UNREAD = "gone", "unread"
+_READ_BODIES = frozenset({"POST", "PUT", "PATCH"})
+# What helpdesk may not know of a refusal: why somebody has no access.
+_WHY_OFF = re.compile(r"(stays switched off) \(.*\)(?=;|$)", re.DOTALL)
 _WHY_NO_BODY = {
     _GONE: "its body is not kept any more (DOORLIST_BODIES_KEPT_DAYS)",
     BodyState.CUT.value: "its body was so large that only the beginning was kept",
     BodyState.UNREADABLE.value: "its body was not JSON, so that it could not be masked and was not kept",
     BodyState.OFF.value: "bodies are not kept here (DOORLIST_BODIES_KEPT_DAYS is 0)",
+    _UNREAD: "the body was not kept, since it was turned away before that was read",
 }
 
 
@@ -87,6 +91,8 @@ def list_requests(
     acting: Acting, person: str | None, source: str | None, status: str | None, since: datetime | None, limit: int
 ) -> Answer:
     """The latest requests of directories, newest first."""
+    if person is not None and not person.strip():
+        raise click.UsageError("--person names nobody")
     with reading() as session:
         wanted = [RequestSeen.organization_id == acting.organization_id, *_of_status(status)]
         if source is not None:
@@ -98,12 +104,12 @@ def list_requests(
         found = {row.id: row for way in ways for row in _latest(session, [*wanted, *way], limit)}
         rows = [found[request_id] for request_id in sorted(found, reverse=True)][:limit]
         names = _names(session, acting.organization_id, rows)
-    entries = [_entry(row, names) for row in rows]
+    entries = [_entry(row, names, informed=acting.informed) for row in rows]
     columns = ("at", "id", "source", "what", "about", "status", "scimType", "ms", "error")
     shown = [
         (
             entry["at"], row.id, entry["source"], f"{row.method} {row.path}", names.subject(row),
-            f"{row.status} ×{row.times}" if row.times > 1 else row.status, row.scim_type, entry["ms"], row.error,
+            f"{row.status} ×{row.times}" if row.times > 1 else row.status, row.scim_type, entry["ms"], entry["error"],
         )
         for row, entry in zip(rows, entries, strict=True)
     ]  # fmt: skip
@@ -129,7 +135,8 @@ def _about(session: Session, organization_id: str, text: str) -> list[list[Colum
     people = find_people(session, organization_id, text)
     if len(people) > 1:
         raise Unclear(f"{text} fits {len(people)} people; nothing was done", more={"people": [person_fields(one) for one in people]})
-    ways: list[list[ColumnElement[bool]]] = [[RequestSeen.name_key == key_asked(text), RequestSeen.resource_type == "User"]]
+    key = key_asked(text)
+    ways: list[list[ColumnElement[bool]]] = [] if key is None else [[RequestSeen.name_key == key, RequestSeen.resource_type == "User"]]
     if people:
         theirs = RequestSeen.person_id == people[0].id
         ways.append([theirs, RequestSeen.found.is_(None)])
@@ -168,13 +175,18 @@ def _names(session: Session, organization_id: str, rows: Sequence[RequestSeen]) 
     return _Names(sources={source_id: name for source_id, name in sources}, people=people)
 
 
-def _entry(row: RequestSeen, names: _Names) -> dict[str, object]:
+def _error(row: RequestSeen, *, informed: bool) -> str | None:
+    """What a request was refused with, as far as whoever asks may know it."""
+    return row.error if informed or row.error is None else _WHY_OFF.sub(r"\1", row.error)
+
+
+def _entry(row: RequestSeen, names: _Names, *, informed: bool) -> dict[str, object]:
     person = names.person(row)
     return {
         "id": row.id, "at": iso(row.at), "source": names.source(row), "known": row.known, "method": row.method, "path": row.path,
         "query": unquote_plus(row.query) if row.query else None, "resourceType": row.resource_type, "resourceId": row.resource_id,
         "name": row.name, "person": person.user_name if person is not None else None, "person_id": row.person_id,
-        "attributes": row.attributes, "status": row.status, "scimType": row.scim_type, "error": row.error, "found": row.found,
+        "attributes": row.attributes, "status": row.status, "scimType": row.scim_type, "error": _error(row, informed=informed), "found": row.found,
         "ms": round(row.took_us / 1000, 1), "times": row.times, "part_of": row.part_of, "part": row.part,
     }  # fmt: skip
 
@@ -211,14 +223,15 @@ def _find(session: Session, acting: Acting, request_id: str) -> _Seen:
     reason = f": {person.standing_reason}" if person is not None and acting.informed else ""
     standing = f"{person.display_name} is {person.standing}{reason}" if person is not None else None
     around = Circumstances(
-        source=source.name, base_url=f"{acting.settings.public_url}/scim/v2/{source.id}", subject=names.subject(row), standing=standing
-    )
+        source=source.name, base_url=f"{acting.settings.public_url}/scim/v2/{source.id}", subject=names.subject(row), standing=standing,
+        error=_error(row, informed=acting.informed),
+    )  # fmt: skip
     return _Seen(row=row, source=source, names=names, state=state, body=body, around=around)
 
 
 def _body(session: Session, row: RequestSeen) -> tuple[str, Any]:
     if row.body not in (BodyState.KEPT, BodyState.CUT):
-        return row.body, None
+        return _UNREAD if row.method in _READ_BODIES and (row.status in (401, 429) or not row.known) else row.body, None
     kept = session.get(RequestBody, (row.organization_id, row.part_of or row.id))
     if kept is None:
         return _GONE, None
@@ -239,7 +252,7 @@ def show_request(acting: Acting, request_id: str) -> Answer:
         seen = _find(session, acting, request_id)
     happened, advice = what_happened(seen.row, seen.around), what_to_do(seen.row, seen.around)
     person = seen.names.person(seen.row)
-    entry = _entry(seen.row, seen.names)
+    entry = _entry(seen.row, seen.names, informed=acting.informed)
     fields = {
         **entry, "person": person_fields(person) if person is not None else None, "sentence": happened, "advice": advice,
         "body": {"state": seen.state, "bytes": seen.row.body_bytes, "masked": seen.body},
@@ -265,12 +278,14 @@ def curl(acting: Acting, request_id: str) -> Answer:
     row = seen.row
     address = f"{seen.around.base_url}{quote(row.path) if row.path != '/' else ''}{f'?{row.query}' if row.query else ''}"
     # $TOKEN is for the shell, so this one argument stands in double quotes; everything that came from outside is quoted.
-    words = ["curl", "-X", shlex.quote(row.method), shlex.quote(address), "-H", '"Authorization: Bearer $TOKEN"']
+    # With -X HEAD it would wait for the body that an answer to GET has.
+    method = ["-I"] if row.method == "HEAD" else ["-X", shlex.quote(row.method)]
+    words = ["curl", *method, shlex.quote(address), "-H", '"Authorization: Bearer $TOKEN"']
     if seen.body is not None:
         body = json.dumps(seen.body, ensure_ascii=False)
         words += ["-H", "'Content-Type: application/scim+json'", "--data-raw", shlex.quote(body)]
     line = " ".join(words)
-    masked = is_masked(seen.body) or is_masked(unquote_plus(row.query or ""))
+    masked = is_masked(seen.body) or is_masked(unquote_plus(row.query or "")) or is_masked(row.path)
     if not click.get_current_context().params["as_json"]:
         # No table: a line that is to be copied must not be drawn or wrapped.
         click.echo(line)
@@ -293,7 +308,7 @@ def replay(acting: Acting, request_id: str, dry_run: bool) -> Answer:
     with reading() as session:
         seen = _find(session, acting, request_id)
         said = said_now(session, seen.source, seen.row.resource_type, seen.row.resource_id)
-    row = seen.row
+    row, then = seen.row, seen.around.error
     _refuse_meaningless(seen)
     _refuse_without_body(seen)
     try:
@@ -301,14 +316,15 @@ def replay(acting: Acting, request_id: str, dry_run: bool) -> Answer:
     except CannotRehearse as error:
         raise CommandError(f"request {row.id} is not replayed: {error}") from error
     now = rehearse(acting.app, seen.source, method=row.method, path=row.path, query=row.query, body=made.body)
+    today = now.error if acting.informed or now.error is None else _WHY_OFF.sub(r"\1", now.error)
     fields = {
-        "id": row.id, "then": {"status": row.status, "scimType": row.scim_type, "error": row.error},
-        "now": {"status": now.status, "scimType": now.scim_type, "error": now.error},
+        "id": row.id, "then": {"status": row.status, "scimType": row.scim_type, "error": then},
+        "now": {"status": now.status, "scimType": now.scim_type, "error": today},
         "changes": now.changes, "standing": {"before": now.standing, "after": now.standing_after}, "journal": now.journal,
         "replaced": made.replaced, "left_out": made.left_out,
     }  # fmt: skip
     rows = [
-        ("status", row.status, now.status), ("scimType", row.scim_type, now.scim_type), ("error", row.error, now.error),
+        ("status", row.status, now.status), ("scimType", row.scim_type, now.scim_type), ("error", then, today),
         ("standing", now.standing, now.standing_after),
     ]  # fmt: skip
     tables = [Table(columns=("what", "then, or before", "now, or after"), rows=rows)]

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app import schema
 from app.access.sealing import make_key
 from app.clock import iso, now
-from app.commands.acting import ADMINS, ANYONE, OWNERS, Acting, host_user, host_verb, verb
+from app.commands.acting import ADMINS, ANYONE, NAME, OWNERS, Acting, host_user, host_verb, verb
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
 from app.directory.settings import DEFAULTS, value_of
@@ -79,7 +79,7 @@ def init(app: Flask, organization: str | None) -> Answer:
 
 
 @verb(operator, "add", may=OWNERS)
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--role", type=click.Choice([role.value for role in Role]), required=True)
 def add(acting: Acting, name: str, role: str) -> Answer:
     """Add an operator; the token is shown this once."""

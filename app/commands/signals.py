@@ -13,7 +13,7 @@ from app.access.keys import ALGORITHMS as OWN_ALGORITHMS
 from app.access.keys import Purpose
 from app.access.signed_tokens import ALGORITHMS
 from app.clock import iso, now
-from app.commands.acting import ADMINS, ANYONE, Acting, verb
+from app.commands.acting import ADMINS, ANYONE, NAME, Acting, verb
 from app.commands.output import Answer, Table
 from app.commands.sources import TERM
 from app.database import in_transaction, reading
@@ -52,7 +52,7 @@ def receiver() -> None:
 
 
 @verb(transmitter, "add", may=ADMINS)
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--issuer", required=True, metavar="URL", help="iss of its events; its metadata are read from there unless --jwks-uri is given.")
 @click.option("--jwks-uri", metavar="URL", help="Where its keys are.")
 @click.option("--audience", metavar="TEXT", help="aud of its events. Default: the address that it pushes to.")
@@ -181,7 +181,7 @@ def universal_logout_of(
 
 
 @verb(receiver, "add", may=ADMINS)
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--audience", metavar="TEXT", help="aud of its events. Default: a name made up for it.")
 @click.option("--algorithm", type=click.Choice(OWN_ALGORITHMS[Purpose.TOKENS]), default="ES256", show_default=True, help="What its events are signed with.")
 @click.option("--subject", type=click.Choice([one.value for one in SubjectFormat]), default=SubjectFormat.ISS_SUB.value, show_default=True, help="How people are named to it.")

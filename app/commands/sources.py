@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.access.clients import Opened, Way, WayIn, client_of, limit_tokens, open_client, renew_client, ways_in
 from app.clock import iso, now
-from app.commands.acting import ADMINS, ANYONE, Acting, verb
+from app.commands.acting import ADMINS, ANYONE, NAME, Acting, verb
 from app.commands.output import Answer, Table
 from app.commands.source_states import states_of
 from app.database import in_transaction, reading
@@ -112,7 +112,7 @@ def _keys_in(file: Path | None) -> Mapping[str, Any] | None:
 
 
 @verb(add, "scim", may=ADMINS)
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--auth", type=click.Choice(["bearer", "oauth"]), default="bearer", show_default=True, help="A token of ours, or OAuth 2 client credentials.")
 @_expires_in
 @_jwks_file
@@ -137,7 +137,7 @@ def add_scim(acting: Acting, name: str, auth: str, expires_in: timedelta | None,
 
 
 @verb(add, "hr", may=ADMINS)
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--description", "file", metavar="FILE", help="How its calls are read: a YAML file, or the name of one that 'hr vendors' lists. Default: our own format.")
 @click.option("--secret-file", type=Path, metavar="FILE", help="The secret that the vendor gave. Default: we make one.")
 @click.option("--credential-file", type=Path, metavar="FILE", help="What the vendor's API is asked with.")

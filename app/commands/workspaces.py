@@ -6,7 +6,7 @@ import click
 
 from app.access.tables import Workspace
 from app.clock import iso, now
-from app.commands.acting import ADMINS, ANYONE, Acting, verb
+from app.commands.acting import ADMINS, ANYONE, NAME, Acting, verb
 from app.commands.exits import NotReady
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
@@ -27,7 +27,7 @@ def workspace() -> None:
 
 @verb(workspace, "add", may=ADMINS)
 @click.argument("kind", type=click.Choice(sorted(TARGETS)))
-@click.argument("name")
+@click.argument("name", type=NAME)
 @click.option("--url", required=True, help="Where its API answers, such as https://chat.example.")
 @click.option("--token-file", type=click.Path(path_type=Path), required=True, help="File with the administrator's token; kept encrypted.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="What this kind of workspace also needs to be told.")

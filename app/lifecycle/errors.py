@@ -10,7 +10,11 @@ LifecycleError
 └── WorldMoved      what was approved is not what is there now
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Final
+
+_SHOWN: Final = 100
+"""Letters of an id that somebody made up."""
 
 
 class LifecycleError(Exception):
@@ -30,9 +34,12 @@ class Taken(LifecycleError):
 
 
 class UnknownMembers(LifecycleError):
-    def __init__(self, ids: Sequence[str]) -> None:
-        shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-        super().__init__(f"unknown members: {shown}")
+    """`groups` are those of them that are groups of the same source."""
+
+    def __init__(self, ids: Sequence[str], *, groups: Collection[str] = ()) -> None:
+        shown = ", ".join(id if len(id) <= _SHOWN else f"{id[:_SHOWN]}…" for id in ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+        nested = f"; {', '.join(sorted(groups)[:5])} is a group, and only users can be members: push the people of it" if groups else ""
+        super().__init__(f"unknown members: {shown}{nested}")
         self.ids = tuple(ids)
 
 

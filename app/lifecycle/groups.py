@@ -174,7 +174,9 @@ def _refuse_unknown(session: Session, group: Group, ids: set[str]) -> None:
     asked = {"organization": group.organization_id, "source": group.source_id, "ids": json.dumps(sorted(ids))}
     unknown = ids.difference(session.scalars(_standing(session.get_bind().dialect.name), asked))
     if unknown:
-        raise UnknownMembers(sorted(unknown))
+        named = sorted(unknown)
+        theirs = select(Group.id).where(Group.organization_id == group.organization_id, Group.source_id == group.source_id, Group.ended_at.is_(None))
+        raise UnknownMembers(named, groups=session.scalars(theirs.where(Group.id.in_(named[:500]))).all())
 
 
 @cache

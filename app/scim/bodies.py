@@ -207,7 +207,7 @@ def _fitted_one(attribute: Attribute, value: Any, label: str) -> Any:
             return said if isinstance(said, bool) else refuse_kind(label, "true or false", value)
         case Kind.COMPLEX:
             if not isinstance(value, dict):
-                refuse_kind(label, "an object", value)
+                refuse_kind(f"each value of {label}" if attribute.many else label, "an object", value)
             kept = _members(attribute.subs, value, label)
             return None if not kept or (not attribute.many and says_nobody(kept)) else kept
         case _:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flask import Flask
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Select, func, select
 from sqlalchemy.orm import Session
 from werkzeug.test import Client
 
@@ -19,7 +19,7 @@ from app.clock import now
 from app.database import db
 from app.directory.attributes import value_at
 from app.directory.filters import FilterError
-from app.directory.tables import Group, Person, Record, Source
+from app.directory.tables import Group, Membership, Person, Record, Source
 from app.journal.tables import Entry
 from app.scim.resources import group_said, user_said
 from app.scim.seen import REHEARSED
@@ -80,7 +80,7 @@ def rehearse(app: Flask, source: Source, *, method: str, path: str, query: str |
             standing_after = _standing(session, source, person_id)
     return Rehearsed(
         status=answer.status_code, scim_type=said.get("scimType"), error=said.get("detail") if answer.status_code >= 400 else None,
-        changes=_changes(before.said, after.said), standing=before.standing, standing_after=standing_after,
+        changes=_changes(before, after), standing=before.standing, standing_after=standing_after,
         journal=tuple(f"{kind}: {verb}" for verb, kind in entries),
     )  # fmt: skip
 
@@ -117,6 +117,7 @@ def _engines() -> dict[str | None, Any]:
 @dataclass(frozen=True, kw_only=True)
 class _State:
     said: Mapping[str, Any] | None = None
+    members: frozenset[str] = frozenset()
     person_id: str | None = None
     standing: str | None = None
 
@@ -130,8 +131,13 @@ def _state(session: Session, source: Source, kind: str | None, resource_id: str 
     if kind == "Group" and resource_id is not None:
         group = session.get(Group, (source.organization_id, resource_id))
         if group is not None and group.source_id == source.id and group.ended_at is None:
-            return _State(said=group_said(group))
+            return _State(said=group_said(group), members=frozenset(session.scalars(_members_of(group))))
     return _State()
+
+
+def _members_of(group: Group) -> Select[str]:
+    in_it = Membership.organization_id == group.organization_id, Membership.group_id == group.id, Membership.ended_at.is_(None)
+    return select(Membership.record_id).where(*in_it)
 
 
 def _standing(session: Session, source: Source, person_id: str | None) -> str | None:
@@ -139,9 +145,10 @@ def _standing(session: Session, source: Source, person_id: str | None) -> str | 
     return person.standing if person is not None else None
 
 
-def _changes(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> tuple[str, ...]:
-    old, new = before or {}, after or {}
-    return tuple(sorted(name for name in {*old, *new} if old.get(name) != new.get(name) and name != "schemas"))
+def _changes(before: _State, after: _State) -> tuple[str, ...]:
+    old, new = before.said or {}, after.said or {}
+    changed = {name for name in {*old, *new} if old.get(name) != new.get(name) and name != "schemas"}
+    return tuple(sorted(changed | ({"members"} if before.members != after.members else set())))
 
 
 def said_now(session: Session, source: Source, kind: str | None, resource_id: str | None) -> Mapping[str, Any]:

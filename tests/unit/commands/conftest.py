@@ -23,6 +23,7 @@ from app.database import db, in_transaction
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal.tables import Organization
 from app.lifecycle.records import RecordDraft, add_record, change_record
+from app.scim.seen import flush_requests
 from app.settings import from_environment
 from connectors import registry
 from connectors.contract import (
@@ -39,6 +40,7 @@ from connectors.contract import (
 )
 from tests.databases import migrated
 from tests.late_doors import create_late
+from tests.unit.commands.pushing import Pusher
 
 Result = TypeVar("Result")
 ENTERPRISE = ENTERPRISE_URN
@@ -219,3 +221,10 @@ def desk(bare_desk: Desk) -> Desk:
         migrated()
     assert bare_desk.types("init", "--organization", "Acme").exit == 0
     return bare_desk
+
+
+@pytest.fixture
+def pusher(desk: Desk) -> Iterator[Pusher]:
+    made = desk.asks("source", "add", "scim", "okta")
+    yield Pusher(desk=desk, http=desk.app.test_client(), source_id=made["id"], token=made["token"])
+    flush_requests(desk.app)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 from sqlalchemy import delete, func, select, text
 
 from app.audit.request_tables import RequestBody
@@ -18,55 +15,10 @@ from app.clock import iso, now
 from app.commands.advice import what_to_do
 from app.database import Base, reading
 from app.directory.tables import Record
-from app.scim.seen import flush_requests
 from tests.unit.commands.conftest import ENTERPRISE, Desk
+from tests.unit.commands.pushing import Pusher
 
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
-
-
-@dataclass(kw_only=True)
-class Pusher:
-    """A directory that pushes over HTTP, at a desk."""
-
-    desk: Desk
-    http: FlaskClient
-    source_id: str
-    token: str
-
-    def sends(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> Any:
-        said = self.http.open(
-            f"/scim/v2/{self.source_id}{path.partition('?')[0]}", method=method, query_string=path.partition("?")[2],
-            data=body if isinstance(body, str) else None if body is None else json.dumps(body), content_type="application/scim+json",
-            headers={"Authorization": f"Bearer {token or self.token}"},
-        )  # fmt: skip
-        flush_requests(self.desk.app)
-        return said.get_json(force=True, silent=True) or {}
-
-    def patches(self, address: str, **operation: Any) -> Any:
-        return self.sends("PATCH", address, {"schemas": [PATCH], "Operations": [operation]})
-
-    def listed(self, *arguments: str) -> list[dict[str, Any]]:
-        found = self.desk.asks("requests", "list", *arguments)["requests"]
-        assert isinstance(found, list)
-        return found
-
-    def latest(self) -> str:
-        return str(self.listed("--limit", "1")[0]["id"])
-
-    def replays(self) -> dict[str, Any]:
-        return self.desk.asks("requests", "replay", self.latest(), "--dry-run")
-
-    def cannot_replay(self) -> str:
-        said = self.desk.types("requests", "replay", self.latest(), "--dry-run", "--json")
-        assert said.exit == 1, said
-        return str(said.json["error"])
-
-
-@pytest.fixture
-def pusher(desk: Desk) -> Iterator[Pusher]:
-    made = desk.asks("source", "add", "scim", "okta")
-    yield Pusher(desk=desk, http=desk.app.test_client(), source_id=made["id"], token=made["token"])
-    flush_requests(desk.app)
 
 
 def rows_of_all_tables(desk: Desk) -> dict[str, str]:
@@ -192,9 +144,9 @@ def test_every_refusal_has_an_advice(pusher: Pusher) -> None:
     from app.audit.request_tables import RequestSeen
     from app.commands.advice import Circumstances
 
-    around = Circumstances(source="okta", base_url="b", subject="ada", standing=None)
+    around = Circumstances(source="okta", base_url="b", subject="ada", standing=None, error=None)
     for status in range(400, 600):
-        row = RequestSeen(status=status, scim_type=None, known=True, resource_id="x", error=None, found=None, name=None)
+        row = RequestSeen(method="PUT", status=status, scim_type=None, known=True, resource_id="x", error=None, found=None, name=None)
         assert what_to_do(row, around), status
 
 

@@ -59,7 +59,8 @@ def test_null_and_nothing_in_a_value_still_take_away() -> None:
     before = {"name": {"givenName": "Ada", "familyName": "Byron"}, ENTERPRISE_URN: {"manager": {"value": "OLD"}, "department": "Engines"}}
 
     assert _after(before, {"op": "replace", "value": {"name": {"GivenName": None}}})["name"] == {"familyName": "Byron"}
-    for nobody in ("", [], None, {"value": ""}):
+    ways: tuple[Any, ...] = ("", [], None, {"value": ""})
+    for nobody in ways:
         assert _after(before, {"op": "replace", "path": MANAGER, "value": nobody})[ENTERPRISE_URN] == {"department": "Engines"}
 
 
