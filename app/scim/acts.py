@@ -5,14 +5,15 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.directory.filters import Filter
 from app.directory.tables import Group, Record
 from app.directory.vocabulary import GROUP_URN
 from app.lifecycle.errors import StaleVersion
 from app.lifecycle.groups import UNCHANGED, add_group, change_group, end_group, read_group
 from app.lifecycle.records import RecordDraft, add_record, change_record, end_record, read_record
 from app.scim.door import Caller, written
-from app.scim.member_texts import PARTS
-from app.scim.members import split_members
+from app.scim.member_texts import PARTS, members_looked_at
+from app.scim.members import MemberChanges, fitting, picks_members, split_members
 from app.scim.patch import patched, places_said, read_operations, sets_number
 from app.scim.resources import (
     Resource,
@@ -139,10 +140,17 @@ def put_group(caller: Caller, group_id: str, body: Body, selection: Selection, *
 
 def patch_group(caller: Caller, group_id: str, body: Body, *, version: int | None) -> None:
     """Raises SCIMError and what `change_group` raises."""
-    members, others = split_members(read_operations(body, caller.vocabulary))
+    operations = read_operations(body, caller.vocabulary)
+    early = None if picks_members(operations) else split_members(operations)
 
     def act(session: Session) -> None:
-        said = group_said(read_group(session, *caller.key, group_id, lock=True))
+        there = read_group(session, *caller.key, group_id, lock=True)
+        said = group_said(there)
+
+        def look(where: Filter, changes: MemberChanges) -> list[str]:
+            return fitting(where, members_looked_at(session, there, changes, base=caller.base))
+
+        members, others = early or split_members(operations, look)
         draft = group_draft(patched(said, others, GROUP_URN, caller.vocabulary), vocabulary=caller.vocabulary, before=said)
         change_group(
             session, *caller.key, group_id, display_name=draft.display_name, document=draft.document, external_id=draft.external_id,

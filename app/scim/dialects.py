@@ -141,7 +141,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         clients=("Entra",),
         sends="`Remove` at a list with the elements in `value`; only those are meant.",
         sources=(ENTRA_GUIDE, "Captain-P-Goldfish/SCIM-SDK#149"),
-        done_by="app.scim.patch:without_listed",
+        done_by="app.scim.elements:without_listed",
         test="unit.scim.test_dialects:test_a_remove_that_lists_elements_means_only_those",
     ),
     Deviation(

@@ -1,7 +1,6 @@
 """PATCH (RFC 7644 §3.5.2) in the dialects that Okta and Entra speak: pure changes of a document."""
 
 import copy
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -13,6 +12,7 @@ from app.directory.vocabulary import COMMON, ENTERPRISE_URN, SCHEMAS, STANDARD, 
 from app.scim.answers import Problem, refused
 from app.scim.bodies import is_echo, is_meant, spelled, spelled_members, spelled_one, takes_away, tidied
 from app.scim.bounds import refuse_too_costly, refuse_too_many
+from app.scim.elements import NOTHING, Known, is_true, only_primary, without_listed
 
 
 class Verb(StrEnum):
@@ -22,7 +22,6 @@ class Verb(StrEnum):
 
 
 _VERBS = frozenset(Verb)
-_NOTHING = object()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +52,10 @@ def _read_operation(said: Mapping[str, Any], number: int, vocabulary: Vocabulary
     verb = verb_in(_member(said, "op"))
     if verb is None:
         raise refused(f"operation {number}: op must be add, replace or remove", Problem.INVALID_SYNTAX)
-    path, value = _member(said, "path"), _member(said, "value", _NOTHING)
-    if value is _NOTHING and verb is not Verb.REMOVE:
+    path, value = _member(said, "path"), _member(said, "value", NOTHING)
+    if value is NOTHING and verb is not Verb.REMOVE:
         raise refused(f"operation {number}: {verb} needs a value; null takes the attribute away", Problem.INVALID_VALUE)
-    value = None if value is _NOTHING else value
+    value = None if value is NOTHING else value
     if path is None:
         if verb is Verb.REMOVE:
             raise refused(f"operation {number}: remove needs a path", Problem.NO_TARGET)
@@ -156,6 +155,11 @@ def _apply(document: dict[str, Any], operation: Operation, core: str, vocabulary
     path, value = operation.path, operation.value
     if operation.named and not is_place(document, operation, core, vocabulary):
         raise refused(f"path {'.'.join(_whole(path))} is no attribute of this resource", Problem.INVALID_PATH)
+    known = vocabulary.attribute_at(path.names)
+    own = SCHEMAS[core].get(path.names[0].lower()) if len(path.names) == 1 else None
+    if operation.verb is Verb.REMOVE and own is not None and own.required:
+        # RFC 7644 §3.5.2.2.
+        raise refused(f"{own.name} is required, so it cannot be removed", Problem.MUTABILITY)
     if operation.verb is Verb.REPLACE and takes_away(value):
         value = None
     if operation.verb is Verb.ADD and value is None:
@@ -167,7 +171,10 @@ def _apply(document: dict[str, Any], operation: Operation, core: str, vocabulary
     if isinstance(parent, list):
         _apply_to_each(parent, name, operation.verb, value)
     elif path.where is not None:
-        _apply_to_elements(parent, name, operation, value)
+        if known is not None and known.many and known.kind is not Kind.COMPLEX:
+            _apply_to_texts(parent, name, operation, value)
+        else:
+            _apply_to_elements(parent, name, operation, value)
     elif operation.verb is Verb.REMOVE:
         _remove(parent, name, value)
     elif value is None:
@@ -221,37 +228,25 @@ def _remove(parent: dict[str, Any], name: str, value: Any) -> None:
         parent.pop(name, None)
 
 
-def _value_of(element: Any) -> Any:
-    return element.get("value", element) if isinstance(element, dict) else element
-
-
-def _key_of(element: Any) -> Any:
-    """What two elements of one value have in common, as a key."""
-    value = _value_of(element)
-    return ("", json.dumps(value, sort_keys=True)) if isinstance(value, dict | list) else value
-
-
 def _added(there: Any, value: Any, known: Attribute | None) -> Any:
     many = known.many if known is not None else isinstance(there, list)
     if not many:
         return _replaced(there, value, known)
     elements = list(there) if isinstance(there, list) else [] if there is None else [there]
-    # By their values, so that many are added to many in one pass.
-    known_by: dict[Any, Any] = {}
-    for element in elements:
-        known_by.setdefault(_key_of(element), element)
+    known_here = Known(elements)
     primary: dict[str, Any] | None = None
     for element in value if isinstance(value, list) else [value]:
-        same = known_by.get(_key_of(element), _NOTHING)
-        if same is _NOTHING:
-            known_by[_key_of(element)] = element
+        same = known_here.same(element)
+        if same is NOTHING:
+            known_here.note(element)
             elements.append(element)
         elif isinstance(same, dict) and isinstance(element, dict):
             same.update(element)
-        if isinstance(element, dict) and _is_true(element.get("primary")):
+            known_here.typed(same)
+        if isinstance(element, dict) and is_true(element.get("primary")):
             primary = same if isinstance(same, dict) else element
     if primary is not None:
-        _only_primary(elements, primary)
+        only_primary(elements, primary)
     return elements
 
 
@@ -281,12 +276,30 @@ def _apply_to_elements(parent: dict[str, Any], name: str, operation: Operation, 
             elements.append(fitting[0])
         for element in fitting:
             _set_in_element(element, sub, value, where, replace=operation.verb is Verb.REPLACE)
-            if _is_true(element.get("primary")) and (sub == "primary" or sub is None):
-                _only_primary(elements, element)
+            if is_true(element.get("primary")) and (sub == "primary" or sub is None):
+                only_primary(elements, element)
     if not elements:
         parent.pop(name, None)
     else:
         parent[name] = elements[0] if single and len(elements) == 1 else elements
+
+
+def _apply_to_texts(parent: dict[str, Any], name: str, operation: Operation, value: Any) -> None:
+    """The same where elements are no objects: `value` is each of them (RFC 7643 §2.4)."""
+    where = operation.path.where
+    assert where is not None
+    there = parent.get(name)
+    elements: list[Any] = there if isinstance(there, list) else [] if there is None else [there]
+    fits = [matches(where, {"value": element}) for element in elements]
+    if operation.verb is Verb.REMOVE or value is None:
+        kept = [element for element, fit in zip(elements, fits, strict=True) if not fit]
+    elif any(fits):
+        kept = [value if fit else element for element, fit in zip(elements, fits, strict=True)]
+    else:
+        kept = [*elements, value]
+    parent[name] = kept
+    if not kept:
+        parent.pop(name)
 
 
 def _without(elements: list[Any], fitting: list[dict[str, Any]], sub: str | None, named: Any) -> list[Any]:
@@ -328,17 +341,6 @@ def _pairs(where: Filter) -> dict[str, Any] | None:
             return None
 
 
-def _is_true(value: Any) -> bool:
-    return value is True or (isinstance(value, str) and value.lower() == "true")
-
-
-def _only_primary(elements: list[Any], chosen: dict[str, Any]) -> None:
-    # RFC 7643 §2.4: the primary value occurs no more than once.
-    for element in elements:
-        if isinstance(element, dict) and element is not chosen and _is_true(element.get("primary")):
-            element["primary"] = False
-
-
 # Forms that are no SCIM, each listed in `dialects` with who sends it.
 
 
@@ -368,12 +370,6 @@ def is_place(document: Mapping[str, Any], operation: Operation, core: str, vocab
 
 def _whole(path: AttributePath) -> tuple[str, ...]:
     return path.names if path.sub is None else (*path.names, path.sub)
-
-
-def without_listed(there: Sequence[Any], value: Any) -> list[Any]:
-    """A remove that names elements of a list in its `value` means only those."""
-    unwanted = {_key_of(element) for element in (value if isinstance(value, list) else [value])}
-    return [element for element in there if _key_of(element) not in unwanted]
 
 
 def made_to_fit(where: Filter) -> dict[str, Any]:

@@ -29,8 +29,9 @@ def user_draft(
     if name is None:
         raise refused("userName is required", Problem.INVALID_VALUE)
     refuse_too_long(document, USER_URN)
+    external_id = _external_id(document)
     return RecordDraft(
-        external_id=text_in(document, "externalId"), user_name=name, active=active, document=document, number_said=number_said
+        external_id=external_id, user_name=name, active=active, document=document, number_said=number_said
     )
 
 
@@ -45,11 +46,19 @@ def group_draft(
         raise refused("displayName is required", Problem.INVALID_VALUE)
     refuse_too_long(document, GROUP_URN)
     return GroupDraft(
-        external_id=text_in(document, "externalId"),
+        external_id=_external_id(document),
         display_name=name,
         document=document,
         members=member_ids(members),
     )
+
+
+def _external_id(document: dict[str, Any]) -> str | None:
+    """The directory's own key; a blank one is none, and would be shown and never found."""
+    found = text_in(document, "externalId")
+    if found is None:
+        document.pop("externalId", None)
+    return found
 
 
 def user_said(record: Record) -> Resource:

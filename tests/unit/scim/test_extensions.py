@@ -182,3 +182,20 @@ def test_a_changed_schema_is_heard_of_at_once(declared: Directory) -> None:
     declares(attribute("grade"))
 
     assert posts(declared, "ada", **{HR: {"grade": "A"}}).status == 201
+
+
+def test_a_value_that_is_no_object_is_picked_out_as_value(directory: Directory) -> None:
+    """RFC 7643 §2.4: `value` is what each of them is."""
+    declares(*USUAL)
+    record_id = directory.add_user("ada", **{HR: {"skills": ["welding", "rigging"]}})
+
+    def skills(*operations: dict[str, str]) -> Any:
+        answer = directory.patch(f"/Users/{record_id}", *operations)
+        assert answer.status == 200, answer.text
+        return answer.document.get(HR, {}).get("skills")
+
+    picked = f'{HR}:skills[value eq "welding"]'
+    assert skills({"op": "replace", "path": picked, "value": "diving"}) == ["diving", "rigging"]
+    assert skills({"op": "replace", "path": picked, "value": "knots"}) == ["diving", "rigging", "knots"]
+    assert skills({"op": "remove", "path": f'{HR}:skills[value sw "r" or value eq "knots"]'}) == ["diving"]
+    assert not skills({"op": "remove", "path": f"{HR}:skills[value pr]"})

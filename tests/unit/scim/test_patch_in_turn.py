@@ -55,6 +55,52 @@ def test_an_element_named_in_other_letters_is_taken_away() -> None:
     assert _after(before, {"op": "Remove", "path": "phoneNumbers", "value": [{"Value": "1"}]}) == {"phoneNumbers": [{"value": "2"}]}
 
 
+def test_a_value_of_another_type_is_another_value() -> None:
+    """RFC 7643 §2.4: type and value together are one."""
+    before = {"phoneNumbers": [{"value": "1", "type": "work"}]}
+
+    added = _after(before, {"op": "add", "path": "phoneNumbers", "value": [{"value": "1", "type": "mobile"}, {"value": "1", "type": "WORK", "display": "x"}]})
+    assert added["phoneNumbers"] == [{"value": "1", "type": "WORK", "display": "x"}, {"value": "1", "type": "mobile"}]
+    # Without a type it is there already, and one that had none gets one.
+    assert _after(before, {"op": "add", "path": "phoneNumbers", "value": [{"value": "1"}]}) == before
+    bare = {"phoneNumbers": [{"value": "1"}]}
+    both = [{"value": "1", "type": "work"}, {"value": "1", "type": "mobile"}]
+    assert _after(bare, {"op": "add", "path": "phoneNumbers", "value": both})["phoneNumbers"] == both
+    assert _after(bare, {"op": "add", "path": "phoneNumbers", "value": [{"value": "1", "type": "work"}]}) == before
+
+
+@pytest.mark.parametrize("type_", [{"a": []}, [], 5, True])
+def test_a_type_that_is_none_is_refused_and_fits_nothing(type_: Any) -> None:
+    before = {"phoneNumbers": [{"value": "1", "type": "work"}]}
+    odd = {"path": "phoneNumbers", "value": [{"value": "1", "type": type_}]}
+
+    with pytest.raises(SCIMError, match=r"phoneNumbers\.type"):
+        _after(before, {"op": "add", **odd})
+    assert _after(before, {"op": "remove", **odd}) == before
+
+
+def test_only_the_element_that_is_named_is_taken_away() -> None:
+    before = {"phoneNumbers": [{"value": "1", "type": "work"}, {"value": "1", "type": "mobile"}, {"value": "2"}]}
+
+    def left(*named: dict[str, str]) -> Any:
+        return [one.get("type") for one in _after(before, {"op": "remove", "path": "phoneNumbers", "value": list(named)}).get("phoneNumbers", [])]
+
+    assert left({"value": "1", "type": "Work"}) == ["mobile", None]
+    assert left({"value": "1"}) == [None]
+    assert left({"value": "1", "type": "home"}) == ["work", "mobile", None]
+    assert left({"value": "2", "type": "work"}) == ["work", "mobile", None]
+
+
+@pytest.mark.parametrize(("core", "name"), [(USER_URN, "userName"), (GROUP_URN, "displayName")])
+def test_what_is_required_cannot_be_removed(core: str, name: str) -> None:
+    for path in (name, f"{core}:{name}", name.upper()):
+        with pytest.raises(SCIMError, match="is required") as refused:
+            _after({name: "x"}, {"op": "remove", "path": path}, core=core)
+        assert (refused.value.status, refused.value.problem) == (400, "mutability")
+    # A user may do without the name that a group needs.
+    assert _after({"userName": "ada", "displayName": "Ada"}, {"op": "remove", "path": "displayName"}) == {"userName": "ada"}
+
+
 def test_null_and_nothing_in_a_value_still_take_away() -> None:
     before = {"name": {"givenName": "Ada", "familyName": "Byron"}, ENTERPRISE_URN: {"manager": {"value": "OLD"}, "department": "Engines"}}
 

@@ -128,3 +128,15 @@ def test_a_long_group_name_is_taken_or_refused_alike(database_url: str, tmp_path
         keyed = directory.send("POST", "/Groups", {"displayName": "x", "externalId": _long(length)})
 
     assert (named.status, keyed.status) == ((201, 201) if length == 200 else (400, 400))
+
+
+@pytest.mark.parametrize("blank", ["", "  "])
+def test_a_blank_external_id_is_none(directory: Directory, blank: str) -> None:
+    """What is shown is found; nothing finds a blank one."""
+    user = directory.send("POST", "/Users", {"userName": "ada", "externalId": blank}).document
+    group = directory.send("POST", "/Groups", {"displayName": "Team", "externalId": blank}).document
+
+    assert "externalId" not in user and "externalId" not in group
+    assert directory.add_user("bob", externalId=blank)
+    assert "externalId" not in directory.patch(f"/Users/{user['id']}", {"op": "replace", "path": "externalId", "value": " "}).document
+    assert directory.send("GET", "/Users?filter=externalId pr").document["totalResults"] == 0

@@ -1,0 +1,70 @@
+"""Elements of multi-valued attributes (RFC 7643 §2.4): which of two are one, and which is the primary one."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+NOTHING = object()
+
+
+def _value_of(element: Any) -> Any:
+    return element.get("value", element) if isinstance(element, dict) else element
+
+
+def key_of(element: Any) -> Any:
+    """What two elements of one value have in common, as a key."""
+    value = _value_of(element)
+    return ("", json.dumps(value, sort_keys=True)) if isinstance(value, dict | list) else value
+
+
+def _type_of(element: Any) -> Any:
+    said = element.get("type") if isinstance(element, dict) else None
+    # Whatever else stands there is refused later on.
+    return said.casefold() if isinstance(said, str) else said if said is None else ("", json.dumps(said, sort_keys=True))
+
+
+class Known:
+    """The elements that are there, by what they are: value and type together are one (RFC 7643 §2.4), so that many are added to many in one pass."""
+
+    def __init__(self, elements: Iterable[Any]) -> None:
+        self._typed: dict[tuple[Any, Any], Any] = {}
+        self._first: dict[Any, Any] = {}
+        for element in elements:
+            self.note(element)
+
+    def note(self, element: Any) -> None:
+        key = key_of(element)
+        self._typed.setdefault((key, _type_of(element)), element)
+        self._first.setdefault(key, element)
+
+    def same(self, element: Any) -> Any:
+        """The one that is meant, or NOTHING: of the same type, or where one of the two says none."""
+        key, type_ = key_of(element), _type_of(element)
+        exact = self._typed.get((key, type_), NOTHING)
+        if exact is not NOTHING:
+            return exact
+        return self._first.get(key, NOTHING) if type_ is None else self._typed.get((key, None), NOTHING)
+
+    def typed(self, element: dict[str, Any]) -> None:
+        """One that said no type has been given one."""
+        key = key_of(element)
+        if _type_of(element) is not None and self._typed.get((key, None)) is element:
+            del self._typed[key, None]
+            self.note(element)
+
+
+def is_true(value: Any) -> bool:
+    return value is True or (isinstance(value, str) and value.lower() == "true")
+
+
+def only_primary(elements: list[Any], chosen: dict[str, Any]) -> None:
+    # RFC 7643 §2.4: the primary value occurs no more than once.
+    for element in elements:
+        if isinstance(element, dict) and element is not chosen and is_true(element.get("primary")):
+            element["primary"] = False
+
+
+def without_listed(there: Sequence[Any], value: Any) -> list[Any]:
+    """A remove that names elements of a list in its `value` means only those; of one that it names without a type, any type."""
+    unwanted = {(key_of(element), _type_of(element)) for element in (value if isinstance(value, list) else [value])}
+    return [element for element in there if (key_of(element), None) not in unwanted and (key_of(element), _type_of(element)) not in unwanted]
