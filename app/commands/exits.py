@@ -92,6 +92,8 @@ def failure_of(error: BaseException) -> Failure | None:
             return Failure(exit=Exit.ERROR, message=f"the database refused: {_first_line(error.orig)}")
         case sqlite3.Error():
             return Failure(exit=Exit.ERROR, message=f"the database refused: {_first_line(error)}")
+        case OSError(filename=str() as name, strerror=str() as why):
+            return Failure(exit=Exit.ERROR, message=f"{name}: {why}")
         case OSError():
             return Failure(exit=Exit.ERROR, message=str(error))
     return None

@@ -263,3 +263,9 @@ def test_where_people_are_entered_by_hand_nothing_is_let_in_that_could_be_ended(
 def _kept(desk: Desk) -> list[tuple[object, ...]]:
     query = select(Source.name, Source.sealed_secret, Source.sealed_previous_secret, Source.journal_id).order_by(Source.name)
     return desk.acts(lambda session: [tuple(row) for row in session.execute(query)])
+
+
+def test_a_file_that_is_not_there_is_named_in_words(desk: Desk) -> None:
+    said = desk.types("source", "add", "scim", "okta", "--auth", "oauth", "--jwks-file", str(desk.folder / "none.json"), "--json")
+
+    assert (said.exit, said.json["error"]) == (1, f"{desk.folder / 'none.json'}: No such file or directory")
