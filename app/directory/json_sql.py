@@ -81,6 +81,18 @@ def reader_for(dialect_name: str) -> JSONReader:
     return _Postgres() if dialect_name == "postgresql" else _SQLite()
 
 
+def folded_by_postgres(text: Any) -> Any:
+    """What `values.fold` makes of a text, as an expression, in the order of bytes."""
+    # Both sides are folded by the database, so that they cannot disagree. Its lower() follows the collation,
+    # and the order of results must be that of bytes whatever the locale.
+    normal = func.normalize(text, literal_column("NFKC"), type_=String())
+    lower = func.lower(normal.collate("und-x-icu"), type_=String()).collate("C")
+    # Lower case is no case folding: these are the two letters in use that it leaves apart from their capitals.
+    folded = func.replace(func.replace(lower, "ß", "ss", type_=String()), "ς", "σ", type_=String())
+    # A letter whose capital is two signs (J̌) is one again in lower case (ǰ).
+    return func.normalize(folded, literal_column("NFKC"), type_=String()).collate("C")
+
+
 def fitting(reader: JSONReader, text: Any, operator: Operator, wanted: Any) -> Claim:
     """Two expressions compared sign by sign. LIKE is not used: on SQLite it overlooks case, and its wildcards need escapes."""
     length = func.length(wanted)
@@ -260,16 +272,8 @@ class _Postgres(_Common):
 
     def text_fits(self, text: Any, operator: Operator, wanted: str, sense: Sense) -> Claim:
         if sense is Sense.FOLDED:
-            return fitting(self, self._folded(text), operator, self._folded(literal(wanted, String)))
+            return fitting(self, folded_by_postgres(text), operator, folded_by_postgres(literal(wanted, String)))
         return fitting(self, text.collate("C"), operator, literal(wanted, String))
-
-    def _folded(self, text: Any) -> Any:
-        # Both sides are folded by the database, so that they cannot disagree. Its lower() follows the collation,
-        # and the order of results must be that of bytes whatever the locale.
-        normal = func.normalize(text, literal_column("NFKC"), type_=String())
-        lower = func.lower(normal.collate("und-x-icu"), type_=String()).collate("C")
-        # Lower case is no case folding: these are the two letters in use that it leaves apart from their capitals.
-        return func.replace(func.replace(lower, "ß", "ss", type_=String()), "ς", "σ", type_=String()).collate("C")
 
     def position(self, text: Any, part: Any) -> Any:
         return func.strpos(text, part)

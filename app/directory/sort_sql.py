@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Text, and_, case, func, literal_column, or_, true, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Text, and_, case, func, or_, true, type_coerce
 
 from app.directory import filter_sql
 from app.directory.filter_sql import Field, Form, Over
 from app.directory.filters import FilterError, split_path
-from app.directory.json_sql import Claim, JSONReader, reader_for
+from app.directory.json_sql import Claim, JSONReader, folded_by_postgres, reader_for
 from app.directory.tables import Group, Record
 from app.directory.values import Operator, Sense
 from app.directory.vocabulary import COMMON, ENTERPRISE_URN, GROUP_URN, STANDARD, USER_URN, Attribute, Kind, Vocabulary
@@ -191,8 +191,7 @@ class _Compiler:
         # As `json_sql` folds for comparing, so that what is equal in a filter is equal in an order.
         if self.dialect_name != "postgresql":
             return func.doorlist_fold(text, type_=Text())
-        normal = func.normalize(text, literal_column("NFKC"), type_=Text())
-        return func.lower(normal.collate("und-x-icu"), type_=Text())
+        return folded_by_postgres(text)
 
     def _bytewise(self, text: Any) -> ColumnElement[Any]:
         return text.collate("C") if self.dialect_name == "postgresql" else text  # type: ignore[no-any-return]  # built from columns of several types
