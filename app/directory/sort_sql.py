@@ -4,11 +4,11 @@ The order is that of code points on both databases, of texts folded first where 
 missing comes last in ascending order; `id` decides between equals, so that every order is a whole one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Text, and_, case, func, or_, true, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Text, and_, case, cast, func, null, or_, true, type_coerce
 
 from app.directory import filter_sql
 from app.directory.filter_sql import Field, Form, Over
@@ -96,9 +96,18 @@ def sort_key(path: SortPath, kind: Sortable, dialect_name: str) -> ColumnElement
     return compiler.key(path)
 
 
-def after(key: ColumnElement[Any] | None, value: SortValue, row_id: Any, last_id: str, *, descending: bool) -> Claim:
-    """The rows that come after the one with this value and id."""
-    further: Claim = row_id > last_id
+def comparable(keys: Sequence[ColumnElement[Any] | None], paths: Sequence[SortPath | None], kinds: Sequence[Sortable]) -> list[ColumnElement[Any]]:
+    """The keys of several kinds for one order over them all; at least one of the kinds has the attribute.
+
+    What a kind does not have is missing, and where its rows are alike (`meta.resourceType`) the kind is what tells them apart.
+    """
+    told = [cast(kind.name, Text) if key is None and path is not None else key for key, path, kind in zip(keys, paths, kinds, strict=True)]
+    held = next(key.type for key in told if key is not None)
+    return [cast(null(), held) if key is None else key for key in told]
+
+
+def after(key: ColumnElement[Any] | None, value: SortValue, further: Claim, *, descending: bool) -> Claim:
+    """The rows that come after the one with this value: of those that are equal in it, the ones that are `further`."""
     if key is None:
         return further
     missing: Claim = key.is_(None)

@@ -1,17 +1,20 @@
-"""Lists: one page of those whom a filter finds, in an order that does not change, and the number of all."""
+"""Lists: one page of those whom a filter finds, in an order that does not change, and the number of all.
+
+Where a list holds several kinds of resources, kind comes after kind, unless it is sorted: an order is one over all of them.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Integer, Select, false, func, literal_column, select, true, union_all
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 
 from app.directory.filter_sql import compile_filter
 from app.directory.filters import Filter, FilterError, parse
 from app.directory.name_parts import rare
-from app.directory.sort_sql import Sortable, SortError, SortPath, SortValue, after, ordered, sort_key, sort_path
+from app.directory.sort_sql import Sortable, SortError, SortPath, SortValue, after, comparable, ordered, sort_key, sort_path
 from app.directory.tallies import number_of
 from app.directory.vocabulary import STANDARD, Vocabulary
 from app.scim.answers import Problem, refused
@@ -42,6 +45,8 @@ class Found:
     """The page's rows, those of each kind of resource by themselves; `following` is where the next page begins, if there is one."""
 
     rows: tuple[list[Any], ...]
+    turns: tuple[int, ...]
+    """The page from its first resource to its last: to which of `rows` each belongs."""
     total: int
     following: Place | None = None
 
@@ -121,10 +126,13 @@ def _number(said: Mapping[str, str], name: str, default: int, *, problem: Proble
 
 
 def found_by_index(session: Session, organization_id: str, source_id: str, page: Page, kinds: Sequence[Sortable]) -> Found:
-    """The page that begins at `page.start`, in the order of `kinds`. Raises SCIMError."""
+    """The page that begins at `page.start`. Raises SCIMError."""
+    queries = _queries(session, organization_id, source_id, page, kinds)
+    if _is_one_order(page, kinds):
+        return _found_together(_Together(session=session, queries=queries), page, skipped=page.start - 1)
     rows: list[list[Any]] = []
     total, room = 0, page.count
-    for query in _queries(session, organization_id, source_id, page, kinds):
+    for query in queries:
         skipped = max(0, page.start - 1 - total)
         here = query.rows(room, skipped=skipped) if room else []
         # Where the page was not filled these are all; the usual look-up by name need not count again.
@@ -132,7 +140,7 @@ def found_by_index(session: Session, organization_id: str, source_id: str, page:
         room -= len(here)
         rows.append([row for row, _ in here])
     # RFC 7644 §3.4.2: totalResults counts all matches, whatever page is cut from them.
-    return Found(rows=tuple(rows), total=total)
+    return Found(rows=tuple(rows), turns=_kind_after_kind(rows), total=total)
 
 
 def found_by_cursor(
@@ -140,6 +148,8 @@ def found_by_cursor(
 ) -> Found:
     """The page that begins after `place`, at the cost of its own rows however far on it is. Raises SCIMError."""
     queries = _queries(session, organization_id, source_id, page, kinds)
+    if _is_one_order(page, kinds):
+        return _found_together(_Together(session=session, queries=queries), page, behind=place)
     rows: list[list[Any]] = [[] for _ in kinds]
     room, last = page.count, None if place is None else place.last
     following: tuple[int, tuple[SortValue, str] | None] | None = None
@@ -160,23 +170,53 @@ def found_by_cursor(
         total = sum(query.count() for query in queries)
     return Found(
         rows=tuple(rows),
+        turns=_kind_after_kind(rows),
         total=total,
         following=None if following is None else Place(kind=following[0], last=following[1], total=total),
     )
 
 
+def _is_one_order(page: Page, kinds: Sequence[Sortable]) -> bool:
+    return page.sort_by is not None and len(kinds) > 1
+
+
+def _kind_after_kind(rows: Sequence[list[Any]]) -> tuple[int, ...]:
+    return tuple(number for number, here in enumerate(rows) for _ in here)
+
+
+def _found_together(together: "_Together", page: Page, *, skipped: int = 0, behind: Place | None = None) -> Found:
+    # One more than fits tells whether there is another page.
+    places = together.places(page.count + 1, skipped=skipped, behind=behind)
+    here, more = places[: page.count], len(places) > page.count
+    if behind is not None:
+        total = behind.total
+    elif skipped or more:
+        total = sum(query.count() for query in together.queries)
+    else:
+        total = len(here)
+    rows, turns = together.read(here)
+    following = None
+    if more and page.cursor is not None:
+        value, kind, row_id = here[-1]
+        following = Place(kind=kind, last=(value, row_id), total=total)
+    return Found(rows=rows, turns=turns, total=total, following=following)
+
+
 def _queries(session: Session, organization_id: str, source_id: str, page: Page, kinds: Sequence[Sortable]) -> list["_Query"]:
     paths = _sort_paths(page, kinds)
     dialect = session.get_bind().dialect.name
+    keys: Sequence[Any] = [None if path is None else sort_key(path, kind, dialect) for kind, path in zip(kinds, paths, strict=True)]
+    if _is_one_order(page, kinds):
+        keys = comparable(keys, paths, kinds)
     queries = []
-    for kind, path in zip(kinds, paths, strict=True):
+    for kind, key in zip(kinds, keys, strict=True):
         table = kind.table
-        wanted = [table.organization_id == organization_id, table.source_id == source_id, table.ended_at.is_(None)]
-        if page.filter is not None:
-            wanted.append(compile_filter(page.filter, kind.over, dialect, rare=rare(session)))
-        key = None if path is None else sort_key(path, kind, dialect)
+        own = (table.organization_id == organization_id, table.source_id == source_id, table.ended_at.is_(None))
+        found = () if page.filter is None else (compile_filter(page.filter, kind.over, dialect, rare=rare(session)),)
         everybody = (organization_id, source_id) if page.filter is None else None
-        queries.append(_Query(session=session, table=table, wanted=wanted, key=key, descending=page.descending, everybody=everybody))
+        queries.append(
+            _Query(session=session, table=table, own=own, wanted=(*own, *found), key=key, descending=page.descending, everybody=everybody)
+        )
     return queries
 
 
@@ -200,7 +240,9 @@ class _Query:
 
     session: Session
     table: Any
-    wanted: list[Any]
+    own: tuple[Any, ...]
+    """What holds of every standing row of this source, whatever the filter."""
+    wanted: tuple[Any, ...]
     key: Any
     descending: bool
     everybody: tuple[str, str] | None
@@ -210,7 +252,7 @@ class _Query:
         table, key = self.table, self.key
         wanted = self.wanted
         if behind is not None:
-            wanted = [*wanted, after(key, behind[0], table.id, behind[1], descending=self.descending)]
+            wanted = (*wanted, after(key, behind[0], table.id > behind[1], descending=self.descending))
         if key is None:
             query = select(table).where(*wanted).order_by(table.id).limit(limit)
             return [(row, None) for row in self.session.scalars(query.offset(skipped) if skipped else query)]
@@ -218,9 +260,51 @@ class _Query:
         query = select(table, key).where(*wanted).order_by(*ordered(key, table.id, descending=self.descending)).limit(limit)
         return [(row, value) for row, value in self.session.execute(query.offset(skipped) if skipped else query)]
 
+    def with_ids(self, ids: list[str]) -> dict[str, Any]:
+        """Those of them that stand, by id."""
+        if not ids:
+            return {}
+        return {row.id: row for row in self.session.scalars(select(self.table).where(*self.own, self.table.id.in_(ids)))}
+
     def count(self) -> int:
         if self.everybody is not None:
             organization_id, source_id = self.everybody
             tally = number_of(self.table.__tablename__)
             return self.session.scalar(tally, {"organization": organization_id, "source": source_id}) or 0
         return self.session.scalar(select(func.count()).select_from(self.table).where(*self.wanted)) or 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Together:
+    """Rows of several kinds in one order: by what they are sorted by, and equals kind by kind and then by id.
+
+    The database puts values and ids in order; whole rows are read for the page alone.
+    """
+
+    session: Session
+    queries: list[_Query]
+
+    def places(self, limit: int, *, skipped: int, behind: Place | None) -> list[tuple[SortValue, int, str]]:
+        """The value, the kind and the id of each."""
+        listed = union_all(*(self._of_kind(number, behind) for number in range(len(self.queries)))).subquery("listed")
+        order = ordered(listed.c.sort_key, listed.c.kind, descending=self.queries[0].descending)
+        query = select(listed.c.sort_key, listed.c.kind, listed.c.id).order_by(*order, listed.c.id).limit(limit)
+        return [(value, kind, row_id) for value, kind, row_id in self.session.execute(query.offset(skipped) if skipped else query)]
+
+    def _of_kind(self, number: int, behind: Place | None) -> Select[Any]:
+        query = self.queries[number]
+        wanted = query.wanted
+        if behind is not None and behind.last is not None:
+            value, last_id = behind.last
+            further = query.table.id > last_id if number == behind.kind else true() if number > behind.kind else false()
+            wanted = (*wanted, after(query.key, value, further, descending=query.descending))
+        kind = literal_column(str(number), Integer)
+        return select(query.key.label("sort_key"), kind.label("kind"), query.table.id.label("id")).where(*wanted)
+
+    def read(self, places: Sequence[tuple[SortValue, int, str]]) -> tuple[tuple[list[Any], ...], tuple[int, ...]]:
+        """The rows at these places, those of each kind by themselves, and whose turn it is at each."""
+        standing = [query.with_ids([row_id for _, kind, row_id in places if kind == number]) for number, query in enumerate(self.queries)]
+        # Whoever was deleted since is not there any more.
+        there = [(kind, row_id) for _, kind, row_id in places if row_id in standing[kind]]
+        rows = tuple([kept[row_id] for kind, row_id in there if kind == number] for number, kept in enumerate(standing))
+        return rows, tuple(kind for kind, _ in there)

@@ -78,9 +78,10 @@ def _answered(who: Caller, page: Page, chosen: Selection, kinds: Sequence[Sortab
             found = found_by_index(session, *who.key, page, kinds)
         else:
             found = found_by_cursor(session, *who.key, page, kinds, place)
-        resources = []
+        shown = []
         for kind, rows in zip(kinds, found.rows, strict=True):
-            shown = acts.users_shown if kind is USERS else acts.groups_shown
-            resources += shown(session, who, rows, chosen)
+            show = acts.users_shown if kind is USERS else acts.groups_shown
+            shown.append(iter(show(session, who, rows, chosen)))
+        resources = [next(shown[kind]) for kind in found.turns]
     following = None if found.following is None else write_cursor(settings, found.following, question=question, at=at)
     return list_answer(resources, total=found.total, start=page.start if page.cursor is None else None, next_cursor=following)
