@@ -56,6 +56,7 @@ async def page_by_cursor(bare: Bare, knock: Knock, settings: Settings, *, cursor
     shown = rows[: page.count]
     total = place.total if place is not None else number if len(rows) > page.count else len(rows)
     following = None
-    if len(rows) > page.count:
+    # A page of none is asked for the number alone: none follows.
+    if shown and len(rows) > page.count:
         following = write_cursor(settings, Place(kind=0, last=(None, shown[-1][0]), total=total), question=question, at=knock.now)
     return Answered(body=[list_text([user_text(row, knock.base) for row in shown], total=total, following=following).encode()])

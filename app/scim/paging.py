@@ -59,6 +59,7 @@ def asked_page(arguments: MultiDict[str, str], vocabulary: Vocabulary = STANDARD
 def searched_page(body: Mapping[str, Any], vocabulary: Vocabulary = STANDARD) -> Page:
     """What a SearchRequest asks for (RFC 7644 §3.4.3). Raises SCIMError."""
     spelled = {name.lower(): name for name in _NAMES}
+    by_cursor = any(key.lower() == "cursor" and value is not None for key, value in body.items())
     said: dict[str, str] = {}
     for key, value in body.items():
         name = spelled.get(key.lower())
@@ -66,7 +67,8 @@ def searched_page(body: Mapping[str, Any], vocabulary: Vocabulary = STANDARD) ->
             continue
         wanted: type = int if name in ("startIndex", "count") else str
         if not isinstance(value, wanted) or isinstance(value, bool):
-            raise refused(f"{name} must be {'a whole number' if wanted is int else 'a text'}", Problem.INVALID_VALUE)
+            problem = Problem.INVALID_COUNT if name == "count" and by_cursor else Problem.INVALID_VALUE
+            raise refused(f"{name} must be {'a whole number' if wanted is int else 'a text'}", problem)
         said[name] = str(value)
     return _page(said, vocabulary)
 
@@ -77,9 +79,9 @@ def _page(said: Mapping[str, str], vocabulary: Vocabulary) -> Page:
         raise refused("startIndex and cursor are two ways of paging: send only one of them", Problem.INVALID_VALUE)
     descending = bool(sort_by) and _descends(said.get("sortOrder", ""))
     return Page(
-        # RFC 7644 §3.4.2.4: below 1 means 1, a negative count means none.
+        # RFC 7644 §3.4.2.4: below 1 means 1.
         start=max(1, _number(said, "startIndex", 1)),
-        count=_count(said) if cursor is None else _cursor_count(said),
+        count=_count(said, Problem.INVALID_VALUE if cursor is None else Problem.INVALID_COUNT),
         filter=None if text is None else _filter(text, vocabulary),
         sort_by=sort_by or None,
         descending=descending,
@@ -103,16 +105,9 @@ def _descends(order: str) -> bool:
     return word == "descending"
 
 
-def _count(said: Mapping[str, str]) -> int:
-    return min(max(0, _number(said, "count", USUAL_PAGE)), LARGEST_PAGE)
-
-
-def _cursor_count(said: Mapping[str, str]) -> int:
-    # RFC 9865 §2.1: a page by cursor holds at least one, or it would never end.
-    count = _number(said, "count", USUAL_PAGE, problem=Problem.INVALID_COUNT)
-    if count < 1:
-        raise refused(f"count must be between 1 and {LARGEST_PAGE} where pages go by cursor, not {count}", Problem.INVALID_COUNT)
-    return min(count, LARGEST_PAGE)
+def _count(said: Mapping[str, str], problem: Problem) -> int:
+    # RFC 7644 §3.4.2.4 and RFC 9865 §2: a negative count means none. A page may hold fewer than were asked for.
+    return min(max(0, _number(said, "count", USUAL_PAGE, problem=problem)), LARGEST_PAGE)
 
 
 def _number(said: Mapping[str, str], name: str, default: int, *, problem: Problem = Problem.INVALID_VALUE) -> int:
@@ -148,6 +143,10 @@ def found_by_cursor(
 ) -> Found:
     """The page that begins after `place`, at the cost of its own rows however far on it is. Raises SCIMError."""
     queries = _queries(session, organization_id, source_id, page, kinds)
+    if not page.count:
+        # RFC 9865 §2: this asks how many there are. No page follows, or a client that reads on would never come to an end.
+        total = sum(query.count() for query in queries) if place is None else place.total
+        return Found(rows=tuple([] for _ in kinds), turns=(), total=total)
     if _is_one_order(page, kinds):
         return _found_together(_Together(session=session, queries=queries), page, behind=place)
     rows: list[list[Any]] = [[] for _ in kinds]

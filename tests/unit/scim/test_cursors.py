@@ -230,17 +230,6 @@ def test_what_a_cursor_says_comes_back_as_it_was(keyed: Directory) -> None:
         assert read_cursor(settings, text, question=("a",), at=at) == place
 
 
-@pytest.mark.parametrize("count", ["0", "-1", "x", "1.5"])
-def test_a_count_that_no_page_can_have_is_refused(keyed: Directory, count: str) -> None:
-    assert _refusal(_page(keyed, more=f"&count={count}")) == (400, "invalidCount")
-
-
-def test_a_count_above_the_largest_page_gets_the_largest_page(keyed: Directory) -> None:
-    keyed.add_user("ada")
-
-    assert _page(keyed, more="&count=100000").document["itemsPerPage"] == 1
-
-
 def test_two_ways_of_paging_at_once_are_refused(keyed: Directory) -> None:
     assert _refusal(_page(keyed, more="&startIndex=1")) == (400, "invalidValue")
 

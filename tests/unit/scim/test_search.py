@@ -131,7 +131,7 @@ def test_one_directory_finds_nothing_of_another(company: Directory) -> None:
         ({"schemas": [SEARCH_URN], "startIndex": True}, "invalidValue", "startIndex"),
         ({"schemas": [SEARCH_URN], "count": 1.5}, "invalidValue", "count"),
         ({"schemas": [SEARCH_URN], "cursor": 0}, "invalidValue", "cursor"),
-        ({"schemas": [SEARCH_URN], "cursor": "", "count": 0}, "invalidCount", "count"),
+        ({"schemas": [SEARCH_URN], "cursor": "", "count": "1"}, "invalidCount", "count"),
         ({"schemas": [SEARCH_URN], "cursor": "", "startIndex": 1}, "invalidValue", "startIndex"),
         ({"schemas": [SEARCH_URN], "sortBy": ["title"]}, "invalidValue", "sortBy"),
         ({"schemas": [SEARCH_URN], "sortBy": "name"}, "invalidPath", "sortBy"),
