@@ -3,7 +3,8 @@
 from typing import Any
 
 from flask import Blueprint, Response, g, request
-from werkzeug.routing import RequestRedirect
+from flask.blueprints import BlueprintSetupState
+from werkzeug.routing import BaseConverter, RequestRedirect
 
 from app.database import reading
 from app.directory.sort_sql import GROUPS, USERS
@@ -25,6 +26,7 @@ _PREFIX = "/scim/v2/<source_id>"
 def blueprint() -> Blueprint:
     """The door, to be registered once with an application that has its settings in `config["DOORLIST"]`."""
     routes = Blueprint("scim", __name__, url_prefix=_PREFIX)
+    routes.record_once(_know_resources)
     see_requests(routes)
 
     @routes.url_value_preprocessor
@@ -49,6 +51,17 @@ def blueprint() -> Blueprint:
     return routes
 
 
+class _ResourceConverter(BaseConverter):
+    """The id of a resource. None is called `.search`, or that would be the address of one for every method but POST."""
+
+    regex = r"(?!\.search(?:/|\Z))[^/]+"
+    part_isolating = True
+
+
+def _know_resources(state: BlueprintSetupState) -> None:
+    state.app.url_map.converters["resource"] = _ResourceConverter
+
+
 def _add_users(routes: Blueprint) -> None:
     @routes.get("/Users", strict_slashes=False)
     def list_users() -> Response:
@@ -59,22 +72,22 @@ def _add_users(routes: Blueprint) -> None:
         who = caller()
         return created_answer(acts.post_user(who, body(), selection()), f"{who.base}/Users")
 
-    @routes.get("/Users/<record_id>", strict_slashes=False)
+    @routes.get("/Users/<resource:record_id>", strict_slashes=False)
     def get_user(record_id: str) -> Response:
         who, chosen = caller(), selection()
         with reading() as session:
             record = read_record(session, *who.key, record_id)
             return unchanged(session, record, chosen) or resource_answer(acts.users_shown(session, who, [record], chosen)[0])
 
-    @routes.put("/Users/<record_id>", strict_slashes=False)
+    @routes.put("/Users/<resource:record_id>", strict_slashes=False)
     def put_user(record_id: str) -> Response:
         return resource_answer(acts.put_user(caller(), record_id, body(), selection(), version=expected_version()))
 
-    @routes.patch("/Users/<record_id>", strict_slashes=False)
+    @routes.patch("/Users/<resource:record_id>", strict_slashes=False)
     def patch_user(record_id: str) -> Response:
         return resource_answer(acts.patch_user(caller(), record_id, body(), selection(), version=expected_version()))
 
-    @routes.delete("/Users/<record_id>", strict_slashes=False)
+    @routes.delete("/Users/<resource:record_id>", strict_slashes=False)
     def delete_user(record_id: str) -> Response:
         acts.delete_user(caller(), record_id, version=expected_version())
         return no_content()
@@ -90,23 +103,23 @@ def _add_groups(routes: Blueprint) -> None:
         who = caller()
         return created_answer(acts.post_group(who, body(), selection()), f"{who.base}/Groups")
 
-    @routes.get("/Groups/<group_id>", strict_slashes=False)
+    @routes.get("/Groups/<resource:group_id>", strict_slashes=False)
     def get_group(group_id: str) -> Response:
         who, chosen = caller(), selection()
         with reading() as session:
             group = read_group(session, *who.key, group_id)
             return unchanged(session, group, chosen) or resource_answer(acts.groups_shown(session, who, [group], chosen)[0])
 
-    @routes.put("/Groups/<group_id>", strict_slashes=False)
+    @routes.put("/Groups/<resource:group_id>", strict_slashes=False)
     def put_group(group_id: str) -> Response:
         return resource_answer(acts.put_group(caller(), group_id, body(), selection(), version=expected_version()))
 
-    @routes.patch("/Groups/<group_id>", strict_slashes=False)
+    @routes.patch("/Groups/<resource:group_id>", strict_slashes=False)
     def patch_group(group_id: str) -> Response:
         acts.patch_group(caller(), group_id, body(), version=expected_version())
         return no_content()
 
-    @routes.delete("/Groups/<group_id>", strict_slashes=False)
+    @routes.delete("/Groups/<resource:group_id>", strict_slashes=False)
     def delete_group(group_id: str) -> Response:
         acts.delete_group(caller(), group_id, version=expected_version())
         return no_content()

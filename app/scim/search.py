@@ -25,15 +25,15 @@ def add_search(routes: Blueprint) -> None:
     def list_everything() -> Response:
         return listed(_EVERYTHING)
 
-    @routes.post("/.search")
+    @routes.post("/.search", strict_slashes=False)
     def search_everything() -> Response:
         return _searched(_EVERYTHING)
 
-    @routes.post("/Users/.search")
+    @routes.post("/Users/.search", strict_slashes=False)
     def search_users() -> Response:
         return _searched((USERS,))
 
-    @routes.post("/Groups/.search")
+    @routes.post("/Groups/.search", strict_slashes=False)
     def search_groups() -> Response:
         return _searched((GROUPS,))
 

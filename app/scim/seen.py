@@ -69,6 +69,9 @@ def _capture(response: Response) -> None:
     if kept is None or REHEARSED in request.environ:
         return
     source_id, _, rest = request.path[len(_PREFIX) :].partition("/")
+    if request.routing_exception is None:
+        # An endpoint is the same with a slash at its end.
+        rest = rest.removesuffix("/")
     status, method = response.status_code, request.method
     alike = status in (401, 429) or request.routing_exception is not None
     took = time.perf_counter() - g.get("scim_began", time.perf_counter())

@@ -90,6 +90,18 @@ def test_a_look_up_says_for_whom_and_how_many_it_found(directory: Directory) -> 
     assert "hunter2" not in everything_stored(directory)
 
 
+def test_a_request_with_a_slash_at_its_end_is_kept_as_the_same_one(directory: Directory) -> None:
+    asked = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "filter": 'userName eq "ada"'}
+    bulk = {"Operations": [{"method": "POST", "path": "/Users", "bulkId": "a", "data": {"userName": "ada"}}]}
+
+    for slash in ("", "/"):
+        directory.send("POST", f"/Users/.search{slash}", asked)
+        directory.send("POST", f"/Bulk{slash}", {"schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"], **bulk})
+
+    assert sorted(row.path for row in seen(directory)) == sorted(["/Users/.search", "/Bulk", "/Users"] * 2)
+    assert [row.found for row in seen(directory) if row.path == "/Users/.search"] == [0, 1]
+
+
 def test_a_409_is_found_by_its_name_and_by_the_person_who_has_it(directory: Directory) -> None:
     record_id = directory.add_user("ada")
 

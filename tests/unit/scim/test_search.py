@@ -110,6 +110,26 @@ def test_everything_is_sorted_as_one_list(company: Directory) -> None:
     assert (answer.status, answer.document["scimType"]) == (400, "invalidPath")
 
 
+@pytest.mark.parametrize("at", ["", "/Users", "/Groups"])
+def test_a_search_is_made_by_post_alone(company: Directory, at: str) -> None:
+    body = {"schemas": [USER_URN], "userName": "x", "displayName": "x"}
+
+    for slash in ("", "/"):
+        for method, said in (("GET", None), ("PUT", body), ("PATCH", {"Operations": []}), ("DELETE", None)):
+            answer = company.send(method, f"{at}/.search{slash}", said)
+            assert (answer.status, answer.document["status"], answer.headers["Allow"]) == (405, "405", "OPTIONS, POST"), (method, slash)
+    for name in (".searched", "x.search", ".search.x"):
+        assert company.send("GET", f"/Users/{name}").status == 404
+
+
+@pytest.mark.parametrize("at", ["", "/Users", "/Groups"])
+def test_a_search_may_have_a_slash_at_its_end(company: Directory, at: str) -> None:
+    answer = company.send("POST", f"{at}/.search/", {"schemas": [SEARCH_URN], "filter": "displayName pr"})
+
+    assert answer.status == 200, answer.text
+    assert answer.document == _search(company, at, filter="displayName pr").document
+
+
 def test_one_directory_finds_nothing_of_another(company: Directory) -> None:
     other = company.beside("entra")
 
