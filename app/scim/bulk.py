@@ -333,7 +333,8 @@ class _Job:
             version = ""
         elif not isinstance(version, str):
             raise refused("version must be a text: the version that a resource had when it was read", Problem.INVALID_VALUE)
-        return _Operation(method=method, kind=kind, resource_id=resource_id, data=data, version=version_in(version))
+        expected = version_in(version, kind, resource_id)
+        return _Operation(method=method, kind=kind, resource_id=resource_id, data=data, version=expected)
 
     def _resolved(self, value: Any) -> Any:
         """The value with ids in place of bulkIds, as far as they have one already. Raises SCIMError for one that will get none."""

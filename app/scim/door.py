@@ -215,37 +215,41 @@ def selection() -> Selection:
 
 
 def expected_version() -> int | None:
-    """The version that If-Match asks for (RFC 7644 §3.14). Raises SCIMError for one that never was ours."""
+    """The version that If-Match asks for (RFC 7644 §3.14); else as `version_in`. Raises SCIMError."""
     text = request.headers.get("If-Match", "")
     named = versions_in(text)
     if named is None:
         return None
+    arguments: dict[str, str] = request.view_args or {}
+    ((name, resource_id),) = arguments.items()
+    kind = "Users" if name == "record_id" else "Groups"
     if len(named) > 1:
         # The verb checks one version under its lock; of several it is told the one that stands now.
-        standing = _standing_version()
+        standing = _standing_version(kind, resource_id)
         return standing if standing in named else min(named)
-    return next(iter(named)) if named else version_in(text)
+    return next(iter(named)) if named else version_in(text, kind, resource_id)
 
 
-def _standing_version() -> int | None:
-    """Of the one resource to which the request is sent."""
-    client: SourceClient = g.scim_client
-    arguments: dict[str, str] = request.view_args or {}
-    table: type[Record] | type[Group] = Record if "record_id" in arguments else Group
-    own = (table.organization_id == client.organization_id, table.source_id == client.source_id, table.id.in_(arguments.values()))
-    with reading() as session:
-        return session.scalar(select(table.version).where(*own))
+def version_in(text: str, kind: str, resource_id: str) -> int | None:
+    """The number in an ETag of ours; None for any. Raises SCIMError for one that never was ours.
 
-
-def version_in(text: str) -> int | None:
-    """The number in an ETag of ours; None for any. Raises SCIMError for one that never was ours."""
+    Where nothing stands under this id it is None as well: whoever looks for the resource says that it is not there.
+    """
     text = text.strip()
     if text in ("", "*"):
         return None
     number = version_of(text)
-    if number is None:
+    if number is None and _standing_version(kind, resource_id) is not None:
         raise SCIMError(412, f"If-Match: {text[:40]} is no version of this resource")
     return number
+
+
+def _standing_version(kind: str, resource_id: str) -> int | None:
+    client: SourceClient = g.scim_client
+    table: type[Record] | type[Group] = Record if kind == "Users" else Group
+    own = (table.organization_id == client.organization_id, table.source_id == client.source_id, table.id == resource_id)
+    with reading() as session:
+        return session.scalar(select(table.version).where(*own, table.ended_at.is_(None)))
 
 
 def written(act: Callable[[Session], Result]) -> Result:

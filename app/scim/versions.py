@@ -19,7 +19,8 @@ def versions_in(text: str) -> frozenset[int] | None:
 def version_of(tag: str) -> int | None:
     """The version in one ETag; None where it never was one of ours, which are weak and compare as such whatever the header."""
     number = tag.removeprefix("W/").strip('"')
-    return int(number) if number.isascii() and number.isdigit() and len(number) < 10 else None
+    # We write none with a zero before it, and the first is 1.
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 10 and number[0] != "0" else None
 
 
 def unchanged(session: Session, row: Record | Group, selection: Selection) -> Response | None:

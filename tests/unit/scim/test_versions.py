@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from app.directory.tables import StatementKind, Voice
-from tests.clients.directory import Directory
+from tests.clients.directory import PATCH_URN, Directory
 from tests.clients.transcript import Answer
+from tests.unit.scim.bulking import bulk, statuses
 from tests.unit.scim.choosing import group_with, person_of, says
 
 TITLE: dict[str, Any] = {"op": "replace", "path": "title", "value": "Countess"}
@@ -30,7 +31,7 @@ def test_what_a_client_has_as_it_stands_is_not_sent_again(directory: Directory, 
     assert (answer.status, answer.text, answer.headers["ETag"]) == (304, "", 'W/"1"')
 
 
-@pytest.mark.parametrize("tags", ['W/"2"', '"of-another"', "", '""', 'W/"11"'])
+@pytest.mark.parametrize("tags", ['W/"2"', '"of-another"', "", '""', 'W/"11"', 'W/"01"', 'W/"0"'])
 def test_what_a_client_does_not_have_is_sent(directory: Directory, tags: str) -> None:
     path = f"/Users/{directory.add_user('ada')}"
 
@@ -126,3 +127,36 @@ def test_a_version_of_what_is_not_there_is_404(directory: Directory) -> None:
     for tags in ('W/"1"', 'W/"1", W/"2"', "*"):
         assert directory.send("PUT", "/Users/nobody", {"userName": "x"}, If_Match=tags).status == 404
         assert other.send("PUT", f"/Users/{ada}", {"userName": "x"}, If_Match=tags).status == 404
+
+
+@pytest.mark.parametrize("tags", ['W/"x"', '"of-another", "and-another"', 'W/"01"', 'W/"2"', "*", "nonsense"])
+def test_what_is_not_there_is_404_whatever_version_is_named(directory: Directory, tags: str) -> None:
+    gone = directory.add_user("gone")
+    directory.send("DELETE", f"/Users/{gone}")
+    theirs = directory.beside("entra").add_user("theirs")
+
+    for path in ("/Users/nobody", f"/Users/{gone}", f"/Users/{theirs}", "/Groups/nobody"):
+        body = {"userName": "x"} if path.startswith("/Users") else {"displayName": "x"}
+        assert directory.send("PUT", path, body, If_Match=tags).status == 404
+        assert directory.send("PATCH", path, {"schemas": [PATCH_URN], "Operations": [TITLE]}, If_Match=tags).status == 404
+        assert directory.send("DELETE", path, If_Match=tags).status == 404
+        told = bulk(directory, {"method": "PUT", "path": path, "data": body, "version": tags}, {"method": "DELETE", "path": path, "version": tags})
+        # A Bulk names one version, no list of them.
+        assert statuses(told) == ["404", "404"]
+
+
+@pytest.mark.parametrize("kind", ["Users", "Groups"])
+@pytest.mark.parametrize("tags", ['W/"x"', 'W/"01"', 'W/"0"', '"001"', "nonsense"])
+def test_a_tag_that_is_not_ours_matches_no_version(directory: Directory, kind: str, tags: str) -> None:
+    path, body = (
+        (f"/Users/{directory.add_user('ada')}", {"userName": "x"})
+        if kind == "Users"
+        else (f"/Groups/{group_with(directory)}", {"displayName": "x"})
+    )
+
+    for method, said in (("PUT", body), ("PATCH", {"schemas": [PATCH_URN], "Operations": [{"op": "remove"}]}), ("DELETE", None)):
+        answer = directory.send(method, path, said, If_Match=tags)
+        assert (answer.status, tags in answer.document["detail"]) == (412, True), answer.text
+    told = bulk(directory, {"method": "PUT", "path": path, "data": body, "version": tags}, {"method": "DELETE", "path": path, "version": tags})
+    assert statuses(told) == ["412", "412"]
+    assert _tag(directory, path) == 'W/"1"'
