@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Text, and_, case, cast, func, null, or_, true, type_coerce
+from sqlalchemy import BigInteger, ColumnElement, Text, and_, case, cast, func, literal, null, or_, true, type_coerce
 
 from app.directory import filter_sql
 from app.directory.filter_sql import Field, Form, Over
@@ -91,8 +91,8 @@ def sort_key(path: SortPath, kind: Sortable, dialect_name: str) -> ColumnElement
     """What rows of `kind`'s own table are sorted by, null where it is missing; None where all rows are alike in it."""
     compiler = _Compiler(over=kind.over, dialect_name=dialect_name, json=reader_for(dialect_name))
     if path.names[0] == "meta" and path.names not in kind.over.fields:
-        # An address ends in the id, which decides anyway; a version is a number.
-        return type_coerce(kind.table.version, BigInteger) if path.names[-1] == "version" else None
+        # A version is a number; and of an address the kind and the id are what differs.
+        return type_coerce(kind.table.version, BigInteger) if path.names[-1] == "version" else compiler.address(kind)
     return compiler.key(path)
 
 
@@ -143,6 +143,9 @@ class _Compiler:
             number: ColumnElement[Any] = self._first(path, self.json.first_number)
             return number
         return self._of_text(self._first(path, self.json.first_text), path.known[-1])
+
+    def address(self, kind: Sortable) -> ColumnElement[Any]:
+        return self._cut(literal(f"{kind.name}s/", Text) + type_coerce(kind.table.id, Text))
 
     def _of_field(self, found: Field, attribute: Attribute) -> ColumnElement[Any] | None:
         match found.form:

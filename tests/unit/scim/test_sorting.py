@@ -81,6 +81,17 @@ def test_instants_and_versions_sort_as_what_they_are(directory: Directory) -> No
     assert _order(directory, "meta.version") == ["b", "a"]
 
 
+def test_addresses_sort_as_they_are_answered(directory: Directory) -> None:
+    ids = sorted(directory.add_user(f"u{number}") for number in range(3))
+    groups = sorted(group_with(directory, name=f"g{number}") for number in range(2))
+
+    for at, there in (("/Users", ids), ("/Groups", groups), ("/", [*groups, *ids])):
+        for order, wanted in (("ascending", there), ("descending", there[::-1])):
+            found = _asked(directory, "meta.location", order, at=at).document["Resources"]
+            assert [one["id"] for one in found] == wanted
+            assert [one["meta"]["location"] for one in found] == sorted((one["meta"]["location"] for one in found), reverse=order == "descending")
+
+
 def test_extensions_are_reached_by_their_urn_or_by_the_short_name(directory: Directory) -> None:
     for name, place in {"a": "sales", "b": "Ops", "c": "legal"}.items():
         directory.add_user(name, **{ENTERPRISE_URN: {"department": place}})
