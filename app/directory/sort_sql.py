@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Text, and_, case, cast, func, literal, null, or_, true, type_coerce
 
-from app.directory import filter_sql
-from app.directory.filter_sql import Field, Form, Over
+from app.directory import filterable
+from app.directory.filterable import Field, Form, Over
 from app.directory.filters import FilterError, split_path
 from app.directory.json_sql import Claim, JSONReader, folded_by_postgres, reader_for
 from app.directory.tables import Group, Record
@@ -38,8 +38,8 @@ class Sortable:
     schemas: tuple[str, ...]
 
 
-USERS = Sortable(name="User", table=Record, over=filter_sql.RECORDS, schemas=(USER_URN, ENTERPRISE_URN))
-GROUPS = Sortable(name="Group", table=Group, over=filter_sql.GROUPS, schemas=(GROUP_URN,))
+USERS = Sortable(name="User", table=Record, over=filterable.RECORDS, schemas=(USER_URN, ENTERPRISE_URN))
+GROUPS = Sortable(name="Group", table=Group, over=filterable.GROUPS, schemas=(GROUP_URN,))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from app.database import plain_rows
-from app.directory.filter_sql import PERSONS, compile_filter
+from app.directory.filter_sql import compile_filter
+from app.directory.filterable import PERSONS
 from app.directory.filters import parse as parse_filter
 from app.directory.heard import is_in_group
 from app.directory.names import name_key

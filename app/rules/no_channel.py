@@ -9,7 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.access.tables import Workspace
-from app.directory.filter_sql import PERSONS, compile_filter
+from app.directory.filter_sql import compile_filter
+from app.directory.filterable import PERSONS
 from app.directory.filters import parse as parse_filter
 from app.directory.tables import Person, Standing
 from app.rules.file import MANAGER, Rule

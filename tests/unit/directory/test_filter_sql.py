@@ -13,7 +13,8 @@ from sqlalchemy import Engine, Table, create_engine, select
 from sqlalchemy.orm import Session
 
 from app.directory.attributes import value_at
-from app.directory.filter_sql import GROUPS, PERSONS, RECORDS, Over, compile_filter, text_at
+from app.directory.filter_sql import compile_filter, text_at
+from app.directory.filterable import GROUPS, PERSONS, RECORDS, Over
 from app.directory.filters import matches, parse, split_path
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, RecordEmail

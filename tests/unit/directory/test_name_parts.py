@@ -19,7 +19,8 @@ from app.assembly import create_app
 from app.commands import housekeeping
 from app.database import db, in_transaction, reading
 from app.directory import name_parts
-from app.directory.filter_sql import RECORDS, compile_filter
+from app.directory.filter_sql import compile_filter
+from app.directory.filterable import RECORDS
 from app.directory.filters import AttributePath, Compare
 from app.directory.name_parts import name_fits, names_sampled, told
 from app.directory.names import name_key
