@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, and_, literal, select
+from sqlalchemy import Select, and_, func, literal, select
 from sqlalchemy.orm import aliased
 
 from app.directory.heard import is_in_group
@@ -128,7 +128,8 @@ def _members_of_group() -> Relation:
     )
     fields: dict[tuple[str, ...], Field] = {
         ("value",): _text(membership.record_id),
-        ("display",): _text(record.display_name),
+        # As `scim.member_texts` shows it.
+        ("display",): _text(func.coalesce(func.nullif(record.display_name, ""), record.user_name)),
         ("type",): Field(form=Form.CONSTANT, column="User"),
     }
     return Relation(rows=rows, fields=fields)
