@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, and_, false, literal, not_, or_, true
+from sqlalchemy import ColumnElement, Text, and_, cast, false, literal, not_, or_, true
 
 from app.clock import parse_instant
 from app.directory.filterable import Field, Form, Over
@@ -16,15 +16,18 @@ from app.directory.filters import And, AttributePath, Compare, Filter, Not, Or, 
 from app.directory.json_sql import Claim, JSONReader, fitting, reader_for
 from app.directory.name_parts import PARTLY, SHORTEST, name_fits, told
 from app.directory.names import name_key
-from app.directory.values import Operator, compare, fold
+from app.directory.values import Operator, Sense, compare, fold
 
 
-def compile_filter(filter: Filter, over: Over, dialect_name: str, *, rare: Callable[[str], bool] = lambda key: True) -> Claim:
+def compile_filter(
+    filter: Filter, over: Over, dialect_name: str, *, rare: Callable[[str], bool] = lambda key: True, base: str = ""
+) -> Claim:
     """The filter as a WHERE of a query on `over`'s own table (not on an alias of it).
 
-    `rare` tells for a text whether it is in few names (`name_parts.rare`); it only decides by which way they are found.
+    `rare` tells for a text whether it is in few names (`name_parts.rare`); it only decides by which way they are found. `base` is the
+    URL below which the addresses of resources are.
     """
-    return _compiled(filter, _Row(over=over, json=reader_for(dialect_name), dialect=dialect_name, rare=rare))
+    return _compiled(filter, _Row(over=over, json=reader_for(dialect_name), dialect=dialect_name, rare=rare, base=base))
 
 
 def text_at(path: AttributePath, over: Over, dialect_name: str) -> ColumnElement[str | None]:
@@ -95,14 +98,15 @@ class _Element:
 
 @dataclass(frozen=True, kw_only=True)
 class _Fields:
-    """One row of a relation."""
+    """One row of a relation, or an object whose parts are in columns."""
 
     fields: Mapping[tuple[str, ...], Field]
     json: JSONReader
+    base: str
 
     def some(self, names: tuple[str, ...], claim: _Question) -> Claim:
         found = self.fields.get(names)
-        return false() if found is None else _asked_of_field(found, claim, self.json)
+        return false() if found is None else _asked_of_field(found, claim, self.json, self.base)
 
     def element(self, names: tuple[str, ...], inner: Filter) -> Claim:
         return false()
@@ -114,16 +118,17 @@ class _Row:
     json: JSONReader
     dialect: str
     rare: Callable[[str], bool]
+    base: str
 
     def some(self, names: tuple[str, ...], claim: _Question) -> Claim:
         found = self.over.fields.get(names)
         if found is not None:
             named = self._named(found, claim)
-            return _asked_of_field(found, claim, self.json) if named is None else named
+            return _asked_of_field(found, claim, self.json, self.base) if named is None else named
         if names[0] in self.over.relations:
             relation = self.over.relations[names[0]]()
             # `members pr` asks for any element at all, and an element always has a value.
-            inner = _Fields(fields=relation.fields, json=self.json).some(names[1:] or ("value",), claim)
+            inner = self._within(relation.fields).some(names[1:] or ("value",), claim)
             return relation.rows.where(inner).exists()
         if self.over.email_is is not None and names == ("emails", "value") and (text := _plain_text(claim)):
             return self.over.email_is(text)
@@ -132,9 +137,10 @@ class _Row:
     def element(self, names: tuple[str, ...], inner: Filter) -> Claim:
         if names[0] in self.over.relations:
             relation = self.over.relations[names[0]]()
-            return relation.rows.where(
-                _compiled(inner, _Fields(fields=relation.fields, json=self.json))
-            ).exists()
+            return relation.rows.where(_compiled(inner, self._within(relation.fields))).exists()
+        if names == ("meta",) and names in self.over.fields:
+            parts = {field[1:]: found for field, found in self.over.fields.items() if field[:1] == names}
+            return _compiled(inner, self._within(parts))
         found = self._document().element(names, inner)
         if self.over.email_is is not None and names == ("emails",):
             # The index finds the few rows; the document then tells whether that address is of that type.
@@ -150,6 +156,9 @@ class _Row:
             return None
         telling = [literal(one) for one in told(key, self.dialect)]
         return name_fits(found.column, claim.op, literal(key), self.dialect, telling=telling)
+
+    def _within(self, fields: Mapping[tuple[str, ...], Field]) -> _Fields:
+        return _Fields(fields=fields, json=self.json, base=self.base)
 
     def _document(self) -> _Element:
         return _Element(node=self.over.document, json=self.json)
@@ -167,7 +176,7 @@ def _addresses_required(inner: Filter) -> list[str]:
     return nested + [text for term in values if (text := _plain_text(term))]
 
 
-def _asked_of_field(found: Field, claim: _Question, json: JSONReader) -> Claim:
+def _asked_of_field(found: Field, claim: _Question, json: JSONReader, base: str) -> Claim:
     column = found.column
     if isinstance(claim, Present):
         if found.form in (Form.KEY, Form.TEXT):
@@ -181,6 +190,11 @@ def _asked_of_field(found: Field, claim: _Question, json: JSONReader) -> Claim:
         return flag
     if not isinstance(wanted, str):
         return false()
+    if found.form is Form.ADDRESS:
+        return _address_holds(f"{base}/{found.below}/", column, claim.op, wanted, json)
+    if found.form is Form.VERSION:
+        # As `scim.resources` writes it: a weak ETag.
+        return json.text_fits(literal('W/"', Text) + cast(column, Text) + literal('"', Text), claim.op, wanted, Sense.EXACT)
     if found.form is Form.CONSTANT:
         return true() if compare(column, claim.op, wanted, claim.sense) else false()
     if found.form is Form.INSTANT:
@@ -190,6 +204,14 @@ def _asked_of_field(found: Field, claim: _Question, json: JSONReader) -> Claim:
         key = name_key(wanted) if claim.op is Operator.EQ else fold(wanted)
         return fitting(json, column, claim.op, literal(key))
     return and_(column.is_not(None), json.text_fits(column, claim.op, wanted, claim.sense))
+
+
+def _address_holds(place: str, id: Any, operator: Operator, wanted: str, json: JSONReader) -> Claim:
+    if operator is not Operator.EQ:
+        return json.text_fits(literal(place, Text) + id, operator, wanted, Sense.EXACT)
+    # Whoever asks for one address is helped by the index of ids.
+    claim: Claim = id == wanted.removeprefix(place) if wanted.startswith(place) else false()
+    return claim
 
 
 def _instant_holds(column: Any, operator: Operator, wanted: datetime) -> Claim:

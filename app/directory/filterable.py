@@ -16,13 +16,18 @@ from app.directory.vocabulary import ENTERPRISE_URN
 
 
 class Form(StrEnum):
-    """How a column holds the attribute: as its comparison key, as the text itself, as an instant, as true or false."""
+    """How a column holds the attribute: as its comparison key, as the text itself, as an instant, as true or false.
+
+    Of an address it holds the end, which is an id, and of a version the number.
+    """
 
     KEY = "key"
     TEXT = "text"
     INSTANT = "instant"
     FLAG = "flag"
     CONSTANT = "constant"
+    ADDRESS = "address"
+    VERSION = "version"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +36,8 @@ class Field:
     column: Any
     parted: bool = False
     """Whether it is the name of records, whose parts have an index."""
+    below: str = ""
+    """Where below the base URL addresses of this kind are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +69,20 @@ def _meta(table: Any, kind: str) -> dict[tuple[str, ...], Field]:
     }
 
 
+def _meta_shown(table: Any, kind: str) -> dict[tuple[str, ...], Field]:
+    """All that an answer of this kind of resource says in `meta`."""
+    return {
+        **_meta(table, kind),
+        ("meta",): Field(form=Form.CONSTANT, column=""),
+        ("meta", "location"): _address(table.id, f"{kind}s"),
+        ("meta", "version"): Field(form=Form.VERSION, column=table.version),
+    }
+
+
+def _address(id: Any, below: str) -> Field:
+    return Field(form=Form.ADDRESS, column=id, below=below)
+
+
 def _text(column: Any) -> Field:
     return Field(form=Form.TEXT, column=column)
 
@@ -89,7 +110,7 @@ def _groups_of_record() -> Relation:
             group.ended_at.is_(None),
         )
     )
-    return Relation(rows=rows, fields=_group_fields(membership, group))
+    return Relation(rows=rows, fields={**_group_fields(membership, group), ("$ref",): _address(membership.group_id, "Groups")})
 
 
 def _groups_of_person() -> Relation:
@@ -128,6 +149,7 @@ def _members_of_group() -> Relation:
     )
     fields: dict[tuple[str, ...], Field] = {
         ("value",): _text(membership.record_id),
+        ("$ref",): _address(membership.record_id, "Users"),
         # As `scim.member_texts` shows it.
         ("display",): _text(func.coalesce(func.nullif(record.display_name, ""), record.user_name)),
         ("type",): Field(form=Form.CONSTANT, column="User"),
@@ -162,7 +184,7 @@ RECORDS = Over(
         (ENTERPRISE_URN, "employeeNumber"): _text(Record.employee_number),
         # As it is answered: on, and the person may come in.
         ("active",): Field(form=Form.FLAG, column=and_(Record.active, _standing_of_record())),
-        **_meta(Record, "User"),
+        **_meta_shown(Record, "User"),
     },
     relations={"groups": _groups_of_record},
     email_is=_email_of_record,
@@ -191,7 +213,7 @@ GROUPS = Over(
         ("id",): _text(Group.id),
         ("externalId",): _text(Group.external_id),
         ("displayName",): Field(form=Form.KEY, column=Group.display_name_key),
-        **_meta(Group, "Group"),
+        **_meta_shown(Group, "Group"),
     },
     relations={"members": _members_of_group},
 )

@@ -90,9 +90,9 @@ def _known(names: tuple[str, ...], kind: Sortable, vocabulary: Vocabulary) -> tu
 def sort_key(path: SortPath, kind: Sortable, dialect_name: str) -> ColumnElement[Any] | None:
     """What rows of `kind`'s own table are sorted by, null where it is missing; None where all rows are alike in it."""
     compiler = _Compiler(over=kind.over, dialect_name=dialect_name, json=reader_for(dialect_name))
-    if path.names[0] == "meta" and path.names not in kind.over.fields:
-        # A version is a number; and of an address the kind and the id are what differs.
-        return type_coerce(kind.table.version, BigInteger) if path.names[-1] == "version" else compiler.address(kind)
+    if path.names == ("meta", "location"):
+        # The kind and the id are what differs in it.
+        return compiler.address(kind)
     return compiler.key(path)
 
 
@@ -153,17 +153,16 @@ class _Compiler:
                 return None
             case Form.FLAG:
                 return case((found.column, 1), else_=0)
-            case Form.INSTANT:
+            case Form.INSTANT | Form.VERSION:
                 return type_coerce(found.column, BigInteger)
             case Form.KEY:
                 return self._cut(found.column)
-            case Form.TEXT:
+            case Form.TEXT | Form.ADDRESS:
                 return self._of_text(found.column, attribute)
 
     def _of_relation(self, path: SortPath) -> ColumnElement[Any] | None:
         relation = self.over.relations[path.names[0]]()
-        # An address (`$ref`) ends in the id that `value` is.
-        found = relation.fields.get(path.names[1:], relation.fields[("value",)])
+        found = relation.fields[path.names[1:]]
         key = self._of_field(found, path.known[-1])
         if key is None:
             return None

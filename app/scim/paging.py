@@ -120,9 +120,9 @@ def _number(said: Mapping[str, str], name: str, default: int, *, problem: Proble
         raise refused(f"{name} must be a whole number, not {text[:40]!r}", problem) from None
 
 
-def found_by_index(session: Session, organization_id: str, source_id: str, page: Page, kinds: Sequence[Sortable]) -> Found:
-    """The page that begins at `page.start`. Raises SCIMError."""
-    queries = _queries(session, organization_id, source_id, page, kinds)
+def found_by_index(session: Session, organization_id: str, source_id: str, page: Page, kinds: Sequence[Sortable], *, base: str) -> Found:
+    """The page that begins at `page.start`, with addresses below `base`. Raises SCIMError."""
+    queries = _queries(session, organization_id, source_id, page, kinds, base)
     if _is_one_order(page, kinds):
         return _found_together(_Together(session=session, queries=queries), page, skipped=page.start - 1)
     rows: list[list[Any]] = []
@@ -139,10 +139,10 @@ def found_by_index(session: Session, organization_id: str, source_id: str, page:
 
 
 def found_by_cursor(
-    session: Session, organization_id: str, source_id: str, page: Page, kinds: Sequence[Sortable], place: Place | None
+    session: Session, organization_id: str, source_id: str, page: Page, kinds: Sequence[Sortable], place: Place | None, *, base: str
 ) -> Found:
     """The page that begins after `place`, at the cost of its own rows however far on it is. Raises SCIMError."""
-    queries = _queries(session, organization_id, source_id, page, kinds)
+    queries = _queries(session, organization_id, source_id, page, kinds, base)
     if not page.count:
         # RFC 9865 §2: this asks how many there are. No page follows, or a client that reads on would never come to an end.
         total = sum(query.count() for query in queries) if place is None else place.total
@@ -201,7 +201,7 @@ def _found_together(together: "_Together", page: Page, *, skipped: int = 0, behi
     return Found(rows=rows, turns=turns, total=total, following=following)
 
 
-def _queries(session: Session, organization_id: str, source_id: str, page: Page, kinds: Sequence[Sortable]) -> list["_Query"]:
+def _queries(session: Session, organization_id: str, source_id: str, page: Page, kinds: Sequence[Sortable], base: str) -> list["_Query"]:
     paths = _sort_paths(page, kinds)
     dialect = session.get_bind().dialect.name
     keys: Sequence[Any] = [None if path is None else sort_key(path, kind, dialect) for kind, path in zip(kinds, paths, strict=True)]
@@ -211,7 +211,7 @@ def _queries(session: Session, organization_id: str, source_id: str, page: Page,
     for kind, key in zip(kinds, keys, strict=True):
         table = kind.table
         own = (table.organization_id == organization_id, table.source_id == source_id, table.ended_at.is_(None))
-        found = () if page.filter is None else (compile_filter(page.filter, kind.over, dialect, rare=rare(session)),)
+        found = () if page.filter is None else (compile_filter(page.filter, kind.over, dialect, rare=rare(session), base=base),)
         everybody = (organization_id, source_id) if page.filter is None else None
         queries.append(
             _Query(session=session, table=table, own=own, wanted=(*own, *found), key=key, descending=page.descending, everybody=everybody)

@@ -75,9 +75,9 @@ def _answered(who: Caller, page: Page, chosen: Selection, kinds: Sequence[Sortab
     with reading() as session:
         found: Found
         if page.cursor is None:
-            found = found_by_index(session, *who.key, page, kinds)
+            found = found_by_index(session, *who.key, page, kinds, base=who.base)
         else:
-            found = found_by_cursor(session, *who.key, page, kinds, place)
+            found = found_by_cursor(session, *who.key, page, kinds, place, base=who.base)
         shown = []
         for kind, rows in zip(kinds, found.rows, strict=True):
             show = acts.users_shown if kind is USERS else acts.groups_shown

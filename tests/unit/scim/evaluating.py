@@ -15,8 +15,11 @@ CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 
 # RFC 7643 §3.1: the attributes that every resource has compare with case, and so do ids in references to resources.
 EXACT = frozenset(
-    {("id",), ("externalId",), ("meta", "resourceType"), ("groups", "value"), (ENTERPRISE, "manager", "value"), ("profileUrl",)}
-)
+    {
+        ("id",), ("externalId",), ("meta", "resourceType"), ("meta", "location"), ("meta", "version"), ("groups", "value"), ("groups", "$ref"),
+        (ENTERPRISE, "manager", "value"), ("profileUrl",),
+    }
+)  # fmt: skip
 INSTANTS = frozenset({("meta", "created"), ("meta", "lastModified")})
 # RFC 7643 §4.1.1 leaves the comparison of names to RFC 8265, which cuts outer blanks.
 NAMES = frozenset({("userName",), ("groups", "display"), ("emails", "value")})

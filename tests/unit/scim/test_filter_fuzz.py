@@ -62,7 +62,7 @@ TEXTS = (
     ("name", "formatted"), (ENTERPRISE, "department"), (ENTERPRISE, "employeeNumber"), (ENTERPRISE, "costCenter"), (ENTERPRISE, "manager"),
     (ENTERPRISE, "manager", "value"), (ENTERPRISE, "manager", "displayName"), ("emails",), ("emails", "value"), ("emails", "type"), ("roles",),
     ("roles", "value"), ("roles", "type"), ("phoneNumbers", "value"), ("groups",), ("groups", "value"), ("groups", "display"), ("groups", "type"),
-    ("meta", "resourceType"), ("id",),
+    ("groups", "$ref"), ("meta", "resourceType"), ("meta", "location"), ("meta", "version"), ("id",),
 )  # fmt: skip
 UNKNOWN = (("badge",), ("ready",), ("tags",), ("tags", "value"), ("site", "wing"), ("site", "floor"), ("nowhere",), ("nowhere", "at"))
 FLAGS = (("active",), ("emails", "primary"), ("roles", "primary"))
@@ -79,7 +79,9 @@ def _filters(seen: list[dict[str, Any]]) -> st.SearchStrategy[Asked]:
     """Filters over what is there and what is not, with values that stand in `seen` and values that stand nowhere."""
     ids = [resource["id"] for resource in seen] + [group["value"] for resource in seen for group in resource["groups"]]
     addresses = ("ada@x", "ADA@x", "é@X", "@", "x")
-    texts = st.sampled_from((*WORDS, *addresses, *ids[:4], ids[-1], "User", "direct", "M-1", "m-1", "Engineers", " ENGINEERS ", "A"))
+    places = [resource["meta"]["location"] for resource in seen[:2]] + [group["$ref"] for resource in seen for group in resource["groups"][-1:]]
+    said = (*places, places[0][:-1], places[-1].upper(), "/Users/", "http", 'W/"1"', 'W/"2"', 'w/"1"')
+    texts = st.sampled_from((*WORDS, *addresses, *said, *ids[:4], ids[-1], "User", "direct", "M-1", "m-1", "Engineers", " ENGINEERS ", "A"))
     numbers = st.sampled_from((7, -1, 0, 7.0, 7.5, 1.5, 9007199254740991, -0.5))
     moments = st.sampled_from(
         [resource["meta"][name] for resource in seen for name in ("created", "lastModified")]
@@ -97,11 +99,11 @@ def _filters(seen: list[dict[str, Any]]) -> st.SearchStrategy[Asked]:
         st.builds(Presence, whole),
     )
     inner = st.one_of(
-        st.builds(Comparison, st.sampled_from((("value",), ("type",), ("display",))), st.sampled_from(OPERATORS), texts),
+        st.builds(Comparison, st.sampled_from((("value",), ("type",), ("display",), ("$ref",))), st.sampled_from(OPERATORS), texts),
         st.builds(Comparison, st.just(("primary",)), st.sampled_from(("eq", "ne")), st.booleans()),
-        st.builds(Presence, st.sampled_from((("value",), ("type",), ("primary",), ("nowhere",)))),
+        st.builds(Presence, st.sampled_from((("value",), ("type",), ("primary",), ("$ref",), ("location",), ("nowhere",)))),
     )
-    elements = st.builds(Element, st.sampled_from((("emails",), ("roles",), ("phoneNumbers",), ("groups",), ("tags",))), _joined(inner, 3))
+    elements = st.builds(Element, st.sampled_from((("emails",), ("roles",), ("phoneNumbers",), ("groups",), ("tags",), ("meta",))), _joined(inner, 3))
     return _joined(st.one_of(atoms, elements), 5)
 
 
