@@ -56,7 +56,7 @@ class _Scope(Protocol):
 
     def some(self, names: tuple[str, ...], claim: _Question) -> Claim: ...
 
-    def element(self, names: tuple[str, ...], inner: Filter) -> Claim: ...
+    def element(self, path: AttributePath, inner: Filter) -> Claim: ...
 
 
 def _compiled(filter: Filter, scope: _Scope) -> Claim:
@@ -70,7 +70,7 @@ def _compiled(filter: Filter, scope: _Scope) -> Claim:
         case Compare() | Present():
             return scope.some(filter.path.names, filter)
         case ValuePath(path=path, filter=inner):
-            return scope.element(path.names, inner)
+            return scope.element(path, inner)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +88,12 @@ class _Element:
 
         return self.json.some(self.node, names, asked)
 
-    def element(self, names: tuple[str, ...], inner: Filter) -> Claim:
+    def element(self, path: AttributePath, inner: Filter) -> Claim:
         def asked(element: Any) -> Claim:
             scope = _Element(node=self.json.node(element), json=self.json)
             return and_(self.json.is_object(element), _compiled(inner, scope))
 
-        return self.json.some(self.node, names, asked)
+        return self.json.some(self.node, path.names, asked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class _Fields:
         found = self.fields.get(names)
         return false() if found is None else _asked_of_field(found, claim, self.json, self.base)
 
-    def element(self, names: tuple[str, ...], inner: Filter) -> Claim:
+    def element(self, path: AttributePath, inner: Filter) -> Claim:
         return false()
 
 
@@ -121,6 +121,8 @@ class _Row:
     base: str
 
     def some(self, names: tuple[str, ...], claim: _Question) -> Claim:
+        if self._lacks(claim.path):
+            return false()
         found = self.over.fields.get(names)
         if found is not None:
             named = self._named(found, claim)
@@ -134,19 +136,25 @@ class _Row:
             return self.over.email_is(text)
         return self._document().some(names, claim)
 
-    def element(self, names: tuple[str, ...], inner: Filter) -> Claim:
+    def element(self, path: AttributePath, inner: Filter) -> Claim:
+        if self._lacks(path):
+            return false()
+        names = path.names
         if names[0] in self.over.relations:
             relation = self.over.relations[names[0]]()
             return relation.rows.where(_compiled(inner, self._within(relation.fields))).exists()
         if names == ("meta",) and names in self.over.fields:
             parts = {field[1:]: found for field, found in self.over.fields.items() if field[:1] == names}
             return _compiled(inner, self._within(parts))
-        found = self._document().element(names, inner)
+        found = self._document().element(path, inner)
         if self.over.email_is is not None and names == ("emails",):
             # The index finds the few rows; the document then tells whether that address is of that type.
             for text in _addresses_required(inner):
                 found = and_(self.over.email_is(text), found)
         return found
+
+    def _lacks(self, path: AttributePath) -> bool:
+        return path.core not in (None, self.over.core)
 
     def _named(self, found: Field, claim: _Question) -> Claim | None:
         if not found.parted or isinstance(claim, Present) or claim.op not in PARTLY or not isinstance(claim.value, str):

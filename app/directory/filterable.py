@@ -12,7 +12,7 @@ from app.directory.heard import is_in_group
 from app.directory.json_sql import Claim
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, RecordEmail, Standing
-from app.directory.vocabulary import ENTERPRISE_URN
+from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, USER_URN
 
 
 class Form(StrEnum):
@@ -52,6 +52,8 @@ class Relation:
 class Over:
     """What a filter may be asked of: a table whose rows have a document, and the columns that stand for parts of it."""
 
+    core: str
+    """The main schema of such resources."""
     document: Any
     fields: Mapping[tuple[str, ...], Field]
     relations: Mapping[str, Callable[[], Relation]] = field(default_factory=dict)
@@ -176,6 +178,7 @@ def _standing_of_record() -> Claim:
 
 
 RECORDS = Over(
+    core=USER_URN,
     document=Record.document,
     fields={
         ("id",): _text(Record.id),
@@ -191,6 +194,7 @@ RECORDS = Over(
 )
 
 PERSONS = Over(
+    core=USER_URN,
     document=Person.document,
     fields={
         ("id",): _text(Person.id),
@@ -208,6 +212,7 @@ PERSONS = Over(
 )
 
 GROUPS = Over(
+    core=GROUP_URN,
     document=Group.document,
     fields={
         ("id",): _text(Group.id),

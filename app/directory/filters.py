@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -39,11 +39,15 @@ class FilterError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class AttributePath:
-    """`names` are keys of a stored document; with `where`, `sub` is asked of the elements that fit it."""
+    """`names` are keys of a stored document; with `where`, `sub` is asked of the elements that fit it.
+
+    `core` is the main schema that was named before them: other kinds of resources have no such attribute (RFC 7644 §3.10).
+    """
 
     names: tuple[str, ...]
     where: "Filter | None" = None
     sub: str | None = None
+    core: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +123,7 @@ def _split(text: str, vocabulary: Vocabulary) -> AttributePath:
     path = reader.path(())
     if reader.at("LBRACKET"):
         where = reader.bracket(path.names)
-        path = AttributePath(names=path.names, where=where, sub=reader.sub_of(path.names))
+        path = replace(path, where=where, sub=reader.sub_of(path.names))
     reader.expect_end()
     return path
 
@@ -223,11 +227,15 @@ class _Reader:
     def path(self, within: tuple[str, ...]) -> AttributePath:
         start = self._next
         names: tuple[str, ...] = ()
+        core: str | None = None
         if self.at("SCHEMA_URI"):
             # The lexer cuts at the last colon, so the "2.0" of a URN is not taken for a sub-attribute.
             urn = self._tokens[self._next].value
             self._next += 1
-            names = () if self._vocabulary.schema_named(urn) in (USER_URN, GROUP_URN) else (urn,)
+            if self._vocabulary.schema_named(urn) not in (USER_URN, GROUP_URN):
+                names = (urn,)
+            elif not within:
+                core = self._vocabulary.schema_named(urn)
         if not self.at("ATTRNAME"):
             self._refuse("expected the name of an attribute")
         name = self._tokens[self._next].value
@@ -242,7 +250,7 @@ class _Reader:
         if at_top and name.lower() in ENTERPRISE:
             names = (ENTERPRISE_URN,)
         names = (*names, name) if sub is None else (*names, name, sub)
-        return AttributePath(names=self._vocabulary.spelled((*within, *names))[len(within) :])
+        return AttributePath(names=self._vocabulary.spelled((*within, *names))[len(within) :], core=core)
 
     def sub_of(self, names: tuple[str, ...]) -> str | None:
         sub = self._sub_name()
@@ -284,7 +292,7 @@ class _Reader:
                     f"{known.name} is made of parts; name one, such as {known.name}.formatted", at=where
                 )
             known = known.subs["value"]
-            path = AttributePath(names=(*path.names, known.name))
+            path = replace(path, names=(*path.names, known.name))
         sense = Sense.FOLDED
         if known is not None:
             sense = (

@@ -101,7 +101,8 @@ def _place(text: str, value: Any, vocabulary: Vocabulary) -> AttributePath:
     if ":" in text and isinstance(value, dict) and path.where is None and unknown:
         # A whole extension whose schema is unknown here looks like an attribute of a shorter URN.
         return AttributePath(names=(vocabulary.schema_named(text.strip()),))
-    return path
+    # Of which kind it is was said by the address already.
+    return replace(path, core=None)
 
 
 def _refuse_read_only(names: tuple[str, ...], number: int) -> None:

@@ -6,12 +6,13 @@ a choice, the one of this house stands beside it.
 
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
+GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 
 # RFC 7643 §3.1: the attributes that every resource has compare with case, and so do ids in references to resources.
 EXACT = frozenset(
@@ -91,8 +92,8 @@ def _under_and(asked: Asked) -> str:
 
 
 def _path(path: tuple[str, ...]) -> str:
-    if path[0] == ENTERPRISE:
-        return f"{ENTERPRISE}:{'.'.join(path[1:])}"
+    if path[0] in (ENTERPRISE, CORE, GROUP):
+        return f"{path[0]}:{'.'.join(path[1:])}"
     return ".".join(path)
 
 
@@ -103,8 +104,11 @@ def _literal(value: Scalar | None) -> str:
 
 
 def fits(asked: Asked, resource: Mapping[str, Any], within: tuple[str, ...] = ()) -> bool:
-    """Whether the resource, as it is shown to clients, fits; `within` is where an element of it stands."""
+    """Whether the user, as it is shown to clients, fits; `within` is where an element of it stands."""
     match asked:
+        case Comparison(path) | Presence(path) | Element(path) if path[0] == CORE:
+            # RFC 7644 §3.10: an attribute's whole name begins with its schema. A user's core is no key of it, and a group's never.
+            return fits(replace(asked, path=path[1:]), resource, within)
         case Both(left, right):
             return fits(left, resource, within) and fits(right, resource, within)
         case Either(left, right):

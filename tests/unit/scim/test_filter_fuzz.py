@@ -13,6 +13,7 @@ from tests.clients.directory import Directory, directory_on
 from tests.unit.scim.evaluating import (
     CORE,
     ENTERPRISE,
+    GROUP,
     Asked,
     Both,
     Comparison,
@@ -62,7 +63,8 @@ TEXTS = (
     ("name", "formatted"), (ENTERPRISE, "department"), (ENTERPRISE, "employeeNumber"), (ENTERPRISE, "costCenter"), (ENTERPRISE, "manager"),
     (ENTERPRISE, "manager", "value"), (ENTERPRISE, "manager", "displayName"), ("emails",), ("emails", "value"), ("emails", "type"), ("roles",),
     ("roles", "value"), ("roles", "type"), ("phoneNumbers", "value"), ("groups",), ("groups", "value"), ("groups", "display"), ("groups", "type"),
-    ("groups", "$ref"), ("meta", "resourceType"), ("meta", "location"), ("meta", "version"), ("id",),
+    ("groups", "$ref"), ("meta", "resourceType"), ("meta", "location"), ("meta", "version"), ("id",), (CORE, "userName"), (CORE, "emails", "value"),
+    (CORE, "id"), (GROUP, "displayName"), (GROUP, "id"),
 )  # fmt: skip
 UNKNOWN = (("badge",), ("ready",), ("tags",), ("tags", "value"), ("site", "wing"), ("site", "floor"), ("nowhere",), ("nowhere", "at"))
 FLAGS = (("active",), ("emails", "primary"), ("roles", "primary"))
@@ -103,7 +105,7 @@ def _filters(seen: list[dict[str, Any]]) -> st.SearchStrategy[Asked]:
         st.builds(Comparison, st.just(("primary",)), st.sampled_from(("eq", "ne")), st.booleans()),
         st.builds(Presence, st.sampled_from((("value",), ("type",), ("primary",), ("$ref",), ("location",), ("nowhere",)))),
     )
-    elements = st.builds(Element, st.sampled_from((("emails",), ("roles",), ("phoneNumbers",), ("groups",), ("tags",), ("meta",))), _joined(inner, 3))
+    elements = st.builds(Element, st.sampled_from((("emails",), ("roles",), ("phoneNumbers",), ("groups",), ("tags",), ("meta",), (CORE, "emails"), (GROUP, "emails"))), _joined(inner, 3))
     return _joined(st.one_of(atoms, elements), 5)
 
 
