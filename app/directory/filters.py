@@ -92,8 +92,22 @@ Filter = And | Or | Not | Present | Compare | ValuePath
 
 
 def parse(text: str, vocabulary: Vocabulary = STANDARD) -> Filter:
-    """Read a filter. Raises FilterError."""
-    reader = _Reader(text, vocabulary)
+    """Read a filter as rules write it, with the short words of `split_path`. Raises FilterError.
+
+    What was read once is read for ever: rules are stored as they were written.
+    """
+    return _whole_filter(_Reader(text, vocabulary))
+
+
+def parse_asked(text: str, vocabulary: Vocabulary = STANDARD) -> Filter:
+    """Read the filter of a SCIM request: an attribute is the one that has the name. Raises FilterError.
+
+    `department` and its like are the enterprise extension's, and besides what no schema has and was kept under that name.
+    """
+    return _whole_filter(_Reader(text, vocabulary, over_scim=True))
+
+
+def _whole_filter(reader: "_Reader") -> Filter:
     found = reader.any_of(())
     reader.expect_end()
     return found
@@ -105,21 +119,26 @@ def split_path(text: str, vocabulary: Vocabulary = STANDARD) -> AttributePath:
     `department` and its like are short for the enterprise extension's, `location` for the work address's locality.
     Raises FilterError.
     """
+    return _split(text, vocabulary, over_scim=False)
+
+
+def split_asked_path(text: str, vocabulary: Vocabulary = STANDARD) -> AttributePath:
+    """The same of a SCIM request, where `location` is short for nothing. Raises FilterError."""
     if vocabulary is STANDARD and len(text) <= _SHORT:
         return _short_path(text)
-    return _split(text, vocabulary)
+    return _split(text, vocabulary, over_scim=True)
 
 
 @lru_cache(maxsize=512)
 def _short_path(text: str) -> AttributePath:
     # Directories name the same few in request after request.
-    return _split(text, STANDARD)
+    return _split(text, STANDARD, over_scim=True)
 
 
-def _split(text: str, vocabulary: Vocabulary) -> AttributePath:
+def _split(text: str, vocabulary: Vocabulary, *, over_scim: bool) -> AttributePath:
     if (declared := vocabulary.extension_named(text)) is not None:
         return AttributePath(names=(declared.urn,))
-    reader = _Reader(text, vocabulary)
+    reader = _Reader(text, vocabulary, over_scim=over_scim)
     path = reader.path(())
     if reader.at("LBRACKET"):
         where = reader.bracket(path.names)
@@ -163,13 +182,17 @@ class _Lexer(SCIMLexer):  # type: ignore[misc]  # the library has no types
 
 
 class _Reader:
-    """Reads by descent, one method for each level of precedence: `or` binds loosest, then `and`, then `not`."""
+    """Reads by descent, one method for each level of precedence: `or` binds loosest, then `and`, then `not`.
 
-    def __init__(self, text: str, vocabulary: Vocabulary) -> None:
+    What a request means `over_scim` is not all what a rule means by the same words.
+    """
+
+    def __init__(self, text: str, vocabulary: Vocabulary, *, over_scim: bool = False) -> None:
         if len(text) > LONGEST:
             raise FilterError(f"it is {len(text)} characters long, more than {LONGEST}", position=LONGEST + 1)
         self._text = text
         self._vocabulary = vocabulary
+        self._over_scim = over_scim
         self._tokens = list(_Lexer().tokenize(text))
         self._next = 0
         self._depth = 0
@@ -200,7 +223,22 @@ class _Reader:
             return Not(term=self._enclosed("LPAREN", "RPAREN", within))
         if self.at("LPAREN"):
             return self._enclosed("LPAREN", "RPAREN", within)
-        path = self.path(within)
+        if self._over_scim and not within and self.at("ATTRNAME") and self._tokens[self._next].value.lower() in ENTERPRISE:
+            return self._in_both_places()
+        return self._asked_at(self.path(within), within)
+
+    def _in_both_places(self) -> Filter:
+        """What is asked of an enterprise attribute without its schema, and of what has that name at the top."""
+        begins, ands = self._next, self._ands
+        enterprise = self._asked_at(self.path(()), ())
+        self._next, self._ands = begins, ands
+        at_top = self._asked_at(self.path((), short=False), ())
+        if isinstance(enterprise, Not) and isinstance(at_top, Not):
+            # What is not there is in neither place.
+            return Not(term=Or(terms=(enterprise.term, at_top.term)))
+        return Or(terms=(enterprise, at_top))
+
+    def _asked_at(self, path: AttributePath, within: tuple[str, ...]) -> Filter:
         if not self.at("LBRACKET"):
             return self._asked_of(path, within)
         inner = self.bracket((*within, *path.names))
@@ -224,7 +262,8 @@ class _Reader:
     def bracket(self, within: tuple[str, ...]) -> Filter:
         return self._enclosed("LBRACKET", "RBRACKET", within)
 
-    def path(self, within: tuple[str, ...]) -> AttributePath:
+    def path(self, within: tuple[str, ...], *, short: bool = True) -> AttributePath:
+        """`short` words stand for others."""
         start = self._next
         names: tuple[str, ...] = ()
         core: str | None = None
@@ -245,9 +284,9 @@ class _Reader:
             return AttributePath(names=(whole,))
         sub = self._sub_name()
         at_top = not within and self._next - start == (1 if sub is None else 2)
-        if at_top and sub is None and name.lower() == "location":
+        if at_top and short and not self._over_scim and sub is None and name.lower() == "location":
             return WORK_LOCALITY
-        if at_top and name.lower() in ENTERPRISE:
+        if at_top and short and name.lower() in ENTERPRISE:
             names = (ENTERPRISE_URN,)
         names = (*names, name) if sub is None else (*names, name, sub)
         return AttributePath(names=self._vocabulary.spelled((*within, *names))[len(within) :], core=core)

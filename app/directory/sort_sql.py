@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, ColumnElement, Text, and_, case, cast, func, 
 
 from app.directory import filterable
 from app.directory.filterable import Field, Form, Over
-from app.directory.filters import FilterError, split_path
+from app.directory.filters import FilterError, split_asked_path
 from app.directory.json_sql import Claim, JSONReader, folded_by_postgres, reader_for
 from app.directory.tables import Group, Record
 from app.directory.values import Operator, Sense
@@ -53,7 +53,7 @@ class SortPath:
 def sort_path(text: str, kind: Sortable, vocabulary: Vocabulary = STANDARD) -> SortPath | None:
     """What `sortBy` names in this kind of resource; None where it has no such attribute. Raises SortError."""
     try:
-        path = split_path(text.strip(), vocabulary)
+        path = split_asked_path(text.strip(), vocabulary)
     except FilterError as error:
         raise SortError(f"{text[:100]!r} is no attribute, {error}") from None
     if path.where is not None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 
 from app.directory.filter_sql import compile_filter
-from app.directory.filters import Filter, FilterError, parse
+from app.directory.filters import Filter, FilterError, parse_asked
 from app.directory.name_parts import rare
 from app.directory.sort_sql import Sortable, SortError, SortPath, SortValue, after, comparable, ordered, sort_key, sort_path
 from app.directory.tallies import number_of
@@ -93,7 +93,7 @@ def _page(said: Mapping[str, str], vocabulary: Vocabulary) -> Page:
 
 def _filter(text: str, vocabulary: Vocabulary) -> Filter:
     try:
-        return parse(text, vocabulary)
+        return parse_asked(text, vocabulary)
     except FilterError as error:
         raise refused(f"the filter cannot be read, {error}", Problem.INVALID_FILTER) from None
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from app.directory.filters import WORK_LOCALITY, And, AttributePath, Compare, Filter, FilterError, matches, split_path
+from app.directory.filters import And, AttributePath, Compare, Filter, FilterError, matches, split_asked_path
 from app.directory.values import Operator, leaves
 from app.directory.vocabulary import COMMON, ENTERPRISE_URN, SCHEMAS, STANDARD, USER_URN, Attribute, Kind, Place, Vocabulary, attribute_at
 from app.scim.answers import Problem, refused
@@ -88,12 +88,9 @@ def _member(said: Mapping[str, Any], name: str, default: Any = None) -> Any:
 
 def _place(text: str, value: Any, vocabulary: Vocabulary) -> AttributePath:
     try:
-        path = split_path(text.strip(), vocabulary)
+        path = split_asked_path(text.strip(), vocabulary)
     except FilterError as error:
         raise refused(f"path {text!r}, {error}", Problem.INVALID_PATH) from None
-    if path is WORK_LOCALITY:
-        # A shorthand of rules, which would hide that SCIM has no such attribute.
-        return AttributePath(names=(text.strip(),))
     known = vocabulary.attribute_at(path.names)
     if path.where is not None and known is not None and not (known.many or "value" in known.subs):
         raise refused(f"path {text!r}: {known.name} has one value, so that none is picked by a filter", Problem.INVALID_PATH)

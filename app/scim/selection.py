@@ -4,7 +4,7 @@ import copy
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from app.directory.filters import FilterError, split_path
+from app.directory.filters import FilterError, split_asked_path
 from app.directory.vocabulary import STANDARD, Place, Vocabulary
 from app.scim.answers import Problem, refused
 
@@ -71,7 +71,7 @@ def _paths(listed: str, vocabulary: Vocabulary) -> Iterator[tuple[str, ...]]:
             # A whole extension whose schema is unknown here looks like an attribute of a shorter URN.
             yield (text.lower(),)
         try:
-            yield tuple(name.lower() for name in split_path(text, vocabulary).names)
+            yield tuple(name.lower() for name in split_asked_path(text, vocabulary).names)
         except FilterError:
             continue
 

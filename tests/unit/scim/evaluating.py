@@ -14,6 +14,8 @@ ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 CORE = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 
+# Entra names these without their schema (docs/scim/dialects.md).
+SHORT = frozenset({"employeeNumber", "costCenter", "organization", "division", "department", "manager"})
 # RFC 7643 §3.1: the attributes that every resource has compare with case, and so do ids in references to resources.
 EXACT = frozenset(
     {
@@ -103,12 +105,21 @@ def _literal(value: Scalar | None) -> str:
     return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else repr(value)
 
 
-def fits(asked: Asked, resource: Mapping[str, Any], within: tuple[str, ...] = ()) -> bool:
-    """Whether the user, as it is shown to clients, fits; `within` is where an element of it stands."""
+def fits(asked: Asked, resource: Mapping[str, Any], within: tuple[str, ...] = (), *, short: bool = True) -> bool:
+    """Whether the user, as it is shown to clients, fits; `within` is where an element of it stands, `short` whether `SHORT` are known."""
     match asked:
+        case Comparison(path, operator, None):
+            # RFC 7643 §2.5: null is no value.
+            there = fits(Presence(path), resource, within, short=short)
+            return there if operator == "ne" else not there
+        case Comparison(path, "ne", value):
+            # "ne" is read as *equal to none of them*, so that it is the opposite of "eq" on lists and on nothing, too.
+            return not fits(Comparison(path, "eq", value), resource, within, short=short)
         case Comparison(path) | Presence(path) | Element(path) if path[0] == CORE:
             # RFC 7644 §3.10: an attribute's whole name begins with its schema. A user's core is no key of it, and a group's never.
-            return fits(replace(asked, path=path[1:]), resource, within)
+            return fits(replace(asked, path=path[1:]), resource, within, short=False)
+        case Comparison(path) | Presence(path) | Element(path) if short and not within and path[0] in SHORT:
+            return any(fits(replace(asked, path=(schema, *path)), resource) for schema in (ENTERPRISE, CORE))
         case Both(left, right):
             return fits(left, resource, within) and fits(right, resource, within)
         case Either(left, right):
@@ -119,14 +130,7 @@ def fits(asked: Asked, resource: Mapping[str, Any], within: tuple[str, ...] = ()
             return any(_says_something(value) for value in _values(resource, path))
         case Element(path, inner):
             return any(isinstance(value, dict) and fits(inner, value, (*within, *path)) for value in _values(resource, path))
-        case Comparison(path, operator, None):
-            # RFC 7643 §2.5: null is no value.
-            there = fits(Presence(path), resource, within)
-            return there if operator == "ne" else not there
         case Comparison(path, operator, value):
-            # "ne" is read as *equal to none of them*, so that it is the opposite of "eq" on lists and on nothing, too.
-            if operator == "ne":
-                return not fits(Comparison(path, "eq", value), resource, within)
             whole = (*within, *path)
             if whole in WITH_VALUE:
                 path, whole = (*path, "value"), (*whole, "value")

@@ -44,17 +44,17 @@ def _population() -> list[dict[str, Any]]:
         {"userName": "É", "externalId": "ada", "title": "é", "displayName": "\\", "active": False, "nickName": "a b"},
         {"userName": "ＢＯＢ", "title": "", "displayName": "%", "badge": 7, "ready": True, "tags": ["ada", 7, True, 1.5]},
         {"userName": "ﬁn", "title": "_", "badge": "7", "ready": "true", "tags": [], "site": {"floor": 3, "wing": "é"}},
-        {"userName": "ж", "badge": 7.5, "ready": False, "tags": "ada", "site": {"wing": ""}, "profileUrl": "Https://A"},
-        {"userName": "שלום", "badge": -1, "tags": {"value": "ADA"}, "site": [{"wing": "a b"}, {"floor": 7}], "nickName": "null"},
+        {"userName": "ж", "badge": 7.5, "location": "É", "manager": "M-1", "ready": False, "tags": "ada", "site": {"wing": ""}, "profileUrl": "Https://A"},
+        {"userName": "שלום", "badge": -1, "department": "É", "manager": {"value": "m-1"}, "tags": {"value": "ADA"}, "site": [{"wing": "a b"}, {"floor": 7}], "nickName": "null"},
         {"userName": "x1", "name": {"familyName": "Ж", "givenName": ""}, "emails": [{"value": "ada@x", "type": "work", "primary": True}]},
         {"userName": "x2", "name": {"familyName": ""}, "emails": [{"value": "ADA@X", "type": "home"}, {"value": "é@x", "type": "Work"}]},
         {"userName": "x3", "name": {"formatted": "\t"}, "emails": [{"type": "work"}], "roles": [{"value": "ada"}, {"value": "é", "primary": True}]},
         {"userName": "x4", "emails": [], "roles": [{"value": "ADA", "type": "work"}], "phoneNumbers": [{"value": "1", "type": "work"}]},
         {"userName": "x5", ENTERPRISE: {"department": "a b", "manager": {"displayName": "ada"}}, "badge": 9007199254740991, "nickName": "\u200b"},
-        {"userName": "x6", ENTERPRISE: {"department": "é", "costCenter": "7"}, "badge": [7, "7", None], "title": "\u202etxt", "nickName": "😀"},
+        {"userName": "x6", "addresses": [{"type": "work", "locality": "É"}], ENTERPRISE: {"department": "é", "costCenter": "7"}, "badge": [7, "7", None], "title": "\u202etxt", "nickName": "😀"},
         {"userName": "x7", "badge": None, "ready": None, "displayName": "Å", "title": "K", "nickName": "s", "tags": [{}, {"value": ""}, ""]},
         {"userName": "x8", "badge": {"value": 7}, "ready": ["true", True], "title": "x' or '1'='1", "locale": "a.b", "tags": [["ada"], "z"]},
-        {"userName": "x9", "title": "Straße", "displayName": "οδος", "tags": ["ß", "ıİ"], "nickName": "İ", "roles": [{"value": "ẞ"}]},
+        {"userName": "x9", "title": "Straße", "displayName": "οδος", "department": "ﬁn", "division": 7, "tags": ["ß", "ıİ"], "nickName": "İ", "roles": [{"value": "ẞ"}]},
     ]  # fmt: skip
 
 
@@ -64,7 +64,7 @@ TEXTS = (
     (ENTERPRISE, "manager", "value"), (ENTERPRISE, "manager", "displayName"), ("emails",), ("emails", "value"), ("emails", "type"), ("roles",),
     ("roles", "value"), ("roles", "type"), ("phoneNumbers", "value"), ("groups",), ("groups", "value"), ("groups", "display"), ("groups", "type"),
     ("groups", "$ref"), ("meta", "resourceType"), ("meta", "location"), ("meta", "version"), ("id",), (CORE, "userName"), (CORE, "emails", "value"),
-    (CORE, "id"), (GROUP, "displayName"), (GROUP, "id"),
+    (CORE, "id"), (GROUP, "displayName"), (GROUP, "id"), ("department",), ("division",), ("manager",), ("manager", "value"), ("location",),
 )  # fmt: skip
 UNKNOWN = (("badge",), ("ready",), ("tags",), ("tags", "value"), ("site", "wing"), ("site", "floor"), ("nowhere",), ("nowhere", "at"))
 FLAGS = (("active",), ("emails", "primary"), ("roles", "primary"))
@@ -105,7 +105,7 @@ def _filters(seen: list[dict[str, Any]]) -> st.SearchStrategy[Asked]:
         st.builds(Comparison, st.just(("primary",)), st.sampled_from(("eq", "ne")), st.booleans()),
         st.builds(Presence, st.sampled_from((("value",), ("type",), ("primary",), ("$ref",), ("location",), ("nowhere",)))),
     )
-    elements = st.builds(Element, st.sampled_from((("emails",), ("roles",), ("phoneNumbers",), ("groups",), ("tags",), ("meta",), (CORE, "emails"), (GROUP, "emails"))), _joined(inner, 3))
+    elements = st.builds(Element, st.sampled_from((("emails",), ("roles",), ("phoneNumbers",), ("groups",), ("tags",), ("meta",), ("manager",), (CORE, "emails"), (GROUP, "emails"))), _joined(inner, 3))
     return _joined(st.one_of(atoms, elements), 5)
 
 

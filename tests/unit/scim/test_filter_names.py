@@ -1,10 +1,11 @@
-"""Which attribute a filter names, and of which kind of resource."""
+"""Which attribute a filter names: of which kind of resource, and whether it is the one of that name or one further down."""
 
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from app.directory.vocabulary import GROUP_URN, USER_URN
+from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, USER_URN
 from tests.clients.directory import Directory
 from tests.unit.scim.choosing import group_with
 
@@ -47,3 +48,45 @@ def test_a_core_schema_says_which_kind_of_resource_is_meant(directory: Directory
     group_with(directory, ada, name="G1")
 
     assert _found(directory, at, text) == found.split()
+
+
+def _employed(directory: Directory) -> None:
+    """Each has a department or a place: as an attribute of that name, as the enterprise's, at work, or not at all."""
+    said: dict[str, dict[str, Any]] = {
+        "top": {"location": "Berlin", "department": "Sales", "manager": "M-1"},
+        "other": {"location": "Rome", "department": "Ops", "manager": {"value": "M-1"}, "division": 7},
+        "enterprise": {ENTERPRISE_URN: {"department": "Sales", "manager": {"value": "M-1"}, "division": "7"}},
+        "at-work": {"addresses": [{"type": "work", "locality": "Berlin"}]},
+        "nowhere": {},
+    }
+    for name, attributes in said.items():
+        directory.add_user(name, **attributes)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('location eq "Berlin"', "top"),
+        ('location ne "Berlin"', "other enterprise at-work nowhere"),
+        ("location pr", "top other"),
+        ("location eq null", "enterprise at-work nowhere"),
+        ('addresses[type eq "work"].locality eq "berlin"', "at-work"),
+        ('department eq "sales"', "top enterprise"),
+        ('department ne "Sales"', "other at-work nowhere"),
+        ("department pr", "top other enterprise"),
+        ("department eq null", "at-work nowhere"),
+        ('department sw "s" and department pr', "top enterprise"),
+        ('not (department co "a")', "other at-work nowhere"),
+        (f'{ENTERPRISE_URN}:department eq "sales"', "enterprise"),
+        ('division eq "7"', "enterprise"),
+        ("division eq 7", "other"),
+        ('manager eq "M-1"', "top enterprise"),
+        ('manager.value eq "M-1"', "other enterprise"),
+        ('manager[value eq "M-1"]', "other enterprise"),
+        ('manager[value eq "M-1"].value sw "M"', "other enterprise"),
+    ],
+)  # fmt: skip
+def test_an_attribute_is_the_one_of_that_name_even_where_rules_have_a_short_word(directory: Directory, text: str, found: str) -> None:
+    _employed(directory)
+
+    assert _found(directory, "/Users", text) == found.split()
