@@ -3,7 +3,7 @@
 Every piece compiled here is true or false and never null, so that `not` means what it says.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -132,9 +132,8 @@ class _Row:
             # `members pr` asks for any element at all, and an element always has a value.
             inner = self._within(relation.fields).some(names[1:] or ("value",), claim)
             return relation.rows.where(inner).exists()
-        if self.over.email_is is not None and names == ("emails", "value") and (text := _plain_text(claim)):
-            return self.over.email_is(text)
-        return self._document().some(names, claim)
+        found_there = self._document().some(names, claim)
+        return self._narrowed(found_there, [_plain_text(claim)]) if names == ("emails", "value") else found_there
 
     def element(self, path: AttributePath, inner: Filter) -> Claim:
         if self._lacks(path):
@@ -147,10 +146,13 @@ class _Row:
             parts = {field[1:]: found for field, found in self.over.fields.items() if field[:1] == names}
             return _compiled(inner, self._within(parts))
         found = self._document().element(path, inner)
-        if self.over.email_is is not None and names == ("emails",):
-            # The index finds the few rows; the document then tells whether that address is of that type.
-            for text in _addresses_required(inner):
-                found = and_(self.over.email_is(text), found)
+        return self._narrowed(found, _addresses_required(inner)) if names == ("emails",) else found
+
+    def _narrowed(self, found: Claim, addresses: Sequence[str | None]) -> Claim:
+        """The same of the few rows that the index finds: keys cut off outer blanks, which the document has."""
+        for address in addresses:
+            if self.over.email_is is not None and address is not None and name_key(address):
+                found = and_(self.over.email_is(address), found)
         return found
 
     def _lacks(self, path: AttributePath) -> bool:

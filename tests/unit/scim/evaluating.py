@@ -25,7 +25,7 @@ EXACT = frozenset(
 )  # fmt: skip
 INSTANTS = frozenset({("meta", "created"), ("meta", "lastModified")})
 # RFC 7643 §4.1.1 leaves the comparison of names to RFC 8265, which cuts outer blanks.
-NAMES = frozenset({("userName",), ("groups", "display"), ("emails", "value")})
+NAMES = frozenset({("userName",), ("groups", "display")})
 # RFC 7643 §2.4: what a complex attribute is compared by.
 WITH_VALUE = frozenset({("emails",), ("phoneNumbers",), ("roles",), ("groups",), (ENTERPRISE, "manager")})
 

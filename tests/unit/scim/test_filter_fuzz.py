@@ -47,7 +47,7 @@ def _population() -> list[dict[str, Any]]:
         {"userName": "ж", "badge": 7.5, "location": "É", "manager": "M-1", "ready": False, "tags": "ada", "site": {"wing": ""}, "profileUrl": "Https://A"},
         {"userName": "שלום", "badge": -1, "department": "É", "manager": {"value": "m-1"}, "tags": {"value": "ADA"}, "site": [{"wing": "a b"}, {"floor": 7}], "nickName": "null"},
         {"userName": "x1", "name": {"familyName": "Ж", "givenName": ""}, "emails": [{"value": "ada@x", "type": "work", "primary": True}]},
-        {"userName": "x2", "name": {"familyName": ""}, "emails": [{"value": "ADA@X", "type": "home"}, {"value": "é@x", "type": "Work"}]},
+        {"userName": "x2", "name": {"familyName": ""}, "emails": [{"value": "ADA@X", "type": "home"}, {"value": "é@x", "type": "Work"}, {"value": " "}, {"value": " Ada@x"}]},
         {"userName": "x3", "name": {"formatted": "\t"}, "emails": [{"type": "work"}], "roles": [{"value": "ada"}, {"value": "é", "primary": True}]},
         {"userName": "x4", "emails": [], "roles": [{"value": "ADA", "type": "work"}], "phoneNumbers": [{"value": "1", "type": "work"}]},
         {"userName": "x5", ENTERPRISE: {"department": "a b", "manager": {"displayName": "ada"}}, "badge": 9007199254740991, "nickName": "\u200b"},
@@ -80,7 +80,7 @@ def _recased(draw: st.DrawFn, text: str) -> str:
 def _filters(seen: list[dict[str, Any]]) -> st.SearchStrategy[Asked]:
     """Filters over what is there and what is not, with values that stand in `seen` and values that stand nowhere."""
     ids = [resource["id"] for resource in seen] + [group["value"] for resource in seen for group in resource["groups"]]
-    addresses = ("ada@x", "ADA@x", "é@X", "@", "x")
+    addresses = ("ada@x", "ADA@x", " ada@x", "é@X", "@", "x", " ")
     places = [resource["meta"]["location"] for resource in seen[:2]] + [group["$ref"] for resource in seen for group in resource["groups"][-1:]]
     said = (*places, places[0][:-1], places[-1].upper(), "/Users/", "http", 'W/"1"', 'W/"2"', 'w/"1"')
     texts = st.sampled_from((*WORDS, *addresses, *said, *ids[:4], ids[-1], "User", "direct", "M-1", "m-1", "Engineers", " ENGINEERS ", "A"))

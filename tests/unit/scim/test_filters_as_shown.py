@@ -95,3 +95,22 @@ def test_addresses_are_compared_below_the_base_url_of_this_very_request(director
 
     assert _found(other, "Users", f'meta.location eq "{eve["meta"]["location"]}"') == ["eve"]
     assert _found(directory, "Users", f'meta.location ew "{eve["id"]}" or meta.location co "{other.source_id}"') == []
+
+
+ADDRESSES = [" pad@x.com ", "Plain@x.com", " ", "tab@x.com\t"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (" pad@x.com ", ["u0"]), (" PAD@x.com ", ["u0"]), ("pad@x.com", []), ("plain@X.COM", ["u1"]), (" plain@x.com", []), (" ", ["u2"]), ("  ", []),
+        ("tab@x.com\\t", ["u3"]), ("tab@x.com", []),
+    ],
+)  # fmt: skip
+def test_an_address_is_compared_with_its_blanks_and_without_its_case(directory: Directory, wanted: str, found: list[str]) -> None:
+    for number, address in enumerate(ADDRESSES):
+        directory.add_user(f"u{number}", emails=[{"value": address, "type": "work"}, {"value": f"u{number}@x.com"}])
+
+    for text in (f'emails eq "{wanted}"', f'emails.value eq "{wanted}"', f'emails[value eq "{wanted}"]', f'emails[type eq "work"].value eq "{wanted}"'):
+        assert _found(directory, "Users", text) == found, text
+    assert len(_found(directory, "Users", f'emails.value ne "{wanted}"')) == len(ADDRESSES) - len(found)
