@@ -343,7 +343,8 @@ class _Reader:
                 value = said == "true"
             if known.kind in (Kind.INTEGER, Kind.DECIMAL) and (isinstance(value, bool) or not isinstance(value, int | float)):
                 self._refuse(f"{known.name} is a number, and is compared with one", at=where)
-            if known.checked and known.kind in (Kind.BOOLEAN, Kind.BINARY) and word in ("gt", "ge", "lt", "le"):
+            unordered = known.kind in (Kind.BOOLEAN, Kind.BINARY) and (known.checked or self._over_scim)
+            if unordered and word in ("gt", "ge", "lt", "le"):
                 self._refuse(f"{known.name} is {known.kind.value}, and that has no order", at=where)
         if word in ("co", "sw", "ew") and (not isinstance(value, str) or sense is Sense.INSTANT):
             self._refuse(f"{word} compares texts only", at=where)

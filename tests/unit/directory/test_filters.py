@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.directory.attributes import value_at
-from app.directory.filters import And, FilterError, Not, Or, parse, split_path
+from app.directory.filters import And, FilterError, Not, Or, parse, parse_asked, split_path
 from app.directory.vocabulary import ENTERPRISE_URN
 from tests.unit.directory.documents import ADA
 
@@ -49,6 +49,14 @@ def test_what_is_no_filter_is_refused_at_its_place(text: str, position: int) -> 
         parse(text)
 
     assert refused.value.position == position
+
+
+def test_a_rule_that_was_stored_once_can_be_read_for_ever() -> None:
+    text = 'not (active gt "a")'
+
+    assert isinstance(parse(text), Not)
+    with pytest.raises(FilterError):
+        parse_asked(text)
 
 
 @pytest.mark.parametrize(

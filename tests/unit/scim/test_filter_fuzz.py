@@ -174,7 +174,8 @@ def test_a_filter_finds_whom_plain_python_finds(database_url: str, tmp_path: Pat
 
 
 NO_FILTERS = (
-    "active gt true", "badge co 7", 'meta.created co "2"', 'meta.created gt "yesterday"', 'name eq "Ada"', "title gt null",
+    "active gt true", 'active gt "a"', 'emails[primary le "x"]', 'x509Certificates.value ge "A"',
+    "badge co 7", 'meta.created co "2"', 'meta.created gt "yesterday"', 'name eq "Ada"', "title gt null",
     "emails[type eq", 'emails[type eq "work"', "title eq", "title", "eq", 'title eq "a" title eq "b"', "not title pr", '"ada" eq title',
     'a.b.c eq "x"', 'title == "x"', "title eq 'x'", "title eq x", "title eq 0x1f", "title eq 1e999", "title eq NaN", "()", "", " ",
     'meta.created gt "0001-01-01T00:00:00+14:00"', 'meta.created lt "9999-12-31T23:59:59-14:00"', 'meta.created le "9999-12-31T23:59:59.999999Z"',

@@ -90,3 +90,16 @@ def test_an_attribute_is_the_one_of_that_name_even_where_rules_have_a_short_word
     _employed(directory)
 
     assert _found(directory, "/Users", text) == found.split()
+
+
+@pytest.mark.parametrize("operator", ["gt", "ge", "lt", "le"])
+@pytest.mark.parametrize(
+    "name", ["active", "emails.primary", "x509Certificates.value", "x509Certificates", "addresses.primary", f"{USER_URN}:active"]
+)
+def test_what_has_no_order_is_not_compared_by_it(directory: Directory, name: str, operator: str) -> None:
+    inner = [f'{many}[{sub} {operator} "A"]' for many, sub in (("emails", "primary"), ("x509Certificates", "value"))]
+
+    for text in (f'{name} {operator} "A"', f"{name} {operator} 7", *inner):
+        answer = directory.send("GET", f"/Users?filter={quote(text, safe='')}")
+
+        assert (answer.status, answer.document.get("scimType")) == (400, "invalidFilter"), text
