@@ -227,17 +227,16 @@ def _address_holds(place: str, id: Any, operator: Operator, wanted: str, json: J
 def _instant_holds(column: Any, operator: Operator, wanted: datetime) -> Claim:
     """Instants compare to the millisecond, as they are shown: who asks for what is newer than they saw is not given that again."""
     shown = wanted.replace(microsecond=wanted.microsecond // 1000 * 1000)
-    begins, ends = literal(shown, column.type), literal(shown + timedelta(milliseconds=1), column.type)
-    first = begins if shown == wanted else ends
+    first, last = literal(shown, column.type), literal(shown + timedelta(microseconds=999), column.type)
     match operator:
-        case Operator.GT:
-            claim: Claim = column >= ends
-        case Operator.GE:
-            claim = column >= first
-        case Operator.LT:
+        case Operator.GE if shown == wanted:
+            claim: Claim = column >= first
+        case Operator.GT | Operator.GE:
+            claim = column > last
+        case Operator.LT if shown == wanted:
             claim = column < first
-        case Operator.LE:
-            claim = column < ends
+        case Operator.LT | Operator.LE:
+            claim = column <= last
         case _:
-            claim = and_(column >= begins, column < ends) if shown == wanted else false()
+            claim = and_(column >= first, column <= last) if shown == wanted else false()
     return claim

@@ -2,13 +2,14 @@
 
 import unicodedata
 from collections.abc import Iterator
-from datetime import MAXYEAR, datetime
+from datetime import MAXYEAR, UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 from app.clock import iso, parse_instant
 
 Scalar = str | bool | int | float
+_LAST = datetime(MAXYEAR, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
 
 
 class Operator(StrEnum):
@@ -77,8 +78,8 @@ def instant_or_none(text: str) -> datetime | None:
         instant = parse_instant(text)
     except (ValueError, OverflowError):
         return None
-    # The last year has no room for the comparisons that are made around an instant.
-    return instant if instant.year < MAXYEAR else None
+    # No instant that is kept, to the millisecond, comes after this one.
+    return instant if instant <= _LAST else None
 
 
 def as_kept(operator: Operator, instant: datetime) -> tuple[Operator, str]:

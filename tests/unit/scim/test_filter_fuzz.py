@@ -87,7 +87,7 @@ def _filters(seen: list[dict[str, Any]]) -> st.SearchStrategy[Asked]:
     numbers = st.sampled_from((7, -1, 0, 7.0, 7.5, 1.5, 9007199254740991, -0.5))
     moments = st.sampled_from(
         [resource["meta"][name] for resource in seen for name in ("created", "lastModified")]
-        + ["2000-01-01T00:00:00+14:00", "2999-12-31T23:59:59.999999Z"]
+        + ["2000-01-01T00:00:00+14:00", "2999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59Z"]
     )
     whole = st.sampled_from((*TEXTS, *UNKNOWN, *FLAGS, ("name",), ("meta",), ("schemas",), ("site",), (ENTERPRISE, "division")))
     atoms = st.one_of(

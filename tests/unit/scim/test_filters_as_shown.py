@@ -114,3 +114,12 @@ def test_an_address_is_compared_with_its_blanks_and_without_its_case(directory: 
     for text in (f'emails eq "{wanted}"', f'emails.value eq "{wanted}"', f'emails[value eq "{wanted}"]', f'emails[type eq "work"].value eq "{wanted}"'):
         assert _found(directory, "Users", text) == found, text
     assert len(_found(directory, "Users", f'emails.value ne "{wanted}"')) == len(ADDRESSES) - len(found)
+
+
+@pytest.mark.parametrize("latest", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.998Z", "9999-12-31T23:59:59.999Z", "9999-01-01T00:00:00+14:00"])
+def test_the_last_year_has_instants_too(directory: Directory, latest: str) -> None:
+    directory.add_user("ada")
+    asked = {"le": ["ada"], "lt": ["ada"], "ne": ["ada"], "eq": [], "gt": [], "ge": []}
+
+    for name in ("created", "lastModified"):
+        assert {operator: _found(directory, "Users", f'meta.{name} {operator} "{latest}"') for operator in asked} == asked
