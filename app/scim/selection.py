@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from app.directory.filters import FilterError, split_asked_path
-from app.directory.vocabulary import STANDARD, Place, Vocabulary
+from app.directory.vocabulary import ENTERPRISE_URN, STANDARD, Place, Vocabulary
 from app.scim.answers import Problem, refused
 
 _ALWAYS = {("id",), ("schemas",)}
@@ -71,9 +71,13 @@ def _paths(listed: str, vocabulary: Vocabulary) -> Iterator[tuple[str, ...]]:
             # A whole extension whose schema is unknown here looks like an attribute of a shorter URN.
             yield (text.lower(),)
         try:
-            yield tuple(name.lower() for name in split_asked_path(text, vocabulary).names)
+            names = tuple(name.lower() for name in split_asked_path(text, vocabulary).names)
         except FilterError:
             continue
+        yield names
+        if names[0] == ENTERPRISE_URN.lower() and ":" not in text:
+            # What no schema has may be kept under the same name.
+            yield names[1:]
 
 
 def _below(paths: set[tuple[str, ...]], name: str) -> set[tuple[str, ...]]:

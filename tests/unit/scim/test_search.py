@@ -269,3 +269,20 @@ def _someone(directory: Directory) -> str:
         "ada", title="Analyst", shoeSize="38", name={"familyName": "Byron"},
         **{ENTERPRISE_URN: {"department": "ops", "costCenter": "7"}, BADGE_URN: {"number": "7"}},
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ("attributes=location", {"location"}),
+        ("attributes=department", {"department", ENTERPRISE_URN}),
+        (f"attributes={ENTERPRISE_URN}:department", {ENTERPRISE_URN}),
+        ("excludedAttributes=department,meta,userName", {"location", "addresses", "groups", "active", ENTERPRISE_URN}),
+        ("excludedAttributes=location,meta,userName", {"department", "addresses", "groups", "active", ENTERPRISE_URN}),
+    ],
+)
+def test_what_is_kept_at_the_top_is_chosen_by_its_own_name(directory: Directory, asked: str, shown: set[str]) -> None:
+    places: dict[str, Any] = {"location": "Berlin", "addresses": [{"type": "work", "locality": "Rome"}]}
+    user_id = directory.add_user("ada", **places, **{"department": "Sales", ENTERPRISE_URN: {"department": "Ops", "costCenter": "7"}})
+
+    assert set(get(directory, f"/Users/{user_id}?{asked}")) == {"id", "schemas", *shown}
