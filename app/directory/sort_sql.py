@@ -58,7 +58,7 @@ def sort_path(text: str, kind: Sortable, vocabulary: Vocabulary = STANDARD) -> S
         raise SortError(f"{text[:100]!r} is no attribute, {error}") from None
     if path.where is not None:
         raise SortError(f"{text[:100]!r} has a condition; name an attribute, such as name.familyName")
-    known = _known(path.names, kind, vocabulary)
+    known = _known(path.names, kind, vocabulary) if path.core in (None, kind.schemas[0]) else ()
     if not known:
         return None
     names, last = path.names, known[-1]

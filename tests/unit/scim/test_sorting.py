@@ -167,6 +167,8 @@ def test_every_attribute_that_is_known_can_be_sorted_by(directory: Directory) ->
         ("/Users", "'; drop table record"),
         ("/Groups", "userName"),
         ("/Groups", "department"),
+        ("/Users", "urn:ietf:params:scim:schemas:core:2.0:Group:displayName"),
+        ("/Groups", "urn:ietf:params:scim:schemas:core:2.0:User:displayName"),
     ],
 )
 def test_what_cannot_be_sorted_by_is_refused_by_name(directory: Directory, at: str, sort_by: str) -> None:
