@@ -12,6 +12,7 @@ from scim2_filter_parser.lexer import SCIMLexer
 from app.directory.values import Operator, Scalar, Sense, compare, instant_or_none, leaves, present
 from app.directory.vocabulary import (
     ENTERPRISE,
+    ENTERPRISE_OR_TOP,
     ENTERPRISE_URN,
     GROUP_URN,
     STANDARD,
@@ -116,8 +117,7 @@ def _whole_filter(reader: "_Reader") -> Filter:
 def split_path(text: str, vocabulary: Vocabulary = STANDARD) -> AttributePath:
     """Read an attribute path such as `name.givenName`, `urn:…:User:department` or `emails[type eq "work"].value`.
 
-    `department` and its like are short for the enterprise extension's, `location` for the work address's locality.
-    Raises FilterError.
+    `department` and its like are short for the enterprise extension's, `location` for the work address's locality. Raises FilterError.
     """
     return _split(text, vocabulary, over_scim=False)
 
@@ -223,7 +223,7 @@ class _Reader:
             return Not(term=self._enclosed("LPAREN", "RPAREN", within))
         if self.at("LPAREN"):
             return self._enclosed("LPAREN", "RPAREN", within)
-        if self._over_scim and not within and self.at("ATTRNAME") and self._tokens[self._next].value.lower() in ENTERPRISE:
+        if self._over_scim and not within and self.at("ATTRNAME") and self._tokens[self._next].value.lower() in ENTERPRISE_OR_TOP:
             return self._in_both_places()
         return self._asked_at(self.path(within), within)
 

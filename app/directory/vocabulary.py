@@ -131,6 +131,9 @@ ENTERPRISE = _by_name(
     )
 )
 
+# Named without its schema, what is kept at the top under such a name is meant too; but look-ups by the number go by its index.
+ENTERPRISE_OR_TOP = ENTERPRISE.keys() - {"employeenumber"}
+
 GROUP = _by_name(
     (
         Attribute(name="displayName", required=True, unique=True),

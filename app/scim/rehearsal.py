@@ -18,7 +18,7 @@ from app.audit.masking import MASK
 from app.clock import now
 from app.database import db
 from app.directory.attributes import value_at
-from app.directory.filters import FilterError
+from app.directory.filters import FilterError, split_asked_path
 from app.directory.tables import Group, Membership, Person, Record, Source
 from app.journal.tables import Entry
 from app.scim.resources import group_said, user_said
@@ -201,7 +201,7 @@ def _operation(done: Restored, one: Any, said: Mapping[str, Any], number: int) -
 
 def _there(said: Mapping[str, Any], path: str, *, many: bool) -> Any:
     try:
-        found = value_at(said, path)
+        found = value_at(said, split_asked_path(path))
     except FilterError:
         return _member(said, path)
     return found if many else found[0] if found else None

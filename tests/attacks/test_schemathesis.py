@@ -38,8 +38,8 @@ def test_the_description_and_the_routes_agree(directory: Directory) -> None:
     routed = {
         (
             rule.rule.removeprefix(prefix)
-            .replace("<record_id>", "{id}")
-            .replace("<group_id>", "{id}")
+            .replace("<resource:record_id>", "{id}")
+            .replace("<resource:group_id>", "{id}")
             .replace("<name>", "{id}")
             .replace("<urn>", "{id}"),
             method.lower(),

@@ -119,7 +119,9 @@ def fits(asked: Asked, resource: Mapping[str, Any], within: tuple[str, ...] = ()
             # RFC 7644 §3.10: an attribute's whole name begins with its schema. A user's core is no key of it, and a group's never.
             return fits(replace(asked, path=path[1:]), resource, within, short=False)
         case Comparison(path) | Presence(path) | Element(path) if short and not within and path[0] in SHORT:
-            return any(fits(replace(asked, path=(schema, *path)), resource) for schema in (ENTERPRISE, CORE))
+            # Look-ups by number go by its index, and so mean the enterprise's alone.
+            meant = (ENTERPRISE,) if path[0] == "employeeNumber" else (ENTERPRISE, CORE)
+            return any(fits(replace(asked, path=(schema, *path)), resource) for schema in meant)
         case Both(left, right):
             return fits(left, resource, within) and fits(right, resource, within)
         case Either(left, right):

@@ -57,6 +57,8 @@ def _employed(directory: Directory) -> None:
         "other": {"location": "Rome", "department": "Ops", "manager": {"value": "M-1"}, "division": 7},
         "enterprise": {ENTERPRISE_URN: {"department": "Sales", "manager": {"value": "M-1"}, "division": "7"}},
         "at-work": {"addresses": [{"type": "work", "locality": "Berlin"}]},
+        "numbered": {ENTERPRISE_URN: {"employeeNumber": "7"}},
+        "number-at-top": {"employeeNumber": "7"},
         "nowhere": {},
     }
     for name, attributes in said.items():
@@ -67,17 +69,19 @@ def _employed(directory: Directory) -> None:
     ("text", "found"),
     [
         ('location eq "Berlin"', "top"),
-        ('location ne "Berlin"', "other enterprise at-work nowhere"),
+        ('location ne "Berlin"', "other enterprise at-work numbered number-at-top nowhere"),
         ("location pr", "top other"),
-        ("location eq null", "enterprise at-work nowhere"),
+        ("location eq null", "enterprise at-work numbered number-at-top nowhere"),
         ('addresses[type eq "work"].locality eq "berlin"', "at-work"),
         ('department eq "sales"', "top enterprise"),
-        ('department ne "Sales"', "other at-work nowhere"),
+        ('department ne "Sales"', "other at-work numbered number-at-top nowhere"),
         ("department pr", "top other enterprise"),
-        ("department eq null", "at-work nowhere"),
+        ("department eq null", "at-work numbered number-at-top nowhere"),
         ('department sw "s" and department pr', "top enterprise"),
-        ('not (department co "a")', "other at-work nowhere"),
+        ('not (department co "a")', "other at-work numbered number-at-top nowhere"),
         (f'{ENTERPRISE_URN}:department eq "sales"', "enterprise"),
+        # Look-ups go by the index of numbers.
+        ('employeeNumber eq "7"', "numbered"),
         ('division eq "7"', "enterprise"),
         ("division eq 7", "other"),
         ('manager eq "M-1"', "top enterprise"),
