@@ -57,6 +57,10 @@ class _ResourceConverter(BaseConverter):
     regex = r"(?!\.search(?:/|\Z))[^/]+"
     part_isolating = True
 
+    def to_python(self, value: str) -> str:
+        # As of all parts of addresses: PostgreSQL cannot even be asked for a NUL.
+        return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
 
 def _know_resources(state: BlueprintSetupState) -> None:
     state.app.url_map.converters["resource"] = _ResourceConverter
