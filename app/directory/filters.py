@@ -273,7 +273,7 @@ class _Reader:
             self._next += 1
             if self._vocabulary.schema_named(urn) not in (USER_URN, GROUP_URN):
                 names = (urn,)
-            elif not within:
+            elif self._over_scim and not within:
                 core = self._vocabulary.schema_named(urn)
         if not self.at("ATTRNAME"):
             self._refuse("expected the name of an attribute")

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
+from app.directory.filters import Compare, ValuePath, parse, parse_asked
 from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, USER_URN
 from tests.clients.directory import Directory
 from tests.unit.scim.choosing import group_with
@@ -107,3 +108,12 @@ def test_what_has_no_order_is_not_compared_by_it(directory: Directory, name: str
         answer = directory.send("GET", f"/Users?filter={quote(text, safe='')}")
 
         assert (answer.status, answer.document.get("scimType")) == (400, "invalidFilter"), text
+
+
+@pytest.mark.parametrize("text", [f'{GROUP_URN}:displayName eq "x"', f'{GROUP_URN}:emails[type eq "work"]'])
+def test_a_rule_that_was_stored_with_a_core_schema_means_what_it_meant(text: str) -> None:
+    """Else everybody whom it put into a channel would leave it with the next version."""
+    asked, stored = parse_asked(text), parse(text)
+
+    assert isinstance(asked, Compare | ValuePath) and asked.path.core == GROUP_URN
+    assert isinstance(stored, Compare | ValuePath) and stored.path.core is None
