@@ -3,6 +3,7 @@
 import re
 import shlex
 from ast import literal_eval
+from contextlib import suppress
 from dataclasses import dataclass
 
 from app.audit.request_tables import RequestSeen
@@ -97,5 +98,9 @@ def _find(row: RequestSeen, around: Circumstances) -> str:
     if row.resource_type != "User":
         return "Rename or delete one of the two in the directory, then "
     taken = _TAKEN.search(row.error or "")
-    who = around.subject if taken is None else str(literal_eval(taken.group(1)))
+    who = around.subject
+    if taken is not None:
+        # What was masked in it may have cut an escape in two.
+        with suppress(SyntaxError, ValueError):
+            who = str(literal_eval(taken.group(1)))
     return f"Find it: doorlist requests list --person {shlex.quote(who)}. Rename or delete one of the two in the directory, then "

@@ -38,7 +38,7 @@ class UnknownMembers(LifecycleError):
 
     def __init__(self, ids: Sequence[str], *, groups: Collection[str] = ()) -> None:
         shown = ", ".join(id if len(id) <= _SHOWN else f"{id[:_SHOWN]}…" for id in ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
-        nested = f"; {', '.join(sorted(groups)[:5])} is a group, and only users can be members: push the people of it" if groups else ""
+        nested = f"; of these {', '.join(sorted(groups)[:5])} is of a group, and only users can be members: push its people" if groups else ""
         super().__init__(f"unknown members: {shown}{nested}")
         self.ids = tuple(ids)
 

@@ -28,6 +28,7 @@ def _row(**given: object) -> RequestSeen:
         ("userName 'ada o''neil' belongs to another user of this directory", "ada o'neil"),
         ("externalId '00u 7' belongs to another user of this directory", "00u 7"),
         ('externalId "it\'s" belongs to another user of this directory', "it's"),
+        ("externalId '\\x•••' belongs to another user of this directory", "ada o'neil"),
         ("externalId 'a\\nb' belongs to another user of this directory", "a\nb"),
     ],
 )
