@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from app.directory.vocabulary import Vocabulary
 from app.scim import schemas
@@ -16,6 +16,7 @@ def add_discovery(routes: Blueprint) -> None:
 
     @routes.get("/ServiceProviderConfig", strict_slashes=False)
     def provider_config() -> Response:
+        _takes_no_filter()
         return resource_answer(schemas.provider_config(caller().base))
 
     @routes.get("/ResourceTypes", strict_slashes=False)
@@ -35,7 +36,14 @@ def add_discovery(routes: Blueprint) -> None:
         return _one_of(_told(schemas.schemas), urn)
 
 
+def _takes_no_filter() -> None:
+    # RFC 7644 §4: or whoever sent one would take all of it for what fits.
+    if "filter" in request.args:
+        raise SCIMError(403, "discovery takes no filter: ask without one, and all of it is told (RFC 7644 §4)")
+
+
 def _told(of: Callable[[str, Vocabulary], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    _takes_no_filter()
     who = caller()
     return of(who.base, who.vocabulary)
 

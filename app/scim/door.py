@@ -215,14 +215,18 @@ def selection() -> Selection:
 
 
 def expected_version() -> int | None:
-    """The version that If-Match asks for (RFC 7644 §3.14); else as `version_in`. Raises SCIMError."""
+    """The version that If-Match asks for (RFC 7644 §3.14); else as `version_in`. Raises SCIMError, also for If-None-Match."""
+    arguments: dict[str, str] = request.view_args or {}
+    ((name, resource_id),) = arguments.items()
+    kind = "Users" if name == "record_id" else "Groups"
+    if unwanted := request.headers.get("If-None-Match", "").strip():
+        standing, named = _standing_version(kind, resource_id), versions_in(unwanted)
+        if standing is not None and (named is None or standing in named):
+            raise SCIMError(412, f"If-None-Match: {unwanted[:40]} names the version that stands")
     text = request.headers.get("If-Match", "")
     named = versions_in(text)
     if named is None:
         return None
-    arguments: dict[str, str] = request.view_args or {}
-    ((name, resource_id),) = arguments.items()
-    kind = "Users" if name == "record_id" else "Groups"
     if len(named) > 1:
         # The verb checks one version under its lock; of several it is told the one that stands now.
         standing = _standing_version(kind, resource_id)

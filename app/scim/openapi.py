@@ -30,7 +30,7 @@ _ALWAYS = {
 _ABSENT = {404: "No such resource, or not this directory's: the two look alike."}
 _BODIES = {413: "The body is larger, or says more, than is taken at once.", 415: "The body is no JSON in UTF-8."}
 _TAKEN = {409: "A name or id that must be unique is in use (`uniqueness`), or another voice keeps this person out."}
-_STALE = {412: "The version in `If-Match` is not the one that stands."}
+_STALE = {412: "The version in `If-Match` is not the one that stands, or the one in `If-None-Match` is."}
 
 
 def description() -> Described:
@@ -73,18 +73,18 @@ def _resource_paths(kind: str) -> Described:
         f"/{kind}s/.search": {"post": _search(kind)},
         f"/{kind}s/{{id}}": {
             "get": _act(
-                f"One {kind.lower()}", 200, kind, parameters=[_id(), *_selecting(), _header("If-None-Match")],
-                more={**_ABSENT, 304: "The client has this version."},
+                f"One {kind.lower()}", 200, kind, parameters=[_id(), *_selecting(), *_versions()],
+                more={**_ABSENT, **_STALE, 304: "The client has this version."},
             ),
             "put": _act(
-                f"Say all of a {kind.lower()} anew", 200, kind, body=f"{kind}Said", parameters=[_id(), *_selecting(), _header("If-Match")],
+                f"Say all of a {kind.lower()} anew", 200, kind, body=f"{kind}Said", parameters=[_id(), *_selecting(), *_versions()],
                 more={**_ABSENT, **_BODIES, **_TAKEN, **_STALE},
             ),
             "patch": _act(
                 f"Change a {kind.lower()}", 200 if kind == "User" else 204, kind, body="PatchOp",
-                parameters=[_id(), *_selecting(), _header("If-Match")], more={**_ABSENT, **_BODIES, **_TAKEN, **_STALE},
+                parameters=[_id(), *_selecting(), *_versions()], more={**_ABSENT, **_BODIES, **_TAKEN, **_STALE},
             ),
-            "delete": _act(f"Delete a {kind.lower()}", 204, kind, parameters=[_id(), _header("If-Match")], more={**_ABSENT, **_STALE}),
+            "delete": _act(f"Delete a {kind.lower()}", 204, kind, parameters=[_id(), *_versions()], more={**_ABSENT, **_STALE}),
         },
     }  # fmt: skip
 
@@ -135,7 +135,8 @@ def _nobody(method: str) -> Described:
 def _discovered(
     summary: str, schema: Described, *, parameters: list[Described] | None = None, more: Mapping[int, str] | None = None
 ) -> Described:
-    said: Described = {"summary": summary, "responses": {"200": _answer(summary, schema), **_refusals(more or {})}}
+    told = {403: "Discovery takes no `filter`.", **(more or {})}
+    said: Described = {"summary": summary, "responses": {"200": _answer(summary, schema), **_refusals(told)}}
     return {**said, "parameters": parameters} if parameters else said
 
 
@@ -163,8 +164,11 @@ def _query(name: str, schema: Described, words: str) -> Described:
     return {"name": name, "in": "query", "description": words, "schema": schema}
 
 
-def _header(name: str) -> Described:
-    return {"name": name, "in": "header", "description": "ETags, or `*` (RFC 7644 §3.14).", "schema": _TEXT}
+def _versions() -> list[Described]:
+    return [
+        {"name": name, "in": "header", "description": "ETags, or `*` (RFC 7644 §3.14).", "schema": _TEXT}
+        for name in ("If-Match", "If-None-Match")
+    ]
 
 
 def _selecting() -> list[Described]:

@@ -5,6 +5,7 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from app.directory.tables import Group, Membership, Person, Record
+from app.scim.answers import SCIMError
 from app.scim.selection import Selection
 
 
@@ -24,7 +25,10 @@ def version_of(tag: str) -> int | None:
 
 
 def unchanged(session: Session, row: Record | Group, selection: Selection) -> Response | None:
-    """304 where If-None-Match names the resource as it stands, else None."""
+    """304 where If-None-Match names the resource as it stands, else None. Raises SCIMError where If-Match names another version."""
+    wanted = request.headers.get("If-Match", "").strip()
+    if wanted and (only := versions_in(wanted)) is not None and row.version not in only:
+        raise SCIMError(412, f"If-Match: {wanted[:40]} is not the version that stands")
     text = request.headers.get("If-None-Match", "").strip()
     if not text:
         return None

@@ -286,3 +286,12 @@ def test_what_is_kept_at_the_top_is_chosen_by_its_own_name(directory: Directory,
     user_id = directory.add_user("ada", **places, **{"department": "Sales", ENTERPRISE_URN: {"department": "Ops", "costCenter": "7"}})
 
     assert set(get(directory, f"/Users/{user_id}?{asked}")) == {"id", "schemas", *shown}
+
+
+@pytest.mark.parametrize("at", ["/ServiceProviderConfig", "/Schemas", f"/Schemas/{USER_URN}", "/ResourceTypes", "/ResourceTypes/User"])
+def test_discovery_takes_no_filter(directory: Directory, at: str) -> None:
+    answer = directory.send("GET", f"{at}?filter=name%20eq%20%22User%22")
+
+    assert (answer.status, answer.document["status"]) == (403, "403")
+    assert "filter" in answer.document["detail"]
+    assert directory.send("GET", f"{at}?startIndex=1&sortBy=id").status == 200

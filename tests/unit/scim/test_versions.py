@@ -160,3 +160,32 @@ def test_a_tag_that_is_not_ours_matches_no_version(directory: Directory, kind: s
     told = bulk(directory, {"method": "PUT", "path": path, "data": body, "version": tags}, {"method": "DELETE", "path": path, "version": tags})
     assert statuses(told) == ["412", "412"]
     assert _tag(directory, path) == 'W/"1"'
+
+
+@pytest.mark.parametrize("kind", ["Users", "Groups"])
+def test_a_read_of_another_version_than_named_is_refused(directory: Directory, kind: str) -> None:
+    path = f"/Users/{directory.add_user('ada')}" if kind == "Users" else f"/Groups/{group_with(directory)}"
+
+    for tags, status in {'W/"1"': 200, '"1"': 200, 'W/"7", W/"1"': 200, "*": 200, "": 200, 'W/"2"': 412, '"of-another"': 412}.items():
+        assert directory.send("GET", path, If_Match=tags).status == status, tags
+    assert directory.send("GET", path, If_Match='W/"1"', If_None_Match='W/"1"').status == 304
+    assert directory.send("GET", path, If_Match='W/"2"').document["detail"] == 'If-Match: W/"2" is not the version that stands'
+    assert directory.send("GET", f"/{kind}/nobody", If_Match='W/"2"').status == 404
+
+
+@pytest.mark.parametrize("tags", ['W/"1"', '"1"', 'W/"7", W/"1"', "*"])
+@pytest.mark.parametrize("kind", ["Users", "Groups"])
+def test_no_write_is_done_on_a_version_that_it_is_not_meant_for(directory: Directory, kind: str, tags: str) -> None:
+    path, name = (
+        (f"/Users/{directory.add_user('ada')}", "userName") if kind == "Users" else (f"/Groups/{group_with(directory)}", "displayName")
+    )
+    before = directory.written()
+    renames = {"schemas": [PATCH_URN], "Operations": [{"op": "replace", "path": name, "value": "other"}]}
+
+    for method, body in {"PUT": {name: "other"}, "PATCH": renames, "DELETE": None}.items():
+        answer = directory.send(method, path, body, If_None_Match=tags)
+        assert (answer.status, answer.document["detail"]) == (412, f"If-None-Match: {tags} names the version that stands")
+        assert directory.send(method, f"/{kind}/nobody", body, If_None_Match=tags).status == 404
+
+    assert directory.written() == before
+    assert directory.send("PUT", path, {name: "other"}, If_None_Match='W/"9"').status == 200
