@@ -357,6 +357,9 @@ def is_place(document: Mapping[str, Any], operation: Operation, core: str, vocab
     top = names[0].lower()
     if ":" in top and vocabulary.attributes_of(vocabulary.schema_named(top)) is None:
         return True
+    above = vocabulary.attribute_at(names[:-1]) if len(names) > 1 and operation.path.where is None else None
+    if above is not None and above.kind is not Kind.COMPLEX:
+        return False
     declared = vocabulary.extension_named(top)
     if declared is None and operation.verb is Verb.REPLACE:
         return True

@@ -8,6 +8,7 @@ from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, USER_URN
 from app.scim.answers import SCIMError
 from app.scim.bodies import tidied
 from app.scim.patch import patched, read_operations
+from tests.clients.directory import Directory
 
 MANAGER = f"{ENTERPRISE_URN}:manager"
 
@@ -125,3 +126,15 @@ def test_what_stands_below_the_resources_own_schema_from_long_ago_keeps_nobody_f
     before = {"active": True, USER_URN: {"active": False}}
 
     assert _after(before, {"op": "replace", "path": "active", "value": False}) == {"active": False}
+
+
+@pytest.mark.parametrize("op", ["add", "replace", "remove"])
+@pytest.mark.parametrize("path", ["title.x", "active.value", "userName.first", f"{ENTERPRISE_URN}:department.name", "emails.value.x"])
+def test_nothing_is_below_an_attribute_without_parts(directory: Directory, op: str, path: str) -> None:
+    ada = directory.add_user("ada", title="Analyst", emails=[{"value": "ada@example.com"}])
+
+    answer = directory.patch(f"/Users/{ada}", {"op": op, "path": path, "value": "y"})
+
+    assert (answer.status, answer.document["scimType"]) == (400, "invalidPath")
+    assert path.rpartition(":")[2] in answer.document["detail"]
+    assert directory.send("GET", f"/Users/{ada}").document["title"] == "Analyst"
