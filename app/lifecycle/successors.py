@@ -79,7 +79,8 @@ def _leave_behind(session: Session, record: Record, *, at: datetime, journal_id:
         created_at=record.created_at, modified_at=at, ended_at=at, journal_id=journal_id,
     )  # fmt: skip
     session.add(kept)
-    session.flush()
+    # By their addresses they are still known: to an HR system that names them, and to whoever comes with one of these.
+    write_emails(session, kept)
     session.execute(
         update(HeldLine).where(*open_lines(record)).values(subject_id=kept.id), execution_options={"synchronize_session": False}
     )

@@ -1,14 +1,20 @@
 """The choices made at the SCIM door: who is somebody else under a known name, and what they do not inherit."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import delete, select
 
-from app.database import reading
-from app.directory.tables import Standing, StatementKind, Voice
+from app.database import db, in_transaction, reading
+from app.directory.tables import Record, RecordEmail, Standing, StatementKind, Voice
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal.tables import Entry
+from app.lifecycle.people import find_people
+from app.lifecycle.pulled_tables import Question
+from app.schema import upgrade
 from connectors.contract import AccountId, AccountState
 from tests.clients.directory import Directory
 from tests.clients.transcript import Answer
@@ -245,3 +251,42 @@ def test_a_successor_never_gets_the_account_of_the_predecessor(directory: Direct
     assert {account.id: account.person_id for account in workspace.accounts.values()} == {"ada": before.id, "ada-2": successor.id}
     assert workspace.accounts[AccountId("ada")].state is AccountState.DEACTIVATED
     assert workspace.show_access(AccountId("ada")).gone
+
+
+def _addressed(address: str, number: str) -> dict[str, Any]:
+    return {**numbered(number), "emails": [{"value": address, "primary": True}]}
+
+
+@GIVING
+def test_a_predecessor_is_still_known_by_their_addresses(directory: Directory, give: Any) -> None:
+    ada = someone_off(directory, **_addressed("Ada@Northwind.example", "E-1"))
+    before = person_of(ada)
+    give(directory, ada, **_addressed("kim@northwind.example", "E-2"))
+
+    stranger = post(directory, "bob", "00u8", **_addressed("bob@northwind.example", "E-1"))
+
+    assert person_of(str(stranger.document["id"])).id != before.id
+    with reading() as session:
+        (asked,) = session.scalars(select(Question)).all()
+        assert asked.reason == "employee number E-1 belongs to ada, whose addresses are others"
+        assert [person.id for person in find_people(session, before.organization_id, "ada@northwind.example")] == [before.id]
+
+
+def test_whoever_was_followed_before_the_migration_is_known_by_their_addresses_again(directory: Directory) -> None:
+    ada = someone_off(directory, **_addressed("ada@northwind.example", "E-1"))
+    before = person_of(ada)
+    put_successor(directory, ada, **_addressed("kim@northwind.example", "E-2"))
+    with reading() as session:
+        kept = session.scalars(select(Record.id).where(Record.person_id == before.id)).one()
+    in_transaction(lambda session: session.execute(delete(RecordEmail).where(RecordEmail.record_id == kept)))
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parents[3] / "migrations"))
+    config.set_main_option("path_separator", "os")
+    with db.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.stamp(config, "0020")
+
+    upgrade()
+
+    with reading() as session:
+        assert session.scalars(select(RecordEmail.address_key).where(RecordEmail.record_id == kept)).all() == ["ada@northwind.example"]
