@@ -61,8 +61,22 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
+def same_document(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same one. Python takes true for 1."""
+    if one != other or isinstance(one, bool) != isinstance(other, bool):
+        return False
+    if isinstance(one, dict):
+        return all(same_document(part, other[name]) for name, part in one.items())
+    return not isinstance(one, list) or all(map(same_document, one, other))
+
+
+class _Json(JSON):
+    def compare_values(self, x: Any, y: Any) -> bool:
+        return same_document(x, y)
+
+
 # One name for a document column: JSONB where it can be indexed and searched, JSON text elsewhere.
-Document = JSON().with_variant(postgresql.JSONB(), "postgresql")
+Document = _Json().with_variant(postgresql.JSONB(), "postgresql")
 # Byte order, whatever the locale: a merge of two sorted streams must see the order that Python sees.
 ByteText = Text().with_variant(Text(collation="C"), "postgresql")
 # SQLite numbers rows by itself only where the key is called INTEGER.

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Select, null, select, update
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
-from app.database import new_id
+from app.database import new_id, same_document
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Record
 from app.journal import entries, work
@@ -122,7 +122,7 @@ def change_group(
     # Held, so that whom a deletion has just taken out is not said to be taken out once more.
     to_remove = _members(session, group, among=to_remove, hold=True)
     renamed = name != group.display_name
-    if not (renamed or to_add or to_remove or outside_id != group.external_id or said != group.document):
+    if not (renamed or to_add or to_remove or outside_id != group.external_id or not same_document(said, group.document)):
         return group
     entry = entries.write(
         session, organization_id, at=at, actor=actor, verb="group changed", because=because, subject_kind="group", subject_id=group.id,

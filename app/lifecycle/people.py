@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.actors import CLOCK, Actor
-from app.database import new_id
+from app.database import new_id, same_document
 from app.directory.heard import is_heard
 from app.directory.names import name_key
 from app.directory.tables import Person, Record, RecordEmail, Standing, Statement
@@ -116,7 +116,7 @@ def _compose(session: Session, person: Person, records: list[Record]) -> bool:
         "manager_id": manager_id,
         "document": document,
     }
-    changed = any(getattr(person, name) != value for name, value in wanted.items())
+    changed = not all(same_document(getattr(person, name), value) for name, value in wanted.items())
     for name, value in wanted.items():
         setattr(person, name, value)
     return changed

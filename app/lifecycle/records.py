@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
-from app.database import new_id
+from app.database import new_id, same_document
 from app.directory.names import name_key
 from app.directory.settings import off_means
 from app.directory.tables import Person, Record, Standing
@@ -110,9 +110,9 @@ def change_record(
         raise StaleVersion(f"version {expected_version} was expected, {record.version} stands")
     active = record.active if draft.active is None else draft.active
     before = {"userName": record.user_name, "externalId": record.external_id, "active": record.active, "document": record.document}
-    if (draft.user_name, draft.external_id, active, draft.document, draft.starts_at, draft.ends_at) == (
-        record.user_name, record.external_id, record.active, record.document, record.starts_at, record.ends_at,
-    ) and (active or draft.off_means in (None, record.off_means)):  # fmt: skip
+    if (draft.user_name, draft.external_id, active, draft.starts_at, draft.ends_at) == (
+        record.user_name, record.external_id, record.active, record.starts_at, record.ends_at,
+    ) and same_document(draft.document, record.document) and (active or draft.off_means in (None, record.off_means)):  # fmt: skip
         return record
     if (name_key(draft.user_name), draft.external_id) != (record.user_name_key, record.external_id):
         _refuse_taken(session, organization_id, source_id, draft, but=record.id)

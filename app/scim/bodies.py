@@ -1,9 +1,9 @@
 """Request bodies: read as JSON that every database can hold, and brought into the shape in which documents are kept."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from app.database import same_document
 from app.directory.vocabulary import (
     COMMON,
     GROUP_URN,
@@ -143,7 +143,7 @@ def _declared(extension: Extension, value: Any, there: Mapping[str, Any]) -> dic
         attribute = extension.attributes.get(key.lower())
         if attribute is None:
             kept[key] = part
-        elif _same(part, there.get(key.lower())):
+        elif same_document(part, there.get(key.lower())):
             kept[attribute.name] = part
         else:
             label = f"{extension.urn}:{attribute.name}"
@@ -156,11 +156,6 @@ def _declared(extension: Extension, value: Any, there: Mapping[str, Any]) -> dic
     missed = {name: one for name, one in extension.attributes.items() if not there or name in there}
     _refuse_missing(missed, kept, extension.urn, ":")
     return kept or None
-
-
-def _same(one: Any, other: Any) -> bool:
-    # Python takes true for 1.
-    return one == other and json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _refuse_missing(attributes: Mapping[str, Attribute], kept: Mapping[str, Any], label: str, mark: str) -> None:
