@@ -173,7 +173,7 @@ def draft_of(person: SourcePerson, *, manager: str | None) -> RecordDraft:
         extension["manager"] = {"value": manager}
     if extension:
         document[ENTERPRISE_URN] = extension
-    extensions = [key for key, value in document.items() if ":" in key and isinstance(value, dict)]
+    extensions = sorted(key for key, value in document.items() if ":" in key and isinstance(value, dict))
     draft = RecordDraft(
         external_id=external_id, user_name=person.user_name, active=person.active,
         document={"schemas": [USER_URN, *extensions], **document},

@@ -9,7 +9,7 @@ from app.directory.filters import Filter
 from app.directory.tables import Group, Record
 from app.directory.vocabulary import GROUP_URN
 from app.lifecycle.errors import StaleVersion
-from app.lifecycle.groups import UNCHANGED, add_group, change_group, end_group, read_group
+from app.lifecycle.groups import add_group, change_group, end_group, read_group
 from app.lifecycle.records import RecordDraft, add_record, change_record, end_record, read_record
 from app.scim.door import Caller, written
 from app.scim.member_texts import PARTS, members_looked_at
@@ -124,14 +124,12 @@ def put_group(caller: Caller, group_id: str, body: Body, selection: Selection, *
     shown = selection.revealing(vocabulary.on_request)
 
     def act(session: Session) -> Resource:
-        # Only declared schemas ask what stood before; nobody else pays for a look at it.
-        before = group_said(read_group(session, *caller.key, group_id, lock=True)) if vocabulary.extensions_of(GROUP_URN) else None
-        draft = group_draft(body, vocabulary=vocabulary, before=before)
+        before = group_said(read_group(session, *caller.key, group_id, lock=True))
+        draft = group_draft(_with_kept(body, before, "externalId"), vocabulary=vocabulary, before=before)
         # A PUT that is silent about members keeps them: Keycloak's leaves them out (mitodl/keycloak-scim#134).
         group = change_group(
-            session, *caller.key, group_id, display_name=draft.display_name, document=draft.document,
-            external_id=draft.external_id if "externalid" in said else UNCHANGED, members=draft.members if "members" in said else None,
-            expected_version=version, **caller.saying(),
+            session, *caller.key, group_id, display_name=draft.display_name, document=draft.document, external_id=draft.external_id,
+            members=draft.members if "members" in said else None, expected_version=version, **caller.saying(),
         )  # fmt: skip
         return groups_shown(session, caller, [group], shown)[0]
 

@@ -69,7 +69,8 @@ def tidied(
             kept[key] = value
         elif is_kept(attribute):
             _put(kept, attribute.name, _fitted(attribute, value, attribute.name))
-    extensions = [key for key, value in kept.items() if ":" in key and isinstance(value, dict)]
+    # In an order of their own: JSONB keeps none, and another one would be another document.
+    extensions = sorted(key for key, value in kept.items() if ":" in key and isinstance(value, dict))
     return {"schemas": [core, *extensions], **kept}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from app.directory.tables import StatementKind, Voice
+from app.directory.vocabulary import ENTERPRISE_URN
 from tests.clients.directory import PATCH_URN, Directory
 from tests.clients.transcript import Answer
 from tests.unit.scim.bulking import bulk, statuses
@@ -189,3 +190,29 @@ def test_no_write_is_done_on_a_version_that_it_is_not_meant_for(directory: Direc
 
     assert directory.written() == before
     assert directory.send("PUT", path, {name: "other"}, If_None_Match='W/"9"').status == 200
+
+
+def _unchanged_by(directory: Directory, path: str, *requests: tuple[str, Any]) -> None:
+    tag, before = _tag(directory, path), directory.written()
+    for method, body in requests:
+        assert directory.send(method, path, body).status in (200, 204)
+        assert (_tag(directory, path), directory.written()) == (tag, before), (method, body)
+
+
+def test_what_is_said_again_in_another_order_changes_nothing(directory: Directory) -> None:
+    extensions = {"urn:zzzzzzzzzzzzzzzzzzzz:long": {"a": 1}, "urn:b": {"x": 1}, ENTERPRISE_URN: {"department": "R"}}
+    nothing = ("PATCH", {"schemas": [PATCH_URN], "Operations": []})
+    for kind, said in {"Users": {"userName": "ada", **extensions}, "Groups": {"displayName": "Ants", **extensions}}.items():
+        path = f"/{kind}/{directory.send('POST', f'/{kind}', said).document['id']}"
+        _unchanged_by(directory, path, nothing, ("PUT", said), nothing, ("PUT", dict(reversed(said.items()))), nothing)
+
+
+def test_a_group_silent_about_its_external_id_is_the_same_group(directory: Directory) -> None:
+    silent = {"displayName": "Ants"}
+    path = f"/Groups/{directory.send('POST', '/Groups', {**silent, 'externalId': 'x1'}).document['id']}"
+    same = ("PATCH", {"schemas": [PATCH_URN], "Operations": [{"op": "replace", "path": "displayName", "value": "Ants"}]})
+
+    _unchanged_by(directory, path, ("PUT", silent), same, ("PUT", silent), same, ("PUT", {**silent, "externalId": "x1"}), same)
+
+    assert directory.send("GET", path).document["externalId"] == "x1"
+    assert directory.send("PUT", path, {**silent, "externalId": "x2"}).document["externalId"] == "x2"
