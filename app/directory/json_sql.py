@@ -3,6 +3,7 @@
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -266,7 +267,8 @@ class _Postgres(_Common):
             return and_(kind == "string", self.text_fits(text, *_as_text(operator, wanted, sense), sense))
         # AND promises no order here, and a text that is no number must not be cast.
         return case(
-            (kind == "number", self.holds(cast(text, Numeric), operator, literal(wanted, Numeric))),
+            # Beside a float, PostgreSQL would compare all of them as floats, and what was kept may be larger than those are.
+            (kind == "number", self.holds(cast(text, Numeric), operator, literal(Decimal(str(wanted)), Numeric))),
             else_=false(),
         )
 

@@ -177,7 +177,7 @@ class HotDoor:
         if not limits.uses.wait(digest) or limits.requests.wait(source) > 0:
             return None
         query = _query_of(environ.get("QUERY_STRING", ""))
-        body = _body_of(environ)
+        body = _body_of(environ, most=min(_LARGEST_BODY, self._app.config["MAX_CONTENT_LENGTH"]))
         if query is None or body is None:
             return None
         knock = Knock(digest=digest, source=source, base=f"{self._settings.public_url}/scim/v2/{source}", now=now())
@@ -232,20 +232,20 @@ def _query_of(text: str) -> dict[str, str] | None:
     """The parameters of a page, each once; None where there are others."""
     if not text:
         return {}
-    if "&" not in text:
-        name, _, value = text.partition("=")
-        return {name: unquote_plus(value)} if name in _PAGE else None
-    pairs = parse_qsl(text, keep_blank_values=True)
+    name, _, value = text.partition("=")
+    pairs = parse_qsl(text, keep_blank_values=True) if "&" in text else [(name, unquote_plus(value))]
     query = dict(pairs)
-    return query if len(query) == len(pairs) and query.keys() <= _PAGE else None
+    # What is no UTF-8 is read otherwise by the ordinary way.
+    usual = len(query) == len(pairs) and query.keys() <= _PAGE and not any("\ufffd" in one for one in query.values())
+    return query if usual else None
 
 
-def _body_of(environ: dict[str, Any]) -> bytes | None:
+def _body_of(environ: dict[str, Any], *, most: int) -> bytes | None:
     """The body, which the ordinary way can read once more; None where it is not one of the usual kind."""
     length = environ.get("CONTENT_LENGTH") or "0"
     if environ["REQUEST_METHOD"] == "GET":
         return b"" if length == "0" else None
-    if not length.isdigit() or not 0 < int(length) <= _LARGEST_BODY:
+    if not length.isdigit() or not 0 < int(length) <= most:
         return None
     kind, _, more = environ.get("CONTENT_TYPE", "").lower().partition(";")
     if kind.strip() not in JSON_TYPES or more.strip() not in ("", "charset=utf-8"):

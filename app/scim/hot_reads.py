@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from app.access.knocking import client_query
 from app.bare.connection import Bare
 from app.clock import iso_of, microseconds
+from app.directory.filters import LONGEST
 from app.directory.name_parts import MOST_TOLD, most_telling, name_fits, names_sampled, numbers_of_trigrams, told, trigrams_of
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
@@ -33,7 +34,10 @@ from app.scim.schemas import LARGEST_PAGE, USUAL_PAGE
 from app.statements import param
 
 Row = tuple[Any, ...]
-_LOOK_UP: Final = re.compile(r'\s*(userName|externalId)\s+(eq|co|sw|ew)\s+"([^"\\\x00-\x1f]+)"\s*', re.IGNORECASE)
+# Only ASCII letters have two cases here: `uſerName` is no name of ours.
+_LOOK_UP: Final = re.compile(
+    r'[ \t]*(userName|externalId)[ \t]+(eq|co|sw|ew)[ \t]+"([^"\\\x00-\x1f]+)"[ \t]*', re.IGNORECASE | re.ASCII
+)
 USUAL: Final = frozenset({10, 20, 25, 50, USUAL_PAGE, LARGEST_PAGE})
 """Sizes of pages that have a statement of their own (`limit_of`)."""
 _TELLING: Final = tuple(f"telling_{number}" for number in range(MOST_TOLD))
@@ -274,7 +278,7 @@ async def page_of_users(bare: Bare, knock: Knock, *, start: int, count: int) -> 
 
 async def found_users(bare: Bare, knock: Knock, text: str, *, start: int, count: int) -> Answered | None:
     """GET /Users with a filter by name or externalId, as directories look before they create."""
-    asked = _LOOK_UP.fullmatch(text)
+    asked = _LOOK_UP.fullmatch(text) if len(text) <= LONGEST else None
     if asked is None or start != 1:
         return None
     attribute, operator, value = asked[1].lower(), Operator(asked[2].lower()), asked[3]
