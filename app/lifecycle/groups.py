@@ -131,7 +131,7 @@ def change_group(
     )  # fmt: skip
     group.display_name, group.display_name_key, group.external_id, group.document = name, name_key(name), outside_id, said
     group.version += 1
-    group.modified_at, group.journal_id = at, entry
+    group.modified_at, group.journal_id = max(at, group.modified_at), entry
     session.flush()
     _add_members(session, group, to_add, journal_id=entry)
     _end_members(session, group, to_remove, at=at, journal_id=entry)

@@ -17,7 +17,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 
 from app.access.knocking import client_query
 from app.bare.connection import Acting, Bare
-from app.clock import microseconds
+from app.clock import microseconds, now
 from app.directory.tables import Group, Membership, Record
 from app.journal.tables import Entry
 from app.journal.work import insert_for
@@ -85,7 +85,9 @@ async def _change(bare: Bare, changes: Sequence[_Change]) -> Sequence[bool]:
         group = _Group(*groups[0])
         there = {row[0]: _There(*row) for row in members}
         plain = [all(there[id].known if one.add else there[id].held for id in one.ids) for one in changes]
-        acts = [act for one, is_plain in zip(changes, plain, strict=True) if is_plain and (act := _decided(one, group, there)) is not None]
+        # The group is held by now: an instant from before that could lie before one that is written already.
+        moment = now()
+        acts = [act for one, is_plain in zip(changes, plain, strict=True) if is_plain and (act := _decided(one, group, there, moment=moment)) is not None]
         done = await _write(bare, acts, {**by, "organization": group.organization_id, "version": group.version + len(acts)})
     return [is_plain and done for is_plain in plain]
 
@@ -111,7 +113,7 @@ class _There:
     member: bool
 
 
-def _decided(change: _Change, group: _Group, there: Mapping[str, _There]) -> dict[str, Any] | None:
+def _decided(change: _Change, group: _Group, there: Mapping[str, _There], *, moment: datetime) -> dict[str, Any] | None:
     """What is written of a change; None where nothing changes."""
     changing = [one for id in sorted(change.ids) if (one := there[id]).known and bool(one.member) != change.add]
     if not changing:
@@ -119,7 +121,7 @@ def _decided(change: _Change, group: _Group, there: Mapping[str, _There]) -> dic
     changed = [one.record_id for one in changing]
     said = {"displayName": group.display_name, "externalId": group.external_id}
     return {
-        "at": microseconds(change.now), "add": change.add, "changed": json.dumps(changed), "before": json.dumps(said),
+        "at": microseconds(moment), "add": change.add, "changed": json.dumps(changed), "before": json.dumps(said),
         "after": json.dumps({**said, "added": changed if change.add else [], "removed": [] if change.add else changed}),
         "people": json.dumps(sorted({one.person_id for one in changing if one.person_id is not None})),
     }  # fmt: skip

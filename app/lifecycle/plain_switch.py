@@ -33,7 +33,7 @@ from app.access.knocking import client_query
 from app.access.tables import Workspace
 from app.actors import Actor, ActorKind
 from app.bare.connection import Acting, Bare
-from app.clock import microseconds
+from app.clock import microseconds, now
 from app.database import new_id
 from app.directory.settings import means_of_off, setting
 from app.directory.tables import Person, Record, Source, Standing, Statement
@@ -69,7 +69,7 @@ _SAID: Final[Mapping[str, Any]] = {
     **dict.fromkeys(
         ("record", "person", "verb", "before", "after", "means", "standing", "reason", "departure", "words", "actor", "touched"), Text()
     ),
-    "at": BigInteger(), "active": Boolean(), "version": Integer(),
+    **dict.fromkeys(("at", "said", "record_at", "person_at"), BigInteger()), "active": Boolean(), "version": Integer(),
 }  # fmt: skip
 """What one of several switches says by itself; by whom it is said is the same for all of them."""
 
@@ -125,15 +125,20 @@ async def _switch(bare: Bare, asked: Sequence[_Switch]) -> Sequence[Switched | N
             ids = json.dumps([one.record_id for one in asked])
             rows = await bare.rows(_seen_several(expression), {**beside, **by, "records": ids})
         seen = {row[0]: _Seen(*row) for row in rows}
-        acts = {one.record_id: _decided(one, there) for one in asked if (there := seen.get(one.record_id)) is not None}
+        # They are held by now: an instant from before that could lie before one that is written already.
+        moment = now()
+        acts = {one.record_id: _decided(one, there, moment=moment) for one in asked if (there := seen.get(one.record_id)) is not None}
         done = await _write(bare, [act for act in acts.values() if act is not None], by)
-    return [_switched(one, seen[one.record_id]) if one.record_id in done else None for one in asked]
+    return [_switched(seen[one.record_id], moment=moment) if one.record_id in done else None for one in asked]
 
 
-def _decided(asked: _Switch, seen: "_Seen") -> dict[str, Any] | None:
+def _decided(asked: _Switch, seen: "_Seen", *, moment: datetime) -> dict[str, Any] | None:
     """What is written of a switch; None where it is not plain. Raises BrakeCounts."""
-    active, now = asked.active, asked.now
+    active, said_at = asked.active, microseconds(asked.now)
     if not seen.plain or bool(seen.active) == active or (Standing(seen.standing) in _OUT) != active:
+        return None
+    # An *off* that came in since this was said is weighed by the ordinary way.
+    if active and said_at < seen.said_at:
         return None
     settings = json.loads(seen.settings)
     if not active and setting(settings, "push_brake") != "off":
@@ -145,7 +150,8 @@ def _decided(asked: _Switch, seen: "_Seen") -> dict[str, Any] | None:
     # Each once, and in the order in which everybody asks for work about people, so that none waits for another who waits for them.
     touched = sorted({one for one in (seen.person_id, seen.manager_id) if one is not None})
     return {
-        "record": asked.record_id, "at": microseconds(now), "organization": seen.organization_id, "person": seen.person_id, "active": active,
+        "record": asked.record_id, "at": microseconds(moment), "said": said_at, "record_at": max(microseconds(moment), seen.modified_at),
+        "person_at": max(microseconds(moment), seen.person_modified_at), "organization": seen.organization_id, "person": seen.person_id, "active": active,
         "means": means, "standing": decided.standing.value, "reason": decided.reason, "version": seen.version + 1,
         "before": f'{before[:-1]}, "document": {seen.document}}}', "after": json.dumps({**said, "active": active}),
         "verb": "switched on" if active else "switched off", "departure": None if active else new_id(),
@@ -154,10 +160,9 @@ def _decided(asked: _Switch, seen: "_Seen") -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _switched(asked: _Switch, seen: "_Seen") -> Switched:
-    return Switched(
-        version=seen.version + 1, created_at=seen.created_at, modified_at=microseconds(asked.now), document=seen.document, beside=seen.beside
-    )
+def _switched(seen: "_Seen", *, moment: datetime) -> Switched:
+    modified_at = max(microseconds(moment), seen.modified_at)
+    return Switched(version=seen.version + 1, created_at=seen.created_at, modified_at=modified_at, document=seen.document, beside=seen.beside)
 
 
 @dataclass(frozen=True)
@@ -173,8 +178,11 @@ class _Seen:
     user_name: str
     external_id: str | None
     document: str
+    said_at: int
     created_at: int
+    modified_at: int
     person_id: str
+    person_modified_at: int
     standing: str
     manager_id: str | None
     settings: str
@@ -243,7 +251,7 @@ def _standing_now(beside: ColumnElement[Any]) -> Select[Any]:
     return (
         select(
             Record.id.expression, Record.organization_id, client.c.source_name, Record.active, plain, Record.version, Record.user_name, Record.external_id,
-            Record.document.cast(Text), Record.created_at, Person.id, Person.standing, Person.manager_id, settings, hr, beside,
+            Record.document.cast(Text), Record.active_said_at, Record.created_at, Record.modified_at, Person.id, Person.modified_at, Person.standing, Person.manager_id, settings, hr, beside,
         )
         .select_from(client)
         .join(Record, and_(Record.organization_id == client.c.organization_id, Record.source_id == client.c.source_id))
@@ -290,16 +298,16 @@ def _in_turn(active: bool) -> Sequence[Insert | Update]:
 def _both(
     dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said, *, several: bool = False
 ) -> list[Insert | Update]:
-    stamp = {"modified_at": at(said), "journal_id": journal}
+    changed = {"version": said("version", Integer()), "modified_at": said("record_at", BigInteger()), "journal_id": journal}
     record = update(Record).where(Record.organization_id == organization, Record.id == said("record"))
     person = update(Person).where(Person.organization_id == organization, Person.id == said("person"))
     return [
         record.values(
-            active=said("active", Boolean()), active_said_at=at(said), off_means=said("means"), version=said("version", Integer()), **stamp
+            active=said("active", Boolean()), active_said_at=said("said", BigInteger()), off_means=said("means"), **changed
         ),
         person.values(
             standing=said("standing"), standing_reason=said("reason"), version=Person.version + 1, access_epoch=Person.access_epoch + 1,
-            **stamp,
+            modified_at=said("person_at", BigInteger()), journal_id=journal,
         ),
         wanted((looks if several else look)(organization, journal, said("touched"), dialect, said), dialect),
     ]  # fmt: skip

@@ -22,7 +22,7 @@ from app.lifecycle.people import emails_of, lock_person, person_of, records_of, 
 from app.lifecycle.successors import end_memberships, give_to_successor, has_another_key, open_lines
 from app.lifecycle.tables import HeldLine
 
-__all__ = ["RecordDraft", "add_record", "change_record", "columns_of", "end_record", "read_record", "reads_active"]
+__all__ = ["RecordDraft", "add_record", "change_record", "columns_of", "end_record", "hold_meant", "read_record", "reads_active"]
 
 
 def reads_active(record: Record, standing: str) -> bool:
@@ -43,22 +43,37 @@ def read_record(session: Session, organization_id: str, source_id: str, record_i
     return record
 
 
+def hold_meant(session: Session, organization_id: str, source_id: str, draft: RecordDraft) -> None:
+    """Lock the records that `add_record` may mean, by externalId and by userName, each in its turn.
+
+    All who add go by one order: two who give each other's names away at once would else wait for each other.
+    """
+    if draft.external_id is None:
+        return
+    own = Record.organization_id == organization_id, Record.source_id == source_id, Record.ended_at.is_(None)
+    named = select(Record.id).where(*own, Record.user_name_key == name_key(draft.user_name))
+    meant = session.scalars(named.union(select(Record.id).where(*own, Record.external_id == draft.external_id))).all()
+    for record_id in sorted(meant):
+        session.execute(select(Record.id).where(Record.organization_id == organization_id, Record.id == record_id).with_for_update())
+
+
 def add_record(
     session: Session, organization_id: str, source_id: str, draft: RecordDraft, *,
-    match: Match | None = None, actor: Actor, at: datetime, because: str,
+    match: Match | None = None, said_at: datetime | None = None, actor: Actor, at: datetime, because: str,
 ) -> Record:  # fmt: skip
     """A directory names somebody. Whoever it had switched off under this externalId comes back, also under a new userName.
 
     Whose the record is, `matching.whom` says, unless the caller knows (`match`). In doubt it is a person's of their own, and
-    somebody is asked. Raises Taken when the userName or externalId stands for another of its records that is on, or when another voice than
-    the directory keeps the one who would come back out.
+    somebody is asked. `said_at` is as in `change_record`. Raises Taken when the userName or externalId
+    stands for another of its records that is on, or when another voice than the directory keeps the one who would come back out.
     """
     returning = _of_external_id(session, organization_id, source_id, draft.external_id, lock=True)
-    if returning is not None and not returning.active and draft.active is not False:
+    back = returning is not None and not returning.active and draft.active is not False
+    if returning is not None and back and not _off_since(returning, said_at, at=at):
         _refuse_outvoted(session, returning, draft, at=at)
         _end_namesake(session, organization_id, source_id, draft, actor=actor, at=at, because=because)
         return change_record(
-            session, organization_id, source_id, returning.id, replace(draft, active=True), actor=actor, at=at, because=because
+            session, organization_id, source_id, returning.id, replace(draft, active=True), said_at=said_at, actor=actor, at=at, because=because
         )
     if returning is None:
         _end_namesake(session, organization_id, source_id, draft, actor=actor, at=at, because=because)
@@ -98,17 +113,18 @@ def add_record(
 
 def change_record(
     session: Session, organization_id: str, source_id: str, record_id: str, draft: RecordDraft, *,
-    expected_version: int | None = None, braked: bool = True, actor: Actor, at: datetime, because: str,
+    expected_version: int | None = None, braked: bool = True, said_at: datetime | None = None, actor: Actor, at: datetime, because: str,
 ) -> Record:  # fmt: skip
     """A directory says something else of somebody: attributes, a name, on or off. Without a difference nothing is written.
 
     A record that is off and gets another externalId is another person's from then on. `braked` False is for whoever has a
-    brake of their own: an *off* then takes effect at once. Raises NotFound, Taken, StaleVersion.
+    brake of their own: an *off* then takes effect at once. `said_at` is when it was said, where it waited since: an *off* that
+    came in between wins over this *on*. Raises NotFound, Taken, StaleVersion.
     """
     record = read_record(session, organization_id, source_id, record_id, lock=True)
     if expected_version is not None and record.version != expected_version:
         raise StaleVersion(f"version {expected_version} was expected, {record.version} stands")
-    active = record.active if draft.active is None else draft.active
+    active = record.active if draft.active is None else draft.active and not _off_since(record, said_at, at=at)
     before = {"userName": record.user_name, "externalId": record.external_id, "active": record.active, "document": record.document}
     if (draft.user_name, draft.external_id, active, draft.starts_at, draft.ends_at) == (
         record.user_name, record.external_id, record.active, record.starts_at, record.ends_at,
@@ -131,11 +147,11 @@ def change_record(
     went_off = record.active and not active
     number_before = record.employee_number
     with session.no_autoflush:
-        _say_active(session, record, active=active, means=draft.off_means, person=person, at=at, braked=braked)
+        _say_active(session, record, active=active, means=draft.off_means, person=person, said_at=said_at or at, at=at, braked=braked)
     addresses_before = emails_of(record.document)
     write_draft(record, draft)
     record.version += 1
-    record.modified_at = at
+    record.modified_at = max(at, record.modified_at)
     record.journal_id = entry
     if emails_of(record.document) != addresses_before:
         write_emails(session, record)
@@ -163,7 +179,7 @@ def end_record(
             # Somebody decided that its *off* has no effect. Deleting says more than that *off* did, and is braked anew.
             record.active, record.held = True, False
         was_on = record.active
-        _say_active(session, record, active=False, person=person, at=at, braked=braked)
+        _say_active(session, record, active=False, person=person, said_at=at, at=at, braked=braked)
     record.ended_at, record.modified_at, record.journal_id = at, at, entry
     record.version += 1
     # Of the same moment as the record, by which is known that they wait with it.
@@ -215,6 +231,11 @@ def _refuse_outvoted(session: Session, record: Record, draft: RecordDraft, *, at
         )  # fmt: skip
 
 
+def _off_since(record: Record, said_at: datetime | None, *, at: datetime) -> bool:
+    """Whether the record was switched off since this was said. An *off* of a clock that is ahead says nothing of that."""
+    return said_at is not None and not record.active and said_at < record.active_said_at <= at
+
+
 def _verb(record: Record, *, active: bool) -> str:
     if record.active and not active:
         return "switched off"
@@ -222,14 +243,14 @@ def _verb(record: Record, *, active: bool) -> str:
 
 
 def _say_active(
-    session: Session, record: Record, *, active: bool, means: Standing | None = None, person: Person, at: datetime, braked: bool
+    session: Session, record: Record, *, active: bool, means: Standing | None = None, person: Person, said_at: datetime, at: datetime, braked: bool
 ) -> None:
     """Store on or off as said. Saying again what was said is not saying it anew, but to say that *off* means something else is."""
     if active == record.active:
         if not active and means not in (None, record.off_means):
-            record.off_means, record.active_said_at = means, order.said_by_record(session, record.organization_id, person.id, at=at)
+            record.off_means, record.active_said_at = means, order.said_by_record(session, record.organization_id, person.id, at=said_at)
         return
-    said_at = order.said_by_record(session, record.organization_id, person.id, at=at)
+    said_at = order.said_by_record(session, record.organization_id, person.id, at=said_at)
     record.active, record.active_said_at = active, said_at
     if active:
         record.off_means = None

@@ -38,9 +38,11 @@ def give_to_successor(
     they are out.
     """
     organization_id = record.organization_id
-    predecessor = lock_person(session, organization_id, record.person_id)
     known = isinstance(match, One)
     person_id = match.person_id if isinstance(match, One) else new_id()
+    # In one order, whoever follows whom: two such requests at once would else wait for each other.
+    people = {one: lock_person(session, organization_id, one) for one in sorted({record.person_id, person_id} if known else {record.person_id})}
+    predecessor = people[record.person_id]
     entry = entries.write(
         session, organization_id, at=at, actor=actor, verb="given to a successor", because=because, subject_kind="record",
         subject_id=record.id, before={**before, "person": predecessor.id},

@@ -10,7 +10,7 @@ from app.directory.tables import Group, Record
 from app.directory.vocabulary import GROUP_URN
 from app.lifecycle.errors import StaleVersion
 from app.lifecycle.groups import add_group, change_group, end_group, read_group
-from app.lifecycle.records import RecordDraft, add_record, change_record, end_record, read_record
+from app.lifecycle.records import RecordDraft, add_record, change_record, end_record, hold_meant, read_record
 from app.scim.door import Caller, written
 from app.scim.member_texts import PARTS, members_looked_at
 from app.scim.members import MemberChanges, fitting, picks_members, split_members
@@ -47,7 +47,8 @@ def post_user(caller: Caller, body: Body, selection: Selection) -> Resource:
     shown = selection.revealing(caller.vocabulary.on_request)
 
     def act(session: Session) -> Resource:
-        record = add_record(session, *caller.key, draft, **caller.saying())
+        hold_meant(session, *caller.key, draft)
+        record = add_record(session, *caller.key, draft, said_at=caller.arrived, **caller.saying())
         return users_shown(session, caller, [record], shown)[0]
 
     return written(act)
@@ -91,7 +92,7 @@ def _change_user(
 ) -> Resource:
     def act(session: Session) -> Resource:
         draft = becomes(user_said(read_record(session, *caller.key, record_id, lock=True)))
-        record = change_record(session, *caller.key, record_id, draft, expected_version=version, **caller.saying())
+        record = change_record(session, *caller.key, record_id, draft, expected_version=version, said_at=caller.arrived, **caller.saying())
         return users_shown(session, caller, [record], selection)[0]
 
     return written(act)

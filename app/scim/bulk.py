@@ -10,6 +10,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, request
 from sqlalchemy.exc import DBAPIError
 
+from app.clock import now
 from app.database import reading
 from app.lifecycle.errors import NotFound
 from app.lifecycle.groups import read_group
@@ -182,7 +183,8 @@ def _addressed(method: Any, path: Any) -> tuple[str, str, str]:
 
 def _performed(who: Caller, operation: _Operation) -> Resource | None:
     """Do it as a request of its own would. Gives what then stands, cut to `id` and `meta`; None where nothing does."""
-    who = replace(who, because=f"SCIM Bulk {operation.method}")
+    # Each is said when its turn comes: an *on* undoes an *off* before it in the same Bulk.
+    who = replace(who, because=f"SCIM Bulk {operation.method}", arrived=now())
     resource_id, data, version = operation.resource_id, operation.data, operation.version
     match operation.kind, operation.method:
         case "Users", "POST":

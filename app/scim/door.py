@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from flask import Flask, Response, after_this_request, current_app, g, request
@@ -29,17 +30,23 @@ from app.scim.vocabularies import vocabulary_for
 _log = logging.getLogger(__name__)
 JSON_TYPES = ("application/scim+json", "application/json")
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
+ARRIVED: Final = "doorlist.arrived"
+"""Where the environment of a request keeps the instant at which all of it was there; it may have waited since."""
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """A directory's client: whose records it may see, at which base URL, by which schemas, and how its acts are journaled."""
+    """A directory's client: whose records it may see, at which base URL, by which schemas, and how its acts are journaled.
+
+    `arrived` is when the request came: of two that were under way at once, that tells which was said last.
+    """
 
     client: SourceClient
     base: str
     because: str
     vocabulary: Vocabulary
+    arrived: datetime
 
     @property
     def key(self) -> tuple[str, str]:
@@ -189,7 +196,8 @@ def caller() -> Caller:
     """Whose request this is; `authenticate` came first."""
     client: SourceClient = g.scim_client
     base = f"{current_app.config['DOORLIST'].public_url}/scim/v2/{client.source_id}"
-    return Caller(client=client, base=base, because=f"SCIM {request.method}", vocabulary=g.scim_vocabulary)
+    arrived = request.environ.get(ARRIVED) or now()
+    return Caller(client=client, base=base, because=f"SCIM {request.method}", vocabulary=g.scim_vocabulary, arrived=arrived)
 
 
 def body() -> dict[str, Any]:

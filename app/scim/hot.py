@@ -31,7 +31,7 @@ from app.lifecycle.plain_switch import BrakeCounts, switch_plainly
 from app.scim import hot_reads
 from app.scim.answers import MEDIA_TYPE, SCIMError
 from app.scim.bodies import has_own_extension, read_object, tidied
-from app.scim.door import JSON_TYPES, limits_of
+from app.scim.door import ARRIVED, JSON_TYPES, limits_of
 from app.scim.hot_cursors import page_by_cursor
 from app.scim.hot_reads import Answered, Knock, user_text
 from app.scim.members import split_members
@@ -123,6 +123,7 @@ class HotDoor:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         began = time.perf_counter()
+        environ.setdefault(ARRIVED, now())
         planned = None if _DECLINED in environ else self._plan(environ)
         answered = None if planned is None else self._now(planned)
         if planned is None or answered is None:
@@ -139,6 +140,7 @@ class HotDoor:
         SQLite lists and long bodies.
         """
         began = time.perf_counter()
+        environ[ARRIVED] = now()
         if _is_of_group(environ) or (self._on_sqlite and _takes_long(environ)):
             return None
         planned = self._plan(environ)
@@ -180,7 +182,7 @@ class HotDoor:
         body = _body_of(environ, most=min(_LARGEST_BODY, self._app.config["MAX_CONTENT_LENGTH"]))
         if query is None or body is None:
             return None
-        knock = Knock(digest=digest, source=source, base=f"{self._settings.public_url}/scim/v2/{source}", now=now())
+        knock = Knock(digest=digest, source=source, base=f"{self._settings.public_url}/scim/v2/{source}", now=environ[ARRIVED])
         return Planned(reads=reads, writes=writes, knock=knock, id=id or "", query=query, body=body, settings=self._settings)
 
     def _now(self, planned: Planned) -> Answered | None:

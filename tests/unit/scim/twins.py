@@ -152,7 +152,7 @@ def both_ways(
             with monkeypatch.context() as here:
                 # Who asks is written down at another moment where several go together.
                 here.setattr("app.scim.seen.new_id", lambda: str(uuid7()))
-                for module in ("app.scim.door", "app.scim.hot"):
+                for module in ("app.scim.door", "app.scim.hot", "app.lifecycle.plain_switch", "app.lifecycle.plain_members"):
                     here.setattr(f"{module}.now", lambda twin=twin: twin.at)
                 if number:
                     without_views(here)
