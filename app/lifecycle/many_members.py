@@ -35,7 +35,7 @@ def put_in(
         after={"displayName": group.display_name, "externalId": group.external_id, "added": sorted(people), "removed": []},
     )  # fmt: skip
     group.version += 1
-    group.modified_at, group.journal_id = at, entry
+    group.modified_at, group.journal_id = max(at, group.modified_at), entry
     session.flush()
     wishes = {
         "organization": source.organization_id, "group": group_id, "journal": entry, "at": microseconds(at), "ids": json.dumps(sorted(people)),

@@ -88,7 +88,8 @@ async def _change(bare: Bare, changes: Sequence[_Change]) -> Sequence[bool]:
         # The group is held by now: an instant from before that could lie before one that is written already.
         moment = now()
         acts = [act for one, is_plain in zip(changes, plain, strict=True) if is_plain and (act := _decided(one, group, there, moment=moment)) is not None]
-        done = await _write(bare, acts, {**by, "organization": group.organization_id, "version": group.version + len(acts)})
+        stamp = {"version": group.version + len(acts), "group_at": max(microseconds(moment), group.modified_at)}
+        done = await _write(bare, acts, {**by, "organization": group.organization_id, **stamp})
     return [is_plain and done for is_plain in plain]
 
 
@@ -100,6 +101,7 @@ class _Group:
     display_name: str
     external_id: str | None
     version: int
+    modified_at: int
 
 
 @dataclass(frozen=True)
@@ -147,11 +149,11 @@ async def _write(bare: Bare, acts: Sequence[Mapping[str, Any]], by: Mapping[str,
 
 
 @cache
-def _seen() -> Select[str, str, str | None, int]:
+def _seen() -> Select[str, str, str | None, int, datetime]:
     """The group `:group`, which is locked, where the token is good. In the order of `_Group`."""
     client = client_query().subquery("client")
     return (
-        select(Group.organization_id, Group.display_name, Group.external_id, Group.version)
+        select(Group.organization_id, Group.display_name, Group.external_id, Group.version, Group.modified_at)
         .select_from(client)
         .join(Group, and_(Group.organization_id == client.c.organization_id, Group.source_id == client.c.source_id))
         .where(Group.id == param("group"), Group.ended_at.is_(None))
@@ -226,7 +228,7 @@ def _several_at_once() -> Select[Any]:
 
 def _rows(dialect: str, organization: Any, journal: Any, said: Said) -> Sequence[Insert | Update]:
     return [
-        _changed(organization).values(modified_at=at(said), journal_id=journal),
+        _changed(organization).values(journal_id=journal),
         wanted(look(organization, journal, said("people"), dialect, said), dialect),
         _members(dialect, organization, journal, said),
     ]
@@ -234,19 +236,20 @@ def _rows(dialect: str, organization: Any, journal: Any, said: Said) -> Sequence
 
 def _rows_of_several(dialect: str, organization: Any, journal: Any, said: Said) -> Sequence[Insert | Update]:
     last = (
-        select(organization.label("organization_id"), func.max(at(said)).label("at"), func.max(journal).label("journal"))
+        select(organization.label("organization_id"), func.max(journal).label("journal"))
         .group_by(organization)
         .subquery("last")
     )
     return [
-        _changed(last.c.organization_id).values(modified_at=last.c.at, journal_id=last.c.journal),
+        _changed(last.c.organization_id).values(journal_id=last.c.journal),
         wanted(looks(organization, journal, said("people"), dialect, said), dialect),
         _members(dialect, organization, journal, said),
     ]
 
 
 def _changed(organization: Any) -> Update:
-    return update(Group).where(Group.organization_id == organization, Group.id == param("group")).values(version=param("version", Integer()))
+    stamp = {"version": param("version", Integer()), "modified_at": param("group_at", BigInteger())}
+    return update(Group).where(Group.organization_id == organization, Group.id == param("group")).values(**stamp)
 
 
 def _members(dialect: str, organization: Any, journal: Any, said: Said) -> Any:
