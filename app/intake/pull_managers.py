@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from app.directory.tables import Person, Record, Source
-from app.directory.vocabulary import ENTERPRISE_URN
+from app.directory.vocabulary import ENTERPRISE_URN, USER_URN
 from app.intake.pull_here import batches
 from app.intake.pull_parts import ONE_BY_ONE, Part, Pull
 from app.lifecycle.drafts import RecordDraft
@@ -76,8 +76,8 @@ def _name(part: Part, keys: list[str]) -> None:
         record = part.record(entry.subject_id)
         if record.ended_at is None:
             document = {**record.document, ENTERPRISE_URN: {**enterprise(record.document), "manager": {"value": manager}}}
-            schemas = [*document.get("schemas", ())]
-            document["schemas"] = schemas if ENTERPRISE_URN in schemas else [*schemas, ENTERPRISE_URN]
+            core, *extensions = document.get("schemas") or (USER_URN,)
+            document["schemas"] = [core, *sorted({*extensions, ENTERPRISE_URN})]
             draft = RecordDraft(
                 external_id=record.external_id, user_name=record.user_name, active=None, document=document, starts_at=record.starts_at,
                 ends_at=record.ends_at,

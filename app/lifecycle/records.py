@@ -11,6 +11,7 @@ from app.database import new_id, same_document
 from app.directory.names import name_key
 from app.directory.settings import off_means
 from app.directory.tables import Person, Record, Standing
+from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal import entries, work
 from app.journal.tables import Subject
 from app.lifecycle import brake, joins, matching, order, questions
@@ -18,7 +19,7 @@ from app.lifecycle.drafts import RecordDraft, columns_of, without_number, write_
 from app.lifecycle.errors import NotFound, StaleVersion, Taken
 from app.lifecycle.matching import Doubt, Match, One
 from app.lifecycle.overtaken import say_anew
-from app.lifecycle.people import emails_of, lock_person, person_of, records_of, settle, standing_now
+from app.lifecycle.people import emails_of, enterprise, lock_person, manager_record, person_of, records_of, settle, standing_now
 from app.lifecycle.successors import end_memberships, give_to_successor, has_another_key, open_lines
 from app.lifecycle.tables import HeldLine
 
@@ -138,6 +139,7 @@ def change_record(
             draft = without_number(draft)
         match = matching.whom(session, organization_id, source_id, draft)
         if not isinstance(match, One) or match.person_id != record.person_id:
+            _end_reports(session, record, actor=actor, at=at, because=because)
             return give_to_successor(session, record, draft, match, before=before, active=active, actor=actor, at=at, because=because)
     person = lock_person(session, organization_id, record.person_id)
     entry = entries.write(
@@ -189,6 +191,34 @@ def end_record(
     if left_groups and not record.held and person.standing == Standing.ACTIVE:
         # Another record keeps this person in, but not in the groups of this one.
         work.want(session, organization_id, subject=Subject.PERSON, subject_ids=[person.id], because=entry, due_at=at)
+
+
+def _end_reports(session: Session, record: Record, *, actor: Actor, at: datetime, because: str) -> None:
+    """Whoever reports to this resource reports to nobody now, until its directory says whose it is that they report to.
+
+    It was said of whoever had the resource before: like the groups, a successor does not inherit the team.
+    """
+    reports = (
+        select(Record)
+        .join(Person, (Person.organization_id == Record.organization_id) & (Person.id == Record.person_id))
+        .where(
+            Record.organization_id == record.organization_id, Record.source_id == record.source_id, Record.ended_at.is_(None),
+            Record.id != record.id, Person.manager_id == record.person_id,
+        )
+        .order_by(Record.id)
+    )  # fmt: skip
+    for one in session.scalars(reports).all():
+        if manager_record(one.document) != record.id:
+            continue
+        rest = {name: value for name, value in enterprise(one.document).items() if name != "manager"}
+        document = {name: value for name, value in one.document.items() if name != ENTERPRISE_URN}
+        document["schemas"] = [urn for urn in one.document.get("schemas", ()) if rest or urn != ENTERPRISE_URN]
+        draft = RecordDraft(
+            external_id=one.external_id, user_name=one.user_name, active=None, document={**document, ENTERPRISE_URN: rest} if rest else document,
+            starts_at=one.starts_at, ends_at=one.ends_at,
+        )  # fmt: skip
+        reason = f"{because}: userName {record.user_name!r}, to whom they reported, is given to somebody else"
+        change_record(session, one.organization_id, one.source_id, one.id, draft, actor=actor, at=at, because=reason)
 
 
 def _waits(session: Session, record: Record) -> bool:

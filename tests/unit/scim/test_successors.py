@@ -253,6 +253,32 @@ def test_a_successor_never_gets_the_account_of_the_predecessor(directory: Direct
     assert workspace.show_access(AccountId("ada")).gone
 
 
+@GIVING
+def test_a_successor_does_not_inherit_who_reported_to_the_predecessor(directory: Directory, give: Any) -> None:
+    ada = directory.add_user("ada", externalId="00u1")
+    bob = directory.add_user("bob", **{ENTERPRISE_URN: {"manager": {"value": ada}, "department": "Sales"}})
+    cyd = directory.add_user("cyd", **{ENTERPRISE_URN: {"manager": {"value": ada}}})
+    dan = directory.add_user("dan", **{ENTERPRISE_URN: {"manager": {"value": bob}}})
+    off(directory, ada)
+    assert person_of(bob).manager_id == person_of(ada).id
+    give(directory, ada)
+
+    for _ in range(2):
+        assert [person_of(one).manager_id for one in (bob, cyd, dan)] == [None, None, person_of(bob).id]
+        assert get(directory, f"/Users/{bob}")[ENTERPRISE_URN] == {"department": "Sales"}
+        assert ENTERPRISE_URN not in get(directory, f"/Users/{cyd}")["schemas"]
+        # Nothing else that is said of them brings it back.
+        for one in (bob, cyd):
+            directory.patch(f"/Users/{one}", {"op": "replace", "path": "title", "value": "Clerk"})
+    with reading() as session:
+        said = session.scalars(select(Entry.because).where(Entry.subject_id == bob, Entry.verb == "changed").order_by(Entry.id)).first()
+    assert said is not None and said.endswith("userName 'ada', to whom they reported, is given to somebody else")
+
+    directory.patch(f"/Users/{bob}", {"op": "add", "path": f"{ENTERPRISE_URN}:manager", "value": ada})
+
+    assert person_of(bob).manager_id == person_of(ada).id
+
+
 def _addressed(address: str, number: str) -> dict[str, Any]:
     return {**numbered(number), "emails": [{"value": address, "primary": True}]}
 
