@@ -6,7 +6,7 @@ All of it runs in the writer's thread, for every request there is: what most of 
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -143,30 +143,32 @@ def _parts(whole: Seen, said: Any, answer: Any, masking: Masking) -> Iterator[Se
     operations, answered = _member(said, "Operations"), _member(answer, "Operations")
     if not isinstance(operations, list) or not isinstance(answered, list):
         return
-    waiting = iter(enumerate(operations))
+    # Where a member is there twice, in two spellings, the last is the one that was read.
+    folded = [{key.lower(): value for key, value in one.items()} if isinstance(one, dict) else {} for one in operations]
+    start = 0
     for one in answered:
         # What was left undone has no answer; the others are answered in order.
-        found = next(((number, done) for number, done in waiting if _answers(one, done)), None)
-        if found is None:
-            return
-        number, done = found
+        number = next((place for place in range(start, len(folded)) if _answers(one, folded[place])), None)
+        if number is None:
+            continue
+        start, done = number + 1, folded[number]
         data, path = _member(done, "data"), _text(_member(done, "path"), 200) or "/"
         kind, resource_id = placed(path)
         location = _text(_member(one, "location"), 1000)
         status = str(_member(one, "status"))
         name, key = _named(_name_said(kind, data))
         yield whole._replace(
-            id=new_id(), method=_clean(without_tokens(str(_member(done, "method")))[:20].upper()), path=_clean(masking.sentence(path)), query=None,
+            id=new_id(), method=(_text(_member(done, "method"), 20) or "NONE").upper(), path=_clean(masking.sentence(path)), query=None,
             resource_type=kind, resource_id=location.rpartition("/")[2][:100] if location else resource_id, name=name, name_key=key,
             attributes=_attributes(data), found=None, part_of=whole.id, part=number, body_bytes=0, body=whole.body if data is not None else _NO_BODY,
             **_refused(int(status) if status.isascii() and status.isdigit() else 0, _member(one, "response"), masking),
         )  # fmt: skip
 
 
-def _answers(answered: Any, operation: Any) -> bool:
-    return str(_member(answered, "method")).upper() == str(_member(operation, "method")).upper() and _member(answered, "bulkId") == _member(
-        operation, "bulkId"
-    )
+def _answers(answered: Any, operation: Mapping[str, Any]) -> bool:
+    """Whether this is the answer to an operation, whose keys are in lower case. Of what was sent an answer repeats texts only."""
+    said = (operation.get(name) for name in ("method", "bulkid"))
+    return [_member(answered, name) for name in ("method", "bulkId")] == [text if isinstance(text, str) else None for text in said]
 
 
 def _people(connection: Connection, rows: Sequence[Seen]) -> Callable[[Seen], str | None]:

@@ -233,6 +233,23 @@ def test_operations_of_a_bulk_are_requests_of_their_own(directory: Directory) ->
     assert "hunter2" not in everything_stored(directory)
 
 
+@pytest.mark.parametrize(
+    "odd", [{"bulkId": 1}, {"method": 7}, {"bulkId": ["hunter2"], "method": {"password": "hunter2"}}, {"METHOD": "GET"}, {"BulkID": "b", "bulkId": 2}]
+)
+def test_an_operation_that_is_answered_is_listed_whatever_names_it(directory: Directory, odd: dict[str, Any]) -> None:
+    record_id = directory.add_user("ada")
+    operations: list[Any] = [{"method": "PATCH", "path": f"/Users/{record_id}", "data": {"Operations": [OFF]}, **odd}, "no operation"]
+    operations += [{"method": "POST", "path": "/Users", "bulkId": "c", "data": {"userName": "bo"}}, {"method": "DELETE", "path": "/Users/nobody"}]
+
+    answer = directory.send("POST", "/Bulk", {"schemas": ["urn:ietf:params:scim:api:messages:2.0:BulkRequest"], "Operations": operations})
+
+    parts = [row for row in seen(directory) if row.part_of]
+    assert [str(row.status) for row in parts] == [one["status"] for one in answer.document["Operations"]]
+    assert [(row.part, row.resource_id) for row in parts[:1]] == [(0, record_id)] and [row.part for row in parts] == [0, 1, 2, 3]
+    assert [row.method for row in parts[1:]] == ["NONE", "POST", "DELETE"]
+    assert "hunter2" not in everything_stored(directory).lower()
+
+
 def test_a_rehearsal_is_no_request(directory: Directory) -> None:
     with reading() as session:
         source = session.scalars(select(Source).where(Source.id == directory.source_id)).one()
