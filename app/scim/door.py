@@ -169,11 +169,21 @@ def _note_use_later(digest: str) -> None:
 
 # A cheap look, and so a generous one: it may take for a deactivation what is none. The quantifiers give nothing back, so that
 # no body makes it slow.
-_ACTIVE_NOT_TRUE: Final = re.compile(rb'"(?:[^"\\]*:)?active"\s*+:(?!\s*+"?+\s*+true)', re.IGNORECASE)
+_ACTIVE_NOT_TRUE: Final = re.compile(rb'"(?:[^"\\]*:)?\s*+active\s*+"\s*+:(?!\s*+"?+\s*+true)', re.IGNORECASE)
 _ACTIVE_AS_PATH: Final = re.compile(rb'"path"\s*+:\s*+"\s*+(?:[^"\\]*:)?active\s*+"', re.IGNORECASE)
 _NOT_TRUE: Final = re.compile(rb'"value"\s*+:[\s\[{]*+(?:"value"\s*+:)?+\s*+(?:"?+\s*+false|null|"")|"op"\s*+:\s*+"remove"', re.IGNORECASE)
-_OF_USER: Final = re.compile(rb'"path"\s*:\s*"/?Users/', re.IGNORECASE)
-_DELETE: Final = re.compile(rb'"method"\s*:\s*"delete"', re.IGNORECASE)
+_OF_USER: Final = re.compile(rb'"path"\s*+:\s*+"/*+Users/', re.IGNORECASE)
+_DELETE: Final = re.compile(rb'"method"\s*+:\s*+"delete"', re.IGNORECASE)
+# What may be written in two ways. An escaped quote or backslash stays one, or it would end its text here.
+_ESCAPED: Final = re.compile(rb"\\(?:[\\/tnrf]|u00[0-7][0-9a-fA-F])")
+_PLAIN: Final = {
+    b"\\\\": b"\\\\", b"\\/": b"/", **dict.fromkeys((b"\\t", b"\\n", b"\\r", b"\\f"), b" "),
+    **{
+        escape: escape if chr(sign) in '"\\' else bytes([max(sign, ord(" "))])
+        for sign in range(128)
+        for escape in (b"\\u%04x" % sign, b"\\u%04X" % sign)
+    },
+}  # fmt: skip
 
 
 def _takes_access() -> bool:
@@ -181,15 +191,27 @@ def _takes_access() -> bool:
     kind = "".join(request.path.split("/", 5)[4:5])
     if kind == "Users":
         return request.method == "DELETE" or (request.method in ("PATCH", "PUT") and says_off(request.get_data()))
-    if kind == "Bulk":
-        raw = request.get_data()
-        return says_off(raw) or (_DELETE.search(raw) is not None and _OF_USER.search(raw) is not None)
-    return False
+    return kind == "Bulk" and ends_users(request.get_data())
 
 
 def says_off(raw: bytes) -> bool:
     """Whether a body sets `active` to anything but true, or removes it."""
-    return _ACTIVE_NOT_TRUE.search(raw) is not None or (_ACTIVE_AS_PATH.search(raw) is not None and _NOT_TRUE.search(raw) is not None)
+    return _says_off(_unescaped(raw))
+
+
+def ends_users(raw: bytes) -> bool:
+    """Whether a Bulk has a body in it that does so, or deletes a user."""
+    said = _unescaped(raw)
+    return _says_off(said) or (_DELETE.search(said) is not None and _OF_USER.search(said) is not None)
+
+
+def _says_off(said: bytes) -> bool:
+    return _ACTIVE_NOT_TRUE.search(said) is not None or (_ACTIVE_AS_PATH.search(said) is not None and _NOT_TRUE.search(said) is not None)
+
+
+def _unescaped(raw: bytes) -> bytes:
+    """JSON with plain letters where escapes stand for them (RFC 8259 §7): PHP writes every slash as one."""
+    return _ESCAPED.sub(lambda found: _PLAIN[found[0]], raw) if b"\\" in raw else raw
 
 
 def caller() -> Caller:

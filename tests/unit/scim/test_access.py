@@ -16,7 +16,7 @@ from app.access.tables import BearerToken
 from app.clock import now
 from app.database import in_transaction, reading
 from app.journal.tables import Entry
-from app.scim.door import Limits, limits, says_off
+from app.scim.door import Limits, ends_users, limits, says_off
 from app.settings import SettingError, from_environment
 from tests.clients.directory import PATCH_URN, Directory
 from tests.clients.transcript import Answer
@@ -221,6 +221,37 @@ def test_a_bulk_with_a_deactivation_never_waits(directory: Directory, clock: Han
     assert passed.status == 200, passed.text
 
 
+_DELETES = '{"schemas": ["%s"], "Operations": [{%s}]}'
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/Bulk", _DELETES % (BULK_URN, '"method": "DELETE", "path": "\\/Users\\/{id}"')),
+        ("POST", "/Bulk", _DELETES % (BULK_URN, '"method": "DELETE", "path": "//Users/{id}"')),
+        ("POST", "/Bulk", _DELETES % (BULK_URN, '"\\u006dethod": "\\u0044ELETE", "path": "\\u002FUser\\u0073\\u002f{id}"')),
+        ("POST", "/Bulk", _DELETES % (BULK_URN, '"method": "PUT", "path": "/Users/{id}", "data": {"userName": "ada", "\\u0061ctive": false}')),
+        ("PATCH", "/Users/{id}", '{"Operations": [{"op": "replace", "path": "\\u0061ctive", "value": false}]}'),
+        ("PATCH", "/Users/{id}", '{"Operations": [{"op": "replace", "path": "\\tactiv\\u0065", "value": "\\u0046alse"}]}'),
+        ("PATCH", "/Users/{id}", '{"Operations": [{"op": "\\u0072emove", "path": "active"}]}'),
+        ("PATCH", "/Users/{id}", '{"Operations": [{"op": "replace", "value": {" \\u0009\\u0041ctive ": false}}]}'),
+        ("PUT", "/Users/{id}", '{"userName": "ada", "title": "\\\\u0022", "activ\\u0065": false}'),
+    ],
+)
+def test_a_deactivation_never_waits_however_its_letters_are_written(
+    directory: Directory, clock: Hands, method: str, path: str, body: str
+) -> None:
+    user_id = directory.add_user("ada")
+    _exhausted(directory)
+
+    answer = directory.send(method, path.format(id=user_id), body.replace("{id}", user_id))
+
+    assert answer.status == 200, answer.text
+    clock.at = 10.0
+    after = directory.send("GET", f"/Users/{user_id}")
+    assert after.status == 404 or after.document["active"] is False
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
@@ -241,11 +272,12 @@ def test_everything_else_waits(directory: Directory, clock: Hands, method: str, 
     assert directory.written() == before
 
 
-@pytest.mark.parametrize("space", [b" ", b"\n", b"[", b":", b'"'])
+@pytest.mark.parametrize("space", [b" ", b"\n", b"[", b":", b'"', b"\\", b"\\/", b"\\u0020", b": ", b"/"])
 def test_no_body_makes_the_look_for_a_deactivation_slow(space: bytes) -> None:
     # Quadratic time would take minutes over these; the test's own time limit is the measure.
-    for begun in (b'"value":', b'"active":', b'"path":"', b'"path":"active","value":"', b'"'):
+    for begun in (b'"value":', b'"active":', b'"path":"', b'"path":"active","value":"', b'"', b'"method":"DELETE","path":"'):
         says_off(begun + space * 2_000_000)
+        ends_users(begun + space * 2_000_000)
 
 
 def test_guessing_is_slowed_and_a_good_token_never_is(directory: Directory, clock: Hands) -> None:
