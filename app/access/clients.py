@@ -182,13 +182,14 @@ def expiry_of(one: WayIn, *, at: datetime) -> str | None:
 
 
 def still_used(one: WayIn, *, at: datetime) -> str | None:
-    """A warning where the older token ends soon and is the one that is used, so that its end would shut the directory out."""
+    """A warning where the older token or secret ends soon and is the one that is used, so that its end would shut the directory out."""
     if one.shut or len(one.keys) < 2:
         return None
     newest, older = one.keys[:2]
     if older.expires_at is None or older.expires_at <= at or older.last_used_at is None or older.last_used_at <= newest.since:
         return None
+    what = "token" if one.way is Way.BEARER else "client secret"
     return (
-        f"the older token of {one.source_name} ends at {iso(older.expires_at)} and was still used at {iso(older.last_used_at)}, "
+        f"the older {what} of {one.source_name} ends at {iso(older.expires_at)} and was still used at {iso(older.last_used_at)}, "
         f"after the newer one was made: has the newer one been put in everywhere?"
     )

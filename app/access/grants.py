@@ -69,10 +69,11 @@ class ShownAssertion:
 
 @dataclass(frozen=True, kw_only=True)
 class Proved:
-    """A client that has proved itself; with an assertion, what has to be remembered of it."""
+    """A client that has proved itself: which secret did it, or what has to be remembered of an assertion."""
 
     organization_id: str
     client_id: str
+    secret_digest: str | None = field(default=None, repr=False)
     assertion_digest: str | None = None
     assertion_expires_at: datetime | None = None
 
@@ -116,7 +117,7 @@ def prove(shown: ShownSecret | ShownAssertion, *, audiences: Collection[str], at
     # Another client's secret is answered as a wrong one.
     if client is None or row is None or not hmac.compare_digest(row.holder_id, client.id):
         raise InvalidClient("client id or secret is wrong, expired or revoked")
-    return Proved(organization_id=client.organization_id, client_id=client.id)
+    return Proved(organization_id=client.organization_id, client_id=client.id, secret_digest=row.digest)
 
 
 def _signed(client: OAuthClient | None, shown: ShownAssertion, *, audiences: Collection[str], at: datetime) -> Proved:
@@ -160,6 +161,9 @@ def _granted(session: Session, proved: Proved, *, at: datetime) -> Granted:
     client.last_used_at = at
     if proved.assertion_digest is not None:
         _spend(session, proved, at=at)
+    if proved.secret_digest is not None:
+        # A client asks about once an hour, and its row is written anyway: this needs no transaction after the answer.
+        tokens.note_use(session, proved.secret_digest, at=at)
     token = tokens.issue_access(session, client, at=at, expires_at=at + LIFE)
     return Granted(token=token, expires_in=int(LIFE.total_seconds()))
 

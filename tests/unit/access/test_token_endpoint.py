@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 from werkzeug.test import TestResponse
 
 from app.access import grants, tokens
-from app.access.clients import Opened, client_of, renew_client, ways_in
+from app.access.clients import Opened, WayIn, client_of, renew_client, still_used, ways_in
 from app.access.grants import InvalidClient, Proved
 from app.access.rates import Buckets
 from app.access.tables import BearerToken, SpentAssertion
@@ -203,6 +203,27 @@ def test_a_grant_is_a_use_of_the_client(applicant: Applicant) -> None:
         (way,) = ways_in(session, organization_of(applicant.directory))
 
     assert way.last_used_at is not None and now() - way.last_used_at < timedelta(minutes=1)
+
+
+def test_the_secret_that_is_used_is_told_from_the_newer_one(applicant: Applicant) -> None:
+    organization_id = organization_of(applicant.directory)
+    _renewed(applicant, overlap=timedelta(days=1))
+    applicant.asks(client_id=applicant.opened.client_id, client_secret="dl_wrong")
+
+    def way_in() -> WayIn:
+        with reading() as session:
+            return ways_in(session, organization_id)[0]
+
+    unused = way_in()
+    token_in(applicant.asks_with_secret())
+    used = way_in()
+    token_in(applicant.asks_with_secret())
+
+    assert [key.last_used_at for key in unused.keys] == [None, None] and still_used(unused, at=now()) is None
+    newer, older = used.keys
+    assert newer.last_used_at is None and older.last_used_at is not None and now() - older.last_used_at < timedelta(minutes=1)
+    assert "the older client secret of" in str(still_used(used, at=now()))
+    assert way_in().keys == used.keys, "the second use within a minute wrote again"
 
 
 @pytest.fixture
