@@ -111,7 +111,7 @@ def _unproved(assertion: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     if len(assertion) > LONGEST:
         raise BadAssertion(f"the assertion is longer than {LONGEST} characters")
     try:
-        signed = jws.extract_compact(assertion.encode())
+        signed = jws.extract_compact(assertion.encode(), registry=_REGISTRY)
         claims = json.loads(signed.payload or b"")
     except (JoseError, ValueError, TypeError, KeyError, RecursionError):
         raise BadAssertion("the assertion is no JWT in compact form") from None

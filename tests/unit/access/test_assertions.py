@@ -9,6 +9,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from app.access.assertions import ALGORITHMS, BadAssertion, UnusableKeys, client_named_in, prove, read_keys
@@ -36,6 +41,22 @@ def test_claims_as_clients_write_them_are_taken(claims: dict[str, Any]) -> None:
     key = key_for("ES256")
 
     proves(assertion_of(CLIENT, key, "ES256", **claims), jwks_of(key))
+
+
+@pytest.mark.parametrize("certificates", [1, 3])
+def test_a_header_that_names_certificates_is_taken(certificates: int) -> None:
+    key, issuer = key_for("RS256"), rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Acme Identity and Access"), x509.NameAttribute(NameOID.COMMON_NAME, "SCIM client")])
+    certificate = (
+        x509.CertificateBuilder(subject_name=name, issuer_name=name, public_key=issuer.public_key(), serial_number=x509.random_serial_number())
+        .not_valid_before(now()).not_valid_after(now() + timedelta(days=365)).sign(issuer, hashes.SHA256())
+    )  # fmt: skip
+    named = base64.b64encode(certificate.public_bytes(Encoding.DER)).decode()
+
+    assertion = assertion_of(CLIENT, key, "RS256", header={"x5c": [named] * certificates, "x5t#S256": "x" * 43, "kid": "k"})
+
+    assert len(named) > 1000 and client_named_in(assertion) == CLIENT
+    proves(assertion, jwks_of(key))
 
 
 @pytest.mark.parametrize(
