@@ -156,6 +156,9 @@ def _checked(claims: Mapping[str, Any], *, client_id: str, audiences: Collection
     expires, issued, earliest = (_seconds(claims, name) for name in ("exp", "iat", "nbf"))
     if expires is None or issued is None:
         raise BadAssertion("the assertion must say exp and iat, in seconds since 1970")
+    if earliest is None and claims.get("nbf") is not None:
+        # From when on it is good was said, and cannot be told.
+        raise BadAssertion("nbf of the assertion, where it is said, must be in seconds since 1970")
     life, skew = LONGEST_LIFE.total_seconds(), SKEW.total_seconds()
     if not expires > second:
         raise BadAssertion("the assertion has expired; are the clocks right?")
