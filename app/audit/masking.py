@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from app.audit.compared import Piece, compares, pieces
+
 MASK = "•••"
 DEEPEST = 32
 LONGEST_NAME = 200
@@ -20,14 +22,12 @@ _OUR_TOKEN = re.compile(r"\bdl_[\w-]{16,}")
 _ADDRESS = re.compile(r"[^\s@\"'<>(),;:\[\]]+@([^\s@\"'<>(),;:\[\]]+)")
 _PLAIN_NAME = re.compile(r"[\w.:$-]*")
 _NAME = re.compile(r"[\w.:$-]+")
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
-_COMPARED = re.compile(r"([\w.:$-]+)\s+\w+\s*$")
 _USUAL_FILTER = re.compile(r'([\w.:$-]{1,100}) eq "[^"\\]*"')
 _USUAL_PLACE = re.compile(r'([A-Za-z]{1,40})\[([A-Za-z]{1,40}) eq "[0-9A-Fa-f-]{1,100}"\]')
 _FILTER = re.compile(r"\[[^\]]*\]?")
-_BEFORE_BRACKET = re.compile(r"([\w.:$-]+)\s*$")
 
 _SAYS_WHO = frozenset({"id", "externalid", "username", "displayname", "employeenumber", "department", "active", "manager"})
+_NO_VALUES = frozenset({"true", "false", "null"})
 _LINKS = frozenset({"members", "groups", "manager"})
 _OF_A_LINK = frozenset({"value", "$ref", "type"})
 _OF_AN_OPERATION = frozenset({"op", "method", "bulkid", "version"})
@@ -48,10 +48,11 @@ class Masking:
         """A resource, a PATCH, a Bulk or a search, masked."""
         return self._value(value, (), 0)
 
-    def text(self, text: str) -> str:
+    def text(self, text: str, *, is_name: bool = False) -> str:
         """The beginning of a filter or a path: what it compares with is masked like the attribute's value would be.
 
-        No more of it is kept or quoted, and looking for addresses in it takes the square of its length.
+        A name may be of several words, and is kept where it compares nothing. No more of it is kept or quoted, and looking for
+        addresses in it takes the square of its length.
         """
         text = text[:LONGEST_TEXT]
         if _PLAIN_NAME.fullmatch(text):
@@ -63,14 +64,15 @@ class Masking:
         if usual is not None and "dl_" not in text and stays(names_in(usual.group(1))):
             return text
         secret = _SECRET.search(text)
-        if secret is not None:
-            self._hide(text[secret.end() :], secret=True)
-            return f"{without_addresses(text[: secret.end()])} {MASK}" if secret.end() < len(text) else text
-        parts, done = [], 0
-        for quoted in _QUOTED.finditer(text):
-            parts += [without_addresses(text[done : quoted.start()]), self._quoted(quoted.group(), text[: quoted.start()])]
-            done = quoted.end()
-        return "".join([*parts, without_addresses(text[done:])])
+        shown = text if secret is None else text[: secret.end()]
+        if not is_name or compares(shown):
+            shown = "".join(map(self._piece, pieces(shown, goes_on=secret is not None)))
+        else:
+            shown = without_addresses(shown)
+        if secret is None or secret.end() == len(text):
+            return shown
+        self._hide(text[secret.end() :], secret=True)
+        return f"{shown} {MASK}"
 
     def sentence(self, text: str) -> str:
         """An error of ours, without what was masked in the body it speaks of."""
@@ -84,7 +86,9 @@ class Masking:
         # Only a backslash tells a value as it is from how an error quotes it.
         found = "\\" in text or any(hidden in text for hidden in self.hidden)
         for hidden in sorted(self.hidden, key=len, reverse=True) if found else ():
-            for said in {hidden, repr(hidden)[1:-1]}:
+            quoted = repr(hidden)[1:-1]
+            # In a text that has both kinds of quotes Python escapes the single ones.
+            for said in {hidden, quoted, quoted.replace("'", "\\'")}:
                 text = text.replace(said, MASK) if len(said) > 3 else text.replace(f"'{said}'", f"'{MASK}'").replace(f'"{said}"', f'"{MASK}"')
         return _OUR_TOKEN.sub(MASK, text)
 
@@ -120,7 +124,7 @@ class Masking:
         return self._value(part, (*names, *names_in(key)), depth + 1)
 
     def _key(self, key: str) -> str:
-        return key if len(key) <= LONGEST_NAME and _is_plain(key) else cut_name(self.text(key))
+        return key if len(key) <= LONGEST_NAME and _is_plain(key) else cut_name(self.text(key, is_name=True))
 
     def _operation(self, said: Mapping[str, Any], depth: int) -> dict[str, Any]:
         """An operation of a PATCH (`path` names an attribute) or of a Bulk (`path` is an address, `data` a body)."""
@@ -149,14 +153,22 @@ class Masking:
         address = _ADDRESS.fullmatch(value.strip()) if "@" in value else None
         return f"{MASK}@{address.group(1)}" if address is not None else MASK
 
-    def _quoted(self, quoted: str, before: str) -> str:
-        compared = _COMPARED.search(before)
-        opened = before.rfind("[")
-        outer = _BEFORE_BRACKET.search(before[:opened]) if opened > before.rfind("]") else None
-        names = (*names_in(outer.group(1) if outer else ""), *names_in(compared.group(1) if compared else "?"))
-        value = quoted[1:].removesuffix('"')
+    def _piece(self, piece: Piece) -> str:
+        if piece.of is None:
+            return without_addresses(piece.text)
+        names = tuple(name for part in piece.of for name in names_in(part))
+        if piece.text.startswith('"'):
+            masked = self._single(piece.text[1:].removesuffix('"'), names)
+            return f'"{masked}"'
+        if piece.text.lower() in _NO_VALUES:
+            return piece.text
+        value = piece.text.strip("'")
         masked = self._single(value, names)
-        return f'"{masked}"'
+        if masked == value:
+            return without_addresses(piece.text)
+        # An error may quote one of its words alone.
+        self.hidden.update(value.split())
+        return str(masked)
 
     def _hidden_whole(self, value: Any, *, secret: bool = False) -> Any:
         if value is None or isinstance(value, bool):

@@ -110,6 +110,61 @@ def test_a_filter_keeps_its_form(text: str, masked: str) -> None:
     assert Masking().text(text) == masked
 
 
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("salary eq 85000", f"salary eq {MASK}"),
+        ("salary GT -8.5e4 and active eq True", f"salary GT {MASK} and active eq True"),
+        ("phoneNumbers.value eq 491511234567", f"phoneNumbers.value eq {MASK}"),
+        ("roles[value eq 85000].display", f"roles[value eq {MASK}].display"),
+        ("roles[value eq 85000].display eq 7", f"roles[value eq {MASK}].display eq {MASK}"),
+        ("roles[value eq 85000", f"roles[value eq {MASK}"),
+        ("name.familyName eq Smith-Jones", f"name.familyName eq {MASK}"),
+        ("name.familyName eq Mary Ann and userName eq ada", f"name.familyName eq {MASK} and userName eq ada"),
+        ("title eq 'CANARY'", f"title eq {MASK}"),
+        ("title eq 'Rock and Roll' or id eq 0190-ab", f"title eq {MASK} or id eq 0190-ab"),
+        ("title eq Rock and Roll", f"title eq {MASK} and {MASK}"),
+        ('title eq "Mary" Ann', f'title eq "{MASK}" {MASK}'),
+        ("title=CANARY", f"title={MASK}"),
+        ("title is CANARY", f"title is {MASK}"),
+        ("title gleich CANARY", f"title {MASK}"),
+        ("not (title sw Cap) and nickName pr", f"not (title sw {MASK}) and nickName pr"),
+        ("phone eq +49(30)123", f"phone eq {MASK}){MASK}"),
+        ("emails.value eq ada@acme.example", f"emails.value eq {MASK}@acme.example"),
+        ('title eq "Captain" and password eq "x"', f'title eq "{MASK}" and password {MASK}'),
+        ("salary eq 85000 and clientSecret eq q", f"salary eq {MASK} and clientSecret {MASK}"),
+        ("title eq null", "title eq null"),
+        ("members[value eq 0190ab]", "members[value eq 0190ab]"),
+        ("meta.created gt 2011-05-13T04:42:34Z", "meta.created gt 2011-05-13T04:42:34Z"),
+        ('emails[type eq "work"].value', 'emails[type eq "work"].value'),
+        ("/Users/0190ab", "/Users/0190ab"),
+    ],
+)
+def test_what_is_compared_is_masked_in_quotes_or_not(text: str, masked: str) -> None:
+    assert Masking().text(text) == masked
+
+
+@pytest.mark.parametrize("form", ["title eq {}", "title eq a and {}", "a[title eq {}].b", "title {} x", "title eq\n'a {}'", "(title eq {})", 'title eq "a" {}'])
+@pytest.mark.parametrize("value", ["CANARY", "'CANARY'", '"CANARY"', '"CANARY', "'CANARY", "CA'NARY", "\"CA'NARY\"", 'CANARY"', "x CANARY", "[CANARY]", "(CANARY)", "=CANARY", "CANARY\\"])
+def test_no_form_of_a_comparison_shows_what_it_compares(form: str, value: str) -> None:
+    one, text = Masking(), form.format(value)
+
+    assert "NARY" not in one.text(text)
+    assert "NARY" not in one.sentence(f"path {text!r}, at the end: expected a value")
+
+
+@pytest.mark.parametrize("text", ["a eq ", "((", "[", '"', "'", "a='", "and ", ".a]", "a[b ", "x pr "])
+def test_no_text_makes_masking_slow(text: str) -> None:
+    for _ in range(200):
+        Masking().text(text * 100_000)
+
+
+@pytest.mark.parametrize("name", ["First Name", "Vorname (privat)", "Works in Office", "a/b"])
+def test_a_name_of_several_words_is_kept_and_one_that_compares_is_masked(name: str) -> None:
+    assert Masking().body({name: "x"}) == {name: MASK}
+    assert Masking().body({f"{name} eq CANARY": "x"}).keys() != {f"{name} eq CANARY"}
+
+
 def test_an_error_that_quotes_what_was_masked_is_masked_too() -> None:
     one = Masking()
     one.body({"password": "correct horse battery", "title": "Captain", "emails": [{"value": "ada@acme.example"}], "nickName": "Bo"})

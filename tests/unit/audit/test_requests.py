@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import select, text
@@ -132,6 +133,20 @@ def test_a_password_never_reaches_the_database(directory: Directory) -> None:
 
     assert len(seen(directory)) == 10
     assert "hunter2" not in everything_stored(directory)
+
+
+@pytest.mark.parametrize("compared", ["85000", "Smith-Jones", "'CANARY'", "Mary CANARY", '"CANARY"'])
+def test_what_a_filter_or_a_path_compares_with_is_kept_in_no_form(directory: Directory, compared: str) -> None:
+    user_id = directory.add_user("ada")
+    search = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"], "filter": f"name.familyName eq {compared}"}
+    directory.send("GET", f"/Users?filter={quote(f'nickName eq {compared}')}")
+    directory.send("GET", f"/Users?filter={quote(f'salary eq {compared} and userName eq x')}")
+    directory.send("POST", "/Users/.search", search)
+    directory.patch(f"/Users/{user_id}", {"op": "replace", "path": f"roles[value eq {compared}].display", "value": "x"})
+    directory.patch(f"/Users/{user_id}", {"op": "remove", "path": f"title eq {compared}"})
+
+    assert len(seen(directory)) == 6
+    assert not [word for word in ("85000", "Smith", "Jones", "CANARY", "Mary") if word in everything_stored(directory)]
 
 
 @pytest.mark.parametrize(
