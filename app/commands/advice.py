@@ -7,11 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from app.audit.request_tables import RequestSeen
+from app.scim.bulk import MAX_PAYLOAD
 
 _DID = {"POST": "create", "PUT": "change", "PATCH": "change", "DELETE": "delete", "GET": "read", "HEAD": "look at"}
 _DONE = {"create": "created", "change": "changed", "delete": "deleted", "read": "read", "look at": "looked at"}
 # Our own sentences, in which Python quotes a text.
 _TAKEN = re.compile(r"""externalId ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*") belongs""")
+_LIMIT = re.compile(r"(?:larger than|maxPayloadSize of) (\d{1,18}) bytes")
 _MAPPING = "Mend the attribute mapping in the identity provider; nothing was written here."
 _BY_PROBLEM = {
     "invalidFilter": "Mend the attribute by which the identity provider looks people up (its matching attribute); it must be one that the filter can name.",
@@ -26,8 +28,6 @@ _BY_PROBLEM = {
 _BY_STATUS = {
     405: "That is no address of a resource: check the base URL in the identity provider.",
     412: "Something else changed it in between. The directory reads it again and sends again.",
-    413: "Send less at once, or allow larger bodies with DOORLIST_BODY_LIMIT.",
-    415: "The client must send application/scim+json or application/json.",
     429: "It came faster than DOORLIST_SCIM_RATE allows, and comes again by itself. Raise that setting where it is too slow.",
     500: "This is a fault of Doorlist itself: look for the reference in the log.",
     501: "This is not offered here: turn it off in the identity provider.",
@@ -88,9 +88,30 @@ def what_to_do(row: RequestSeen, around: Circumstances) -> str | None:
         return f"The directory remembers an id that is not here, or no longer. {again} there once, so that it looks for it and creates it anew."
     if row.status == 409 and "stays switched off" not in (row.error or ""):
         return f"Another resource of {around.source} has this name or id, or had it a moment ago. {_find(row, around)}provision again."
+    if row.status == 413:
+        return _of_too_large(row)
+    if row.status == 415:
+        return _of_wrong_kind(row)
     if row.status == 409:
         return "Do what the answer says: where the access was taken, it has to be given back first."
     return _BY_PROBLEM.get(row.scim_type or "") or _BY_STATUS.get(row.status) or "Do what the answer says; nothing was written here."
+
+
+def _of_too_large(row: RequestSeen) -> str:
+    limit = _LIMIT.search(row.error or "")
+    # The smaller one of two limits is named, and of a Bulk the other is no setting.
+    if limit is not None and (row.resource_type != "Bulk" or int(limit.group(1)) < MAX_PAYLOAD):
+        return "Send less at once, or allow larger bodies with DOORLIST_BODY_LIMIT."
+    return "Send it in several requests; no setting allows more at once."
+
+
+def _of_wrong_kind(row: RequestSeen) -> str:
+    said = row.error or ""
+    if said.startswith("send the body as it is"):
+        return "The client must send its bodies as they are: turn off that it packs them."
+    if said.startswith("send the body in UTF-8"):
+        return "The client must send its bodies in UTF-8, and say so or nothing."
+    return "The client must send application/scim+json or application/json."
 
 
 def _find(row: RequestSeen, around: Circumstances) -> str:

@@ -229,9 +229,16 @@ def _find(session: Session, acting: Acting, request_id: str) -> _Seen:
     return _Seen(row=row, source=source, names=names, state=state, body=body, around=around)
 
 
+def _was_turned_away(row: RequestSeen) -> bool:
+    """Whether a request that has a body was answered before that was read. One that was read and is empty is answered with 400."""
+    if row.body != BodyState.NONE or row.method not in _READ_BODIES or row.part_of is not None:
+        return False
+    return not row.known or row.status > 400
+
+
 def _body(session: Session, row: RequestSeen) -> tuple[str, Any]:
     if row.body not in (BodyState.KEPT, BodyState.CUT):
-        return _UNREAD if row.method in _READ_BODIES and (row.status in (401, 429) or not row.known) else row.body, None
+        return _UNREAD if _was_turned_away(row) else row.body, None
     kept = session.get(RequestBody, (row.organization_id, row.part_of or row.id))
     if kept is None:
         return _GONE, None
@@ -336,7 +343,7 @@ def replay(acting: Acting, request_id: str, dry_run: bool) -> Answer:
 def _refuse_meaningless(seen: _Seen) -> None:
     row = seen.row
     because = None
-    if row.status in (401, 429) or not row.known:
+    if row.status in (401, 429) or not row.known or seen.state == _UNREAD:
         because = "it was turned away before it was read, and what it said was not kept"
     elif row.resource_type == "Bulk":
         because = f"a Bulk is replayed operation by operation: see 'doorlist requests list', those that are part of {row.id}"

@@ -25,11 +25,13 @@ class Pusher:
     source_id: str
     token: str
 
-    def sends(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> Any:
+    def sends(
+        self, method: str, path: str, body: Any = None, *, token: str | None = None, kind: str = "application/scim+json", coding: str | None = None
+    ) -> Any:
         said = self.http.open(
             f"/scim/v2/{self.source_id}{path.partition('?')[0]}", method=method, query_string=path.partition("?")[2],
-            data=body if isinstance(body, str) else None if body is None else json.dumps(body), content_type="application/scim+json",
-            headers={"Authorization": f"Bearer {token or self.token}"},
+            data=body if isinstance(body, str) else None if body is None else json.dumps(body), content_type=kind,
+            headers={"Authorization": f"Bearer {token or self.token}", **({} if coding is None else {"Content-Encoding": coding})},
         )  # fmt: skip
         flush_requests(self.desk.app)
         return said.get_json(force=True, silent=True) or {}

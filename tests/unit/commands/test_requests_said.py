@@ -85,6 +85,52 @@ def test_what_was_turned_away_unread_does_not_say_that_there_was_nothing(pusher:
     assert curl.exit == 1 and "turned away before that was read" in curl.err
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "more", "status", "advice"),
+    [
+        ("POST", "/Users", {"userName": "ada"}, {"kind": "text/plain"}, 415, "must send application/scim+json"),
+        ("PUT", "/Users/x", {"userName": "ada"}, {"kind": "application/json; charset=utf-16"}, 415, "in UTF-8"),
+        ("PATCH", "/Users/x", {"userName": "ada"}, {"coding": "gzip"}, 415, "as they are"),
+        ("POST", "/Users", '{"userName": "' + "x" * 2**21 + '"}', {}, 413, "DOORLIST_BODY_LIMIT"),
+        ("POST", "/Bulk", '{"x": "' + "x" * 2**20 + '"}', {}, 413, "no setting allows more"),
+        ("POST", "/Bulk", '{"x": "' + "x" * 2**21 + '"}', {}, 413, "no setting allows more"),
+        ("POST", "/Me", {"userName": "ada"}, {}, 501, "not offered here"),
+        ("POST", "/Users/x", {"userName": "ada"}, {}, 405, "no address of a resource"),
+    ],
+)
+def test_a_body_that_was_not_read_is_not_said_to_be_empty(
+    pusher: Pusher, method: str, path: str, body: object, more: dict[str, str], status: int, advice: str
+) -> None:
+    pusher.sends(method, path, body, **more)
+
+    shown, curl = pusher.desk.asks("requests", "show", pusher.latest()), pusher.desk.types("requests", "curl", pusher.latest())
+
+    assert (shown["status"], shown["body"]) == (status, {"state": "unread", "bytes": 0, "masked": None})
+    assert curl.exit == 1 and "turned away before that was read" in curl.err
+    assert "turned away before it was read" in pusher.cannot_replay()
+    assert advice in shown["advice"] and ("application/scim+json" in shown["advice"]) == ("+json" in advice)
+
+
+def test_a_body_that_was_read_and_is_empty_is_none(pusher: Pusher) -> None:
+    pusher.sends("POST", "/Users", "")
+
+    assert pusher.desk.asks("requests", "show", pusher.latest())["body"] == {"state": "none", "bytes": 0, "masked": None}
+
+
+@pytest.mark.parametrize(
+    ("kind", "error", "helps"),
+    [
+        ("User", "the body is larger than 2097152 bytes", True),
+        ("User", "this PATCH holds more than 1000 operations: send them in several requests", False),
+        ("Bulk", "the size of this Bulk exceeds the maxPayloadSize of 4096 bytes: send its operations in several requests", True),
+        ("Bulk", "the size of this Bulk exceeds the maxPayloadSize of 1048576 bytes: send its operations in several requests", False),
+        ("Bulk", "this Bulk has 1001 operations, and maxOperations is 1000: send them in several requests", False),
+    ],
+)
+def test_a_setting_is_named_only_where_it_allows_more(kind: str, error: str, helps: bool) -> None:
+    assert ("DOORLIST_BODY_LIMIT" in _advice(_row(status=413, scim_type=None, resource_type=kind, error=error), "ada")) == helps
+
+
 def test_curl_knows_a_masked_address_and_waits_for_no_body_of_a_head(pusher: Pusher) -> None:
     pusher.sends("GET", f"/Users/{pusher.token}")
     masked = pusher.desk.asks("requests", "curl", pusher.latest())
