@@ -26,8 +26,13 @@ def read_json(raw: bytes, *, unique: bool = False) -> Any:
         raise UnreadableJSON("it is nested too deeply") from None
     except UnreadableJSON:
         raise
-    except ValueError as error:
-        raise UnreadableJSON(f"{error.msg}, line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "unreadable text") from None
+    except json.JSONDecodeError as error:
+        raise UnreadableJSON(f"{error.msg}, line {error.lineno}") from None
+    except UnicodeDecodeError:
+        raise UnreadableJSON("it is not in UTF-8") from None
+    except ValueError:
+        # Python reads no number of so many digits, since that takes the square of their number.
+        raise UnreadableJSON("a number in it has too many digits") from None
     # A text that no database can hold is only sent escaped, and nothing is deeper than it has brackets.
     if _UNSTORABLE.search(raw) or raw.count(b"{") + raw.count(b"[") > DEEPEST:
         _refuse_unstorable(value, "", 0)
@@ -35,13 +40,13 @@ def read_json(raw: bytes, *, unique: bool = False) -> Any:
 
 
 def _no_constant(word: str) -> NoReturn:
-    raise ValueError(f"{word} is not JSON")
+    raise UnreadableJSON(f"{word} is not JSON")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text} is too large")
+        raise UnreadableJSON("a number in it is too large")
     return value
 
 
