@@ -79,7 +79,7 @@ class Buffered:
                     async with asyncio.timeout(self._within):
                         await self._receive(body, receive)
                 except TimeoutError:
-                    await _answer(send, 408, _PLAIN, [f"the body did not come within {self._within:g} seconds\n".encode()])
+                    await _answer(send, *_late(environ["PATH_INFO"], self._within))
                     return
                 except _Gone:
                     return
@@ -130,6 +130,16 @@ class Buffered:
             status, headers, body = _FAULT
             return _Answer(status=status, headers=headers, body=body)
         return answer
+
+
+def _late(path: str, within: float) -> tuple[int, list[tuple[str, str]], Sequence[bytes]]:
+    """The answer to whose body did not come, as the doors behind this address give their errors."""
+    from app.intake.routes import problem
+    from app.scim.answers import error_answer
+
+    detail = f"the body did not come within {within:g} seconds"
+    answer = error_answer(408, detail) if path.startswith("/scim/") else problem(408, "Request Timeout", detail)
+    return answer.status_code, answer.headers.to_wsgi_list(), [answer.get_data()]
 
 
 async def _answer(send: Send, status: int, headers: list[tuple[str, str]], body: Sequence[bytes]) -> None:

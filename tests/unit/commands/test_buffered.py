@@ -1,6 +1,7 @@
 """Requests are received whole before a thread is taken, whatever their senders do."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -144,6 +145,31 @@ def test_a_body_that_never_ends_takes_no_thread() -> None:
 
     assert application.seen == []
     assert sender.answer[0] == 408
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "said"),
+    [
+        ("/scim/v2/x/Users", "application/scim+json", {"schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"], "status": "408"}),
+        ("/scim/v2", "application/scim+json", {"status": "408"}),
+        ("/hr/x", "application/problem+json", {"type": "about:blank", "status": 408, "title": "Request Timeout"}),
+        ("/scimitar", "application/problem+json", {"status": 408}),
+    ],
+)
+def test_who_sends_no_body_is_told_as_by_the_door_behind(path: str, kind: str, said: dict[str, Any]) -> None:
+    sender = Sender(pieces=[b"{"], hangs=True)
+
+    asyncio.run(
+        Buffered(Application(), threads=1, limit=1000, within=0.05)(
+            {**scope(("content-length", "1000")), "path": path, "raw_path": path.encode()}, sender.receive, sender.send
+        )
+    )
+
+    status, headers, body = sender.answer
+    named = {name.decode().lower(): value.decode() for name, value in headers}
+    told = json.loads(body)
+    assert (status, named["content-type"].partition(";")[0], named["content-length"]) == (408, kind, str(len(body)))
+    assert {name: told[name] for name in said} == said and told["detail"] == "the body did not come within 0.05 seconds"
 
 
 @pytest.mark.parametrize("headers", [[("content-length", "101")], [("transfer-encoding", "chunked")]])
