@@ -8,7 +8,7 @@ from functools import partial
 from flask import Flask, Response
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from werkzeug.routing import PathConverter, UnicodeConverter
 
 from app import database, schema
@@ -104,7 +104,11 @@ def _add_doors(app: Flask) -> None:
 def _as_problem(error: HTTPException) -> Response:
     from app.intake.routes import problem
 
-    return problem(error.code or 500, error.name, error.description or error.name)
+    answer = problem(error.code or 500, error.name, error.description or error.name)
+    if isinstance(error, MethodNotAllowed):
+        # RFC 9110 §15.5.6: who asks in the wrong way is told the right ones.
+        answer.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+    return answer
 
 
 def _database_away(error: DBAPIError) -> Response:

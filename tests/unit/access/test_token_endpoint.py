@@ -323,6 +323,23 @@ def test_clients_find_the_endpoint_by_its_metadata(applicant: Applicant) -> None
     assert said["token_endpoint_auth_signing_alg_values_supported"] == ["RS256", "PS256", "ES256", "EdDSA"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/oauth2/token", {"POST", "OPTIONS"}),
+        ("PUT", "/oauth2/token", {"POST", "OPTIONS"}),
+        ("POST", "/.well-known/oauth-authorization-server", {"GET", "HEAD", "OPTIONS"}),
+        ("GET", "/token", {"POST", "OPTIONS"}),
+        ("DELETE", "/healthz", {"GET", "HEAD", "OPTIONS"}),
+    ],
+)
+def test_who_asks_with_the_wrong_method_is_told_the_right_ones(directory: Directory, method: str, path: str, allowed: set[str]) -> None:
+    answer = directory.http.open(path, method=method)
+
+    assert (answer.status_code, answer.content_type) == (405, "application/problem+json")
+    assert set(answer.headers.get("Allow", "").split(", ")) == allowed
+
+
 def test_no_secret_and_no_token_is_written_anywhere_in_the_clear(
     applicant: Applicant, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
