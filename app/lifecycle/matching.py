@@ -52,12 +52,13 @@ class Doubt:
 Match = One | Nobody | Doubt
 
 
-def whom(session: Session, organization_id: str, source_id: str, draft: RecordDraft, *, key: str | None = None) -> Match:
+def whom(session: Session, organization_id: str, source_id: str, draft: RecordDraft, *, key: str | None = None, given: str | None = None) -> Match:
     """Who is meant by what a source says of somebody for the first time.
 
     `key` is what a pulled source calls the entry for ever: whoever it meant before, it means now. Else the organisation's own
     keys are asked in turn, and the first that anybody has decides: it is theirs where they are the only one and nothing
-    contradicts. Never by an address or a name alone, unless the organisation chose that. Only reads.
+    contradicts. Never by an address or a name alone, unless the organisation chose that. `given` is the record that somebody
+    else may have had until now. Only reads.
     """
     known = None if key is None else _of_key(session, organization_id, source_id, key)
     if known is not None:
@@ -68,7 +69,7 @@ def whom(session: Session, organization_id: str, source_id: str, draft: RecordDr
         if len(ids) > 1:
             return _several(ids, f"{_WORDS[chosen]} {_listed(named)}")
         if ids:
-            return _of_one(session, organization_id, source_id, draft, ids[0], by=chosen)
+            return _of_one(session, organization_id, source_id, draft, ids[0], by=chosen, given=given)
     return Nobody()
 
 
@@ -121,10 +122,10 @@ def _several(ids: Sequence[str], what: str) -> Doubt:
     )
 
 
-def _of_one(session: Session, organization_id: str, source_id: str, draft: RecordDraft, person_id: str, *, by: str) -> Match:
+def _of_one(session: Session, organization_id: str, source_id: str, draft: RecordDraft, person_id: str, *, by: str, given: str | None) -> Match:
     """Exactly one person has the key. What speaks against their being the one?"""
     person = session.get_one(Person, (organization_id, person_id))
-    against = _contradiction(session, person, source_id, draft, by=by)
+    against = _contradiction(session, person, source_id, draft, by=by, given=given)
     if against is None:
         return One(person_id=person_id, by=by)
     because = f"has {_WORDS[by]} {_listed(_values(draft, by))}"
@@ -133,7 +134,7 @@ def _of_one(session: Session, organization_id: str, source_id: str, draft: Recor
     return Doubt(reason=against, candidates=tuple(candidates))
 
 
-def _contradiction(session: Session, person: Person, source_id: str, draft: RecordDraft, *, by: str) -> str | None:
+def _contradiction(session: Session, person: Person, source_id: str, draft: RecordDraft, *, by: str, given: str | None) -> str | None:
     what = f"{_WORDS[by]} {_listed(_values(draft, by))}"
     theirs = session.execute(
         select(Record.id, Record.source_id, Record.employee_number, Record.user_name_key, Record.ended_at).where(
@@ -148,7 +149,10 @@ def _contradiction(session: Session, person: Person, source_id: str, draft: Reco
             return f"{what} belonged to {person.user_name}, who has left"
         if number is not None and numbers and number not in numbers:
             return f"{what} belongs to {person.user_name}, who has another employee number"
-        if any(one.source_id == source_id and one.ended_at is None for one in theirs):
+        here = {one.id for one in theirs if one.source_id == source_id and one.ended_at is None}
+        if here == {given}:
+            return f"{what} belongs to {person.user_name}, who had this user under another externalId until now"
+        if here:
             return f"{what} belongs to {person.user_name}, who has another account in this directory"
     said = addresses_of(draft)
     known = {one.user_name_key for one in theirs if "@" in one.user_name_key} | set(

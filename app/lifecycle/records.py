@@ -137,7 +137,7 @@ def change_record(
         if not draft.number_said:
             # A number that nobody said of whoever has the new externalId is the predecessor's.
             draft = without_number(draft)
-        match = matching.whom(session, organization_id, source_id, draft)
+        match = matching.whom(session, organization_id, source_id, draft, given=record.id)
         if not isinstance(match, One) or match.person_id != record.person_id:
             _end_reports(session, record, actor=actor, at=at, because=because)
             return give_to_successor(session, record, draft, match, before=before, active=active, actor=actor, at=at, because=because)

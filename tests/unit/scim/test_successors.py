@@ -29,6 +29,7 @@ from tests.unit.scim.choosing import (
     members_of,
     numbered,
     off,
+    organization_of,
     person_again,
     person_of,
     post,
@@ -316,3 +317,17 @@ def test_whoever_was_followed_before_the_migration_is_known_by_their_addresses_a
 
     with reading() as session:
         assert session.scalars(select(RecordEmail.address_key).where(RecordEmail.record_id == kept)).all() == ["ada@northwind.example"]
+
+
+def test_whoever_had_the_user_until_now_is_asked_about_in_words_that_fit(directory: Directory) -> None:
+    in_transaction(lambda session: setattr(organization_of(session), "settings", {"matching": "email", "leaving_voice": "hr"}))
+    ada = someone_off(directory, **_addressed("ada@northwind.example", "E-1"))
+    before = person_of(ada)
+    assert before.standing == Standing.PAUSED
+
+    put_successor(directory, ada, emails=[{"value": "ada@northwind.example"}])
+
+    assert person_of(ada).id != before.id
+    with reading() as session:
+        asked = session.scalars(select(Question)).one()
+    assert asked.reason == "the address ada@northwind.example belongs to ada, who had this user under another externalId until now"
