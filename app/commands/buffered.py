@@ -20,15 +20,14 @@ BODY_WITHIN: Final = 30.0
 """Seconds for a whole body to come."""
 IN_MEMORY: Final = 65_536
 """Bytes of a body that are held in memory; what is longer goes to a file, so that many who send at once fill no memory."""
-_PLAIN: Final = [("content-type", "text/plain; charset=utf-8")]
-_FAULT: Final = (500, _PLAIN, [b"something went wrong here\n"])
 _BARE: Final = frozenset({204, 304})
 """Statuses of answers that have no length (RFC 9110 §8.6)."""
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-Soon = Callable[[dict[str, Any]], Awaitable[tuple[int, list[tuple[str, str]], Sequence[bytes]] | None]]
+Early = tuple[int, list[tuple[str, str]], Sequence[bytes]]
+Soon = Callable[[dict[str, Any]], Awaitable[Early | None]]
 
 
 @dataclass(kw_only=True)
@@ -79,7 +78,7 @@ class Buffered:
                     async with asyncio.timeout(self._within):
                         await self._receive(body, receive)
                 except TimeoutError:
-                    await _answer(send, *_late(environ["PATH_INFO"], self._within))
+                    await _answer(send, *_told(environ, 408, "Request Timeout", f"the body did not come within {self._within:g} seconds"))
                     return
                 except _Gone:
                     return
@@ -109,7 +108,7 @@ class Buffered:
             early = None if self._soon is None else await self._soon(environ)
         except Exception:
             log.exception("the application did not answer")
-            early = _FAULT
+            early = _fault(environ)
         if early is not None:
             await _answer(send, *early)
             return
@@ -127,19 +126,22 @@ class Buffered:
             answer.close = getattr(pieces, "close", None)
         except Exception:
             log.exception("the application did not answer")
-            status, headers, body = _FAULT
+            status, headers, body = _fault(environ)
             return _Answer(status=status, headers=headers, body=body)
         return answer
 
 
-def _late(path: str, within: float) -> tuple[int, list[tuple[str, str]], Sequence[bytes]]:
-    """The answer to whose body did not come, as the doors behind this address give their errors."""
+def _told(environ: dict[str, Any], status: int, title: str, detail: str) -> Early:
+    """An error of this server's own, as the doors behind this address give theirs."""
     from app.intake.routes import problem
     from app.scim.answers import error_answer
 
-    detail = f"the body did not come within {within:g} seconds"
-    answer = error_answer(408, detail) if path.startswith("/scim/") else problem(408, "Request Timeout", detail)
+    answer = error_answer(status, detail) if environ["PATH_INFO"].startswith("/scim/") else problem(status, title, detail)
     return answer.status_code, answer.headers.to_wsgi_list(), [answer.get_data()]
+
+
+def _fault(environ: dict[str, Any]) -> Early:
+    return _told(environ, 500, "Internal Server Error", "something went wrong here; the log has the cause")
 
 
 async def _answer(send: Send, status: int, headers: list[tuple[str, str]], body: Sequence[bytes]) -> None:

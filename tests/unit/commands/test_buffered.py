@@ -193,6 +193,26 @@ def test_an_application_that_fails_is_answered_for() -> None:
     assert b"insides" not in sender.answer[2]
 
 
+@pytest.mark.parametrize("soon", [False, True])
+@pytest.mark.parametrize(("path", "kind"), [("/scim/v2/x/Users", "application/scim+json"), ("/hr/x", "application/problem+json")])
+def test_a_fault_is_told_as_by_the_door_behind(soon: bool, path: str, kind: str) -> None:
+    def fails(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        raise RuntimeError("its insides")
+
+    async def fails_soon(environ: dict[str, Any]) -> None:
+        raise RuntimeError("its insides")
+
+    sender = Sender(pieces=[b""])
+    front = Buffered(fails, threads=1, limit=1000, soon=fails_soon if soon else None)
+    asyncio.run(front({**scope(), "path": path, "raw_path": path.encode()}, sender.receive, sender.send))
+
+    status, headers, body = sender.answer
+    named = {name.decode().lower(): value.decode() for name, value in headers}
+    assert (status, named["content-type"].partition(";")[0]) == (500, kind)
+    assert json.loads(body)["detail"] == "something went wrong here; the log has the cause"
+    assert str(json.loads(body)["status"]) == "500"
+
+
 def test_whoever_leaves_in_the_middle_is_not_answered() -> None:
     application = Application()
 
