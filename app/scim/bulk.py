@@ -3,22 +3,18 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
-from sqlalchemy.exc import DBAPIError
 
 from app.clock import now
-from app.database import reading
-from app.lifecycle.errors import NotFound
-from app.lifecycle.groups import read_group
 from app.scim import acts
 from app.scim.answers import Problem, SCIMError, answer, refused
 from app.scim.door import Caller, body, caller, version_in
 from app.scim.resources import Resource
 from app.scim.selection import Selection
+from app.scim.standing import group_now
 
 MAX_OPERATIONS = 1000
 MAX_PAYLOAD = 1024 * 1024
@@ -199,19 +195,12 @@ def _performed(who: Caller, operation: _Operation) -> Resource | None:
             return acts.put_group(who, resource_id, data, _META, version=version)
         case "Groups", "PATCH":
             acts.patch_group(who, resource_id, data, version=version)
-            return _group_now(who, resource_id)
+            # RFC 7644 §3.7 wants the current version, and what the act itself gives holds none.
+            return group_now(who, resource_id, _META)
         case "Users", _:
             acts.delete_user(who, resource_id, version=version)
         case _:
             acts.delete_group(who, resource_id, version=version)
-    return None
-
-
-def _group_now(who: Caller, group_id: str) -> Resource | None:
-    # What the act itself gives holds no version, so this is the *current* one (RFC 7644 §3.7), whoever made it. Where it
-    # cannot be read it is left out: what was done is done.
-    with suppress(NotFound, DBAPIError), reading() as session:
-        return acts.groups_shown(session, who, [read_group(session, *who.key, group_id)], _META)[0]
     return None
 
 

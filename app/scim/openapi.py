@@ -30,6 +30,7 @@ _ALWAYS = {
 _ABSENT = {404: "No such resource, or not this directory's: the two look alike."}
 _BODIES = {413: "The body is larger, or says more, than is taken at once.", 415: "The body is no JSON in UTF-8."}
 _TAKEN = {409: "A name or id that must be unique is in use (`uniqueness`), or another voice keeps this person out."}
+_SILENT = {204: "It is changed, and neither `attributes` nor `excludedAttributes` was said."}
 _STALE = {412: "The version in `If-Match` is not the one that stands, or the one in `If-None-Match` is."}
 
 
@@ -81,8 +82,8 @@ def _resource_paths(kind: str) -> Described:
                 more={**_ABSENT, **_BODIES, **_TAKEN, **_STALE},
             ),
             "patch": _act(
-                f"Change a {kind.lower()}", 200 if kind == "User" else 204, kind, body="PatchOp",
-                parameters=[_id(), *_selecting(), *_versions()], more={**_ABSENT, **_BODIES, **_TAKEN, **_STALE},
+                f"Change a {kind.lower()}", 200, kind, body="PatchOp", parameters=[_id(), *_selecting(), *_versions()],
+                more={**({} if kind == "User" else _SILENT), **_ABSENT, **_BODIES, **_TAKEN, **_STALE},
             ),
             "delete": _act(f"Delete a {kind.lower()}", 204, kind, parameters=[_id(), *_versions()], more={**_ABSENT, **_STALE}),
         },
@@ -147,7 +148,7 @@ def _answer(summary: str, schema: Described) -> Described:
 def _refusals(more: Mapping[int, str]) -> Described:
     listed = {**_ALWAYS, **more}
     return {
-        str(status): {"description": words} if status == 304 else _answer(words, _reference("Error"))
+        str(status): {"description": words} if status in (204, 304) else _answer(words, _reference("Error"))
         for status, words in sorted(listed.items())
     }
 

@@ -15,9 +15,11 @@ from app.scim.answers import created_answer, no_content, resource_answer
 from app.scim.bulk import add_bulk
 from app.scim.discovery import add_discovery
 from app.scim.door import authenticate, body, caller, expected_version, selection
+from app.scim.patch import places_said, read_operations
 from app.scim.refusals import answer_refusals, wrong_address
 from app.scim.search import add_search, listed
 from app.scim.seen import see_requests
+from app.scim.standing import group_now
 from app.scim.versions import unchanged
 
 _PREFIX = "/scim/v2/<source_id>"
@@ -120,8 +122,13 @@ def _add_groups(routes: Blueprint) -> None:
 
     @routes.patch("/Groups/<resource:group_id>", strict_slashes=False)
     def patch_group(group_id: str) -> Response:
-        acts.patch_group(caller(), group_id, body(), version=expected_version())
-        return no_content()
+        who, chosen, said = caller(), selection(), body()
+        acts.patch_group(who, group_id, said, version=expected_version())
+        if "attributes" not in request.args and "excludedAttributes" not in request.args:
+            return no_content()
+        # RFC 7644 §3.5.2: who says what of the group is to be shown is shown it.
+        shown = group_now(who, group_id, chosen.revealing(places_said(read_operations(said, who.vocabulary))))
+        return no_content() if shown is None else resource_answer(shown)
 
     @routes.delete("/Groups/<resource:group_id>", strict_slashes=False)
     def delete_group(group_id: str) -> Response:

@@ -191,6 +191,18 @@ def test_who_says_an_attribute_is_shown_it(shy: tuple[Directory, str]) -> None:
     assert directory.patch(f"/Users/{record_id}", {"op": "replace", "path": "active", "value": False}).document[HR] == usual
 
 
+def test_who_patches_a_group_and_asks_for_it_is_shown_what_they_said_of_it(directory: Directory) -> None:
+    team = "urn:example:team"
+    declares(attribute("site"), attribute("notes", returned="request"), urn=team, core=GROUP_URN)
+    group_id = directory.send("POST", "/Groups", {"displayName": "ants", team: {"site": "Oslo", "notes": "long"}}).document["id"]
+
+    def shown(name: str) -> Any:
+        return directory.patch(f"/Groups/{group_id}?excludedAttributes=members", {"op": "add", "path": name, "value": "s"}).document[team]
+
+    assert shown(f"{team}:notes") == {"site": "Oslo", "notes": "s"}
+    assert shown("externalId") == {"site": "Oslo"}
+
+
 def test_what_is_never_shown_can_be_asked_for_but_not_sorted_by(shy: tuple[Directory, str]) -> None:
     directory, _ = shy
 

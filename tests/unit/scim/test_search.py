@@ -250,6 +250,7 @@ def test_a_new_resource_says_where_it_is_whatever_is_shown(directory: Directory,
 
 def test_attributes_and_excluded_attributes_together_are_refused(directory: Directory) -> None:
     user_id = _someone(directory)
+    group_id = group_with(directory, name="ants")
     before = directory.written()
     both = "attributes=userName&excludedAttributes=title"
 
@@ -258,10 +259,36 @@ def test_attributes_and_excluded_attributes_together_are_refused(directory: Dire
         directory.send("GET", f"/Users?{both}"),
         directory.send("POST", f"/Users?{both}", {"userName": "bob"}),
         directory.send("PUT", f"/Users/{user_id}?{both}", {"userName": "bob"}),
+        directory.patch(f"/Users/{user_id}?{both}", {"op": "add", "path": "title", "value": "x"}),
+        directory.patch(f"/Groups/{group_id}?{both}", {"op": "add", "path": "displayName", "value": "x"}),
     ]
 
     assert {(answer.status, answer.document.get("scimType")) for answer in answers} == {(400, "invalidValue")}
     assert directory.written() == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "shown"),
+    [
+        ("attributes=displayName", {"displayName"}),
+        ("attributes=displayName,members.value", {"displayName", "members"}),
+        ("attributes=", {"displayName", "members", "meta"}),
+        ("excludedAttributes=members", {"displayName", "meta"}),
+    ],
+)
+def test_a_patched_group_is_shown_to_who_says_what_of_it(directory: Directory, asked: str, shown: set[str]) -> None:
+    ada, bob = directory.add_user("ada"), directory.add_user("bob")
+    group_id = group_with(directory, ada, name="ants")
+    join = {"op": "add", "path": "members", "value": [{"value": bob}]}
+
+    answer = directory.patch(f"/Groups/{group_id}?{asked}", join, {"op": "replace", "path": "displayName", "value": "bees"})
+
+    assert answer.status == 200, answer.text
+    assert set(answer.document) == {"id", "schemas", *shown}
+    assert (answer.document["id"], answer.document["displayName"]) == (group_id, "bees")
+    assert sorted(one["value"] for one in answer.document.get("members", [])) == (sorted([ada, bob]) if "members" in shown else [])
+    assert answer.headers.get("ETag") == ('W/"2"' if "meta" in shown else None)
+    assert directory.patch(f"/Groups/{group_id}", {"op": "remove", "path": "members"}).status == 204
 
 
 def _someone(directory: Directory) -> str:
