@@ -19,9 +19,18 @@ class UnstorableText(UnreadableJSON):
 
 def read_json(raw: bytes, *, unique: bool = False) -> Any:
     """The value. With `unique` an object that names a member twice is refused as well (RFC 8259 §4). Raises UnreadableJSON."""
+    value = parse_json(raw, unique=unique)
+    # A text that no database can hold is only sent escaped, and nothing is deeper than it has brackets.
+    if _UNSTORABLE.search(raw) or raw.count(b"{") + raw.count(b"[") > DEEPEST:
+        refuse_unstorable(value)
+    return value
+
+
+def parse_json(raw: bytes, *, unique: bool = False) -> Any:
+    """The same of which nobody has looked yet whether every database can hold it (`refuse_unstorable`). Raises UnreadableJSON."""
     try:
         # Bytes would be taken for UTF-16 or UTF-32 where they look like it; JSON that is sent is UTF-8 (RFC 8259 §8.1).
-        value: Any = (_UNIQUE if unique else _PLAIN).decode(raw.decode("utf-8-sig"))
+        return (_UNIQUE if unique else _PLAIN).decode(raw.decode("utf-8-sig"))
     except RecursionError:
         raise UnreadableJSON("it is nested too deeply") from None
     except UnreadableJSON:
@@ -33,10 +42,6 @@ def read_json(raw: bytes, *, unique: bool = False) -> Any:
     except ValueError:
         # Python reads no number of so many digits, since that takes the square of their number.
         raise UnreadableJSON("a number in it has too many digits") from None
-    # A text that no database can hold is only sent escaped, and nothing is deeper than it has brackets.
-    if _UNSTORABLE.search(raw) or raw.count(b"{") + raw.count(b"[") > DEEPEST:
-        _refuse_unstorable(value, "", 0)
-    return value
 
 
 def _no_constant(word: str) -> NoReturn:
@@ -61,7 +66,8 @@ _PLAIN: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finit
 _UNIQUE: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_members)
 
 
-def _refuse_unstorable(value: Any, label: str, depth: int) -> None:
+def refuse_unstorable(value: Any, label: str = "", depth: int = 0) -> None:
+    """Refuse what lies deeper than is taken, and characters that no text can hold; `label` names the value. Raises UnreadableJSON."""
     if depth > DEEPEST:
         raise UnreadableJSON(f"{label or 'it'} is nested more than {DEEPEST} deep")
     if isinstance(value, str):
@@ -70,8 +76,8 @@ def _refuse_unstorable(value: Any, label: str, depth: int) -> None:
             raise UnstorableText(f"{label or 'a name'} holds a character that no text can hold")
     elif isinstance(value, list):
         for element in value:
-            _refuse_unstorable(element, label, depth + 1)
+            refuse_unstorable(element, label, depth + 1)
     elif isinstance(value, dict):
         for key, element in value.items():
-            _refuse_unstorable(key, "", depth)
-            _refuse_unstorable(element, f"{label}.{key}" if label else key, depth + 1)
+            refuse_unstorable(key, "", depth)
+            refuse_unstorable(element, f"{label}.{key}" if label else key, depth + 1)

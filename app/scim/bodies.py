@@ -1,8 +1,10 @@
 """Request bodies: read as JSON that every database can hold, and brought into the shape in which documents are kept."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from app import json_text
 from app.database import same_document
 from app.directory.vocabulary import (
     COMMON,
@@ -15,7 +17,7 @@ from app.directory.vocabulary import (
     Kind,
     Vocabulary,
 )
-from app.json_text import UnreadableJSON, UnstorableText, read_json
+from app.json_text import UnreadableJSON, UnstorableText, parse_json, read_json
 from app.scim.answers import Problem, refused
 from app.scim.kinds import looked_into, refuse_kind, word_for
 
@@ -25,12 +27,33 @@ _KNOWN: Mapping[str, Mapping[str, Attribute]] = {urn: {**COMMON, **attributes} f
 
 def read_object(raw: bytes) -> dict[str, Any]:
     """A JSON object. Raises SCIMError."""
+    with _refusing():
+        return _object(read_json(raw))
+
+
+def parse_object(raw: bytes) -> dict[str, Any]:
+    """The same before anybody looked whether every database can hold what is in it (`refuse_unstorable`). Raises SCIMError."""
+    with _refusing():
+        return _object(parse_json(raw))
+
+
+def refuse_unstorable(value: Any, label: str = "") -> None:
+    """Refuse what `read_object` would have refused as a body, or as the member of one that `label` names. Raises SCIMError."""
+    with _refusing():
+        json_text.refuse_unstorable(value, label)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
     try:
-        body = read_json(raw)
+        yield
     except UnstorableText as error:
         raise refused(str(error), Problem.INVALID_VALUE) from None
     except UnreadableJSON as error:
         raise refused(f"the body is not JSON that can be taken: {error}", Problem.INVALID_SYNTAX) from None
+
+
+def _object(body: Any) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise refused(f"the body must be a JSON object, not {word_for(body)}", Problem.INVALID_SYNTAX)
     return body

@@ -11,6 +11,7 @@ from flask import Blueprint, Response, current_app, request
 from app.clock import now
 from app.scim import acts
 from app.scim.answers import Problem, SCIMError, answer, refused
+from app.scim.bodies import parse_object, refuse_unstorable
 from app.scim.door import Caller, body, caller, version_in
 from app.scim.resources import Resource
 from app.scim.selection import Selection
@@ -22,6 +23,7 @@ RESPONSE_URN = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
 # A whole text, the end of an address ("/Users/bulkId:x"), or a value in a PATCH's path (members[value eq "bulkId:x"]).
 _REFERENCE = re.compile(r'(?:^|(?<=[/"]))bulkId:([^/"]+)')
 _META = Selection("meta", None)
+_MEMBERS = ("method", "path", "bulkId", "version", "data")
 _DONE = {"POST": 201, "PUT": 200, "PATCH": 200, "DELETE": 204}
 
 
@@ -46,7 +48,13 @@ def _body() -> dict[str, Any]:
     # A body that came in chunks says no length before it was read.
     if (request.content_length or 0) > most or len(request.get_data()) > most:
         raise SCIMError(413, f"the size of this Bulk exceeds the maxPayloadSize of {most} bytes: send its operations in several requests")
-    return body()
+    said = body(parse_object)
+    for key, value in said.items():
+        refuse_unstorable(key)
+        # RFC 7644 §3.7: what is wrong with an operation is no matter of the others.
+        if key.lower() != "operations":
+            refuse_unstorable(value, key)
+    return said
 
 
 def _folded(said: Any) -> dict[str, Any]:
@@ -115,11 +123,13 @@ class _Step:
     """An operation on its way: what was said of it in its place, by keys in lower case, and what became of it.
 
     `names` are the bulkIds it refers to, `makes` is the one it gives an id to, and `owed` is what a resource that was
-    made without some of its attributes is still to be given.
+    made without some of its attributes is still to be given. `faults` is what is wrong with members that no database, and
+    so no answer, could hold; these are not in `said`.
     """
 
     place: int
     said: Mapping[str, Any]
+    faults: Mapping[str, SCIMError]
     names: frozenset[str]
     makes: str | None
     owed: _Operation | None = None
@@ -128,6 +138,11 @@ class _Step:
     version: str | None = None
     status: int | None = None
     error: Resource | None = None
+
+    def refuse(self, *members: str) -> None:
+        for member in members:
+            if member in self.faults:
+                raise self.faults[member]
 
     def answered(self) -> Resource:
         # RFC 7644 §3.7: `response` is told where the operation failed; `status` is a text.
@@ -153,9 +168,26 @@ def _steps(said: Mapping[str, Any]) -> list[_Step]:
     return steps
 
 
-def _step(place: int, said: Mapping[str, Any]) -> _Step:
+def _step(place: int, operation: Mapping[str, Any]) -> _Step:
+    said, faults = _sound(operation)
     names = frozenset(_named(said.get("path")) | _named(said.get("data")))
-    return _Step(place=place, said=said, names=names, makes=_bulk_id(said) if said.get("method") == "POST" else None)
+    return _Step(place=place, said=said, faults=faults, names=names, makes=_bulk_id(said) if said.get("method") == "POST" else None)
+
+
+def _sound(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, SCIMError]]:
+    """The members of an operation that can be held, and what is wrong with the others."""
+    said: dict[str, Any] = {}
+    faults: dict[str, SCIMError] = {}
+    for name in _MEMBERS:
+        member = name.lower()
+        if member in operation:
+            try:
+                # Of data it is said as it would be of the body it stands for.
+                refuse_unstorable(operation[member], "" if isinstance(operation[member], dict) else name)
+                said[member] = operation[member]
+            except SCIMError as error:
+                faults[member] = error
+    return said, faults
 
 
 def _bulk_id(said: Mapping[str, Any]) -> str | None:
@@ -309,10 +341,12 @@ class _Job:
 
     def _read(self, step: _Step) -> _Operation:
         said = step.said
+        step.refuse("method", "path")
         method, kind, resource_id = _addressed(said.get("method"), self._resolved(said.get("path")))
         if resource_id:
             step.location = f"{self._who.base}/{kind}/{resource_id}"
-        elif step.makes is None:
+        step.refuse("bulkid", "version", *(() if method == "DELETE" else ("data",)))
+        if not resource_id and step.makes is None:
             raise refused("a POST in a Bulk needs a bulkId, a text that none of its other operations has", Problem.INVALID_VALUE)
         data, version = self._resolved(said.get("data")), said.get("version")
         if method == "DELETE":

@@ -222,8 +222,8 @@ def caller() -> Caller:
     return Caller(client=client, base=base, because=f"SCIM {request.method}", vocabulary=g.scim_vocabulary, arrived=arrived)
 
 
-def body() -> dict[str, Any]:
-    """The body as one JSON object. Raises SCIMError."""
+def body(read: Callable[[bytes], dict[str, Any]] = read_object) -> dict[str, Any]:
+    """The body as one JSON object, as `read` reads it. Raises SCIMError."""
     if request.mimetype and request.mimetype not in JSON_TYPES:
         raise SCIMError(415, f"send the body as {JSON_TYPES[0]} or {JSON_TYPES[1]}, not {request.mimetype}")
     if (charset := request.mimetype_params.get("charset", "utf-8").lower()) not in _CHARSETS:
@@ -235,7 +235,7 @@ def body() -> dict[str, Any]:
     if request.content_length is None and len(raw) >= current_app.config["MAX_CONTENT_LENGTH"]:
         # A body that does not say how long it is was read up to the limit; what comes behind is not looked at.
         raise RequestEntityTooLarge
-    return read_object(raw)
+    return read(raw)
 
 
 def selection() -> Selection:
