@@ -59,6 +59,22 @@ def _object(body: Any) -> dict[str, Any]:
     return body
 
 
+def message(said: Mapping[str, Any], *names: str, within: str = "") -> dict[str, Any]:
+    """What a message says under these names, in whatever letters it writes them. Raises SCIMError for one in two ways of writing it.
+
+    Of a resource the last of them counts; but of what is to be done, nobody guesses which was meant.
+    """
+    spelling = {name.lower(): name for name in names}
+    found: dict[str, Any] = {}
+    for key, value in said.items():
+        name = spelling.get(key.lower())
+        if name in found:
+            raise refused(f"{within}{name} is said twice, in different letters", Problem.INVALID_SYNTAX)
+        if name is not None:
+            found[name] = value
+    return found
+
+
 def has_own_extension(body: Mapping[str, Any]) -> bool:
     """Whether a resource has an extension that is not SCIM's own: only who knows what its organisation declared can tidy it."""
     return any(":" in key and STANDARD.schema_named(key) not in SCHEMAS for key in body)
@@ -284,12 +300,18 @@ def member_ids(value: Any) -> tuple[str, ...]:
     for element in elements:
         named = element
         if isinstance(element, dict):
-            named = next((part for key, part in element.items() if key.lower() == "value"), None)
+            named = last_said(element, "value")
         if not isinstance(named, str) or not named:
             # An empty text is no way to say *nobody*: one wrong mapping would empty a group.
             raise refused("members must be a list of objects, each with the id of a user as its value", Problem.INVALID_VALUE)
         ids[named] = None
     return tuple(ids)
+
+
+def last_said(resource: Mapping[str, Any], name: str) -> Any:
+    """The value of a name in any letters, the last where there are several; None where there is none."""
+    said = [value for key, value in resource.items() if key.lower() == name]
+    return said[-1] if said else None
 
 
 def text_in(document: Mapping[str, Any], name: str) -> str | None:

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, current_app, request
 from app.clock import now
 from app.scim import acts
 from app.scim.answers import Problem, SCIMError, answer, refused
-from app.scim.bodies import parse_object, refuse_unstorable
+from app.scim.bodies import message, parse_object, refuse_unstorable
 from app.scim.door import Caller, body, caller, version_in
 from app.scim.resources import Resource
 from app.scim.selection import Selection
@@ -32,7 +32,7 @@ def add_bulk(routes: Blueprint) -> None:
 
     @routes.post("/Bulk", strict_slashes=False)
     def bulk() -> Response:
-        said = _folded(_body())
+        said = message(_body(), "schemas", "failOnErrors", "Operations")
         job = _Job(caller(), _steps(said), most_errors=_most_errors(said))
         job.run()
         return answer({"schemas": [RESPONSE_URN], "Operations": job.answered()})
@@ -57,12 +57,8 @@ def _body() -> dict[str, Any]:
     return said
 
 
-def _folded(said: Any) -> dict[str, Any]:
-    return {key.lower(): value for key, value in said.items()} if isinstance(said, dict) else {}
-
-
 def _most_errors(said: Mapping[str, Any]) -> int | None:
-    most = said.get("failonerrors")
+    most = said.get("failOnErrors")
     if most is None:
         return None
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
@@ -120,11 +116,11 @@ class _Operation:
 
 @dataclass(kw_only=True, eq=False)
 class _Step:
-    """An operation on its way: what was said of it in its place, by keys in lower case, and what became of it.
+    """An operation on its way: what was said of it in its place, and what became of it.
 
     `names` are the bulkIds it refers to, `makes` is the one it gives an id to, and `owed` is what a resource that was
-    made without some of its attributes is still to be given. `faults` is what is wrong with members that no database, and
-    so no answer, could hold; these are not in `said`.
+    made without some of its attributes is still to be given. `faults` is what is wrong with members that are not in `said`:
+    no database, and so no answer, could hold them, or they were said in two ways.
     """
 
     place: int
@@ -146,20 +142,20 @@ class _Step:
 
     def answered(self) -> Resource:
         # RFC 7644 §3.7: `response` is told where the operation failed; `status` is a text.
-        told = {name: text for name in ("method", "bulkId") if isinstance(text := self.said.get(name.lower()), str)}
+        told = {name: text for name in ("method", "bulkId") if isinstance(text := self.said.get(name), str)}
         became = {"location": self.location, "version": self.version, "status": str(self.status), "response": self.error}
         return told | {name: value for name, value in became.items() if value is not None}
 
 
 def _steps(said: Mapping[str, Any]) -> list[_Step]:
-    listed = said.get("operations")
+    listed = said.get("Operations")
     if not isinstance(listed, list):
         raise refused("Operations must be a list", Problem.INVALID_SYNTAX)
     if len(listed) > MAX_OPERATIONS:
         raise SCIMError(
             413, f"this Bulk has {len(listed)} operations, and maxOperations is {MAX_OPERATIONS}: send them in several requests"
         )
-    steps = [_step(place, _folded(operation)) for place, operation in enumerate(listed)]
+    steps = [_step(place, operation if isinstance(operation, dict) else {}) for place, operation in enumerate(listed)]
     for bulk_id, times in Counter(_bulk_id(step.said) for step in steps).items():
         if bulk_id is not None and times > 1:
             raise refused(
@@ -175,23 +171,22 @@ def _step(place: int, operation: Mapping[str, Any]) -> _Step:
 
 
 def _sound(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, SCIMError]]:
-    """The members of an operation that can be held, and what is wrong with the others."""
+    """The members of an operation that can be taken, and what is wrong with the others."""
     said: dict[str, Any] = {}
     faults: dict[str, SCIMError] = {}
     for name in _MEMBERS:
-        member = name.lower()
-        if member in operation:
-            try:
+        try:
+            for value in message(operation, name).values():
                 # Of data it is said as it would be of the body it stands for.
-                refuse_unstorable(operation[member], "" if isinstance(operation[member], dict) else name)
-                said[member] = operation[member]
-            except SCIMError as error:
-                faults[member] = error
+                refuse_unstorable(value, "" if isinstance(value, dict) else name)
+                said[name] = value
+        except SCIMError as error:
+            faults[name] = error
     return said, faults
 
 
 def _bulk_id(said: Mapping[str, Any]) -> str | None:
-    bulk_id = said.get("bulkid")
+    bulk_id = said.get("bulkId")
     return bulk_id if isinstance(bulk_id, str) and bulk_id else None
 
 
@@ -345,7 +340,7 @@ class _Job:
         method, kind, resource_id = _addressed(said.get("method"), self._resolved(said.get("path")))
         if resource_id:
             step.location = f"{self._who.base}/{kind}/{resource_id}"
-        step.refuse("bulkid", "version", *(() if method == "DELETE" else ("data",)))
+        step.refuse("bulkId", "version", *(() if method == "DELETE" else ("data",)))
         if not resource_id and step.makes is None:
             raise refused("a POST in a Bulk needs a bulkId, a text that none of its other operations has", Problem.INVALID_VALUE)
         data, version = self._resolved(said.get("data")), said.get("version")

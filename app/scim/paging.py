@@ -22,7 +22,7 @@ from app.scim.cursors import Place
 from app.scim.schemas import LARGEST_PAGE, USUAL_PAGE
 
 _FARTHEST = 2**31 - 1
-_NAMES = ("filter", "sortBy", "sortOrder", "startIndex", "count", "cursor")
+PAGE_NAMES = ("filter", "sortBy", "sortOrder", "startIndex", "count", "cursor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,17 +53,16 @@ class Found:
 
 def asked_page(arguments: MultiDict[str, str], vocabulary: Vocabulary = STANDARD) -> Page:
     """What a query string asks for. Raises SCIMError."""
-    return _page({name: arguments[name] for name in _NAMES if name in arguments}, vocabulary)
+    return _page({name: arguments[name] for name in PAGE_NAMES if name in arguments}, vocabulary)
 
 
-def searched_page(body: Mapping[str, Any], vocabulary: Vocabulary = STANDARD) -> Page:
-    """What a SearchRequest asks for (RFC 7644 §3.4.3). Raises SCIMError."""
-    spelled = {name.lower(): name for name in _NAMES}
-    by_cursor = any(key.lower() == "cursor" and value is not None for key, value in body.items())
+def searched_page(asked: Mapping[str, Any], vocabulary: Vocabulary = STANDARD) -> Page:
+    """What a SearchRequest asks for (RFC 7644 §3.4.3), by names as they are spelled here. Raises SCIMError."""
+    by_cursor = asked.get("cursor") is not None
     said: dict[str, str] = {}
-    for key, value in body.items():
-        name = spelled.get(key.lower())
-        if name is None or value is None:
+    for name in PAGE_NAMES:
+        value = asked.get(name)
+        if value is None:
             continue
         wanted: type = int if name in ("startIndex", "count") else str
         if not isinstance(value, wanted) or isinstance(value, bool):

@@ -10,7 +10,7 @@ from app.directory.filters import And, AttributePath, Compare, Filter, FilterErr
 from app.directory.values import Operator, leaves
 from app.directory.vocabulary import COMMON, ENTERPRISE_URN, SCHEMAS, STANDARD, USER_URN, Attribute, Kind, Place, Vocabulary, attribute_at
 from app.scim.answers import Problem, refused
-from app.scim.bodies import is_echo, is_meant, spelled, spelled_members, spelled_one, takes_away, tidied
+from app.scim.bodies import is_echo, is_meant, message, spelled, spelled_members, spelled_one, takes_away, tidied
 from app.scim.bounds import refuse_too_costly, refuse_too_many
 from app.scim.elements import NOTHING, Known, is_true, only_primary, without_listed
 
@@ -36,7 +36,7 @@ class Operation:
 
 def read_operations(body: Mapping[str, Any], vocabulary: Vocabulary = STANDARD) -> list[Operation]:
     """The operations of a PATCH body, in order. Raises SCIMError."""
-    listed = _member(body, "Operations")
+    listed = message(body, "schemas", "Operations").get("Operations")
     if not isinstance(listed, list):
         raise refused("Operations must be a list", Problem.INVALID_SYNTAX)
     operations: list[Operation] = []
@@ -49,10 +49,11 @@ def read_operations(body: Mapping[str, Any], vocabulary: Vocabulary = STANDARD) 
 
 
 def _read_operation(said: Mapping[str, Any], number: int, vocabulary: Vocabulary) -> list[Operation]:
-    verb = verb_in(_member(said, "op"))
+    said = message(said, "op", "path", "value", within=f"operation {number}: ")
+    verb = verb_in(said.get("op"))
     if verb is None:
         raise refused(f"operation {number}: op must be add, replace or remove", Problem.INVALID_SYNTAX)
-    path, value = _member(said, "path"), _member(said, "value", NOTHING)
+    path, value = said.get("path"), said.get("value", NOTHING)
     if value is NOTHING and verb is not Verb.REMOVE:
         raise refused(f"operation {number}: {verb} needs a value; null takes the attribute away", Problem.INVALID_VALUE)
     value = None if value is NOTHING else value
@@ -80,10 +81,6 @@ def _without_path(verb: Verb, value: Any, number: int, vocabulary: Vocabulary) -
         _refuse_read_only(place.names, number)
         operations.append(Operation(verb=verb, path=place, value=part, named=False))
     return operations
-
-
-def _member(said: Mapping[str, Any], name: str, default: Any = None) -> Any:
-    return next((value for key, value in said.items() if key.lower() == name.lower()), default)
 
 
 def _place(text: str, value: Any, vocabulary: Vocabulary) -> AttributePath:

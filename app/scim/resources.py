@@ -12,7 +12,7 @@ from app.directory.vocabulary import GROUP_URN, STANDARD, USER_URN, Vocabulary
 from app.lifecycle.groups import GroupDraft
 from app.lifecycle.records import RecordDraft, reads_active
 from app.scim.answers import Problem, refused
-from app.scim.bodies import member_ids, text_in, tidied
+from app.scim.bodies import last_said, member_ids, text_in, tidied
 from app.scim.bounds import refuse_too_long
 from app.scim.member_texts import PARTS, members_of
 
@@ -39,7 +39,7 @@ def group_draft(
     body: Mapping[str, Any], *, vocabulary: Vocabulary = STANDARD, before: Mapping[str, Any] | None = None
 ) -> GroupDraft:
     """A group as said, where `before` stood. Raises SCIMError naming the attribute that is wrong or missing."""
-    members = next((value for key, value in body.items() if key.lower() == "members"), None)
+    members = last_said(body, "members")
     document = tidied({key: value for key, value in body.items() if key.lower() != "members"}, GROUP_URN, vocabulary, before)
     name = text_in(document, "displayName")
     if name is None:

@@ -9,9 +9,10 @@ from app.database import reading
 from app.directory.sort_sql import GROUPS, USERS, Sortable
 from app.scim import acts
 from app.scim.answers import Problem, SCIMError, list_answer, refused
+from app.scim.bodies import message
 from app.scim.cursors import Place, read_cursor, write_cursor
 from app.scim.door import Caller, body, caller, selection
-from app.scim.paging import Found, Page, asked_page, found_by_cursor, found_by_index, searched_page
+from app.scim.paging import PAGE_NAMES, Found, Page, asked_page, found_by_cursor, found_by_index, searched_page
 from app.scim.selection import Selection
 
 SEARCH_URN = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
@@ -50,8 +51,8 @@ def listed(kinds: Sequence[Sortable]) -> Response:
 
 
 def _searched(kinds: Sequence[Sortable]) -> Response:
-    asked = body()
-    said = next((value for key, value in asked.items() if key.lower() == "schemas"), None)
+    asked = message(body(), "schemas", "attributes", "excludedAttributes", *PAGE_NAMES)
+    said = asked.get("schemas")
     if not isinstance(said, list) or not any(isinstance(urn, str) and urn.lower() == SEARCH_URN.lower() for urn in said):
         raise refused(f"schemas must name {SEARCH_URN}", Problem.INVALID_SYNTAX)
     who = caller()
@@ -60,7 +61,9 @@ def _searched(kinds: Sequence[Sortable]) -> Response:
 
 
 def _names(asked: dict[str, object], name: str) -> str:
-    said = next((value for key, value in asked.items() if key.lower() == name.lower() and value is not None), [])
+    said = asked.get(name)
+    if said is None:
+        return ""
     if not isinstance(said, list) or not all(isinstance(one, str) for one in said):
         raise refused(f"{name} must be a list of texts", Problem.INVALID_VALUE)
     return ",".join(said)
