@@ -6,6 +6,7 @@ from typing import Any
 
 from app.directory.filters import AttributePath, Compare, Filter, Or, matches
 from app.directory.values import Operator
+from app.directory.vocabulary import GROUP_URN
 from app.scim.answers import Problem, refused
 from app.scim.bodies import member_ids
 from app.scim.patch import Operation, Verb
@@ -57,16 +58,21 @@ def split_members(operations: Sequence[Operation], look: Look = _look_nowhere) -
     changes = MemberChanges()
     others: list[Operation] = []
     for operation in operations:
-        if operation.path.names[0] != "members":
+        if not _is_of_members(operation.path):
             others.append(operation)
         else:
             _change_members(changes, operation, look)
     return changes, others
 
 
+def _is_of_members(path: AttributePath) -> bool:
+    # What is called so under the URN of users is refused with the others.
+    return path.names[0] == "members" and path.core in (None, GROUP_URN)
+
+
 def picks_members(operations: Sequence[Operation]) -> bool:
     """Whether any of these picks members out so that all of them have to be looked at: not to remove those of some ids."""
-    picked = [(one.verb, one.path.where) for one in operations if one.path.names[0] == "members" and one.path.where is not None]
+    picked = [(one.verb, one.path.where) for one in operations if _is_of_members(one.path) and one.path.where is not None]
     return any(verb is Verb.REPLACE or _ids_named(where) is None for verb, where in picked)
 
 

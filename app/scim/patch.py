@@ -95,8 +95,7 @@ def _place(text: str, value: Any, vocabulary: Vocabulary) -> AttributePath:
     if ":" in text and isinstance(value, dict) and path.where is None and unknown:
         # A whole extension whose schema is unknown here looks like an attribute of a shorter URN.
         return AttributePath(names=(vocabulary.schema_named(text.strip()),))
-    # Of which kind it is was said by the address already.
-    return replace(path, core=None)
+    return path
 
 
 def _refuse_read_only(names: tuple[str, ...], number: int) -> None:
@@ -148,6 +147,9 @@ def sets_number(operations: Sequence[Operation]) -> bool:
 
 def _apply(document: dict[str, Any], operation: Operation, core: str, vocabulary: Vocabulary) -> None:
     path, value = operation.path, operation.value
+    if path.core not in (None, core):
+        # RFC 7644 §3.10: under the other kind's URN this resource has nothing, not even what both call by the same name.
+        raise refused(f"path {path.core}:{'.'.join(_whole(path))} is no attribute of this resource", Problem.INVALID_PATH)
     if operation.named and not is_place(document, operation, core, vocabulary):
         raise refused(f"path {'.'.join(_whole(path))} is no attribute of this resource", Problem.INVALID_PATH)
     known = vocabulary.attribute_at(path.names)
