@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import unquote
 
 from flask import Blueprint, Response, current_app, request
 
@@ -166,8 +167,16 @@ def _steps(said: Mapping[str, Any]) -> list[_Step]:
 
 def _step(place: int, operation: Mapping[str, Any]) -> _Step:
     said, faults = _sound(operation)
-    names = frozenset(_named(said.get("path")) | _named(said.get("data")))
-    return _Step(place=place, said=said, faults=faults, names=names, makes=_bulk_id(said) if said.get("method") == "POST" else None)
+    path, method = said.get("path"), said.get("method")
+    if isinstance(path, str):
+        # As a server does with the address of a request; no database can even be asked for a NUL.
+        said["path"] = path = unquote(path).replace("\0", "\N{REPLACEMENT CHARACTER}")
+    if method == "DELETE":
+        # Alone it has no body, and whatever stands there keeps nobody in.
+        said.pop("data", None)
+        faults.pop("data", None)
+    names = frozenset(_named(path) | _named(said.get("data")))
+    return _Step(place=place, said=said, faults=faults, names=names, makes=_bulk_id(said) if method == "POST" else None)
 
 
 def _sound(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, SCIMError]]:
@@ -340,7 +349,7 @@ class _Job:
         method, kind, resource_id = _addressed(said.get("method"), self._resolved(said.get("path")))
         if resource_id:
             step.location = f"{self._who.base}/{kind}/{resource_id}"
-        step.refuse("bulkId", "version", *(() if method == "DELETE" else ("data",)))
+        step.refuse("bulkId", "version", "data")
         if not resource_id and step.makes is None:
             raise refused("a POST in a Bulk needs a bulkId, a text that none of its other operations has", Problem.INVALID_VALUE)
         data, version = self._resolved(said.get("data")), said.get("version")
@@ -353,7 +362,7 @@ class _Job:
             version = ""
         elif not isinstance(version, str):
             raise refused("version must be a text: the version that a resource had when it was read", Problem.INVALID_VALUE)
-        expected = version_in(version, kind, resource_id)
+        expected = version_in(version, kind, resource_id, said_as="version")
         return _Operation(method=method, kind=kind, resource_id=resource_id, data=data, version=expected)
 
     def _resolved(self, value: Any) -> Any:

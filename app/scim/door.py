@@ -264,8 +264,8 @@ def expected_version() -> int | None:
     return next(iter(named)) if named else version_in(text, kind, resource_id)
 
 
-def version_in(text: str, kind: str, resource_id: str) -> int | None:
-    """The number in an ETag of ours; None for any. Raises SCIMError for one that never was ours.
+def version_in(text: str, kind: str, resource_id: str, *, said_as: str = "If-Match") -> int | None:
+    """The number in an ETag of ours; None for any. Raises SCIMError for one that never was ours, naming where it was said.
 
     Where nothing stands under this id it is None as well: whoever looks for the resource says that it is not there.
     """
@@ -274,7 +274,7 @@ def version_in(text: str, kind: str, resource_id: str) -> int | None:
         return None
     number = version_of(text)
     if number is None and _standing_version(kind, resource_id) is not None:
-        raise SCIMError(412, f"If-Match: {text[:40]} is no version of this resource")
+        raise SCIMError(412, f"{said_as}: {text[:40]} is no version of this resource")
     return number
 
 

@@ -109,3 +109,45 @@ def test_what_is_no_json_or_nested_without_an_end_refuses_all_of_it_at_once(dire
 
     assert names(directory) == []
     assert time.thread_time() - began < 10
+
+
+def test_a_delete_does_not_wait_for_what_its_data_refers_to(directory: Directory) -> None:
+    ada, bob = directory.add_user("ada"), directory.add_user("bob")
+
+    told = bulk(
+        directory,
+        {"method": "DELETE", "path": f"/Users/{ada}", "data": {"x": "bulkId:none"}},
+        {"method": "DELETE", "path": f"/Users/{bob}", "data": "bulkId:kim"},
+        user("kim", "ada"),
+    )
+
+    assert statuses(told) == ["204", "204", "201"]
+    assert names(directory) == ["ada"]
+
+
+def test_a_version_that_is_none_is_named_as_the_operation_names_it(directory: Directory) -> None:
+    ada = directory.add_user("ada")
+
+    told = bulk(directory, patch(f"/Users/{ada}", OFF, version="yesterday"))
+    alone = directory.send("DELETE", f"/Users/{ada}", If_Match="yesterday")
+
+    assert told[0]["response"]["detail"] == "version: yesterday is no version of this resource"
+    assert alone.document["detail"] == "If-Match: yesterday is no version of this resource"
+
+
+def test_a_path_is_decoded_as_an_address_is(directory: Directory) -> None:
+    ada, bob = directory.add_user("ada"), directory.add_user("bob")
+    title = {"op": "add", "path": "title", "value": "x"}
+
+    told = bulk(
+        directory,
+        patch(f"/Users/{ada.replace('-', '%2D')}", title),
+        patch(f"/%55sers%2f{ada}", title),
+        user("c d"),
+        patch("/Users/bulkId%3Ac%20d", title),
+        *({"method": "DELETE", "path": path} for path in ("/Users/%00", f"/Users/{bob}%00", "/Users/%ff", f"/Users/{bob}%2Fx", f"/Users/{bob}%3Fx")),
+    )
+
+    assert statuses(told) == ["200", "200", "201", "200", *["404"] * 5]
+    assert told[0]["location"] == get(directory, f"/Users/{ada}")["meta"]["location"]
+    assert get(directory, f"/Users/{bob}")["active"] is True
