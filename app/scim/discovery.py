@@ -38,7 +38,7 @@ def add_discovery(routes: Blueprint) -> None:
 
 def _takes_no_filter() -> None:
     # RFC 7644 §4: or whoever sent one would take all of it for what fits.
-    if "filter" in request.args:
+    if any(name.lower() == "filter" for name in request.args):
         raise SCIMError(403, "discovery takes no filter: ask without one, and all of it is told (RFC 7644 §4)")
 
 

@@ -240,8 +240,17 @@ def body(read: Callable[[bytes], dict[str, Any]] = read_object) -> dict[str, Any
 
 def selection() -> Selection:
     """What of a resource the query string asks for."""
-    attributes, excluded = (",".join(request.args.getlist(name)) for name in ("attributes", "excludedAttributes"))
+    attributes, excluded = (",".join(_asked(name)) for name in ("attributes", "excludedAttributes"))
     return Selection(attributes, excluded, g.scim_vocabulary)
+
+
+def selects() -> bool:
+    """Whether the query string says anything of what is to be shown."""
+    return bool(_asked("attributes") or _asked("excludedAttributes"))
+
+
+def _asked(name: str) -> list[str]:
+    return [value for key, value in request.args.items(multi=True) if key.lower() == name.lower()]
 
 
 def expected_version() -> int | None:

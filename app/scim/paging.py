@@ -52,8 +52,16 @@ class Found:
 
 
 def asked_page(arguments: MultiDict[str, str], vocabulary: Vocabulary = STANDARD) -> Page:
-    """What a query string asks for. Raises SCIMError."""
-    return _page({name: arguments[name] for name in PAGE_NAMES if name in arguments}, vocabulary)
+    """What a query string asks for, in any letters as in a SearchRequest. Raises SCIMError, also for what it says twice."""
+    spelling = {name.lower(): name for name in PAGE_NAMES}
+    said: dict[str, str] = {}
+    for key, value in arguments.items(multi=True):
+        name = spelling.get(key.lower())
+        if name in said:
+            raise refused(f"{name} is said twice: nobody guesses which of them is meant", Problem.INVALID_VALUE)
+        if name is not None:
+            said[name] = value
+    return _page(said, vocabulary)
 
 
 def searched_page(asked: Mapping[str, Any], vocabulary: Vocabulary = STANDARD) -> Page:

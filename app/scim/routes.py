@@ -14,7 +14,7 @@ from app.scim import acts
 from app.scim.answers import created_answer, no_content, resource_answer
 from app.scim.bulk import add_bulk
 from app.scim.discovery import add_discovery
-from app.scim.door import authenticate, body, caller, expected_version, selection
+from app.scim.door import authenticate, body, caller, expected_version, selection, selects
 from app.scim.patch import places_said, read_operations
 from app.scim.refusals import answer_refusals, wrong_address
 from app.scim.search import add_search, listed
@@ -124,7 +124,7 @@ def _add_groups(routes: Blueprint) -> None:
     def patch_group(group_id: str) -> Response:
         who, chosen, said = caller(), selection(), body()
         acts.patch_group(who, group_id, said, version=expected_version())
-        if "attributes" not in request.args and "excludedAttributes" not in request.args:
+        if not selects():
             return no_content()
         # RFC 7644 §3.5.2: who says what of the group is to be shown is shown it.
         shown = group_now(who, group_id, chosen.revealing(places_said(read_operations(said, who.vocabulary))))
