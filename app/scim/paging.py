@@ -74,8 +74,9 @@ def searched_page(asked: Mapping[str, Any], vocabulary: Vocabulary = STANDARD) -
             continue
         wanted: type = int if name in ("startIndex", "count") else str
         if not isinstance(value, wanted) or isinstance(value, bool):
-            problem = Problem.INVALID_COUNT if name == "count" and by_cursor else Problem.INVALID_VALUE
-            raise refused(f"{name} must be {'a whole number' if wanted is int else 'a text'}", problem)
+            # RFC 9865 §2.1 has types of its own.
+            own = {"cursor": Problem.INVALID_CURSOR, "count": Problem.INVALID_COUNT} if by_cursor else {}
+            raise refused(f"{name} must be {'a whole number' if wanted is int else 'a text'}", own.get(name, Problem.INVALID_VALUE))
         said[name] = str(value)
     return _page(said, vocabulary)
 
