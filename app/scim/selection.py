@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from app.directory.filters import FilterError, split_asked_path
-from app.directory.vocabulary import ENTERPRISE_URN, STANDARD, Place, Vocabulary
+from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, SCHEMAS, STANDARD, USER_URN, Place, Vocabulary
 from app.scim.answers import Problem, refused
 
 _ALWAYS = {("id",), ("schemas",)}
@@ -70,6 +70,9 @@ def _paths(listed: str, vocabulary: Vocabulary) -> Iterator[tuple[str, ...]]:
         if ":" in text:
             # A whole extension whose schema is unknown here looks like an attribute of a shorter URN.
             yield (text.lower(),)
+        if (urn := vocabulary.schema_named(text)) in (USER_URN, GROUP_URN):
+            # As an extension's URN means all of it; but these attributes stand at the top.
+            yield from ((name,) for name in SCHEMAS[urn])
         try:
             names = tuple(name.lower() for name in split_asked_path(text, vocabulary).names)
         except FilterError:

@@ -198,6 +198,8 @@ def test_nobody_is_me(directory: Directory, method: str) -> None:
         ("attributes=userName&attributes=title", {"userName", "title"}),
         ("attributes=USERNAME,%20Title%20,", {"userName", "title"}),
         (f"attributes={USER_URN}:userName", {"userName"}),
+        (f"attributes={USER_URN}", {"userName", "name", "title", "active", "groups"}),
+        (f"attributes={USER_URN.upper()},shoeSize", {"userName", "name", "title", "active", "groups", "shoeSize"}),
         (f"attributes={ENTERPRISE_URN}", {ENTERPRISE_URN}),
         (f"attributes={ENTERPRISE_URN}:department", {ENTERPRISE_URN}),
         ("attributes=department", {ENTERPRISE_URN}),
@@ -227,6 +229,7 @@ def test_only_what_is_asked_for_is_shown_beside_id_and_schemas(directory: Direct
         (f"excludedAttributes={ENTERPRISE_URN.lower()},{BADGE_URN.lower()}", {ENTERPRISE_URN, BADGE_URN}),
         ("excludedAttributes=GROUPS,Meta.version", {"groups"}),
         ("excludedAttributes=id,schemas", set()),
+        (f"excludedAttributes={USER_URN.lower()}", {"userName", "name", "title", "active", "groups"}),
         ("excludedAttributes=", set()),
         ("attributes=&excludedAttributes=title", {"title"}),
     ],
@@ -238,6 +241,14 @@ def test_all_but_what_is_excluded_is_shown(directory: Directory, asked: str, mis
 
     assert set(get(directory, f"/Users/{user_id}")) - set(user) == missing
     assert ("version" in user["meta"]) is ("version" not in asked)
+
+
+def test_the_schema_of_groups_means_all_that_it_has(directory: Directory) -> None:
+    group_id = group_with(directory, directory.add_user("ada"), name="ants")
+
+    assert set(get(directory, f"/Groups/{group_id}?attributes={GROUP_URN}")) == {"id", "schemas", "displayName", "members"}
+    assert set(get(directory, f"/Groups/{group_id}?excludedAttributes={GROUP_URN}")) == {"id", "schemas", "meta"}
+    assert set(_search(directory, "/Groups", attributes=[GROUP_URN]).document["Resources"][0]) == {"id", "schemas", "displayName", "members"}
 
 
 @pytest.mark.parametrize(("at", "name"), [("/Users", "userName"), ("/Groups", "displayName")])
