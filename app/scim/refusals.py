@@ -1,6 +1,7 @@
 """What goes wrong, as SCIM's errors: each class of error once, and nobody's insides in the answer."""
 
 import logging
+from collections.abc import Iterable
 
 from flask import Blueprint, Response, current_app, request
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -15,12 +16,19 @@ _log = logging.getLogger(__name__)
 
 def wrong_address(error: HTTPException) -> Response:
     """No route was found: an unknown path, or a method that it does not take."""
-    if isinstance(error, MethodNotAllowed):
+    possible = error.valid_methods if isinstance(error, MethodNotAllowed) else _possible_with_slash()
+    if possible or isinstance(error, MethodNotAllowed):
         response = error_answer(405, f"{request.method} is not possible here")
-        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+        response.headers["Allow"] = ", ".join(sorted(possible or ()))
         return response
     twice = "; it has two slashes in a row, so give the base URL without a slash at its end" if "//" in request.path else ""
     return error_answer(error.code or 404, f"nothing is at {request.path[:200]}{twice}")
+
+
+def _possible_with_slash() -> Iterable[str]:
+    # Without the slash at its end, Werkzeug knows the base URL by its own methods alone, and nothing is there for others.
+    addresses = current_app.create_url_adapter(request)
+    return () if addresses is None else addresses.allowed_methods(f"{request.path}/")
 
 
 def answer_refusals(routes: Blueprint) -> None:

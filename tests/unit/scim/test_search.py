@@ -122,6 +122,14 @@ def test_a_search_is_made_by_post_alone(company: Directory, at: str) -> None:
         assert company.send("GET", f"/Users/{name}").status == 404
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_the_base_url_is_only_read_with_a_slash_and_without(company: Directory, method: str) -> None:
+    for at in ("", "/"):
+        answer = company.send(method, at, {"userName": "x"})
+        assert (answer.status, answer.document["status"], answer.headers["Allow"]) == (405, "405", "GET, HEAD, OPTIONS")
+        assert _names(company.send("GET", at)) == ["ada", "bob", "cyd", "ants", "bees"]
+
+
 @pytest.mark.parametrize("at", ["", "/Users", "/Groups"])
 def test_a_search_may_have_a_slash_at_its_end(company: Directory, at: str) -> None:
     answer = company.send("POST", f"{at}/.search/", {"schemas": [SEARCH_URN], "filter": "displayName pr"})
