@@ -6,7 +6,7 @@ All of it runs in the writer's thread, for every request there is: what most of 
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
@@ -31,6 +31,8 @@ BEGINNING: Final = 300
 _TOTAL: Final = re.compile(rb'"totalResults":\s*(\d{1,9})')
 _ASKED_NAME: Final = re.compile(r'\s*(userName|displayName)\s+eq\s+("(?:[^"\\]|\\.)+")\s*', re.IGNORECASE)
 _UNREADABLE: Final = object()
+_REPEATED: Final = ("method", "bulkId")
+_UNTOLD: Final = re.compile("[\0\ud800-\udfff]")
 _PLAIN_NAMES: Final = re.compile(r'[A-Za-z0-9_.:$-]+(?:", "[A-Za-z0-9_.:$-]+)*')
 _said: Final = json.JSONDecoder().decode
 _OPENS: Final = ord("{")
@@ -143,12 +145,13 @@ def _parts(whole: Seen, said: Any, answer: Any, masking: Masking) -> Iterator[Se
     operations, answered = _member(said, "Operations"), _member(answer, "Operations")
     if not isinstance(operations, list) or not isinstance(answered, list):
         return
-    # Where a member is there twice, in two spellings, the last is the one that was read.
+    told = [_repeated(one) for one in operations]
     folded = [{key.lower(): value for key, value in one.items()} if isinstance(one, dict) else {} for one in operations]
     start = 0
     for one in answered:
         # What was left undone has no answer; the others are answered in order.
-        number = next((place for place in range(start, len(folded)) if _answers(one, folded[place])), None)
+        named = [_member(one, name) for name in _REPEATED]
+        number = next((place for place in range(start, len(told)) if told[place] == named), None)
         if number is None:
             continue
         start, done = number + 1, folded[number]
@@ -165,10 +168,10 @@ def _parts(whole: Seen, said: Any, answer: Any, masking: Masking) -> Iterator[Se
         )  # fmt: skip
 
 
-def _answers(answered: Any, operation: Mapping[str, Any]) -> bool:
-    """Whether this is the answer to an operation, whose keys are in lower case. Of what was sent an answer repeats texts only."""
-    said = (operation.get(name) for name in ("method", "bulkid"))
-    return [_member(answered, name) for name in ("method", "bulkId")] == [text if isinstance(text, str) else None for text in said]
+def _repeated(operation: Any) -> list[str | None]:
+    """What an answer to this operation repeats of it: texts that can be told, and of a name that is there twice nothing."""
+    named = [[value for key, value in operation.items() if key.lower() == name.lower()] for name in _REPEATED] if isinstance(operation, dict) else [[], []]
+    return [values[0] if len(values) == 1 and isinstance(values[0], str) and not _UNTOLD.search(values[0]) else None for values in named]
 
 
 def _people(connection: Connection, rows: Sequence[Seen]) -> Callable[[Seen], str | None]:

@@ -249,8 +249,12 @@ def test_operations_of_a_bulk_are_requests_of_their_own(directory: Directory) ->
 
 
 @pytest.mark.parametrize(
-    "odd", [{"bulkId": 1}, {"method": 7}, {"bulkId": ["hunter2"], "method": {"password": "hunter2"}}, {"METHOD": "GET"}, {"BulkID": "b", "bulkId": 2}]
-)
+    "odd",
+    [
+        {"bulkId": 1}, {"method": 7}, {"bulkId": ["hunter2"], "method": {"password": "hunter2"}}, {"METHOD": "GET"}, {"BulkID": "b", "bulkId": 2},
+        {"bulkId": "a\0b"}, {"method": "PA\0TCH"}, {"bulkId": "\ud800"}, {"x\0": 1, "data": {"a\0b": {"\ud800": "\0"}}},
+    ],
+)  # fmt: skip
 def test_an_operation_that_is_answered_is_listed_whatever_names_it(directory: Directory, odd: dict[str, Any]) -> None:
     record_id = directory.add_user("ada")
     operations: list[Any] = [{"method": "PATCH", "path": f"/Users/{record_id}", "data": {"Operations": [OFF]}, **odd}, "no operation"]
