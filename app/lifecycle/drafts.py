@@ -62,9 +62,16 @@ def addresses_of(draft: RecordDraft) -> set[str]:
 
 def without_number(draft: RecordDraft) -> RecordDraft:
     """The same without an employee number."""
-    extension = {name: value for name, value in enterprise(draft.document).items() if name != "employeeNumber"}
-    others = {name: value for name, value in draft.document.items() if name != ENTERPRISE_URN}
-    return replace(draft, document={**others, ENTERPRISE_URN: extension} if extension else others)
+    return replace(draft, document=without_enterprise(draft.document, "employeeNumber"))
+
+
+def without_enterprise(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """The document without this attribute of the enterprise extension, and without the extension where nothing else is in it."""
+    rest = {key: value for key, value in enterprise(document).items() if key != name}
+    if rest:
+        return {**document, ENTERPRISE_URN: rest}
+    others = {key: value for key, value in document.items() if key != ENTERPRISE_URN}
+    return {**others, "schemas": [urn for urn in document["schemas"] if urn != ENTERPRISE_URN]} if "schemas" in document else others
 
 
 def write_draft(record: Record, draft: RecordDraft) -> None:

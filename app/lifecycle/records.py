@@ -11,15 +11,14 @@ from app.database import new_id, same_document
 from app.directory.names import name_key
 from app.directory.settings import off_means
 from app.directory.tables import Person, Record, Standing
-from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal import entries, work
 from app.journal.tables import Subject
 from app.lifecycle import brake, joins, matching, order, questions
-from app.lifecycle.drafts import RecordDraft, columns_of, without_number, write_draft, write_emails
+from app.lifecycle.drafts import RecordDraft, columns_of, without_enterprise, without_number, write_draft, write_emails
 from app.lifecycle.errors import NotFound, StaleVersion, Taken
 from app.lifecycle.matching import Doubt, Match, One
 from app.lifecycle.overtaken import say_anew
-from app.lifecycle.people import emails_of, enterprise, lock_person, manager_record, person_of, records_of, settle, standing_now
+from app.lifecycle.people import emails_of, lock_person, manager_record, person_of, records_of, settle, standing_now
 from app.lifecycle.successors import end_memberships, give_to_successor, has_another_key, open_lines
 from app.lifecycle.tables import HeldLine
 
@@ -210,11 +209,8 @@ def _end_reports(session: Session, record: Record, *, actor: Actor, at: datetime
     for one in session.scalars(reports).all():
         if manager_record(one.document) != record.id:
             continue
-        rest = {name: value for name, value in enterprise(one.document).items() if name != "manager"}
-        document = {name: value for name, value in one.document.items() if name != ENTERPRISE_URN}
-        document["schemas"] = [urn for urn in one.document.get("schemas", ()) if rest or urn != ENTERPRISE_URN]
         draft = RecordDraft(
-            external_id=one.external_id, user_name=one.user_name, active=None, document={**document, ENTERPRISE_URN: rest} if rest else document,
+            external_id=one.external_id, user_name=one.user_name, active=None, document=without_enterprise(one.document, "manager"),
             starts_at=one.starts_at, ends_at=one.ends_at,
         )  # fmt: skip
         reason = f"{because}: userName {record.user_name!r}, to whom they reported, is given to somebody else"

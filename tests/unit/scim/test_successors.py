@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 
 from app.database import db, in_transaction, reading
 from app.directory.tables import Record, RecordEmail, Standing, StatementKind, Voice
-from app.directory.vocabulary import ENTERPRISE_URN
+from app.directory.vocabulary import ENTERPRISE_URN, USER_URN
 from app.journal.tables import Entry
 from app.lifecycle.people import find_people
 from app.lifecycle.pulled_tables import Question
@@ -126,6 +126,16 @@ def test_a_patch_that_is_silent_about_the_number_makes_a_new_person_and_does_not
     assert answer.document[ENTERPRISE_URN] == {"department": "Sales"}
     # The number still names the one who left, and nobody else.
     assert post(directory, "ada.first", "00u1", **numbered("E-1")).status == 201
+
+
+def test_where_only_the_number_is_taken_out_its_schema_goes_with_it(directory: Directory) -> None:
+    ada = someone_off(directory, **numbered("E-1"))
+
+    answer = patch_successor(directory, ada)
+
+    assert answer.document["schemas"] == [USER_URN] and ENTERPRISE_URN not in answer.document
+    again = directory.patch(f"/Users/{ada}", {"op": "remove", "path": f"{ENTERPRISE_URN}:employeeNumber"})
+    assert again.document["meta"]["version"] == answer.document["meta"]["version"]
 
 
 @GIVING
