@@ -46,7 +46,7 @@ def read_record(session: Session, organization_id: str, source_id: str, record_i
 def hold_meant(session: Session, organization_id: str, source_id: str, draft: RecordDraft) -> None:
     """Lock the records that `add_record` may mean, by externalId and by userName, each in its turn.
 
-    All who add go by one order: two who give each other's names away at once would else wait for each other.
+    Whoever pushes goes by one order: two that give each other's names away at once would else wait for each other.
     """
     if draft.external_id is None:
         return

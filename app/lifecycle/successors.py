@@ -57,7 +57,7 @@ def give_to_successor(
         record.off_means = None if active else off_means(session, organization_id)
         write_draft(record, draft)
         record.version += 1
-        record.modified_at, record.journal_id = at, entry
+        record.modified_at, record.journal_id = max(at, record.modified_at), entry
         person = person_of(session, record, known=known, at=at)
         record.active_said_at = order.said_by_record(session, organization_id, person_id, at=at) if known else at
     write_emails(session, record)

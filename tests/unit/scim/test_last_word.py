@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from app.clock import now
+from app.clock import iso, now
 from app.database import reading
-from app.directory.tables import Record, Standing
+from app.directory.tables import Standing
 from app.journal.tables import Entry
 from app.revocation.tables import Departure
 from app.scim.door import ARRIVED
@@ -132,20 +132,27 @@ def test_no_instant_lies_before_what_is_written_already(directory: Directory) ->
     assert all(ended is not None and ended > decided for decided, ended in departures)
 
 
+@pytest.mark.usefixtures("way")
 def test_a_clock_that_was_put_back_brings_nothing_written_back(directory: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_brake("off")
-    ada = directory.add_user("ada")
-    assert directory.send("GET", "/ServiceProviderConfig").status == 200
+    ada, bob, cyd = directory.add_user("ada"), someone_off(directory, "bob", "00u2"), directory.add_user("cyd")
+    group = str(directory.send("POST", "/Groups", {"displayName": "Ants"}).document["id"])
     ahead = now() + timedelta(minutes=10)
     with monkeypatch.context() as patching:
-        for module in ("app.scim.door", "app.scim.hot", "app.lifecycle.plain_switch"):
+        for module in ("app.scim.door", "app.scim.hot", "app.lifecycle.plain_switch", "app.lifecycle.plain_members"):
             patching.setattr(f"{module}.now", lambda: ahead)
         off(directory, ada)
+        directory.send("PUT", f"/Users/{bob}", {"userName": "bob", "externalId": "00u2", "title": "x"})
+        directory.send("PUT", f"/Users/{cyd}", {"userName": "cyd", "title": "x"})
+        directory.send("PUT", f"/Groups/{group}", {"displayName": "Bees"})
 
+    off(directory, cyd)
     shown = directory.patch(f"/Users/{ada}", ON).document
+    adding = {"op": "add", "path": "members", "value": [{"value": ada}]}
+    assert directory.patch(f"/Groups/{group}", adding).status == 204
+    directory.send("PUT", f"/Users/{bob}", {"userName": "bob", "externalId": "00u3", "active": True})
 
     # An *off* of a clock that is ahead keeps nobody out.
     assert shown["active"] is True
-    with reading() as session:
-        record = session.scalars(select(Record).where(Record.id == ada)).one()
-    assert record.modified_at == person_of(ada).modified_at == ahead
+    assert person_of(ada).modified_at == person_of(cyd).modified_at == ahead
+    for path in (f"/Users/{ada}", f"/Users/{bob}", f"/Users/{cyd}", f"/Groups/{group}"):
+        assert get(directory, path)["meta"]["lastModified"] == iso(ahead), path
