@@ -4,18 +4,21 @@ A digest binds us to the value and tells nobody anything, since the salt is not 
 salt can check them; once the salt is gone nobody can, and the tree is as whole as before.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
-from sqlalchemy import RowMapping, Select, select
+from sqlalchemy import JSON, Select, Text, cast, select, type_coerce
 
 from app.audit.spelling import canonical, digest_of, exact, key_of
 from app.audit.tables import Deed
 from app.journal.tables import Entry
 
 VERSION = 1
+Row = dict[str, Any]
+"""What one leaf is made from: the columns of its evidence by their names, and the `kind` of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +35,34 @@ class Evidence:
 
     def rows(self) -> Select[Any]:
         """Everything that leaves are made from, one row for each."""
-        columns = ("id", "organization_id", "at", *self.plain, *self.hidden)
-        return select(*(getattr(self.table, name) for name in columns))
+        return select(*(getattr(self.table, name) for name in self._columns))
+
+    def texts(self, dialect: str) -> Select[Any]:
+        """The same with documents as JSON text, for `read`: what makes thousands of leaves a second reads as few objects as it can."""
+        return select(*(_plain(getattr(self.table, name), dialect) for name in self._columns))
+
+    def read(self, texts: Sequence[Any]) -> Row:
+        """A row of `texts`, its values by name, with the `kind` of evidence that it is."""
+        row = dict(zip(self._columns, texts, strict=True))
+        for name in self._documents:
+            if row[name] is not None:
+                row[name] = json.loads(row[name])
+        row["kind"] = self.kind
+        return row
+
+    @cached_property
+    def _columns(self) -> tuple[str, ...]:
+        return ("id", "organization_id", "at", *self.plain, *self.hidden)
+
+    @cached_property
+    def _documents(self) -> tuple[str, ...]:
+        return tuple(name for name in self.hidden if isinstance(getattr(self.table, name).type, JSON))
+
+
+def _plain(column: Any, dialect: str) -> Any:
+    if not isinstance(column.type, JSON):
+        return column
+    return cast(column, Text) if dialect == "postgresql" else type_coerce(column, Text)
 
 
 EVIDENCE: Final = (
@@ -51,11 +80,16 @@ class Opened:
     value: Any = field(repr=False)
 
 
-def leaf_of(evidence: Evidence, row: RowMapping, *, salt: bytes, sequenced_at: datetime) -> str:
-    """The text of one leaf. Columns that are null are left out, which says that they were null."""
-    said: dict[str, Any] = {"v": VERSION, "kind": evidence.kind, "id": row["id"], "at": exact(row["at"]), "sequenced": exact(sequenced_at)}
-    said |= {name: row[name] for name in evidence.plain if row[name] is not None}
-    said |= {name: digest_of(key_of(salt, name), row[name]) for name in evidence.hidden if row[name] is not None}
+def leaf_of(row: Row, *, salt: bytes, sequenced: str) -> str:
+    """The text of one leaf, of what `Evidence.read` gives. Columns that are null are left out, which says that they were null."""
+    evidence = KINDS[row["kind"]]
+    said: dict[str, Any] = {"v": VERSION, "kind": evidence.kind, "id": row["id"], "at": exact(row["at"]), "sequenced": sequenced}
+    for name in evidence.plain:
+        if (value := row[name]) is not None:
+            said[name] = value
+    for name in evidence.hidden:
+        if (value := row[name]) is not None:
+            said[name] = digest_of(key_of(salt, name), value)
     return canonical(said).decode()
 
 

@@ -7,23 +7,26 @@ could still bring them.
 
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, RowMapping, any_, insert, literal, or_, select, text
+from sqlalchemy import BigInteger, ColumnElement, any_, literal, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.audit import tree
-from app.audit.leaves import EVIDENCE, KINDS, Evidence, leaf_of
+from app.audit.leaves import EVIDENCE, KINDS, Evidence, Row, leaf_of
+from app.audit.spelling import exact
 from app.audit.stored import KEPT_EVERY, frontier_of
 from app.audit.tree_tables import AuditLeaf, AuditNode, AuditSequencer, AuditTree
+from app.clock import microseconds
+from app.many_rows import write_rows
 
-BATCH = 250
-"""Rows of each kind that one transaction takes: some 20 ms, for which others wait on SQLite."""
+BATCH = 500
+"""Rows of each kind that one pass takes: on SQLite others wait some 4 ms, while they are appended."""
 SHORT_GAP = 64
 """Numbers from which on a gap is asked for by its ends. A server that was stopped hard leaves out 32."""
 _ONLY_ONE = 0x646C61756469
@@ -42,29 +45,86 @@ class Passed:
     elsewhere: bool = False
 
 
-@dataclass(kw_only=True)
-class _Found:
-    rows: list[tuple[Evidence, RowMapping]] = field(default_factory=list)
-    more: bool = False
+@dataclass(frozen=True, kw_only=True)
+class _Looked:
+    """How far the rows of one kind had been looked at, and how far they now have: the last number, and the gaps before it."""
+
+    before: tuple[int, list[Any]]
+    after: tuple[int, list[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Grown:
+    """What one tree grows by. `size` is what it had; None where there is no tree yet."""
+
+    size: int | None
+    frontier: tree.Frontier
+    sequenced_at: datetime
+    leaves: list[dict[str, Any]]
+    nodes: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkedOut:
+    """What a pass found, as it would be written: by kind how far it looked, by organisation how its tree grows."""
+
+    looked: Mapping[str, _Looked]
+    grown: Mapping[str, _Grown]
+    more: bool
+
+    @property
+    def number(self) -> int:
+        return sum(len(one.leaves) for one in self.grown.values())
 
 
 def run_pass(session: Session, *, at: datetime, origin_of: OriginOf, batch: int = BATCH) -> Passed:
     """Append what has come since the last pass, in the caller's transaction. Two at once: the second does nothing."""
     if not _alone(session):
         return Passed(elsewhere=True)
-    found = _Found()
+    return append(session, work_out(session, at=at, batch=batch), origin_of=origin_of)
+
+
+def work_out(session: Session, *, at: datetime, batch: int = BATCH) -> WorkedOut:
+    """What a pass would append. Writes nothing, so that nobody waits for it meanwhile; on PostgreSQL the caller is the one sequencer."""
     running_since = _running_since(session)
-    for evidence in EVIDENCE:
-        _look(session, evidence, found, running_since=running_since, batch=batch)
+    looked = {one.kind: _look(session, one, running_since=running_since, batch=batch) for one in EVIDENCE}
     # What was done first stands first, as far as one pass can see.
-    found.rows.sort(key=lambda one: (one[1]["at"], one[0].kind, one[1]["id"]))
-    by_organization: dict[str, list[tuple[Evidence, RowMapping]]] = defaultdict(list)
-    for evidence, row in found.rows:
-        by_organization[row["organization_id"]].append((evidence, row))
-    for organization_id, rows in sorted(by_organization.items()):
-        _append(session, organization_id, rows, at=at, origin_of=origin_of)
+    rows = sorted((row for found in looked.values() for row in found.rows), key=lambda row: (row["at"], row["kind"], row["id"]))
+    by_organization: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_organization[row["organization_id"]].append(row)
+    return WorkedOut(
+        looked={kind: found.looked for kind, found in looked.items()},
+        grown={id: _grow(session, id, rows, at=at) for id, rows in sorted(by_organization.items())},
+        more=any(found.full for found in looked.values()),
+    )
+
+
+def append(session: Session, found: WorkedOut, *, origin_of: OriginOf) -> Passed:
+    """Write down what was worked out; nothing, where another process has done so meanwhile."""
+    states = {kind: session.get(AuditSequencer, kind) for kind in found.looked}
+    trees = {id: session.get(AuditTree, id, with_for_update=True, populate_existing=True) for id in found.grown}
+    if any(_state(states[kind]) != one.before for kind, one in found.looked.items()) or any(
+        (grown and grown.size) != found.grown[id].size for id, grown in trees.items()
+    ):
+        return Passed(elsewhere=True)
+    for kind, one in found.looked.items():
+        state = states[kind]
+        if state is None:
+            state = AuditSequencer(kind=kind)
+            session.add(state)
+        state.high, state.gaps = one.after
+    for id, grows in found.grown.items():
+        grown = trees[id]
+        if grown is None:
+            grown = AuditTree(organization_id=id, origin=origin_of(id), checkpoint_size=0, pruned=0)
+            session.add(grown)
+        grown.size, grown.frontier = grows.frontier.size, [one.hex() for one in grows.frontier.hashes]
+        grown.sequenced_at = grows.sequenced_at
+        write_rows(session, AuditLeaf, grows.leaves)
+        write_rows(session, AuditNode, grows.nodes)
     session.flush()
-    return Passed(appended=len(found.rows), more=found.more)
+    return Passed(appended=found.number, more=found.more)
 
 
 def is_due(session: Session) -> bool:
@@ -111,27 +171,36 @@ def _database_now(session: Session) -> int:
     return found
 
 
-def _look(session: Session, evidence: Evidence, found: _Found, *, running_since: int, batch: int) -> None:
-    state = session.get(AuditSequencer, evidence.kind)
-    if state is None:
-        state = AuditSequencer(kind=evidence.kind, high=0, gaps=[])
-        session.add(state)
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    looked: _Looked
+    rows: list[Row]
+    full: bool
+
+
+def _state(stored: AuditSequencer | None) -> tuple[int, list[Any]]:
+    return (0, []) if stored is None else (stored.high, stored.gaps)
+
+
+def _look(session: Session, evidence: Evidence, *, running_since: int, batch: int) -> _Found:
+    stored = session.get(AuditSequencer, evidence.kind)
+    high, gaps = _state(stored)
     table = evidence.table
-    late = _rows(session, evidence, _inside(table.id, state.gaps)) if state.gaps else []
-    fresh = _rows(session, evidence, table.id > state.high, limit=batch)
+    late = _rows(session, evidence, _inside(table.id, gaps)) if gaps else []
+    fresh = _rows(session, evidence, table.id > high, limit=batch)
     came = {row["id"] for row in late}
     # Whoever could still bring a number was under way when we first missed it. If all of them are through and the
     # number is not here, it belonged to a transaction that was rolled back.
-    waiting = [one for first, last, noted in state.gaps if noted >= running_since for one in _without(first, last, noted, came)]
+    waiting = [one for first, last, noted in gaps if noted >= running_since for one in _without(first, last, noted, came)]
+    upto = high
     if fresh:
         noted = _database_now(session)
-        missing = _between([state.high, *(row["id"] for row in fresh)])
+        missing = _between([high, *(row["id"] for row in fresh)])
         # In SQLite a number that was passed over never comes.
         waiting += [(first, last, noted) for first, last in missing] if session.get_bind().dialect.name == "postgresql" else []
-        state.high = fresh[-1]["id"]
-    state.gaps = [list(one) for one in waiting]
-    found.rows += [(evidence, row) for row in [*late, *fresh]]
-    found.more = found.more or len(fresh) == batch
+        upto = fresh[-1]["id"]
+    looked = _Looked(before=(high, gaps), after=(upto, [list(one) for one in waiting]))
+    return _Found(looked=looked, rows=[*late, *fresh], full=len(fresh) == batch)
 
 
 def _inside(number: InstrumentedAttribute[int], gaps: list[Any]) -> ColumnElement[bool]:
@@ -141,8 +210,9 @@ def _inside(number: InstrumentedAttribute[int], gaps: list[Any]) -> ColumnElemen
     return or_(number == any_(literal(single, ARRAY(BigInteger))), *wide)
 
 
-def _rows(session: Session, evidence: Evidence, condition: Any, *, limit: int | None = None) -> list[RowMapping]:
-    return list(session.execute(evidence.rows().where(condition).order_by(evidence.table.id).limit(limit)).mappings())
+def _rows(session: Session, evidence: Evidence, condition: Any, *, limit: int | None = None) -> list[Row]:
+    query = evidence.texts(session.get_bind().dialect.name).where(condition).order_by(evidence.table.id).limit(limit)
+    return [evidence.read(row) for row in session.execute(query)]
 
 
 def _between(numbers: list[int]) -> Iterable[tuple[int, int]]:
@@ -156,25 +226,22 @@ def _without(first: int, last: int, noted: int, came: set[int]) -> Iterable[tupl
     return [(start, end, noted) for start, end in _between([first - 1, *inside, last + 1])]
 
 
-def _append(session: Session, organization_id: str, rows: list[tuple[Evidence, RowMapping]], *, at: datetime, origin_of: OriginOf) -> None:
-    grown = session.get(AuditTree, organization_id, with_for_update=True, populate_existing=True)
-    if grown is None:
-        grown = AuditTree(
-            organization_id=organization_id, origin=origin_of(organization_id), size=0, frontier=[], sequenced_at=at, checkpoint_size=0, pruned=0
-        )
-        session.add(grown)
-    frontier = frontier_of(grown)
+def _grow(session: Session, organization_id: str, rows: list[Row], *, at: datetime) -> _Grown:
+    grown = session.get(AuditTree, organization_id)
+    frontier = tree.Frontier() if grown is None else frontier_of(grown)
+    size = None if grown is None else grown.size
     # A clock that was turned back is not followed: it shows as entries that are older than their place.
-    sequenced_at = max(at, grown.sequenced_at)
+    sequenced_at = at if grown is None else max(at, grown.sequenced_at)
+    sequenced, stored_at = exact(sequenced_at), microseconds(sequenced_at)
     leaves, nodes = [], []
-    for evidence, row in rows:
+    for row in rows:
         salt = secrets.token_bytes(32)
-        leaf = leaf_of(evidence, row, salt=salt, sequenced_at=sequenced_at)
+        leaf = leaf_of(row, salt=salt, sequenced=sequenced)
         hashed = tree.leaf_hash(leaf.encode())
         leaves.append(
             {
-                "organization_id": organization_id, "number": frontier.size, "kind": evidence.kind, "source_id": row["id"],
-                "sequenced_at": sequenced_at, "hash": hashed, "leaf": leaf, "salt": salt,
+                "organization_id": organization_id, "number": frontier.size, "kind": row["kind"], "source_id": row["id"],
+                "sequenced_at": stored_at, "hash": hashed, "leaf": leaf, "salt": salt,
             }
         )  # fmt: skip
         nodes += [
@@ -182,10 +249,7 @@ def _append(session: Session, organization_id: str, rows: list[tuple[Evidence, R
             for level, number, node in frontier.append(hashed)
             if level % KEPT_EVERY == 0
         ]
-    session.execute(insert(AuditLeaf), leaves)
-    if nodes:
-        session.execute(insert(AuditNode), nodes)
-    grown.size, grown.frontier, grown.sequenced_at = frontier.size, [one.hex() for one in frontier.hashes], sequenced_at
+    return _Grown(size=size, frontier=frontier, sequenced_at=sequenced_at, leaves=leaves, nodes=nodes)
 
 
 def leaf_number(session: Session, organization_id: str, *, kind: str, source_id: int) -> int | None:

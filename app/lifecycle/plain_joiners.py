@@ -24,12 +24,13 @@ from app.journal.tables import Lane, Subject, Work, WorkState
 from app.journal.work import PRIORITY
 from app.lifecycle import joins
 from app.lifecycle.drafts import RecordDraft, addresses_of, columns_of, number_of
-from app.lifecycle.many_rows import write_entries, write_rows
+from app.lifecycle.many_entries import write_entries
 from app.lifecycle.people import attributes_in, emails_of, manager_record
 from app.lifecycle.plain_sql import new_work, parts_of_each, text, wanted
 from app.lifecycle.pulled_entries import EntryKind
 from app.lifecycle.pulled_tables import PulledEntry
 from app.lifecycle.standing import RecordSaid, decide
+from app.many_rows import write_rows
 from app.statements import each_of, param
 
 AT_A_TIME: Final = 500
