@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -77,6 +79,34 @@ def test_many_at_once_are_each_answered(directory: Directory, door: HotDoor) -> 
 
     assert [status(one) for one in answered] == [201] * len(many)
     assert names(directory) == set(many)
+
+
+def test_who_shares_a_transaction_on_sqlite_needs_no_file_for_what_could_be_taken_back(
+    directory: Directory, door: HotDoor, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_then: list[set[str]] = []
+    commit = SharedSQLite._commit
+
+    def looking(shared: SharedSQLite) -> None:
+        open_then.append(_open_files())
+        commit(shared)
+
+    monkeypatch.setattr(SharedSQLite, "_commit", looking)
+    # SQLite tells where a savepoint began by the pages that were there then.
+    for number in range(300):
+        directory.add_user(f"old-{number}")
+    sent = [door.soon(environ_of(directory, "POST", "/Users", joining(f"new-{number}"))) for number in range(60)]
+    before = _open_files()
+
+    assert {status(one) for one in at_once(*sent)} == {201}
+
+    assert bool(open_then) is database_url.startswith("sqlite")
+    # As SQLite calls its temporary files; each is deleted while it is open.
+    assert not [name for then in open_then for name in then - before if "etilqs" in name]
+
+
+def _open_files() -> set[str]:
+    return {os.readlink(one) for one in Path("/proc/self/fd").glob("*") if one.is_symlink()}
 
 
 def test_who_is_refused_takes_nobody_along(directory: Directory, door: HotDoor) -> None:
