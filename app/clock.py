@@ -7,7 +7,7 @@ from functools import lru_cache
 
 Clock = Callable[[], datetime]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_AT_ONCE = timedelta(microseconds=1)
+_MICROSECOND = timedelta(microseconds=1)
 
 SET_BACK_FROM = timedelta(seconds=1)
 """A clock that goes back by less only wavers, as that of a virtual machine does whose cores disagree by milliseconds."""
@@ -24,7 +24,7 @@ class _Forward:
         with self._one_at_a_time:
             read = datetime.now(UTC)
             if timedelta(0) <= self._latest - read < SET_BACK_FROM:
-                read = self._latest + _AT_ONCE
+                read = self._latest + _MICROSECOND
             self._latest = read
             return read
 
@@ -50,7 +50,7 @@ def iso(instant: datetime | None) -> str | None:
 
 def microseconds(instant: datetime) -> int:
     """An instant as it is stored."""
-    return (instant - _EPOCH) // timedelta(microseconds=1)
+    return (instant - _EPOCH) // _MICROSECOND
 
 
 def iso_of(microseconds: int) -> str:

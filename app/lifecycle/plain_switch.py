@@ -203,10 +203,9 @@ async def _write(bare: Bare, acts: Sequence[Mapping[str, Any]], by: Mapping[str,
     if bare.dialect == "postgresql":
         made = (await bare.last((_at_once(active), values)))[-1]
     else:
-        made = await bare.rows(_entry("sqlite"), values)
-        if made:
-            values |= {"journal": made[0][0]}
-            await bare.ask(*((statement, values) for statement in _in_turn(active)))
+        made = await bare.rows(_entry_of_seen(), values)
+        values |= {"journal": made[0][0]}
+        await bare.ask(*((statement, values) for statement in _in_turn(active)))
     return {values["record"]} if made else set()
 
 
@@ -261,11 +260,21 @@ def _standing_now(beside: ColumnElement[Any]) -> Select[Any]:
 
 
 @cache
-def _entry(dialect: str) -> ReturningInsert[int, str, str]:
+def _entry() -> ReturningInsert[int, str, str]:
+    """PostgreSQL: the entry, where the token is good and nobody else has a say."""
     client = client_query().subquery("client")
     # Asked once more: whoever held the lock before may have said something.
     alone = not_(_spoken_for(client.c.organization_id, param("person"), param("record")))
-    return entry(_entered(dialect, param), of=select(client).where(alone).subquery("unopposed"))
+    return entry(_entered("postgresql", param), of=select(client).where(alone).subquery("unopposed"))
+
+
+@cache
+def _entry_of_seen() -> ReturningInsert[int]:
+    """SQLite: the entry. What `_seen` found is so: nobody else writes before this transaction ends."""
+    fixed = {
+        Entry.organization_id: param("organization"), Entry.at: at(param), Entry.actor: param("actor"), Entry.because: param("because"),
+    }  # fmt: skip
+    return inserted(Entry, {**fixed, **_entered("sqlite", param)}).returning(Entry.id)
 
 
 def _entered(dialect: str, said: Said) -> Mapping[Any, ColumnElement[Any]]:
@@ -277,7 +286,7 @@ def _entered(dialect: str, said: Said) -> Mapping[Any, ColumnElement[Any]]:
 
 @cache
 def _at_once(active: bool) -> Select[Any]:
-    return at_once(_entry("postgresql"), _on if active else _off)
+    return at_once(_entry(), _on if active else _off)
 
 
 @cache
