@@ -19,8 +19,6 @@ _PATIENCE: Final = 0.05
 _NEXT_TRY: Final = 0.0005
 _TURNS: Final = 4
 """Turns of the loop in which a shared transaction stays open, as long as each brings more."""
-_SETTINGS: Final = ("temp_store=MEMORY", "cache_size=-16384")
-"""What a savepoint could take back goes to a temporary file else, from 64 KiB on, which a few requests change; and 2 MB of pages (in KiB) are few."""
 _QUICK: Final = 0.001
 """Seconds for a commit that a loop may spend itself: handing it to a thread costs a tenth of that, and others wait meanwhile."""
 
@@ -103,8 +101,8 @@ class SharedSQLite(SQLiteBare):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine, waits=0)
-        for setting in _SETTINGS:
-            self._cursor.execute(f"PRAGMA {setting}")
+        # What a savepoint could take back goes to a temporary file else, from 64 KiB on, which a few requests change.
+        self._cursor.execute("PRAGMA temp_store=MEMORY")
         self._waiting: list[asyncio.Future[None]] | None = None
         self._closing: asyncio.Future[None] | None = None
         self._took = 0.0
