@@ -55,9 +55,8 @@ class _Looked:
 
 @dataclass(frozen=True, kw_only=True)
 class _Grown:
-    """What one tree grows by. `size` is what it had; None where there is no tree yet."""
+    """What one tree grows by, and its frontier afterwards."""
 
-    size: int | None
     frontier: tree.Frontier
     sequenced_at: datetime
     leaves: list[dict[str, Any]]
@@ -103,10 +102,8 @@ def work_out(session: Session, *, at: datetime, batch: int = BATCH) -> WorkedOut
 def append(session: Session, found: WorkedOut, *, origin_of: OriginOf) -> Passed:
     """Write down what was worked out; nothing, where another process has done so meanwhile."""
     states = {kind: session.get(AuditSequencer, kind) for kind in found.looked}
-    trees = {id: session.get(AuditTree, id, with_for_update=True, populate_existing=True) for id in found.grown}
-    if any(_state(states[kind]) != one.before for kind, one in found.looked.items()) or any(
-        (grown and grown.size) != found.grown[id].size for id, grown in trees.items()
-    ):
+    # No tree grows but by rows that are looked at.
+    if any(_state(states[kind]) != one.before for kind, one in found.looked.items()):
         return Passed(elsewhere=True)
     for kind, one in found.looked.items():
         state = states[kind]
@@ -115,7 +112,7 @@ def append(session: Session, found: WorkedOut, *, origin_of: OriginOf) -> Passed
             session.add(state)
         state.high, state.gaps = one.after
     for id, grows in found.grown.items():
-        grown = trees[id]
+        grown = session.get(AuditTree, id, with_for_update=True, populate_existing=True)
         if grown is None:
             grown = AuditTree(organization_id=id, origin=origin_of(id), checkpoint_size=0, pruned=0)
             session.add(grown)
@@ -229,7 +226,6 @@ def _without(first: int, last: int, noted: int, came: set[int]) -> Iterable[tupl
 def _grow(session: Session, organization_id: str, rows: list[Row], *, at: datetime) -> _Grown:
     grown = session.get(AuditTree, organization_id)
     frontier = tree.Frontier() if grown is None else frontier_of(grown)
-    size = None if grown is None else grown.size
     # A clock that was turned back is not followed: it shows as entries that are older than their place.
     sequenced_at = at if grown is None else max(at, grown.sequenced_at)
     sequenced, stored_at = exact(sequenced_at), microseconds(sequenced_at)
@@ -249,7 +245,7 @@ def _grow(session: Session, organization_id: str, rows: list[Row], *, at: dateti
             for level, number, node in frontier.append(hashed)
             if level % KEPT_EVERY == 0
         ]
-    return _Grown(size=size, frontier=frontier, sequenced_at=sequenced_at, leaves=leaves, nodes=nodes)
+    return _Grown(frontier=frontier, sequenced_at=sequenced_at, leaves=leaves, nodes=nodes)
 
 
 def leaf_number(session: Session, organization_id: str, *, kind: str, source_id: int) -> int | None:
