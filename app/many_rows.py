@@ -20,12 +20,12 @@ def write_rows(session: Session, table: type[Base], rows: Sequence[Mapping[str, 
     """Insert all of these, which name the same columns in the same order. Raises DBAPIError, and then none is there."""
     if not rows:
         return
-    names = tuple(rows[0])
+    names, values = tuple(rows[0]), [tuple(row.values()) for row in rows]
     connection = session.connection()
     if connection.dialect.name == "postgresql":
-        _copy(connection, table, names, rows)
+        copy_rows(connection, table, names, values)
     else:
-        connection.exec_driver_sql(_from_rows(table, names), [tuple(row.values()) for row in rows])
+        connection.exec_driver_sql(_from_rows(table, names), values)
 
 
 @cache
@@ -35,14 +35,15 @@ def _from_rows(table: type[Base], names: tuple[str, ...]) -> str:
     return f'INSERT INTO "{table.__tablename__}" ({columns}) VALUES ({", ".join("?" * len(names))})'
 
 
-def _copy(connection: Connection, table: type[Base], names: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> None:
+def copy_rows(connection: Connection, table: type[Base], names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
+    """PostgreSQL: the same of rows whose values are in the order of these columns, in the transaction that is under way. Raises DBAPIError."""
     driver = connection.dialect.loaded_dbapi
     statement = _from_stdin(table, names)
     cursor: Any = connection.connection.cursor()
     try:
         with cursor, cursor.copy(statement) as copy:
             for row in rows:
-                copy.write_row(tuple(row.values()))
+                copy.write_row(row)
     except driver.Error as error:
         # The driver is asked directly here; whoever catches errors knows SQLAlchemy's.
         raise DBAPIError.instance(statement.as_string(), None, error, driver.Error, dialect=connection.dialect) from error

@@ -9,8 +9,9 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from app.audit.request_tables import BodyState
+from app.audit.request_tables import BodyState, RequestBody, RequestSeen
 from app.database import pen
+from app.many_rows import copy_rows
 
 
 class Seen(NamedTuple):
@@ -110,10 +111,7 @@ def _insert(connection: Connection, told: Sequence[Told], bodies: list[Row]) -> 
 def _copy(connection: Connection, seen: Sequence[Row], bodies: Sequence[Row]) -> None:
     if not connection.in_transaction():
         connection.begin()
-    cursor: Any = connection.connection.cursor()
-    for table, columns, rows in (("request_seen", _COLUMNS, seen), ("request_body", _BODY_COLUMNS, bodies)):
+    for table, columns, rows in ((RequestSeen, _COLUMNS, seen), (RequestBody, _BODY_COLUMNS, bodies)):
         if rows:
-            with cursor.copy(f"COPY {table} ({_listed(columns)}) FROM STDIN") as copy:
-                for row in rows:
-                    copy.write_row(row)
+            copy_rows(connection, table, columns, rows)
     connection.commit()
