@@ -6,6 +6,7 @@ an older one: it is closed by that alone, before anybody has looked. Taking acce
 """
 
 import os
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from app.access.closed_tables import Installation
 from app.clock import iso, now
+from app.database import reading_engine
 from app.directory.tables import Person
 from app.settings import Settings
 
@@ -59,16 +61,23 @@ def why_closed(session: Session | Connection) -> str | None:
     """A sentence for an admin; None while it is open."""
     seen: _Glance | None = current_app.extensions.get(_GLANCE)
     if seen is None or not 0 <= time.monotonic() - seen.at < LOOK_EVERY:
-        settings: Settings = current_app.config["DOORLIST"]
         # The time is taken first: what is seen may be older than this, never younger.
         began = time.monotonic()
         newest = None if seen is None else seen.newest
-        why = look(session, settings, at=now(), remembered=newest)
-        if why is None:
-            newest = _note(session, settings)
+        why, newest = _saw(session, newest)
+        if why is not None:
+            # A transaction that began before the last step shows an older state on SQLite, and that is no older database.
+            with reading_engine().connect() as anew:
+                why, newest = _saw(anew, newest)
         seen = _Glance(at=began, why=why, newest=newest)
         current_app.extensions[_GLANCE] = seen
     return seen.why
+
+
+def _saw(session: Session | Connection, newest: Kept | None) -> tuple[str | None, Kept | None]:
+    settings: Settings = current_app.config["DOORLIST"]
+    why = look(session, settings, at=now(), remembered=newest)
+    return why, _note(session, settings) if why is None else newest
 
 
 def _note(session: Session | Connection, settings: Settings) -> Kept | None:
@@ -90,15 +99,18 @@ def look_again() -> None:
 
 def look(session: Session | Connection, settings: Settings, *, at: datetime, remembered: Kept | None = None) -> str | None:
     """Why the database has to be taken for an older state of itself, or was closed already; None where it is neither."""
+    # The file first: a worker writes it after its commit, so a row that is read later is never behind it by a step just taken.
+    try:
+        kept, unreadable = _further(read_kept(settings), remembered), False
+    except ValueError:
+        kept, unreadable = None, True
     columns = (Installation.marker, Installation.generation, Installation.moved_at, Installation.closed_at, Installation.closed_because)
     row = session.execute(select(*columns).where(Installation.id == ONLY)).one_or_none()
     if row is None:
         return "the database does not say which it is: run 'doorlist init'"
     if row.closed_at is not None:
         return str(row.closed_because)
-    try:
-        kept = _further(read_kept(settings), remembered)
-    except ValueError:
+    if unreadable:
         return f"{generation_file(settings)} cannot be read, so it is not known whether the database is the newest"
     if kept is None:
         if row.generation and row.moved_at is not None and at - row.moved_at > STRANGER_AFTER:
@@ -140,8 +152,8 @@ def keep(settings: Settings, kept: Kept) -> None:
     """Write down how far the database has come; only what it has committed. Raises OSError."""
     path = generation_file(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written whole or not at all: half a number would close the doors.
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    # Written whole or not at all: half a number would close the doors. Two threads may be at it.
+    beside = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.new")
     with beside.open("w") as file:
         file.write(f"{kept.marker} {kept.generation}\n")
         file.flush()

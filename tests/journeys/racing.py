@@ -282,7 +282,10 @@ class _Client:
             }
         )  # fmt: skip
         _, location, _ = self._send("GET", f"/authorize?{query}", cookie=racer.cookie)
-        return parse_qs(urlsplit(location).query).get("code", [None])[0]
+        answered = parse_qs(urlsplit(location).query)
+        if "code" not in answered:
+            self.said += f" {answered}"
+        return answered.get("code", [None])[0]
 
     def _form(self, path: str, **form: str) -> dict[str, Any]:
         sent = urlencode({"client_id": self._on.client_id, "client_secret": self._on.secret, **form})

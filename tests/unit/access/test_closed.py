@@ -1,5 +1,7 @@
 """A database that was put back to an older state is closed by that alone, and by nothing that happens in ordinary life."""
 
+import os
+import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -62,6 +64,47 @@ def test_an_older_state_of_the_database_is_closed_before_anybody_has_looked(inst
 
     with reading() as session:
         assert is_closed(session)
+
+
+def test_a_step_that_is_taken_while_somebody_looks_closes_nothing(installed: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats(installed)
+
+    def read_after_a_step(settings: Settings) -> Kept | None:
+        monkeypatch.setattr(closed, "read_kept", read_kept)
+        beats(installed, later(5))
+        return read_kept(settings)
+
+    monkeypatch.setattr(closed, "read_kept", read_after_a_step)
+
+    assert why(installed) is None
+
+
+def test_a_transaction_that_began_before_a_step_closes_nothing(installed: Flask) -> None:
+    beats(installed)
+    with reading() as session:
+        session.get_one(Installation, closed.ONLY)
+        beats(installed, later(5))
+
+        assert not is_closed(session)
+
+
+def test_two_threads_may_keep_at_once(installed: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved = beats(installed)
+    assert isinstance(moved, Kept)
+    settings, waited_for = settings_of(installed), os.fsync
+
+    def keep_once_more(file: int) -> None:
+        monkeypatch.setattr(os, "fsync", waited_for)
+        other = threading.Thread(target=keep, args=(settings, moved))
+        other.start()
+        other.join()
+        waited_for(file)
+
+    monkeypatch.setattr(os, "fsync", keep_once_more)
+    keep(settings, moved)
+
+    assert read_kept(settings) == moved
+    assert [one.name for one in generation_file(settings).parent.glob("generation*")] == ["generation"], "nothing is left over"
 
 
 def test_once_it_was_found_it_stays_closed_for_every_machine_until_it_is_opened(installed: Flask, tmp_path: Path) -> None:
