@@ -9,7 +9,7 @@ from sqlalchemy import literal, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.database import Instant
-from app.directory.tables import Person, Standing
+from app.directory.tables import Person, not_active
 from app.journal.work import insert_for
 from app.revocation.sweep_tables import Sweep
 from app.revocation.tables import Departure
@@ -102,7 +102,7 @@ def _of_round(session: Session, row: Sweep, *, most: int) -> Page:
     found = session.execute(
         select(Person.standing, Person.id)
         .where(
-            Person.organization_id == row.organization_id, Person.standing.in_([Standing.DEPARTED, Standing.EXPECTED, Standing.PAUSED]),
+            Person.organization_id == row.organization_id, not_active(),
             or_(Person.standing > standing, (Person.standing == standing) & (Person.id > person_id)),
         )
         .order_by(Person.standing, Person.id)
