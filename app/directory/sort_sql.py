@@ -185,8 +185,11 @@ class _Compiler:
         if many is None:
             return first
 
+        # An extension stands above its attributes, and is none itself.
+        below = len(path.names) - len(path.known) + path.known.index(many) + 1
+
         def primary(element: Any, depth: int) -> Claim:
-            if depth > 1:
+            if depth != below:
                 return true()
             return self.json.some(self.json.node(element), ("primary",), lambda flag: self.json.fits(flag, Operator.EQ, True, Sense.EXACT))
 

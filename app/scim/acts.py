@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.directory.filters import Filter
 from app.directory.tables import Group, Record
-from app.directory.vocabulary import GROUP_URN
+from app.directory.vocabulary import GROUP_URN, USER_URN
 from app.lifecycle.errors import StaleVersion
 from app.lifecycle.groups import add_group, change_group, end_group, read_group
 from app.lifecycle.records import RecordDraft, add_record, change_record, end_record, hold_meant, read_record
@@ -31,14 +31,16 @@ Body = dict[str, Any]
 
 def users_shown(session: Session, caller: Caller, records: list[Record], selection: Selection) -> list[Resource]:
     """Users as they are answered, cut to what was asked for."""
-    resources = user_resources(session, records, base=caller.base, with_groups=selection.shows("groups"))
-    return [selection.of(resource) for resource in resources]
+    chosen = selection.of_kind(USER_URN)
+    resources = user_resources(session, records, base=caller.base, with_groups=chosen.shows("groups"))
+    return [chosen.of(resource) for resource in resources]
 
 
 def groups_shown(session: Session, caller: Caller, groups: list[Group], selection: Selection) -> list[Resource]:
     """Groups as they are answered, cut to what was asked for."""
-    resources = group_resources(session, groups, base=caller.base, shown=selection.parts("members", PARTS))
-    return [selection.of(resource) for resource in resources]
+    chosen = selection.of_kind(GROUP_URN)
+    resources = group_resources(session, groups, base=caller.base, shown=chosen.parts("members", PARTS))
+    return [chosen.of(resource) for resource in resources]
 
 
 def post_user(caller: Caller, body: Body, selection: Selection) -> Resource:

@@ -84,9 +84,17 @@ def answer(
     )
 
 
+class Shown(dict[str, Any]):
+    """A resource as it is shown, and the `meta` that it has, whether that is shown or not."""
+
+    def __init__(self, resource: Mapping[str, Any], *, meta: Mapping[str, Any]) -> None:
+        super().__init__(resource)
+        self.meta = meta
+
+
 def resource_answer(resource: Mapping[str, Any], status: int = 200) -> Response:
-    """A resource with its ETag and Location, where `meta` was not cut from it."""
-    meta = resource.get("meta", {})
+    """A resource with its ETag and Location: RFC 7644 §3.14 asks for the header whatever of the resource is shown."""
+    meta = resource.meta if isinstance(resource, Shown) else resource.get("meta", {})
     names = {"ETag": "version", "Location": "location"}
     return answer(
         resource, status, headers={header: meta[name] for header, name in names.items() if name in meta}

@@ -113,6 +113,16 @@ def tidied(
     return {"schemas": [core, *extensions], **kept}
 
 
+def under_own_names(document: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
+    """The document with each extension under its declared URN: it may have been spelled otherwise, also twice, before it was declared."""
+    named: dict[str, Any] = {}
+    for key, value in document.items():
+        name = vocabulary.schema_named(key) if ":" in key else key
+        there = named.get(name)
+        named[name] = {**there, **value} if isinstance(there, dict) and isinstance(value, dict) else value
+    return named
+
+
 def is_kept(attribute: Attribute) -> bool:
     """RFC 7644 §3.3 and §3.5.1: what is read-only is passed over in a resource; so are passwords, which nobody here asks for."""
     return attribute.mutability == "readWrite" and attribute.name != "schemas"

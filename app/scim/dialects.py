@@ -75,7 +75,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
     Deviation(
         name="unknown attributes are replaced as they come",
         clients=("Entra",),
-        sends="`Replace` at the path of an attribute that no schema here has; `add` and `remove` there are refused (invalidPath), and so are all three in a schema that the organisation declared.",
+        sends="`Replace` at the path of an attribute that no schema here has; `add` and `remove` are refused (invalidPath) where the resource has no such attribute yet, and so are all three in a schema that the organisation declared.",
         sources=(ENTRA_COLLECTION,),
         done_by="app.scim.patch:is_place",
         test="unit.scim.test_dialects:test_replace_makes_an_unknown_attribute",

@@ -128,7 +128,7 @@ class HotDoor:
         answered = None if planned is None else self._now(planned)
         if planned is None or answered is None:
             return self._ordinary(environ, start_response)
-        status, headers, body = self._early(planned, answered)
+        status, headers, body = self._early(environ, planned, answered)
         self._note(environ, planned, answered, time.perf_counter() - began)
         start_response(_WORDS[status], headers)
         return body
@@ -161,14 +161,14 @@ class HotDoor:
             return None
         # Once it has been sent.
         asyncio.get_running_loop().call_soon(self._note, environ, planned, answered, time.perf_counter() - began)
-        return self._early(planned, answered)
+        return self._early(environ, planned, answered)
 
     def _plan(self, environ: dict[str, Any]) -> Planned | None:
         place = _PLACE.fullmatch(environ["PATH_INFO"])
         if place is None:
             return None
         source, kind, id = place.groups()
-        method = environ["REQUEST_METHOD"]
+        method = "GET" if _reads(environ) else environ["REQUEST_METHOD"]
         reads, writes = _READS.get((method, kind, id is not None)), _WRITES.get((method, kind, id is not None))
         scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if (reads is None and writes is None) or scheme.lower() != "bearer" or any(name in environ for name in _UNUSUAL) or hides_something(self._app, source):
@@ -196,9 +196,9 @@ class HotDoor:
             forget(self._app)
             return None
 
-    def _early(self, planned: Planned, answered: Answered) -> Early:
+    def _early(self, environ: dict[str, Any], planned: Planned, answered: Answered) -> Early:
         limits_of(self._app).requests.take(planned.knock.source)
-        return answered.status, _headers(answered), answered.body
+        return answered.status, _headers(answered), answered.body if environ["REQUEST_METHOD"] != "HEAD" else ()
 
     def _note(self, environ: dict[str, Any], planned: Planned, answered: Answered, took: float) -> None:
         note_answered(self._app, environ, planned.body, answered.status, answered.body, took)
@@ -208,12 +208,17 @@ def _say(error: Exception) -> None:
     log.warning("a hot path failed: %s", error.__class__.__name__)
 
 
+def _reads(environ: dict[str, Any]) -> bool:
+    """HEAD says what GET would (RFC 9110 §9.3.2), to the length."""
+    return environ["REQUEST_METHOD"] in ("GET", "HEAD")
+
+
 def _is_of_group(environ: dict[str, Any]) -> bool:
-    return environ["REQUEST_METHOD"] == "GET" and "/Groups/" in environ["PATH_INFO"]
+    return _reads(environ) and "/Groups/" in environ["PATH_INFO"]
 
 
 def _takes_long(environ: dict[str, Any]) -> bool:
-    if environ["REQUEST_METHOD"] == "GET":
+    if _reads(environ):
         query = environ.get("QUERY_STRING", "")
         # One user by id, or the one of a name.
         return _ONE.fullmatch(query) is None if query else "/Users/" not in environ["PATH_INFO"]
@@ -245,7 +250,7 @@ def _query_of(text: str) -> dict[str, str] | None:
 def _body_of(environ: dict[str, Any], *, most: int) -> bytes | None:
     """The body, which the ordinary way can read once more; None where it is not one of the usual kind."""
     length = environ.get("CONTENT_LENGTH") or "0"
-    if environ["REQUEST_METHOD"] == "GET":
+    if _reads(environ):
         return b"" if length == "0" else None
     if not length.isdigit() or not 0 < int(length) <= most:
         return None

@@ -3,6 +3,7 @@
 Where a list holds several kinds of resources, kind comes after kind, unless it is sorted: an order is one over all of them.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ from app.scim.cursors import Place
 from app.scim.schemas import LARGEST_PAGE, USUAL_PAGE
 
 _FARTHEST = 2**31 - 1
+# Python reads digits of every script as well, and underscores between them.
+_WHOLE = re.compile(r"[+-]?[0-9]+")
 PAGE_NAMES = ("filter", "sortBy", "sortOrder", "startIndex", "count", "cursor")
 
 
@@ -122,10 +125,9 @@ def _number(said: Mapping[str, str], name: str, default: int, *, problem: Proble
     text = said.get(name, "").strip()
     if not text:
         return default
-    try:
-        return min(int(text), _FARTHEST)
-    except ValueError:
-        raise refused(f"{name} must be a whole number, not {text[:40]!r}", problem) from None
+    if _WHOLE.fullmatch(text) is None:
+        raise refused(f"{name} must be a whole number, not {text[:40]!r}", problem)
+    return min(int(text), _FARTHEST)
 
 
 def found_by_index(session: Session, organization_id: str, source_id: str, page: Page, kinds: Sequence[Sortable], *, base: str) -> Found:

@@ -10,7 +10,7 @@ from app.directory.filters import And, AttributePath, Compare, Filter, FilterErr
 from app.directory.values import Operator, leaves
 from app.directory.vocabulary import COMMON, ENTERPRISE_URN, SCHEMAS, STANDARD, USER_URN, Attribute, Kind, Place, Vocabulary, attribute_at
 from app.scim.answers import Problem, refused
-from app.scim.bodies import is_echo, is_meant, message, spelled, spelled_members, spelled_one, takes_away, tidied
+from app.scim.bodies import is_echo, is_meant, message, spelled, spelled_members, spelled_one, takes_away, tidied, under_own_names
 from app.scim.bounds import refuse_too_costly, refuse_too_many
 from app.scim.elements import NOTHING, Known, is_true, only_primary, without_listed
 
@@ -55,7 +55,8 @@ def _read_operation(said: Mapping[str, Any], number: int, vocabulary: Vocabulary
         raise refused(f"operation {number}: op must be add, replace or remove", Problem.INVALID_SYNTAX)
     path, value = said.get("path"), said.get("value", NOTHING)
     if value is NOTHING and verb is not Verb.REMOVE:
-        raise refused(f"operation {number}: {verb} needs a value; null takes the attribute away", Problem.INVALID_VALUE)
+        cleared = "; null takes the attribute away" if verb is Verb.REPLACE else ""
+        raise refused(f"operation {number}: {verb} needs a value{cleared}", Problem.INVALID_VALUE)
     value = None if value is NOTHING else value
     if path is None:
         if verb is Verb.REMOVE:
@@ -109,7 +110,7 @@ def patched(
 ) -> dict[str, Any]:
     """The document, `core` being its main schema, after all operations; the one given stays as it is. Raises SCIMError."""
     refuse_too_costly(document, [operation.value for operation in operations])
-    changed: dict[str, Any] = copy.deepcopy(dict(document))
+    changed = under_own_names(copy.deepcopy(dict(document)), vocabulary)
     for operation in operations:
         # The next one may name what this one says, in another way of saying it.
         _apply(changed, replace(operation, value=_spelled(operation, vocabulary)), core, vocabulary)
@@ -149,14 +150,15 @@ def _apply(document: dict[str, Any], operation: Operation, core: str, vocabulary
     path, value = operation.path, operation.value
     if path.core not in (None, core):
         # RFC 7644 §3.10: under the other kind's URN this resource has nothing, not even what both call by the same name.
-        raise refused(f"path {path.core}:{'.'.join(_whole(path))} is no attribute of this resource", Problem.INVALID_PATH)
+        raise refused(f"path {path.core}:{_written(path)} is no attribute of this resource", Problem.INVALID_PATH)
     if operation.named and not is_place(document, operation, core, vocabulary):
-        raise refused(f"path {'.'.join(_whole(path))} is no attribute of this resource", Problem.INVALID_PATH)
+        raise refused(f"path {_written(path)} is no attribute of this resource", Problem.INVALID_PATH)
     known = vocabulary.attribute_at(path.names)
-    own = SCHEMAS[core].get(path.names[0].lower()) if len(path.names) == 1 else None
-    if operation.verb is Verb.REMOVE and own is not None and own.required:
+    own = known if vocabulary.extension_named(path.names[0], core) is not None else SCHEMAS[core].get(".".join(path.names).lower())
+    takes_all = path.where is None and path.sub is None and (value is None or own is None or not own.many)
+    if operation.verb is Verb.REMOVE and own is not None and own.required and takes_all and any(True for _ in leaves(document, path.names)):
         # RFC 7644 §3.5.2.2.
-        raise refused(f"{own.name} is required, so it cannot be removed", Problem.MUTABILITY)
+        raise refused(f"{_written(path)} is required, so it cannot be removed", Problem.MUTABILITY)
     if operation.verb is Verb.REPLACE and takes_away(value):
         value = None
     if operation.verb is Verb.ADD and value is None:
@@ -370,6 +372,12 @@ def is_place(document: Mapping[str, Any], operation: Operation, core: str, vocab
 
 def _whole(path: AttributePath) -> tuple[str, ...]:
     return path.names if path.sub is None else (*path.names, path.sub)
+
+
+def _written(path: AttributePath) -> str:
+    """As RFC 7644 §3.10 writes it: a colon behind a schema's URN, dots between attributes."""
+    first, *others = _whole(path)
+    return first if not others else f"{first}{':' if ':' in first else '.'}{'.'.join(others)}"
 
 
 def made_to_fit(where: Filter) -> dict[str, Any]:

@@ -25,9 +25,16 @@ from app.scim.versions import unchanged
 _PREFIX = "/scim/v2/<source_id>"
 
 
+class _Door(Blueprint):
+    """Answers no method that SCIM does not have, OPTIONS among them."""
+
+    def add_url_rule(self, *of_route: Any, **options: Any) -> None:
+        super().add_url_rule(*of_route, **{**options, "provide_automatic_options": False})
+
+
 def blueprint() -> Blueprint:
     """The door, to be registered once with an application that has its settings in `config["DOORLIST"]`."""
-    routes = Blueprint("scim", __name__, url_prefix=_PREFIX)
+    routes = _Door("scim", __name__, url_prefix=_PREFIX)
     routes.record_once(_know_resources)
     see_requests(routes)
 

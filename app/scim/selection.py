@@ -6,7 +6,7 @@ from typing import Any
 
 from app.directory.filters import FilterError, split_asked_path
 from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, SCHEMAS, STANDARD, USER_URN, Place, Vocabulary
-from app.scim.answers import Problem, refused
+from app.scim.answers import Problem, Shown, refused
 
 _ALWAYS = {("id",), ("schemas",)}
 
@@ -23,8 +23,9 @@ class Selection:
         if only and without:
             # None of the clients we know sends both (reference: Entra sends one of them, the others neither).
             raise refused("attributes and excludedAttributes exclude each other: send only one of them", Problem.INVALID_VALUE)
-        self._only = set(_paths(only, vocabulary)) | _ALWAYS if only else None
-        self._without = set(_paths(without, vocabulary)) - _ALWAYS
+        self._named = tuple(_paths(only or without, vocabulary))
+        self._picks = bool(only)
+        self._choose(core=None)
         self._always, self._on_request, self._never = vocabulary.always, vocabulary.on_request, vocabulary.never
 
     def revealing(self, places: Iterable[Place]) -> "Selection":
@@ -32,6 +33,17 @@ class Selection:
         revealing = copy.copy(self)
         revealing._on_request = self._on_request - frozenset(places)
         return revealing
+
+    def of_kind(self, core: str) -> "Selection":
+        """The same for resources of this main schema: they have nothing of what was named below the other one's URN (RFC 7644 §3.10)."""
+        own = copy.copy(self)
+        own._choose(core)
+        return own
+
+    def _choose(self, core: str | None) -> None:
+        paths = {path for kind, path in self._named if core is None or kind in (None, core)}
+        self._only = paths | _ALWAYS if self._picks else None
+        self._without = set() if self._picks else paths - _ALWAYS
 
     def shows(self, name: str) -> bool:
         """Whether anything of this attribute is shown."""
@@ -44,7 +56,7 @@ class Selection:
         named = _below(self._without if self._only is None else self._only, name)
         return tuple(part for part in parts if (() in named or (part.lower(),) in named) is (self._only is not None))
 
-    def of(self, resource: dict[str, Any]) -> dict[str, Any]:
+    def of(self, resource: dict[str, Any]) -> Shown:
         """The resource as it is to be shown."""
         if self._only is not None:
             shown = _kept(resource, self._only)
@@ -52,7 +64,7 @@ class Selection:
         else:
             without = self._without | self._on_request | self._never
             shown = _cut(resource, without) if without else resource
-        return _with(shown, resource, self._always) if self._always else shown
+        return Shown(_with(shown, resource, self._always) if self._always else shown, meta=resource.get("meta", {}))
 
 
 def _with(shown: dict[str, Any], resource: dict[str, Any], places: frozenset[Place]) -> dict[str, Any]:
@@ -65,22 +77,24 @@ def _with(shown: dict[str, Any], resource: dict[str, Any], places: frozenset[Pla
     return shown
 
 
-def _paths(listed: str, vocabulary: Vocabulary) -> Iterator[tuple[str, ...]]:
+def _paths(listed: str, vocabulary: Vocabulary) -> Iterator[tuple[str | None, tuple[str, ...]]]:
+    """What is named, and below which kind's URN, where it is."""
     for text in map(str.strip, listed.split(",")):
         if ":" in text:
             # A whole extension whose schema is unknown here looks like an attribute of a shorter URN.
-            yield (text.lower(),)
+            yield None, (text.lower(),)
         if (urn := vocabulary.schema_named(text)) in (USER_URN, GROUP_URN):
             # As an extension's URN means all of it; but these attributes stand at the top.
-            yield from ((name,) for name in SCHEMAS[urn])
+            yield from ((urn, (name,)) for name in SCHEMAS[urn])
         try:
-            names = tuple(name.lower() for name in split_asked_path(text, vocabulary).names)
+            path = split_asked_path(text, vocabulary)
         except FilterError:
             continue
-        yield names
+        names = tuple(name.lower() for name in path.names)
+        yield path.core, names
         if names[0] == ENTERPRISE_URN.lower() and ":" not in text:
             # What no schema has may be kept under the same name.
-            yield names[1:]
+            yield None, names[1:]
 
 
 def _below(paths: set[tuple[str, ...]], name: str) -> set[tuple[str, ...]]:
@@ -94,7 +108,7 @@ def _kept(value: dict[str, Any], paths: set[tuple[str, ...]]) -> dict[str, Any]:
         if () in below:
             kept[name] = part
         elif below:
-            kept[name] = _each(part, lambda element, below=below: _kept(element, below))
+            kept |= _left(name, part, lambda element, below=below: _kept(element, below))
     return kept
 
 
@@ -102,15 +116,20 @@ def _cut(value: dict[str, Any], paths: set[tuple[str, ...]]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, part in value.items():
         below = _below(paths, name)
-        if () not in below:
-            kept[name] = _each(part, lambda element, below=below: _cut(element, below)) if below else part
-            if kept[name] == {} and ":" in name:
-                # Nothing is left of an extension of which everything is hidden.
-                del kept[name]
+        if not below:
+            kept[name] = part
+        elif () not in below:
+            kept |= _left(name, part, lambda element, below=below: _cut(element, below))
     return kept
 
 
-def _each(part: Any, change: Any) -> Any:
-    if isinstance(part, list):
-        return [change(element) if isinstance(element, dict) else element for element in part]
-    return change(part) if isinstance(part, dict) else part
+def _left(name: str, part: Any, change: Any) -> dict[str, Any]:
+    """The attribute with what is left of its parts; nothing where none is: what is empty is unassigned (RFC 7643 §2.5)."""
+    if isinstance(part, dict):
+        left: Any = change(part)
+    elif isinstance(part, list):
+        changed = (change(element) if isinstance(element, dict) else element for element in part)
+        left = [element for element in changed if element != {}]
+    else:
+        return {name: part}
+    return {name: left} if left or not part else {}

@@ -135,7 +135,7 @@ def test_a_required_attribute_is_asked_for_where_the_schema_is_used(directory: D
 
     assert directory.add_user("bob")
     assert says(posts(directory, "cy", **{HR: {"grade": 1}}), "invalidValue", f"{HR}:site is required")
-    assert says(directory.patch(f"/Users/{record_id}", {"op": "remove", "path": f"{HR}:site"}), "invalidValue", f"{HR}:site is required")
+    assert says(directory.patch(f"/Users/{record_id}", {"op": "remove", "path": f"{HR}:site"}), "mutability", f"{HR}:site is required")
     assert directory.patch(f"/Users/{record_id}", {"op": "remove", "path": HR}).status == 200
     assert kept(directory, record_id) is None
 

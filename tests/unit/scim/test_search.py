@@ -117,7 +117,7 @@ def test_a_search_is_made_by_post_alone(company: Directory, at: str) -> None:
     for slash in ("", "/"):
         for method, said in (("GET", None), ("PUT", body), ("PATCH", {"Operations": []}), ("DELETE", None)):
             answer = company.send(method, f"{at}/.search{slash}", said)
-            assert (answer.status, answer.document["status"], answer.headers["Allow"]) == (405, "405", "OPTIONS, POST"), (method, slash)
+            assert (answer.status, answer.document["status"], answer.headers["Allow"]) == (405, "405", "POST"), (method, slash)
     for name in (".searched", "x.search", ".search.x"):
         assert company.send("GET", f"/Users/{name}").status == 404
 
@@ -126,7 +126,7 @@ def test_a_search_is_made_by_post_alone(company: Directory, at: str) -> None:
 def test_the_base_url_is_only_read_with_a_slash_and_without(company: Directory, method: str) -> None:
     for at in ("", "/"):
         answer = company.send(method, at, {"userName": "x"})
-        assert (answer.status, answer.document["status"], answer.headers["Allow"]) == (405, "405", "GET, HEAD, OPTIONS")
+        assert (answer.status, answer.document["status"], answer.headers["Allow"]) == (405, "405", "GET, HEAD")
         assert _names(company.send("GET", at)) == ["ada", "bob", "cyd", "ants", "bees"]
 
 
@@ -307,7 +307,7 @@ def test_a_patched_group_is_shown_to_who_says_what_of_it(directory: Directory, a
     assert set(answer.document) == {"id", "schemas", *shown}
     assert (answer.document["id"], answer.document["displayName"]) == (group_id, "bees")
     assert sorted(one["value"] for one in answer.document.get("members", [])) == (sorted([ada, bob]) if "members" in shown else [])
-    assert answer.headers.get("ETag") == ('W/"2"' if "meta" in shown else None)
+    assert answer.headers["ETag"] == 'W/"2"'
     assert directory.patch(f"/Groups/{group_id}", {"op": "remove", "path": "members"}).status == 204
 
 

@@ -116,7 +116,9 @@ def test_a_write_holds_for_one_of_several_versions(directory: Directory, kind: s
     assert put('W/"1", W/"2"', "third") == 200
     assert put('"of-another", W/"3"', "third again") == 200
     assert put('"of-another", "and-another"', "fourth") == 412
-    assert put('W/"9", *', "fourth") == 200
+    for no_list_of_tags in ('W/"9", *', '*, W/"9"', '""3""', '"3', "3", "W/3"):
+        assert put(no_list_of_tags, "fourth") == 412, no_list_of_tags
+    assert put(" * ", "fourth") == 200
     assert directory.send("GET", path).document[name] == "fourth"
     assert directory.patch(path, {"op": "replace", "path": name, "value": "fifth"}).status in (200, 204)
 
