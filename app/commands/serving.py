@@ -16,6 +16,7 @@ from app.commands.acting import find_organization, host_verb
 from app.commands.ending import until_asked
 from app.commands.exits import NotReady
 from app.commands.output import Answer
+from app.commands.punctual import punctual
 from app.database import in_transaction, reading
 from app.delivery.worker import Worker
 from app.delivery.workspaces import Targets
@@ -138,7 +139,8 @@ def _delivering(app: Flask, threads: dict[Lane, int]) -> Iterator[None]:
     delivery.start()
     scheduler.start()
     try:
-        yield
+        with punctual(scheduler):
+            yield
     finally:
         log.info("ending: what is in hand is finished first")
         scheduler.shutdown()
