@@ -8,6 +8,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import resource
 import socket
 import threading
 import time
@@ -43,6 +44,8 @@ _NEXT_AFTER: Final = 0.5
 """Seconds before another process takes the place of one that ended."""
 _WAITING: Final = 1024
 """Connections that may wait for a process to take them."""
+_AT_A_TURN: Final = 1
+"""Connections that a process takes at one turn of its loop. Where no file can be opened any more, asyncio logs each try, and makes as many as these."""
 KEEPS_ALIVE: Final = 75
 """Seconds for which an idle connection is kept: longer than proxies keep theirs, so that none sends into one that is being closed."""
 _LARGE: Final = 320 * 1024
@@ -58,6 +61,7 @@ def serve_web(host: str, port: int, *, processes: int, threads: int, asked: Aske
 
     `ready` is called, on another thread, once somebody answers.
     """
+    _raise_limit_of_files()
     listening = _listening(host, port, processes)
     answers = _spawn.Event()
     threading.Thread(target=_tell, args=[answers, ready], name="ready", daemon=True).start()
@@ -76,6 +80,13 @@ def serve_web(host: str, port: int, *, processes: int, threads: int, asked: Aske
         _end(running)
         for one in listening:
             one.close()
+
+
+def _raise_limit_of_files() -> None:
+    """As many files as the system allows: the usual 1,024 are for programs of old, and each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listening(host: str, port: int, number: int) -> list[socket.socket]:
@@ -146,11 +157,19 @@ def _serve(listening: socket.socket, threads: int, answers: Event) -> None:
     application = _load(threads=threads)
     config = Config(
         application, interface="asgi3", http=Guarded, ws="none", loop="asyncio", lifespan="on", log_config=None, log_level="error",
-        access_log=False, server_header=False, proxy_headers=False, backlog=_WAITING, timeout_keep_alive=KEEPS_ALIVE,
+        access_log=False, server_header=False, proxy_headers=False, backlog=_AT_A_TURN, timeout_keep_alive=KEEPS_ALIVE,
         timeout_graceful_shutdown=_GRACE,
     )  # fmt: skip
     answers.set()
-    Server(config).run(sockets=[listening])
+    _Server(config).run(sockets=[listening])
+
+
+class _Server(Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        for one in sockets or ():
+            # asyncio has one number for what it takes at a turn and what may wait.
+            one.listen(_WAITING)
 
 
 def _load(*, threads: int) -> Buffered:
