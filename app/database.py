@@ -30,6 +30,8 @@ _NEWER = "needs a new journal entry"
 """What the triggers say (migrations/triggers.py)."""
 SQLITE_WAITS = 15
 """Seconds that a writer waits for another before it gives up."""
+GIVES_UP_AFTER = 15
+"""Seconds after which nothing is tried again for which somebody else holds what it needs: each try has waited by itself."""
 _NEXT_TRY = 0.0005
 _PENS: dict[str, "Pen"] = {}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -110,6 +112,21 @@ def _on_connect_postgresql(connection: Any, _record: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET jit = off")
     connection.commit()
+
+
+def wait_at_most(engine: Engine, seconds: float) -> None:
+    """On PostgreSQL, connections of this engine wait no longer than this for a row that somebody else holds; on SQLite none does anyway."""
+    if engine.dialect.name != "postgresql":
+        return
+
+    def limit(connection: Any, _record: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {int(seconds * 1000)}")
+        connection.commit()
+
+    event.listen(engine, "connect", limit)
+    # Those that were opened before know nothing of it.
+    engine.dispose()
 
 
 def _teach_sqlite(engine: Engine) -> None:
@@ -279,12 +296,13 @@ def in_transaction(act: Callable[[Session], Result], *, attempts: int = 6) -> Re
 
     `act` must be safe to run again: it only touches the session it is given.
     """
+    began = time.monotonic()
     for attempt in range(attempts):
         try:
             with transaction() as session:
                 return act(session)
         except DBAPIError as error:
-            if attempt + 1 == attempts or not _worth_another_try(error):
+            if attempt + 1 == attempts or not _worth_another_try(error) or time.monotonic() - began > GIVES_UP_AFTER:
                 raise
             time.sleep(random.uniform(0.005, 0.02) * 2**attempt)
     raise AssertionError("unreachable")

@@ -28,6 +28,7 @@ from app.commands.buffered import Buffered
 from app.commands.ending import Asked
 from app.commands.exits import NotReady
 from app.commands.listening import Guarded
+from app.database import db, wait_at_most
 from app.scim.hot import HotDoor
 from app.scim.seen import flush_requests
 
@@ -48,6 +49,8 @@ _AT_A_TURN: Final = 1
 """Connections that a process takes at one turn of its loop. Where no file can be opened any more, asyncio logs each try, and makes as many as these."""
 KEEPS_ALIVE: Final = 75
 """Seconds for which an idle connection is kept: longer than proxies keep theirs, so that none sends into one that is being closed."""
+_HELD_FOR: Final = 10.0
+"""Seconds for which a thread waits for a row that somebody else holds. It is answered for with 503 then: others need the thread."""
 _LARGE: Final = 320 * 1024
 """Bytes of a block of memory that is handed back as soon as it is free. Not those of asyncio, which takes 256 KiB for each reading of a socket."""
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
@@ -179,6 +182,8 @@ def _load(*, threads: int) -> Buffered:
     logs.configure()
     module, _, make = _APPLICATION.partition(":")
     app = getattr(import_module(module), make)()
+    with app.app_context():
+        wait_at_most(db.engine, _HELD_FOR)
     hot: HotDoor = app.wsgi_app
     # What is here now stays for good; looking through it again and again would hold up whoever waits for an answer by 50 ms.
     gc.collect()

@@ -1,6 +1,7 @@
 """Reading rows past SQLAlchemy's own, and writing after others, on both databases."""
 
 import fcntl
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -8,7 +9,10 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from sqlalchemy import delete, insert, select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
+from app import database
 from app.access.tables import Operator
 from app.clock import now
 from app.database import ROWS_AT_A_TIME, Pen, db, in_transaction, plain_rows, reading
@@ -47,6 +51,23 @@ def test_a_writer_waits_for_another_process_and_is_on_as_soon_as_it_is_done(inst
         fcntl.flock(other, fcntl.LOCK_UN)
         assert done.wait(10)
     writer.join()
+
+
+@pytest.mark.parametrize(("patience", "tries"), [(15, 6), (-1, 1)])
+def test_what_somebody_holds_is_tried_for_again_as_long_as_nobody_has_waited_long(
+    installed: Flask, monkeypatch: pytest.MonkeyPatch, patience: int, tries: int
+) -> None:
+    monkeypatch.setattr(database, "GIVES_UP_AFTER", patience)
+    tried: list[object] = []
+
+    def act(session: Session) -> None:
+        tried.append(session)
+        raise OperationalError("UPDATE", {}, sqlite3.OperationalError("database is locked"))
+
+    with pytest.raises(OperationalError):
+        in_transaction(act)
+
+    assert len(tried) == tries
 
 
 def test_a_process_that_writes_without_a_pause_lets_others_in_between(tmp_path: Path) -> None:
