@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import monotonic
+from typing import Final
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, delete, select
@@ -23,7 +24,7 @@ from sqlalchemy.pool import NullPool
 
 from app.audit.request_rows import Told, write
 from app.audit.request_tables import RequestBody, RequestSeen
-from app.database import SQLITE_WAITS
+from app.database import SQLITE_WAITS, is_read_only
 
 log = logging.getLogger(__name__)
 
@@ -143,14 +144,15 @@ class RequestLog:
                 connection = connection or _opened(engine)
                 write(connection, self._tell(connection, batch))
                 more = self._end_batch()
-            except (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError) as error:
-                if connection is not None:
-                    connection.invalidate()
-                self._give_back(batch, error)
-            except Exception:
-                # This is a worker's loop: one request that nobody foresaw must not end it.
-                log.exception("%d requests seen could not be written down", len(batch))
-                self._end_batch(lost=len(batch))
+            except Exception as error:
+                if isinstance(error, _AWAY) or is_read_only(error):
+                    if connection is not None:
+                        connection.invalidate()
+                    self._give_back(batch, error)
+                else:
+                    # This is a worker's loop: one request that nobody foresaw must not end it.
+                    log.exception("%d requests seen could not be written down", len(batch))
+                    self._end_batch(lost=len(batch))
             if connection is not None and not more:
                 connection.close()
                 connection = None
@@ -181,8 +183,8 @@ class RequestLog:
             self._writing = False
             self._some.notify_all()
             waits = self._since is not None
-        if new:
-            log.warning("%d requests seen were not kept: more came than could be written down", new)
+        if new > lost:
+            log.warning("%d requests seen were not kept: more came than could be written down", new - lost)
         return waits
 
     def _give_back(self, batch: Sequence[Captured], error: Exception) -> None:
@@ -203,6 +205,7 @@ class RequestLog:
             self._some.wait(TRIES_AGAIN)
 
 
+_AWAY: Final = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 _OPEN: weakref.WeakSet[RequestLog] = weakref.WeakSet()
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import ClauseElement, Engine, text
 from app.bare.connection import Asked, Bare, Busy, Rows
 from app.statements import Compiled, compiled
 
+_SILENT: Final = "the database says nothing any more"
 _BEGIN: Final = text("BEGIN")
 _COMMIT: Final = text("COMMIT")
 _ROLLBACK: Final = text("ROLLBACK")
@@ -28,6 +29,10 @@ _WHOLE: Final = frozenset({20, 21, 23})
 _TRUTH: Final = 16
 _PATIENCE: Final = 0.05
 """Seconds for which a request stays on the loop while somebody else holds what it is about; then it goes to a thread, which can wait longer."""
+SILENT_FOR: Final = 30.0
+"""Seconds after which a server that says nothing is taken to be gone; nothing that is asked here takes as long."""
+LOOKS_EVERY: Final = 5.0
+"""Seconds between two looks of an event loop at how long its connections have been waiting."""
 _GOOD: Final = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, ExecStatus.PIPELINE_SYNC})
 
 
@@ -157,7 +162,8 @@ class PostgresBare(Bare):
         return result
 
     async def _wait(self) -> None:
-        self._poll.poll()
+        if not self._poll.poll(1000 * SILENT_FOR):
+            raise OperationalError(_SILENT)
         self._pg.consume_input()
 
     def close(self) -> None:
@@ -177,11 +183,25 @@ class PostgresOnLoop(PostgresBare):
         super().__init__(engine, waits=_PATIENCE)
         self._waiter: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._since = 0.0
+        self._look_again: asyncio.TimerHandle | None = None
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
         """Listen; to be called on the loop, once."""
         self._loop = loop
         loop.add_reader(self._socket, self._readable)
+        self._look()
+
+    def _look(self) -> None:
+        # One look for all requests: a timer for each would cost more than many of their statements.
+        loop = self._loop
+        if loop is None:
+            return
+        if self._waiter is not None and not self._waiter.done() and loop.time() - self._since > SILENT_FOR:
+            self._stop_listening()
+            self._wake(OperationalError(_SILENT))
+        else:
+            self._look_again = loop.call_later(LOOKS_EVERY, self._look)
 
     def _meant(self, error: Exception) -> Exception:
         return Busy() if isinstance(error, LockNotAvailable) else error
@@ -214,6 +234,7 @@ class PostgresOnLoop(PostgresBare):
         if self._loop is None:
             raise InterfaceError("nobody listens to this connection")
         # As for an answer, so that whoever waits also hears that the connection has broken.
+        self._since = self._loop.time()
         waiter = self._waiter = self._loop.create_future()
         self._loop.add_writer(self._socket, self._wake, None)
         try:
@@ -225,10 +246,13 @@ class PostgresOnLoop(PostgresBare):
     async def _wait(self) -> None:
         if self._loop is None:
             raise InterfaceError("nobody listens to this connection")
+        self._since = self._loop.time()
         self._waiter = self._loop.create_future()
         await self._waiter
 
     def _stop_listening(self) -> None:
+        if self._look_again is not None:
+            self._look_again.cancel()
         if self._loop is not None:
             self._loop.remove_reader(self._socket)
             self._loop.remove_writer(self._socket)

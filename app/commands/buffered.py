@@ -82,6 +82,12 @@ class Buffered:
                     return
                 except _Gone:
                     return
+                except OSError as error:
+                    # It was to go to a file, and there is no room for one.
+                    log.error("a long body could not be kept: %s", error.strerror)
+                    status, headers, said = _told(environ, 503, "Not ready", "there is no room here for a body of this length just now; nothing was written")
+                    await _answer(send, status, [*headers, ("Retry-After", "5")], said)
+                    return
                 environ["CONTENT_LENGTH"] = str(body.tell())
                 body.seek(0)
             await self._respond(environ, send)

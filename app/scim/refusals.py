@@ -7,7 +7,7 @@ from flask import Blueprint, Response, current_app, request
 from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
-from app.database import new_id
+from app.database import is_read_only, new_id
 from app.lifecycle.errors import LifecycleError, NotFound, StaleVersion, Taken, UnknownMembers
 from app.scim.answers import Problem, SCIMError, error_answer
 
@@ -74,6 +74,8 @@ def _database_away(error: Exception) -> Response:
 
 
 def _unforeseen(error: Exception) -> Response:
+    if is_read_only(error):
+        return _database_away(error)
     reference = new_id()
     _log.error("a SCIM request failed", exc_info=error, extra={"reference": reference})
     return error_answer(500, f"something went wrong here; nothing was written (reference {reference})")

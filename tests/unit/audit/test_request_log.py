@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InternalError, OperationalError
 
 from app.audit import requests
 from app.audit.request_rows import Told
@@ -128,7 +128,14 @@ def test_what_nobody_foresaw_costs_its_batch_and_neither_the_thread_nor_a_reques
     assert (log.dropped, len(teller.batches)) == (1, 2)
 
 
-@pytest.mark.parametrize("error", [OperationalError("SELECT", {}, Exception("away")), psycopg.OperationalError("away")], ids=["sqlalchemy", "psycopg"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("SELECT", {}, Exception("away")), psycopg.OperationalError("away"),
+        InternalError("INSERT", {}, psycopg.errors.ReadOnlySqlTransaction("a standby")), psycopg.errors.ReadOnlySqlTransaction("a standby"),
+    ],
+    ids=["sqlalchemy", "psycopg", "sqlalchemy, read-only", "read-only"],
+)  # fmt: skip
 def test_while_the_database_is_away_requests_wait_and_are_written_once_it_is_back(
     directory: Directory, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:

@@ -1,7 +1,9 @@
 """Requests are received whole before a thread is taken, whatever their senders do."""
 
 import asyncio
+import errno
 import json
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,6 +138,20 @@ def test_a_long_body_comes_whole() -> None:
     assert application.bodies == [body]
     assert application.seen[0]["CONTENT_LENGTH"] == str(len(body))
     assert "HTTP_TRANSFER_ENCODING" not in application.seen[0]
+
+
+def test_a_long_body_for_which_there_is_no_room_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    application = Application()
+
+    sender = served(application, Sender(pieces=[b"x" * 70_000, b"x" * 70_000]), ("content-length", "140000"))
+
+    status, headers, body = sender.answer
+    assert (status, dict(headers)[b"Retry-After"], json.loads(body)["status"]) == (503, b"5", 503)
+    assert application.seen == []
 
 
 def test_a_body_that_never_ends_takes_no_thread() -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import event, text
 
 from app import database
-from app.bare import sqlite
+from app.bare import postgres, sqlite
+from app.bare.connection import waited
+from app.bare.lent import bare_of, lent_on_loop
 from app.database import db, wait_at_most
 from tests.clients.directory import Directory
 
@@ -73,3 +78,61 @@ def test_a_short_wait_is_waited_out(directory: Directory) -> None:
     putting.join()
 
     assert statuses == [200]
+
+
+@pytest.fixture
+def on_postgresql(directory: Directory) -> Directory:
+    if db.engine.dialect.name != "postgresql":
+        pytest.skip("on SQLite there is no server that could take nothing")
+    return directory
+
+
+def test_a_database_that_takes_no_change_is_one_that_is_away(on_postgresql: Directory) -> None:
+    ada = on_postgresql.add_user("ada")
+    event.listen(db.engine, "begin", lambda connection: connection.exec_driver_sql("SET TRANSACTION READ ONLY"))
+
+    answer = on_postgresql.send("PUT", f"/Users/{ada}", {"userName": "ada", "title": "x"})
+
+    assert (answer.status, answer.headers["Retry-After"], answer.document["status"]) == (503, "5", "503")
+    assert on_postgresql.send("GET", f"/Users/{ada}").status == 200
+
+
+def test_a_server_that_says_nothing_more_is_given_up_by_an_event_loop(on_postgresql: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "SILENT_FOR", 0.3)
+    monkeypatch.setattr(postgres, "LOOKS_EVERY", 0.1)
+
+    async def story() -> list[str]:
+        async def asks() -> str:
+            async with lent_on_loop(on_postgresql.app) as bare:
+                try:
+                    await bare.rows(text("SELECT pg_sleep(60)"), {})
+                except psycopg.OperationalError as error:
+                    return str(error)
+                return "answered"
+
+        async with asyncio.timeout(30):
+            # More than there are connections: who waits for one is given another.
+            said = await asyncio.gather(*(asks() for _ in range(6)))
+            async with lent_on_loop(on_postgresql.app) as bare:
+                assert await bare.rows(text("SELECT 1"), {}) == [(1,)]
+        return said
+
+    assert asyncio.run(story()) == ["the database says nothing any more"] * 6
+
+
+def test_and_by_a_thread(on_postgresql: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "SILENT_FOR", 0.3)
+    bare = bare_of(on_postgresql.app)
+
+    with pytest.raises(psycopg.OperationalError, match="says nothing any more"):
+        waited(bare.rows(text("SELECT pg_sleep(60)"), {}))
+
+    assert not bare.is_usable()
+    assert waited(bare_of(on_postgresql.app).rows(text("SELECT 1"), {})) == [(1,)]
+
+
+def test_a_host_that_is_gone_is_noticed_unless_the_address_says_otherwise(on_postgresql: Directory) -> None:
+    with db.engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        assert driver.info.get_parameters()["tcp_user_timeout"] == "30000"
+    assert "tcp_user_timeout" not in database._noticing("postgresql+psycopg://db/x?tcp_user_timeout=5") and database._noticing("postgresql+psycopg://db/x")
