@@ -130,6 +130,9 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
             url = "postgresql+psycopg://" + url.removeprefix(short)
     if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
         raise SettingError("DATABASE_URL must start with sqlite:/// or postgresql://")
+    public = urlsplit(env.get("DOORLIST_PUBLIC_URL") or "http://127.0.0.1:8484")
+    if public.scheme not in ("http", "https") or not public.hostname or public.query or public.fragment:
+        raise SettingError("DOORLIST_PUBLIC_URL must be an address such as https://doorlist.example.com")
     return Settings(
         home=home,
         database_url=url,

@@ -46,7 +46,11 @@ class Masking:
 
     def body(self, value: Any) -> Any:
         """A resource, a PATCH, a Bulk or a search, masked."""
-        return self._value(value, (), 0)
+        masked = self._value(value, (), 0)
+        if isinstance(value, dict):
+            # What a Bulk says of itself.
+            masked.update((key, part) for key, part in value.items() if isinstance(part, int) and key.lower() == "failonerrors")
+        return masked
 
     def text(self, text: str, *, is_name: bool = False) -> str:
         """The beginning of a filter or a path: what it compares with is masked like the attribute's value would be.

@@ -46,6 +46,10 @@ class Circumstances:
     """`ada is active: the directory says so`, where the person is known."""
     error: str | None
     """What the request was refused with, as far as whoever asks may know it."""
+    held: str | None = None
+    """The digest of what is held, where this person is in it."""
+    is_here: bool = False
+    """Whether the person has access today."""
 
 
 def what_happened(row: RequestSeen, around: Circumstances) -> str:
@@ -74,18 +78,24 @@ def _of_success(row: RequestSeen, around: Circumstances, did: str) -> str:
 def what_to_do(row: RequestSeen, around: Circumstances) -> str | None:
     """What helps, for whoever runs the directory; None where nothing is wrong."""
     if row.status < 400:
+        if around.held is not None and _takes_access(row):
+            return f"That their access is taken waits behind the brake, for an admin: doorlist held show {around.held}"
         if row.found == 0 and row.name:
             return "A directory that finds nobody creates them next: look for its POST. Where none came, they are not assigned to this application there."
         return None
-    if row.status == 401:
+    if row.status == 401 or (row.status == 429 and not row.known):
         return f"Enter the token of {around.source} anew in the identity provider; 'doorlist source rotate {around.source}' gives one."
     if row.status == 404 and (not row.known or row.resource_id is None):
         return f"Enter this base URL in the identity provider: {around.base_url}"
+    if row.status == 404 and row.method == "DELETE" and around.is_here:
+        return f"{around.source} has no such resource, but the person is here by another directory or voice: look with 'doorlist person show', and take the access there."
     if row.status == 404 and row.method == "DELETE":
         return "It is gone already, as the directory wants it: nothing is left to be done."
     if row.status == 404:
         again = "Unlink and push the group" if row.resource_type == "Group" else "Unassign and assign them"
         return f"The directory remembers an id that is not here, or no longer. {again} there once, so that it looks for it and creates it anew."
+    if row.status == 409 and row.scim_type == "invalidValue":
+        return "Mend the operation of the Bulk that it refers to, then send what is missing. What the answer calls created is there: it is changed, not created again."
     if row.status == 409 and "stays switched off" not in (row.error or ""):
         return f"Another resource of {around.source} has this name or id, or had it a moment ago. {_find(row, around)}provision again."
     if row.status == 413:
@@ -95,6 +105,10 @@ def what_to_do(row: RequestSeen, around: Circumstances) -> str | None:
     if row.status == 409:
         return "Do what the answer says: where the access was taken, it has to be given back first."
     return _BY_PROBLEM.get(row.scim_type or "") or _BY_STATUS.get(row.status) or "Do what the answer says; nothing was written here."
+
+
+def _takes_access(row: RequestSeen) -> bool:
+    return row.method == "DELETE" or "active" in row.attributes
 
 
 def _of_too_large(row: RequestSeen) -> str:

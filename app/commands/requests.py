@@ -21,9 +21,11 @@ from app.commands.advice import Circumstances, what_happened, what_to_do
 from app.commands.exits import CommandError, Unclear
 from app.commands.output import Answer, Table
 from app.database import reading
-from app.directory.tables import Person, Record, Source
+from app.directory.tables import Person, Record, Source, Standing
+from app.lifecycle import brake
 from app.lifecycle.errors import NotFound
 from app.lifecycle.people import find_people
+from app.lifecycle.tables import Held, HeldLine, HeldState
 from app.scim.rehearsal import CannotRehearse, Restored, is_masked, rehearse, restored, said_now
 from app.scim.teller import key_asked
 
@@ -224,9 +226,20 @@ def _find(session: Session, acting: Acting, request_id: str) -> _Seen:
     standing = f"{person.display_name} is {person.standing}{reason}" if person is not None else None
     around = Circumstances(
         source=source.name, base_url=f"{acting.settings.public_url}/scim/v2/{source.id}", subject=names.subject(row), standing=standing,
-        error=_error(row, informed=acting.informed),
+        error=_error(row, informed=acting.informed), held=_waits(session, person), is_here=person is not None and person.standing in (Standing.ACTIVE, Standing.EXPECTED),
     )  # fmt: skip
     return _Seen(row=row, source=source, names=names, state=state, body=body, around=around)
+
+
+def _waits(session: Session, person: Person | None) -> str | None:
+    """The digest of what is held, where it waits among that that this person's access is taken."""
+    if person is None:
+        return None
+    line = select(HeldLine.held_id).where(
+        HeldLine.organization_id == person.organization_id, HeldLine.person_id == person.id, HeldLine.state == HeldState.OPEN
+    )
+    held = session.scalar(select(Held).where(Held.organization_id == person.organization_id, Held.id.in_(line)).limit(1))
+    return None if held is None else brake.digest_of(held, brake.lines_of(session, held))
 
 
 def _was_turned_away(row: RequestSeen) -> bool:

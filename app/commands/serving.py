@@ -49,7 +49,8 @@ def _lanes(context: click.Context, parameter: click.Parameter, value: str) -> li
     try:
         return [Lane(part.strip()) for part in value.split(",")]
     except ValueError as error:
-        raise click.BadParameter(f"lanes are {', '.join(Lane)}") from error
+        none = f", or {NO_LANES}" if context.command.name == "serve" else ""
+        raise click.BadParameter(f"lanes are {', '.join(Lane)}{none}") from error
 
 
 @host_verb(_root, "serve")

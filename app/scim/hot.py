@@ -201,7 +201,8 @@ class HotDoor:
         return answered.status, _headers(answered), answered.body if environ["REQUEST_METHOD"] != "HEAD" else ()
 
     def _note(self, environ: dict[str, Any], planned: Planned, answered: Answered, took: float) -> None:
-        note_answered(self._app, environ, planned.body, answered.status, answered.body, took)
+        body = answered.body if environ["REQUEST_METHOD"] != "HEAD" else ()
+        note_answered(self._app, environ, planned.body, answered.status, body, took)
 
 
 def _say(error: Exception) -> None:

@@ -55,7 +55,8 @@ def _integer(value: Any, label: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         refuse_kind(label, "a whole number", value)
     if isinstance(value, float):
-        raise refused(f"{label} must be a whole number without a decimal point, not {value!r}", Problem.INVALID_VALUE)
+        # Not which one: a salary must not stand where errors are kept.
+        raise refused(f"{label} must be a whole number without a decimal point", Problem.INVALID_VALUE)
     if abs(value) > LARGEST_INTEGER:
         raise refused(f"{label} must be between -{LARGEST_INTEGER} and {LARGEST_INTEGER}", Problem.INVALID_VALUE)
     return int(value)
