@@ -48,9 +48,12 @@ class PostgresBare(Bare):
         self._driver = driver
         # What the pool's greeting began must not be left open.
         driver.rollback()
+        # A plan that was made while a table had few rows or none is kept, and would read all that have come since, until PostgreSQL
+        # looks at the table anew. Whatever is asked here has an index.
+        driver.execute("SET enable_seqscan = off")
         if waits is not None:
             driver.execute(f"SET lock_timeout = {int(waits * 1000)}")
-            driver.commit()
+        driver.commit()
         self._pg = driver.pgconn
         self._pg.enter_pipeline_mode()
         # Waiting is done here, where other threads can go on meanwhile; libpq would wait with Python's lock in its hand.

@@ -56,7 +56,11 @@ def running_durable_postgres(*, core: str | None = LOAD_CORE) -> Iterator[Postgr
 def settle(url: str) -> None:
     """After filling: what autovacuum would have done by tomorrow, and nothing left to be written while the clock runs."""
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
-        connection.execute("VACUUM ANALYZE")
+        tables = connection.execute("SELECT c.oid::regclass::text FROM pg_class c WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace").fetchall()
+        for (table,) in tables:
+            # Nor would it have looked at one that is empty: whoever does is planned for as if it stayed so, and each look reads all that came since.
+            if connection.execute(f"SELECT EXISTS (SELECT 1 FROM {table})").fetchone() == (True,):
+                connection.execute(f"VACUUM ANALYZE {table}")
         connection.execute("CHECKPOINT")
 
 

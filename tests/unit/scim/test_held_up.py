@@ -136,3 +136,16 @@ def test_a_host_that_is_gone_is_noticed_unless_the_address_says_otherwise(on_pos
         driver: Any = connection.connection.driver_connection
         assert driver.info.get_parameters()["tcp_user_timeout"] == "30000"
     assert "tcp_user_timeout" not in database._noticing("postgresql+psycopg://db/x?tcp_user_timeout=5") and database._noticing("postgresql+psycopg://db/x")
+
+
+def test_a_plan_that_was_made_for_few_rows_is_good_for_many(on_postgresql: Directory) -> None:
+    on_postgresql.add_user("ada")
+    explained = text("EXPLAIN SELECT 1 FROM record WHERE organization_id = 'o' AND id = 'i'")
+    with db.engine.connect() as connection:
+        connection.execute(text("ANALYZE record"))
+        connection.commit()
+        ordinary = str(connection.execute(explained).all())
+
+    quick = str(waited(bare_of(on_postgresql.app).rows(explained, {})))
+
+    assert "Seq Scan" in ordinary and "Index" in quick and "Seq Scan" not in quick
