@@ -115,7 +115,7 @@ def _database_away(error: DBAPIError) -> Response:
     from app.intake.routes import problem
 
     log.error("the database failed: %s", error.__class__.__name__, exc_info=error)
-    answer = problem(503, "Not ready", "the database does not take this just now; nothing was changed, try again")
+    answer = problem(503, "Not ready", "the database does not take this just now; try again")
     answer.headers["Retry-After"] = "5"
     return answer
 

@@ -133,7 +133,7 @@ def _find(row: RequestSeen, around: Circumstances) -> str:
     if row.resource_type != "User":
         return "Rename or delete one of the two in the directory, then "
     taken = _TAKEN.search(row.error or "")
-    who = around.subject
+    who = row.name or around.subject
     if taken is not None:
         # What was masked in it may have cut an escape in two.
         with suppress(SyntaxError, ValueError):

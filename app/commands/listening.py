@@ -28,6 +28,7 @@ class Guarded(HttpToolsProtocol):
     _head = 0
     _whole = True
     _again = False
+    _said_all = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -91,8 +92,19 @@ class Guarded(HttpToolsProtocol):
         self._wait_no_more()
         super().on_message_complete()
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for it; uvicorn has nothing to say
+        """Whoever has said all that they had to say is answered; who stops in the middle is not waited for."""
+        self._said_all = True
+        return self._whole and self._answering()
+
+    def _answering(self) -> bool:
+        # There is no cycle before the first request.
+        return not getattr(self.cycle, "response_complete", True)
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self._said_all and not self._answering():
+            self.transport.close()
         if not self._whole and not self.transport.is_closing():
             # It is read to its end, or whoever still sends might not see the answer; but not for ever.
             self._wait_for(REST_WITHIN)

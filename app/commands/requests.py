@@ -69,6 +69,9 @@ class _Names:
 
     def subject(self, row: RequestSeen) -> str:
         person = self.person(row)
+        if person is not None and row.resource_id is not None and row.status >= 400:
+            # The name that was said may be the one that they were not given.
+            return person.user_name
         return row.name or (person.user_name if person is not None else None) or " ".join(filter(None, (row.resource_type, row.resource_id))) or row.path
 
 

@@ -25,7 +25,7 @@ _ALWAYS = {
     400: "What was sent cannot be read; `scimType` says what is wrong with it.",
     401: "The token is missing, wrong, revoked or another directory's.",
     429: "More requests than this directory may send; `Retry-After` says when the next one is taken.",
-    503: "The database does not answer; nothing was written.",
+    503: "The database does not answer; the request may be sent again.",
 }
 _ABSENT = {404: "No such resource, or not this directory's: the two look alike."}
 _BODIES = {413: "The body is larger, or says more, than is taken at once.", 415: "The body is no JSON in UTF-8."}

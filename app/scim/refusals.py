@@ -68,7 +68,8 @@ def _http_error(error: HTTPException) -> Response:
 
 def _database_away(error: Exception) -> Response:
     _log.error("the database failed a SCIM request", exc_info=error)
-    response = error_answer(503, "the database does not answer; nothing was written")
+    # Not that nothing was written: where the connection broke during the commit, nobody here knows.
+    response = error_answer(503, "the database does not answer; send it again")
     response.headers["Retry-After"] = "5"
     return response
 

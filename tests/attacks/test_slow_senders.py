@@ -94,6 +94,24 @@ def test_nobody_waits_for_those_who_are_slow(server: tuple[str, int]) -> None:
     assert len(given_up) < len(slow)
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_who_has_said_all_and_only_listens_is_answered(server: tuple[str, int], times: int) -> None:
+    connected = sent(server, times * (HEAD + b"Content-Length: 3\r\n\r\nabc"))
+    connected.shutdown(socket.SHUT_WR)
+
+    answer = all_of(connected)
+
+    assert answer.count(b"HTTP/1.1 200 OK") == times and answer.endswith(b"3")
+
+
+@pytest.mark.parametrize("raw", [HEAD, HEAD + b"Content-Length: 10\r\n\r\nabc"])
+def test_who_stops_in_the_middle_is_not_waited_for(server: tuple[str, int], raw: bytes) -> None:
+    connected = sent(server, raw)
+    connected.shutdown(socket.SHUT_WR)
+
+    assert all_of(connected) == b""
+
+
 LOOK = b"GET /x HTTP/1.1\r\nHost: here\r\n"
 
 

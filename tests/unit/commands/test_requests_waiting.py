@@ -44,6 +44,17 @@ def test_a_deletion_at_the_wrong_directory_is_not_called_done(pusher: Pusher) ->
     assert "nothing is left" in pusher.desk.asks("requests", "show", pusher.latest())["advice"]
 
 
+def test_a_refused_rename_is_about_whom_it_was_to_rename(pusher: Pusher) -> None:
+    ada = pusher.sends("POST", "/Users", {"userName": "ada"})["id"]
+    pusher.sends("POST", "/Users", {"userName": "bob"})
+
+    pusher.sends("PUT", f"/Users/{ada}", {"userName": "bob"})
+
+    said = pusher.desk.asks("requests", "show", pusher.latest())
+    assert said["sentence"].startswith("okta tried to change ada and was refused with 409 uniqueness: userName 'bob' belongs to another user")
+    assert "doorlist requests list --person bob" in said["advice"]
+
+
 @pytest.mark.parametrize(
     ("row", "said", "not_said"),
     [
