@@ -116,7 +116,8 @@ def _who_left(organization_id: str, mailbox: ColumnElement[str]) -> list[Select[
     """Those who have left and had this mailbox at whatever domain: as it is, and with whatever tag.
 
     Each is a range of the index of addresses: the sign behind a mark ends what begins with it. They are two queries, since
-    SQLite takes no range for one *or* the other.
+    SQLite takes no range for one *or* the other. The standing is put together, or PostgreSQL would look through all who have left for
+    each mailbox.
     """
     address = RecordEmail.address_key
     return [
@@ -125,7 +126,7 @@ def _who_left(organization_id: str, mailbox: ColumnElement[str]) -> list[Select[
         .join(RecordEmail, (RecordEmail.organization_id == Record.organization_id) & (RecordEmail.record_id == Record.id))
         .where(
             RecordEmail.organization_id == organization_id, address >= mailbox + mark, address < mailbox + behind,
-            Person.standing == Standing.DEPARTED,
+            Person.standing.concat("") == Standing.DEPARTED,
         )
         for mark, behind in (("@", "A"), ("+", ","))
     ]  # fmt: skip

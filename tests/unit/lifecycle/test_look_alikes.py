@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text
 from sqlalchemy.orm import Session
 
 from app.clock import now
@@ -92,6 +92,28 @@ def test_a_look_reads_nobodys_addresses_but_those_of_the_same_mailbox(company: C
     reading_addresses = [step for step in plans if "record_email" in step]
     assert len(reading_addresses) == 4
     assert all("address_key>? AND address_key<?" in step for step in reading_addresses), reading_addresses
+
+
+def test_nobody_looks_through_all_who_have_left_for_each_newcomer(company: Company) -> None:
+    if db.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has no choice: it knows not how many there are")
+    for number in range(60):
+        company.joins(f"p{number}@x.example", f"N-{number}")
+    leaves(company, company.joins("gone@x.example", "L"))
+    asked: list[tuple[str, Any]] = []
+    event.listen(db.engine, "before_cursor_execute", lambda _connection, _cursor, statement, given, *_: asked.append((statement, given)))
+    with db.engine.connect() as connection:
+        # So few have left that it looks cheap to begin with them; a table that is small is read as a whole in any case.
+        connection.execute(text("ANALYZE"))
+        connection.commit()
+
+    flag_look_alikes(company.organization_id, at=now())
+
+    statement, given = next(one for one in asked if "sought" in one[0])
+    with db.engine.connect() as connection:
+        connection.exec_driver_sql("SET enable_seqscan = off")
+        plan = str(connection.exec_driver_sql(f"EXPLAIN {statement}", given).all())
+    assert "ix_record_email_address" in plan and "ix_person_standing" not in plan
 
 
 def test_a_beat_looks_at_who_has_joined_since_and_once_a_minute_at_all(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
