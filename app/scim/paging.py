@@ -23,8 +23,8 @@ from app.scim.cursors import Place
 from app.scim.schemas import LARGEST_PAGE, USUAL_PAGE
 
 _FARTHEST = 2**31 - 1
-# Python reads digits of every script as well, and underscores between them.
-_WHOLE = re.compile(r"[+-]?[0-9]+")
+# Python reads digits of every script as well, and underscores between them; and refuses to read more of them than some thousands.
+_WHOLE = re.compile(r"[+-]?[0-9]{1,4000}")
 PAGE_NAMES = ("filter", "sortBy", "sortOrder", "startIndex", "count", "cursor")
 
 
