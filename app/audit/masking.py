@@ -47,7 +47,7 @@ class Masking:
     def body(self, value: Any) -> Any:
         """A resource, a PATCH, a Bulk or a search, masked."""
         masked = self._value(value, (), 0)
-        if isinstance(value, dict):
+        if isinstance(value, dict) and any(key.lower() == "operations" for key in value):
             # What a Bulk says of itself.
             masked.update((key, part) for key, part in value.items() if isinstance(part, int) and key.lower() == "failonerrors")
         return masked

@@ -76,6 +76,7 @@ def test_how_many_errors_a_bulk_may_have_is_no_secret() -> None:
     masked = Masking().body({"failOnErrors": 1, "Operations": [{"method": "POST", "path": "/Users", "bulkId": "b", "data": {"failOnErrors": 7}}]})
 
     assert (masked["failOnErrors"], masked["Operations"][0]["data"]["failOnErrors"]) == (1, "•••")
+    assert Masking().body({"userName": "ada", "failOnErrors": 7})["failOnErrors"] == "•••", "of a person it says nothing that is known"
 
 
 @pytest.mark.parametrize("url", ["acme", "doorlist.example.com", "//x", "ftp://x", "https://", "https://x?y", "https://x/#y"])
