@@ -8,18 +8,20 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, Select, literal, select, union, union_all
+from sqlalchemy import ColumnElement, Row, Select, literal, select, tuple_, union, union_all
 from sqlalchemy.orm import Session
 
 from app.clock import microseconds
 from app.database import in_transaction, reading
 from app.directory.names import name_key
 from app.directory.tables import Person, Record, RecordEmail, Standing
+from app.lifecycle.plain_sql import one_of
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarm_tables import Alarm
 from app.revocation.alarms import raise_alarm
+from app.revocation.tables import Departure
 from app.statements import each_of
 
 NEWCOMERS: Final = timedelta(minutes=15)
@@ -62,6 +64,24 @@ def flag_some(organization_id: str, *, after: str, at: datetime) -> tuple[int, s
     return flagged, newcomers[-1].id if len(newcomers) == AT_A_TIME else None
 
 
+def flag_who_left(organization_id: str, *, at: datetime, since: datetime) -> int:
+    """The same for newcomers whom somebody resembles who left only `since` then. Costs what has left, not what is there."""
+    newest = id_before_newcomers(at)
+    with reading() as session:
+        # On most days nobody has joined within minutes.
+        if session.scalar(select(Person.id).where(Person.organization_id == organization_id, Person.id > newest).limit(1)) is None:
+            return 0
+    flagged = 0
+    after: _Left | None = _Left(since, "")
+    while after is not None:
+        with reading() as session:
+            leavers, after = _left_after(session, organization_id, after)
+            newcomers = [one for one in _sharing(session, organization_id, leavers) if one.id > newest]
+            found = _untold(session, organization_id, _likenesses(session, organization_id, newcomers)) if newcomers else []
+        flagged += in_transaction(lambda session, found=found: _tell(session, organization_id, found, at=at)) if found else 0  # type: ignore[misc]  # defaults bind the loop's values
+    return flagged
+
+
 def id_before_newcomers(at: datetime) -> str:
     """What comes before the id of whoever is a newcomer then."""
     return _id_before(at - NEWCOMERS)
@@ -92,41 +112,77 @@ def _likenesses(session: Session, organization_id: str, newcomers: Iterable[_Som
             about=f"{newcomer.id} {leaver.id}",
             sentence=f"{newcomer.user_name} has joined, whose address resembles that of {leaver.user_name}, who has left.",
         )
-        for mailbox in _had_by_leavers(session, organization_id, list(named))
+        for mailbox in _had(session, organization_id, list(named), by_leavers=True)
         for leaver in _leavers(session, organization_id, mailbox)
         for newcomer in named[mailbox]
     ]
 
 
-def _had_by_leavers(session: Session, organization_id: str, mailboxes: Sequence[str]) -> Sequence[str]:
-    """Those of these mailboxes that somebody had who has left. Asked of all at once, since there it ends for nearly everybody."""
+class _Left(NamedTuple):
+    """Where a departure comes in their order."""
+
+    decided_at: datetime
+    id: str
+
+
+def _left_after(session: Session, organization_id: str, after: _Left) -> tuple[list[str], _Left | None]:
+    """`AT_A_TIME` people who left first behind that departure, and behind which one to go on; None where nobody else has."""
+    upto = tuple_(literal(after.decided_at, Departure.decided_at.type), literal(after.id))
+    departures = session.execute(
+        select(Departure.person_id, Departure.decided_at, Departure.id)
+        .where(Departure.organization_id == organization_id, tuple_(Departure.decided_at, Departure.id) > upto)
+        .order_by(Departure.decided_at, Departure.id)
+        .limit(AT_A_TIME)
+    ).all()
+    last = departures[-1] if len(departures) == AT_A_TIME else None
+    return [one.person_id for one in departures], None if last is None else _Left(last.decided_at, last.id)
+
+
+def _sharing(session: Session, organization_id: str, leavers: Sequence[str]) -> Sequence[_Somebody]:
+    """Those who are here and have a mailbox that one of these people had."""
+    dialect = session.get_bind().dialect.name
+    # One question after the other: asked at once, SQLite reads everybody's addresses.
+    of_leavers = select(Record.id).where(Record.organization_id == organization_id, one_of(Record.person_id, "people", dialect))
+    records = session.scalars(of_leavers, {"people": json.dumps(leavers)}).all()
+    theirs = select(RecordEmail.address_key).where(RecordEmail.organization_id == organization_id, one_of(RecordEmail.record_id, "records", dialect))
+    addresses = session.scalars(theirs, {"records": json.dumps(records)})
+    mailboxes = sorted({mailbox for address in addresses if (mailbox := _mailbox(address))})
+    return [one for mailbox in _had(session, organization_id, mailboxes, by_leavers=False) for one in _here(session, organization_id, mailbox)]
+
+
+def _here(session: Session, organization_id: str, mailbox: str) -> Sequence[Row[Any, Any, Any]]:
+    return session.execute(union(*_who_had(organization_id, literal(mailbox), left=False))).all()
+
+
+def _had(session: Session, organization_id: str, mailboxes: Sequence[str], *, by_leavers: bool) -> Sequence[str]:
+    """Those of these mailboxes that somebody had who has left, or has not. Asked of all at once, since there it ends for nearly everybody."""
     sought = select(each_of("mailboxes", session.get_bind().dialect.name).label("mailbox")).subquery("sought")
     # As a value that depends on the row: so both databases look into the index for each mailbox, and read nobody else.
-    left = union_all(*(one.correlate(sought) for one in _who_left(organization_id, sought.c.mailbox))).subquery()
+    left = union_all(*(one.correlate(sought) for one in _who_had(organization_id, sought.c.mailbox, left=by_leavers))).subquery()
     somebody = select(left.c.id).limit(1).scalar_subquery()
     return session.scalars(select(sought.c.mailbox).where(somebody.is_not(None)), {"mailboxes": json.dumps(mailboxes)}).all()
 
 
 def _leavers(session: Session, organization_id: str, mailbox: str) -> Sequence[Row[Any, Any, Any]]:
-    left = union(*_who_left(organization_id, literal(mailbox))).subquery()
+    left = union(*_who_had(organization_id, literal(mailbox), left=True)).subquery()
     return session.execute(select(left.c.id, left.c.user_name, left.c.email).order_by(left.c.id).limit(EACH)).all()
 
 
-def _who_left(organization_id: str, mailbox: ColumnElement[str]) -> list[Select[str, str, str | None]]:
-    """Those who have left and had this mailbox at whatever domain: as it is, and with whatever tag.
+def _who_had(organization_id: str, mailbox: ColumnElement[str], *, left: bool) -> list[Select[str, str, str | None]]:
+    """Those who have left, or have not, and had this mailbox at whatever domain: as it is, and with whatever tag.
 
     Each is a range of the index of addresses: the sign behind a mark ends what begins with it. They are two queries, since
     SQLite takes no range for one *or* the other. The standing is put together, or PostgreSQL would look through all who have left for
     each mailbox.
     """
-    address = RecordEmail.address_key
+    address, standing = RecordEmail.address_key, Person.standing.concat("")
     return [
         select(Person.id, Person.user_name, Person.email)
         .join(Record, (Record.organization_id == Person.organization_id) & (Record.person_id == Person.id))
         .join(RecordEmail, (RecordEmail.organization_id == Record.organization_id) & (RecordEmail.record_id == Record.id))
         .where(
             RecordEmail.organization_id == organization_id, address >= mailbox + mark, address < mailbox + behind,
-            Person.standing.concat("") == Standing.DEPARTED,
+            standing == Standing.DEPARTED if left else standing != Standing.DEPARTED,
         )
         for mark, behind in (("@", "A"), ("+", ","))
     ]  # fmt: skip

@@ -15,7 +15,7 @@ from app.commands import housekeeping
 from app.database import db, in_transaction, reading, transaction
 from app.directory.tables import Record, StatementKind, Voice
 from app.lifecycle import leaving, look_alikes
-from app.lifecycle.look_alikes import flag_look_alikes
+from app.lifecycle.look_alikes import flag_look_alikes, flag_who_left
 from app.revocation.alarm_tables import Alarm
 from tests.company import ADMIN, Company, new_company
 
@@ -81,6 +81,7 @@ def test_a_look_reads_nobodys_addresses_but_those_of_the_same_mailbox(company: C
     event.listen(db.engine, "before_cursor_execute", lambda _connection, _cursor, statement, given, *_: asked.append((statement, given)))
 
     flag_look_alikes(company.organization_id, at=now())
+    flag_who_left(company.organization_id, at=now(), since=now() - timedelta(hours=1))
 
     with db.engine.connect() as connection:
         plans = [
@@ -90,8 +91,10 @@ def test_a_look_reads_nobodys_addresses_but_those_of_the_same_mailbox(company: C
             for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
         ]
     reading_addresses = [step for step in plans if "record_email" in step]
-    assert len(reading_addresses) == 4
-    assert all("address_key>? AND address_key<?" in step for step in reading_addresses), reading_addresses
+    # The leaver's own addresses are looked up once.
+    own = [step for step in reading_addresses if "record_id=?" in step]
+    assert (len(own), len(reading_addresses)) == (1, 13)
+    assert all("address_key>? AND address_key<?" in step for step in reading_addresses if step not in own), reading_addresses
 
 
 def test_nobody_looks_through_all_who_have_left_for_each_newcomer(company: Company) -> None:
@@ -108,15 +111,18 @@ def test_nobody_looks_through_all_who_have_left_for_each_newcomer(company: Compa
         connection.commit()
 
     flag_look_alikes(company.organization_id, at=now())
+    flag_who_left(company.organization_id, at=now(), since=now() - timedelta(hours=1))
 
-    statement, given = next(one for one in asked if "sought" in one[0])
-    with db.engine.connect() as connection:
-        connection.exec_driver_sql("SET enable_seqscan = off")
-        plan = str(connection.exec_driver_sql(f"EXPLAIN {statement}", given).all())
-    assert "ix_record_email_address" in plan and "ix_person_standing" not in plan
+    sought = [one for one in asked if "sought" in one[0]]
+    assert len(sought) == 2
+    for statement, given in sought:
+        with db.engine.connect() as connection:
+            connection.exec_driver_sql("SET enable_seqscan = off")
+            plan = str(connection.exec_driver_sql(f"EXPLAIN {statement}", given).all())
+        assert "ix_record_email_address" in plan and "ix_person_standing" not in plan
 
 
-def test_a_beat_looks_at_who_has_joined_since_and_once_a_minute_at_all(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_beat_looks_at_who_has_joined_since_and_every_ten_minutes_at_all(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(housekeeping, "_newcomers_seen", {})
     real = look_alikes._newcomers
@@ -138,24 +144,60 @@ def test_a_beat_looks_at_who_has_joined_since_and_once_a_minute_at_all(company: 
     # Ids are made by the machine's clock, so whoever is looked for later has joined long before.
     assert beats(0) == ["ada@x.example"]
     assert beats(35) == ["ada@x.example"]
-    assert beats(59) == []
-    assert beats(66) == ["ada@x.example"]
-    assert beats(71) == []
+    assert beats(40) == []
+    assert beats(595) == []
+    assert beats(600) == ["ada@x.example"]
+    assert beats(605) == []
     # A clock that was put back makes nobody wait.
     assert beats(1) == ["ada@x.example"]
 
 
-def test_who_leaves_later_is_found_by_the_look_at_all(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_leaves_later_is_found_at_the_next_beat(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "_newcomers_seen", {})
-    ada = company.joins("ada@x.example", "L-1")
-    company.joins("ada+2@y.example", "N-1")
+    ada, bob = company.joins("ada@x.example", "L-1"), company.joins("bob@x.example", "L-2")
+    newcomer = company.joins("ada+2@y.example", "N-1")
     began = now()
     housekeeping._look_for_look_alikes(company.organization_id, began)
+    leaves(company, bob)
     leaves(company, ada)
 
-    housekeeping._look_for_look_alikes(company.organization_id, began + timedelta(seconds=61))
+    housekeeping._look_for_look_alikes(company.organization_id, now())
 
-    assert len(told(company)) == 1
+    assert told(company) == {f"{newcomer.person_id} {ada.person_id}"}
+
+
+def test_of_very_many_who_leave_everybody_is_looked_at(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(look_alikes, "AT_A_TIME", 2)
+    leavers = [company.joins(f"p{number}@x.example", f"L-{number}") for number in range(5)]
+    again = [company.joins(f"P{number}+2@y.example", f"N-{number}") for number in range(5)]
+    began = now()
+    for one in leavers:
+        leaves(company, one)
+
+    assert [flag_who_left(company.organization_id, at=now(), since=since) for since in (now(), began, began)] == [0, 5, 0]
+
+    assert told(company) == {f"{new.person_id} {old.person_id}" for new, old in zip(again, leavers, strict=True)}
+
+
+def test_only_newcomers_are_told_of_who_resembles_somebody_who_leaves(company: Company) -> None:
+    ada = company.joins("ada@x.example", "L-1")
+    company.joins("ada@y.example", "N-1")
+    leaves(company, ada)
+
+    later = now() + look_alikes.NEWCOMERS + timedelta(seconds=5)
+    assert flag_who_left(company.organization_id, at=later, since=later - timedelta(hours=1)) == 0
+    assert flag_who_left(company.organization_id, at=now(), since=now() - timedelta(hours=1)) == 1
+
+
+def test_where_nobody_has_joined_leavers_are_not_looked_at(company: Company) -> None:
+    leaves(company, company.joins("ada@x.example", "L-1"))
+    asked: list[str] = []
+    event.listen(db.engine, "before_cursor_execute", lambda _connection, _cursor, statement, *_: asked.append(statement))
+
+    later = now() + look_alikes.NEWCOMERS + timedelta(seconds=5)
+    flag_who_left(company.organization_id, at=later, since=later - timedelta(hours=1))
+
+    assert [one for one in asked if "departure" in one] == []
 
 
 def test_of_very_many_some_are_looked_at_again_at_each_beat_until_all_were(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +218,7 @@ def test_of_very_many_some_are_looked_at_again_at_each_beat_until_all_were(compa
         assert told_after(seconds) == 0
     for one in leavers:
         leaves(company, one)
-    # The first pass is through: the next one begins when its minute has come.
+    # They left behind the back of the beats. The first pass is through: the next one begins when its time has come.
     assert told_after(50) == 0
-    assert [told_after(seconds) for seconds in (61, 66, 71, 76)] == [4, 5, 5, 5]
+    assert [told_after(seconds) for seconds in (600, 605, 610, 615)] == [4, 5, 5, 5]
     assert housekeeping._newcomers_seen[company.organization_id].after is None
