@@ -251,19 +251,26 @@ def list_sources(acting: Acting) -> Answer:
         {
             "id": one.id, "name": one.name, "kind": one.kind, **address(acting.settings, one), "since": iso(one.created_at),
             "expected_departures": one.expected_departures, "expected_until": iso(one.expected_until), "rank": one.rank,
-            **(pulled[one.id] if one.id in pulled else _way_fields(ways.get(one.id))),
+            **(pulled[one.id] if one.id in pulled else _way_fields(one, ways.get(one.id))),
         }
         for one in found
     ]  # fmt: skip
     columns = ("name", "kind", "auth", "address", "since", "last_used", "expires", "pulled_at", "problem")
-    shown = [[row.get(name) if name != "address" else row.get("base_url") or row.get("url") for name in columns] for row in rows]
+    shown = [[_cell(row, name) for name in columns] for row in rows]
     return Answer(schema="sources", fields={"sources": rows}, tables=[Table(columns=columns, rows=shown)])
 
 
-def _way_fields(way: WayIn | None) -> dict[str, object]:
-    """How a directory gets in, and since and until when. An HR system signs its calls, and that is all."""
+def _cell(row: Mapping[str, object], column: str) -> object:
+    if column == "address":
+        return row.get("base_url") or row.get("url")
+    # Who lets nobody in any more is not to look alive.
+    return "revoked" if column == "auth" and row.get("revoked") else row.get(column)
+
+
+def _way_fields(one: Source, way: WayIn | None) -> dict[str, object]:
+    """How a directory gets in, and since and until when. An HR system signs its calls; where we ask ourselves, or enter people, nobody gets in."""
     if way is None:
-        return {"auth": "signature"}
+        return {"auth": "signature", "revoked": one.sealed_secret is None} if one.kind == "hr" else {}
     keys = [{"since": iso(key.since), "expires": iso(key.expires_at), "last_used": iso(key.last_used_at)} for key in way.keys]
     return {
         "auth": way.way, "client_id": way.client_id, "revoked": way.shut, "last_used": iso(way.last_used_at),

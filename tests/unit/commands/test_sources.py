@@ -141,6 +141,30 @@ def test_a_revoked_directory_is_noted_and_raises_no_alarm(desk: Desk) -> None:
     assert listed(desk)["revoked"] is True
 
 
+def test_what_was_revoked_does_not_look_alive_in_the_list(desk: Desk) -> None:
+    desk.asks("source", "add", "scim", "okta")
+    desk.asks("source", "add", "scim", "entra", "--auth", "oauth")
+    desk.asks("source", "add", "hr", "acme")
+    for name in ("okta", "entra", "acme"):
+        assert "revoked" not in _row_of(desk, name)
+        desk.asks("source", "revoke", name)
+
+    assert all("revoked" in _row_of(desk, name) for name in ("okta", "entra", "acme"))
+    assert {one["name"]: one["revoked"] for one in desk.asks("source", "list")["sources"]} == {"okta": True, "entra": True, "acme": True}
+
+
+def test_who_was_entered_by_hand_came_by_no_signature(desk: Desk) -> None:
+    desk.hires(desk.directory(), "kim")
+    desk.asks("contractor", "add", "Zoë Ng", "--email", "zoe@agency.example", "--sponsor", "kim@acme.example", "--until", (now() + timedelta(days=30)).date().isoformat())
+
+    assert [one.get("auth") for one in desk.asks("source", "list")["sources"] if one["kind"] == "contractors"] == [None]
+
+
+def _row_of(desk: Desk, name: str) -> str:
+    (row,) = [line for line in desk.types("source", "list").out.splitlines() if line.startswith(f"{name}\t")]
+    return row
+
+
 def test_the_last_use_is_listed(desk: Desk) -> None:
     token = desk.asks("source", "add", "scim", "okta")["token"]
     assert listed(desk)["last_used"] is None
