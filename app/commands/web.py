@@ -56,7 +56,7 @@ _LARGE: Final = 320 * 1024
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 """M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3)."""
 _YOUNG: Final = 10_000
-"""Objects that are made before Python looks which of them are in circles: with its usual 700 that was every other request, and found nothing."""
+"""Objects that are made before Python looks which of them are in circles: with its usual 700 that was every other request, and hot paths make none."""
 # A fork would take along connections and locks of the threads that deliver.
 _spawn: Final = multiprocessing.get_context("spawn")
 
