@@ -126,11 +126,12 @@ class _Left(NamedTuple):
 
 
 def _left_after(session: Session, organization_id: str, after: _Left) -> tuple[list[str], _Left | None]:
-    """`AT_A_TIME` people who left first behind that departure, and behind which one to go on; None where nobody else has."""
+    """`AT_A_TIME` people who left first behind that departure and are not back, and behind which one to go on; None where nobody else has."""
     upto = tuple_(literal(after.decided_at, Departure.decided_at.type), literal(after.id))
     departures = session.execute(
         select(Departure.person_id, Departure.decided_at, Departure.id)
-        .where(Departure.organization_id == organization_id, tuple_(Departure.decided_at, Departure.id) > upto)
+        .where(Departure.organization_id == organization_id, Departure.ended_at.is_(None))
+        .where(tuple_(Departure.decided_at, Departure.id) > upto)
         .order_by(Departure.decided_at, Departure.id)
         .limit(AT_A_TIME)
     ).all()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, select, text
+from sqlalchemy import event, select, text, update
 from sqlalchemy.orm import Session
 
 from app.clock import now
@@ -17,6 +17,7 @@ from app.directory.tables import Record, StatementKind, Voice
 from app.lifecycle import leaving, look_alikes
 from app.lifecycle.look_alikes import flag_look_alikes, flag_who_left
 from app.revocation.alarm_tables import Alarm
+from app.revocation.tables import Departure
 from tests.company import ADMIN, Company, new_company
 
 
@@ -187,6 +188,24 @@ def test_only_newcomers_are_told_of_who_resembles_somebody_who_leaves(company: C
     later = now() + look_alikes.NEWCOMERS + timedelta(seconds=5)
     assert flag_who_left(company.organization_id, at=later, since=later - timedelta(hours=1)) == 0
     assert flag_who_left(company.organization_id, at=now(), since=now() - timedelta(hours=1)) == 1
+
+
+def test_who_left_and_is_back_is_not_looked_at(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada, bob = company.joins("ada@x.example", "L-1"), company.joins("bob@x.example", "L-2")
+    for one in (ada, bob):
+        leaves(company, one)
+    in_transaction(lambda session: session.execute(update(Departure).where(Departure.person_id == ada.person_id).values(ended_at=now())))
+    looked_at: list[str] = []
+
+    def noted(_session: Session, _organization_id: str, leavers: list[str]) -> list[Any]:
+        looked_at.extend(leavers)
+        return []
+
+    monkeypatch.setattr(look_alikes, "_sharing", noted)
+
+    flag_who_left(company.organization_id, at=now(), since=now() - timedelta(hours=1))
+
+    assert looked_at == [bob.person_id]
 
 
 def test_where_nobody_has_joined_leavers_are_not_looked_at(company: Company) -> None:
