@@ -123,7 +123,8 @@ def _look_at_conditions(overdue_after: timedelta) -> None:
 def _look_for_look_alikes(organization_id: str, at: datetime) -> None:
     """At a beat, those who joined since the last one, and those whom somebody resembles who left since; in passes, all newcomers.
 
-    Two looks at each, then. Looked at once a minute, they took a fifth of what the database did while many came in. On the day a company comes in there are very many: looked at in one go, all of them kept a processor busy for a second.
+    Two looks at each, then: looked at once a minute, they took a fifth of what the database did while many came in. On the day a
+    company comes in there are very many: looked at in one go, all of them kept a processor busy for a second.
     """
     seen = _newcomers_seen.get(organization_id)
     if seen is not None:

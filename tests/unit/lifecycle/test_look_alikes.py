@@ -237,7 +237,7 @@ def test_of_very_many_some_are_looked_at_again_at_each_beat_until_all_were(compa
         assert told_after(seconds) == 0
     for one in leavers:
         leaves(company, one)
-    # They left behind the back of the beats. The first pass is through: the next one begins when its time has come.
+    # By these beats they left before the last one. The first pass is through: the next one begins when its time has come.
     assert told_after(50) == 0
     assert [told_after(seconds) for seconds in (600, 605, 610, 615)] == [4, 5, 5, 5]
     assert housekeeping._newcomers_seen[company.organization_id].after is None
