@@ -157,8 +157,9 @@ def test_who_leaves_later_is_found_at_the_next_beat(company: Company, monkeypatc
     monkeypatch.setattr(housekeeping, "_newcomers_seen", {})
     ada, bob = company.joins("ada@x.example", "L-1"), company.joins("bob@x.example", "L-2")
     newcomer = company.joins("ada+2@y.example", "N-1")
-    began = now()
-    housekeeping._look_for_look_alikes(company.organization_id, began)
+    housekeeping._look_for_look_alikes(company.organization_id, now())
+    # They have just joined, and would be among those who joined since the last beat.
+    monkeypatch.setattr(housekeeping, "flag_look_alikes", lambda _organization_id, **_: 0)
     leaves(company, bob)
     leaves(company, ada)
 
