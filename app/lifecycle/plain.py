@@ -6,7 +6,6 @@ no name or key that is taken, no number that joins records, no manager to be fou
 addresses or names, every join has to be decided.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,10 +22,10 @@ from app.database import new_id
 from app.directory.names import name_key
 from app.directory.tables import Person, Record, RecordEmail
 from app.journal.tables import Entry, Lane, Organization, Subject, Work
+from app.json_text import write_json
 from app.lifecycle.drafts import RecordDraft, columns_of
 from app.lifecycle.people import attributes_in, emails_of, manager_record
 from app.lifecycle.plain_sql import (
-    TEXT,
     Said,
     at,
     at_once,
@@ -77,13 +76,13 @@ async def join_plainly(acting: Acting, draft: RecordDraft, *, digest: str, sourc
         return None
     record_id, person_id, instant = new_id(), new_id(), microseconds(now)
     decided = decide_alone(on=True, means=None)
-    stored = TEXT.encode(draft.document)
+    stored = write_json(draft.document)
     values = {
         **columns, **attributes_in(draft.document), "document": stored, "digest": digest, "source": source_id, "record": record_id,
         "person": person_id, "at": instant, "because": because, "shown": columns["display_name"] or draft.user_name,
         "standing": decided.standing.value, "reason": decided.reason,
-        "before": "null", "after": json.dumps({"userName": draft.user_name, "externalId": draft.external_id, "active": True}),
-        "emails": json.dumps(sorted({name_key(address) for address in emails_of(draft.document)})),
+        "before": "null", "after": write_json({"userName": draft.user_name, "externalId": draft.external_id, "active": True}),
+        "emails": write_json(sorted({name_key(address) for address in emails_of(draft.document)})),
     }  # fmt: skip
     # Of two with one name the second is refused, and is not to take others along.
     done = await acting.together(_join, values, lane=(digest, source_id, because), about=(columns["user_name_key"],))

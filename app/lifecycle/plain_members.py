@@ -4,7 +4,6 @@
 named, whatever the size of the group.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +20,7 @@ from app.clock import microseconds, now
 from app.directory.tables import Group, Membership, Record
 from app.journal.tables import Entry
 from app.journal.work import insert_for
+from app.json_text import write_json
 from app.lifecycle.plain_sql import (
     Said,
     at,
@@ -78,7 +78,7 @@ async def _change(bare: Bare, changes: Sequence[_Change]) -> Sequence[bool]:
         "at": max(microseconds(one.now) for one in changes),
     }  # fmt: skip
     async with bare.transaction():
-        asked = {**by, "ids": json.dumps(sorted(frozenset[str]().union(*(one.ids for one in changes))))}
+        asked = {**by, "ids": write_json(sorted(frozenset[str]().union(*(one.ids for one in changes))))}
         groups, members = await bare.ask((_seen(), asked), (_there(bare.dialect), asked))
         if not groups:
             return [False] * len(changes)
@@ -123,9 +123,9 @@ def _decided(change: _Change, group: _Group, there: Mapping[str, _There], *, mom
     changed = [one.record_id for one in changing]
     said = {"displayName": group.display_name, "externalId": group.external_id}
     return {
-        "at": microseconds(moment), "add": change.add, "changed": json.dumps(changed), "before": json.dumps(said),
-        "after": json.dumps({**said, "added": changed if change.add else [], "removed": [] if change.add else changed}),
-        "people": json.dumps(sorted({one.person_id for one in changing if one.person_id is not None})),
+        "at": microseconds(moment), "add": change.add, "changed": write_json(changed), "before": write_json(said),
+        "after": write_json({**said, "added": changed if change.add else [], "removed": [] if change.add else changed}),
+        "people": write_json(sorted({one.person_id for one in changing if one.person_id is not None})),
     }  # fmt: skip
 
 

@@ -5,7 +5,6 @@ kind are one statement too, in which what each says is a row instead of paramete
 that what is given each time is only what differs.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -34,9 +33,9 @@ from app.actors import Actor, ActorKind
 from app.database import Base
 from app.journal.tables import Entry, Lane, Subject, Work, WorkState
 from app.journal.work import PRIORITY, insert_for, wanted_again
+from app.json_text import write_json
 from app.statements import ALWAYS, each_in, each_of, param
 
-TEXT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 SOURCE: Final = str(Actor(kind=ActorKind.SOURCE, name=""))
 Values = Mapping[Any, ColumnElement[Any]]
 
@@ -86,7 +85,7 @@ def several(names: Mapping[str, Any]) -> CTE:
 
 def told(acts: Sequence[Mapping[str, Any]], names: Mapping[str, Any]) -> str:
     """What `several` reads: the acts as JSON."""
-    return TEXT.encode([{name: act[name] for name in names} for act in acts])
+    return write_json([{name: act[name] for name in names} for act in acts])
 
 
 def said_in(rows: FromClause) -> Said:

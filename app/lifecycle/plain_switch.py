@@ -38,6 +38,7 @@ from app.database import new_id
 from app.directory.settings import means_of_off, setting
 from app.directory.tables import Person, Record, Source, Standing, Statement
 from app.journal.tables import HERE, Entry, Lane, Organization, Subject
+from app.json_text import write_json
 from app.lifecycle.plain_sql import (
     Said,
     at,
@@ -122,7 +123,7 @@ async def _switch(bare: Bare, asked: Sequence[_Switch]) -> Sequence[Switched | N
         if len(asked) == 1:
             rows = await bare.rows(_seen(expression), {**beside, **by, "record": first.record_id})
         else:
-            ids = json.dumps([one.record_id for one in asked])
+            ids = write_json([one.record_id for one in asked])
             rows = await bare.rows(_seen_several(expression), {**beside, **by, "records": ids})
         seen = {row[0]: _Seen(*row) for row in rows}
         # They are held by now: an instant from before that could lie before one that is written already.
@@ -146,17 +147,17 @@ def _decided(asked: _Switch, seen: "_Seen", *, moment: datetime) -> dict[str, An
     means = None if active else means_of_off(setting(settings, "leaving_voice"), has_hr=bool(seen.has_hr))
     decided = decide_alone(on=active, means=means)
     said = {"userName": seen.user_name, "externalId": seen.external_id}
-    before = json.dumps({**said, "active": not active})
+    before = write_json({**said, "active": not active})
     # Each once, and in the order in which everybody asks for work about people, so that none waits for another who waits for them.
     touched = sorted({one for one in (seen.person_id, seen.manager_id) if one is not None})
     return {
         "record": asked.record_id, "at": microseconds(moment), "said": said_at, "record_at": max(microseconds(moment), seen.modified_at),
         "person_at": max(microseconds(moment), seen.person_modified_at), "organization": seen.organization_id, "person": seen.person_id, "active": active,
         "means": means, "standing": decided.standing.value, "reason": decided.reason, "version": seen.version + 1,
-        "before": f'{before[:-1]}, "document": {seen.document}}}', "after": json.dumps({**said, "active": active}),
+        "before": f'{before[:-1]},"document":{seen.document}}}', "after": write_json({**said, "active": active}),
         "verb": "switched on" if active else "switched off", "departure": None if active else new_id(),
         "words": f"{decided.reason}: {asked.because}", "actor": str(Actor(kind=ActorKind.SOURCE, name=seen.source_name)),
-        "touched": json.dumps(touched),
+        "touched": write_json(touched),
     }  # fmt: skip
 
 

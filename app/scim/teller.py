@@ -20,6 +20,7 @@ from app.audit.requests import Captured
 from app.database import new_id
 from app.directory.names import name_key
 from app.directory.tables import Record, Source
+from app.json_text import write_json
 from app.lifecycle.plain_sql import one_of
 from app.statements import param
 
@@ -36,7 +37,6 @@ _UNTOLD: Final = re.compile("[\0\ud800-\udfff]")
 _PLAIN_NAMES: Final = re.compile(r'[A-Za-z0-9_.:$-]+(?:", "[A-Za-z0-9_.:$-]+)*')
 _said: Final = json.JSONDecoder().decode
 _OPENS: Final = ord("{")
-_compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _NO_BODY: Final = BodyState.NONE.value
 # The look-up that every directory sends before each change, in letters that need no second look: read and written alike.
 _USUAL_QUERY: Final = re.compile(
@@ -130,7 +130,7 @@ class Teller:
         if said is _UNREADABLE:
             # What cannot be read cannot be masked.
             return BodyState.UNREADABLE.value, None
-        text = _clean(_compact(masked))
+        text = _clean(write_json(masked))
         # No letter takes more than four bytes.
         if len(text) <= LARGEST_BODY // 4:
             return BodyState.KEPT.value, text
@@ -188,10 +188,10 @@ def _people(connection: Connection, rows: Sequence[Seen]) -> Callable[[Seen], st
     by_id, by_name = _by_id(connection.dialect.name), _by_name(connection.dialect.name)
     has_id, has_name = dict[str, dict[str, str]](), dict[str, dict[str, str]]()
     for of, wanted in ids.items():
-        found = connection.execute(by_id, {"organization": of, "wanted": json.dumps([*wanted])})
+        found = connection.execute(by_id, {"organization": of, "wanted": write_json([*wanted])})
         has_id[of] = {record_id: person_id for record_id, person_id in found.all()}
     for of, wanted in names.items():
-        found = connection.execute(by_name, {"organization": organizations[of], "source": of, "wanted": json.dumps([*wanted])})
+        found = connection.execute(by_name, {"organization": organizations[of], "source": of, "wanted": write_json([*wanted])})
         has_name[of] = {key: person_id for key, person_id in found.all()}
 
     def person_of(row: Seen) -> str | None:
@@ -327,7 +327,7 @@ def _attributes(said: Any) -> str:
     """The list of them, as JSON."""
     names = touched(said) if said else []
     text = '", "'.join(names)
-    return f'["{text}"]' if _PLAIN_NAMES.fullmatch(text) else json.dumps([_clean(name) for name in names])
+    return f'["{text}"]' if _PLAIN_NAMES.fullmatch(text) else write_json([_clean(name) for name in names])
 
 
 def _text(value: Any, most: int) -> str | None:

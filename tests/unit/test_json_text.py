@@ -1,8 +1,15 @@
-"""JSON that others send: what is wrong with it is named, and none of it is repeated."""
+"""JSON that others send: what is wrong with it is named, and none of it is repeated. And JSON that we write."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from hypothesis import given
 
-from app.json_text import UnreadableJSON, read_json
+from app.json_text import UnreadableJSON, read_json, write_json
+from tests.unit.json_values import VALUES
 
 
 @pytest.mark.parametrize("unique", [False, True])
@@ -30,3 +37,23 @@ def test_what_is_wrong_is_named(value: bytes, wrong: str, unique: bool) -> None:
 
 def test_numbers_that_can_be_held_are_read() -> None:
     assert read_json(b"[1e308, -0.0, 12345678901234567890, 1e-999]") == [1e308, 0.0, 12345678901234567890, 0.0]
+
+
+@given(VALUES)
+def test_what_is_written_is_read_as_the_same(value: Any) -> None:
+    assert json.loads(write_json(value)) == value
+
+
+def test_nothing_is_escaped_but_what_must_be() -> None:
+    assert write_json({"name": "Nguyễn \"O'Neil\"", "half": "\ud83d", "long": 10**30}) == '{"name":"Nguyễn \\"O\'Neil\\"","half":"\ud83d","long":1' + "0" * 30 + "}"
+
+
+@dataclass
+class _Somebody:
+    name: str
+
+
+@pytest.mark.parametrize("value", [_Somebody("Ada"), datetime.now(UTC), {1, 2}, b"bytes"])
+def test_what_is_no_json_is_not_written(value: Any) -> None:
+    with pytest.raises(TypeError):
+        write_json({"value": value})
