@@ -17,6 +17,7 @@ from typing import Final
 import requests
 
 from tests.benchmarks import departures, last_days, planning, provisioning, pulling, reorganisation, saml, sessions
+from tests.benchmarks.ending import end_in_order
 from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.house import Bench
 from tests.journeys.doorlist import StepFailed
@@ -80,4 +81,5 @@ def _emptied(folder: Path, leaving: ExitStack) -> Path:
 
 
 if __name__ == "__main__":
+    end_in_order()
     sys.exit(main())

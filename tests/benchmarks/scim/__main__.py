@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
+from tests.benchmarks.ending import end_in_order
 from tests.benchmarks.scim import floor, ours, peers
 from tests.benchmarks.scim.durable import DURABILITY, running_durable_postgres
 from tests.benchmarks.scim.load import measure
@@ -183,4 +184,5 @@ def _named(variable: str, there: dict[str, T]) -> tuple[T, ...]:
 
 
 if __name__ == "__main__":
+    end_in_order()
     sys.exit(main())

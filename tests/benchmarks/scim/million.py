@@ -18,6 +18,7 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
+from tests.benchmarks.ending import end_in_order
 from tests.benchmarks.scim import ours
 from tests.benchmarks.scim.answers import is_group, is_page
 from tests.benchmarks.scim.durable import DURABILITY, running_durable_postgres
@@ -170,4 +171,5 @@ def _say(sentence: str) -> None:
 
 
 if __name__ == "__main__":
+    end_in_order()
     sys.exit(main())

@@ -18,6 +18,7 @@ from typing import Final
 import psycopg
 from rich.console import Console
 
+from tests.benchmarks.ending import end_in_order
 from tests.benchmarks.scim import ours
 from tests.benchmarks.scim.durable import DURABILITY, running_durable_postgres
 from tests.benchmarks.scim.served import NotServed, Served, megabytes
@@ -106,4 +107,5 @@ def _errors(log: Path) -> list[str]:
 
 
 if __name__ == "__main__":
+    end_in_order()
     sys.exit(main())
