@@ -34,7 +34,6 @@ _ASKED_NAME: Final = re.compile(r'\s*(userName|displayName)\s+eq\s+("(?:[^"\\]|\
 _UNREADABLE: Final = object()
 _REPEATED: Final = ("method", "bulkId")
 _UNTOLD: Final = re.compile("[\0\ud800-\udfff]")
-_PLAIN_NAMES: Final = re.compile(r'[A-Za-z0-9_.:$-]+(?:", "[A-Za-z0-9_.:$-]+)*')
 _said: Final = json.JSONDecoder().decode
 _OPENS: Final = ord("{")
 _NO_BODY: Final = BodyState.NONE.value
@@ -325,9 +324,7 @@ def _new_id(answer: bytes | None) -> str | None:
 
 def _attributes(said: Any) -> str:
     """The list of them, as JSON."""
-    names = touched(said) if said else []
-    text = '", "'.join(names)
-    return f'["{text}"]' if _PLAIN_NAMES.fullmatch(text) else write_json([_clean(name) for name in names])
+    return write_json(touched(said)) if said else "[]"
 
 
 def _text(value: Any, most: int) -> str | None:
