@@ -71,12 +71,14 @@ _WRITER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def write_json(value: object) -> str:
-    """A value as JSON, for whoever reads it as JSON again: how a float is spelled is the library's choice. Raises TypeError for what is no JSON."""
+    """A value as Python's own writer has it, but for how a float is spelled: for whoever reads it as JSON again. Raises TypeError."""
     try:
-        return orjson.dumps(value, option=_AS_JSON_DOES).decode()
+        written = orjson.dumps(value, option=_AS_JSON_DOES)
     except TypeError:
         # It takes no half surrogate pair, no number over 64 bits and no key but a text.
         return _WRITER.encode(value)
+    # It makes null of NaN as well, and what a client sent, and was refused for, is to be seen as it was.
+    return _WRITER.encode(value) if b"null" in written else written.decode()
 
 
 def refuse_unstorable(value: Any, label: str = "", depth: int = 0) -> None:

@@ -48,6 +48,11 @@ def test_nothing_is_escaped_but_what_must_be() -> None:
     assert write_json({"name": "Nguyễn \"O'Neil\"", "half": "\ud83d", "long": 10**30}) == '{"name":"Nguyễn \\"O\'Neil\\"","half":"\ud83d","long":1' + "0" * 30 + "}"
 
 
+@pytest.mark.parametrize(("value", "written"), [("nan", "NaN"), ("inf", "Infinity"), ("-inf", "-Infinity")])
+def test_a_number_that_is_none_does_not_become_null(value: str, written: str) -> None:
+    assert write_json({"active": float(value), "title": None}) == f'{{"active":{written},"title":null}}'
+
+
 @dataclass
 class _Somebody:
     name: str

@@ -228,6 +228,13 @@ def test_a_request_with_what_no_database_holds_is_kept_all_the_same(directory: D
     assert len(seen(directory)) == 3
 
 
+def test_what_was_refused_as_no_json_number_is_shown_as_it_was_sent(directory: Directory) -> None:
+    directory.send("POST", "/Users", '{"userName":"ada","active":NaN,"title":null}')
+
+    [row] = seen(directory)
+    assert (row.status, body_of(row)) == (400, '{"userName":"ada","active":NaN,"title":null}')
+
+
 def test_operations_of_a_bulk_are_requests_of_their_own(directory: Directory) -> None:
     directory.add_user("taken")
     operations = [
