@@ -17,9 +17,9 @@ from typing import Final
 import requests
 
 from tests.benchmarks import departures, last_days, planning, provisioning, pulling, reorganisation, saml, sessions
-from tests.benchmarks.ending import end_in_order
 from tests.benchmarks.figures import Figure, show
 from tests.benchmarks.house import Bench
+from tests.ending import end_in_order
 from tests.journeys.doorlist import StepFailed
 from tests.journeys.okta import ProvisioningFailed
 from tests.servers.postgres import PostgresError

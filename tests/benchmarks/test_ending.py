@@ -14,7 +14,7 @@ from tests.waiting import until
 _BENCHMARK = """
 import signal, sys, time
 from pathlib import Path
-from tests.benchmarks.ending import end_in_order
+from tests.ending import end_in_order
 from tests.benchmarks.scim.served import started
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -37,6 +37,8 @@ def test_broken_off_it_ends_its_server(tmp_path: Path, number: signal.Signals) -
         process.wait(60)
     finally:
         process.kill()
+        process.wait()
 
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        # Where it was left behind it goes here, with the failure.
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)

@@ -10,17 +10,17 @@ import fcntl
 import json
 import os
 import shutil
-import signal
 import socket
 import sys
 import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import requests
 
+from tests.ending import end_in_order
 from tests.journeys import company
 from tests.journeys.chat_clients import SignInRefused
 from tests.journeys.chat_tree import ChatAdmin, channels, draw
@@ -251,7 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.people < 250:
         parser.error("--people: the brake is shown on 200 people, so it takes a company of 250 or more")
-    signal.signal(signal.SIGTERM, _interrupted)
+    end_in_order()
     try:
         with ExitStack() as leaving:
             play(options, leaving=leaving)
@@ -261,10 +261,6 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-def _interrupted(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
-from tests.benchmarks.ending import end_in_order
 from tests.benchmarks.scim import floor, ours, peers
 from tests.benchmarks.scim.durable import DURABILITY, running_durable_postgres
 from tests.benchmarks.scim.load import measure
 from tests.benchmarks.scim.operations import CELLS, Cell, Filled
 from tests.benchmarks.scim.served import LOAD_CORE, NotServed, Served, Store, megabytes
 from tests.benchmarks.scim.table import FLOOR, OURS, Result, show
+from tests.ending import end_in_order
 from tests.servers.postgres import Postgres, PostgresError
 
 FOLDER: Final = Path(".bench")

@@ -18,7 +18,6 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.ending import end_in_order
 from tests.benchmarks.scim import ours
 from tests.benchmarks.scim.answers import is_group, is_page
 from tests.benchmarks.scim.durable import DURABILITY, running_durable_postgres
@@ -26,6 +25,7 @@ from tests.benchmarks.scim.load import Measured, measure
 from tests.benchmarks.scim.operations import CELLS, PAGE, Cell, Filled, Operation, nothing_to_look_at
 from tests.benchmarks.scim.served import LOAD_CORE, NotServed
 from tests.benchmarks.scim.wire import Sent
+from tests.ending import end_in_order
 from tests.servers.postgres import Postgres, PostgresError
 
 SIZES: Final = tuple(int(size) for size in os.environ.get("BENCH_MILLION_SIZES", "10000,1000000").split(","))

@@ -18,12 +18,12 @@ from typing import Final
 import psycopg
 from rich.console import Console
 
-from tests.benchmarks.ending import end_in_order
 from tests.benchmarks.scim import ours
 from tests.benchmarks.scim.durable import DURABILITY, running_durable_postgres
 from tests.benchmarks.scim.served import NotServed, Served, megabytes
 from tests.benchmarks.scim.together_clients import Client, Meeting
 from tests.benchmarks.scim.together_ledger import Ledger
+from tests.ending import end_in_order
 from tests.ports import free_port
 from tests.servers.postgres import Postgres, PostgresError
 

@@ -1,4 +1,4 @@
-"""A benchmark that is broken off ends what it started."""
+"""A show or a benchmark that is broken off ends what it started."""
 
 import signal
 from typing import NoReturn
