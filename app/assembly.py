@@ -13,6 +13,7 @@ from werkzeug.routing import PathConverter, UnicodeConverter
 
 from app import database, schema
 from app.database import reading
+from app.directory import json_sql  # noqa: F401  # every connection learns from the first what whoever comes to ask it may need
 from app.intake.hr import relink, retry_parked
 from app.lifecycle.belongings import on_becoming_one
 from app.lifecycle.joins import on_join
