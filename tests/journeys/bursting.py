@@ -20,16 +20,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import requests
-from click.testing import CliRunner
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 from standardwebhooks import Webhook
 
 from app.access.sessions import Authenticated, Limits, start
 from app.access.tables import Account
-from app.assembly import create_app, without_doors
+from app.assembly import create_app
 from app.clock import now
-from app.commands.entry import doorlist
 from app.database import db, in_transaction, reading
 from app.directory.tables import Person, Standing
 from app.directory.vocabulary import ENTERPRISE_URN
@@ -37,9 +35,9 @@ from app.journal.tables import Subject, Work, WorkState
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarm_tables import Alarm
 from app.revocation.tables import Departure, Proof
-from app.settings import from_environment
 from tests.hr_system import leaving
-from tests.journeys.doorlist import Doorlist, StepFailed, end
+from tests.journeys.doorlist import StepFailed, end
+from tests.journeys.typed import Typed
 from tests.ports import free_port
 from tests.servers.synapse import Synapse
 from tests.waiting import until
@@ -105,7 +103,7 @@ def leavers_of(size: Size, tag: str) -> list[Leaver]:
 class House:
     """Doorlist as it is served, its database to look into, and those who call it."""
 
-    doorlist: Doorlist
+    doorlist: Typed
     folder: Path
     synapse: Synapse
     scim: str
@@ -113,7 +111,6 @@ class House:
     hr: str
     secret: str
     server: subprocess.Popen[bytes]
-    environment: dict[str, str]
     unanswered: int = 0
     _own: threading.local = field(default_factory=threading.local)
 
@@ -163,7 +160,7 @@ class House:
         self.server.wait()
 
     def depart(self, leaver: Leaver) -> None:
-        told = typed(self.environment, "depart", leaver.name)
+        told = self.doorlist.json("depart", leaver.name)
         leaver.answered = time.monotonic()
         assert told["standing"] == Standing.DEPARTED
 
@@ -279,34 +276,25 @@ def burst(house: House, leavers: list[Leaver], *, seconds: float) -> Iterator[No
 # The company
 
 
-def typed(environment: dict[str, str], *words: str) -> dict[str, Any]:
-    """What a command prints, without a process of its own: to start that takes longer than all that it does."""
-    ended = CliRunner().invoke(doorlist, [*words, "--json"], obj=lambda: without_doors(from_environment(environment)))
-    assert ended.exit_code == 0, ended.output
-    printed: dict[str, Any] = json.loads(ended.stdout)
-    return printed
-
-
 @contextmanager
 def company(folder: Path, synapse: Synapse, database_url: str, leavers: list[Leaver], *, size: Size, tag: str) -> Iterator[House]:
     """Doorlist is served, everybody was pushed and has an account, and some are signed in. Inside it is the application's context."""
-    served = Doorlist(home=folder / "home", port=free_port(), database_url=database_url)
-    environment = {"DOORLIST_HOME": str(served.home), "DATABASE_URL": database_url, "DOORLIST_PUBLIC_URL": served.url}
-    typed(environment, "init", "--organization", "Northwind")
-    typed(environment, "settings", "set", "push_brake", f"{size.most}/3600s")
-    scim = typed(environment, "source", "add", "scim", OKTA)
-    hr = typed(environment, "source", "add", "hr", HR)
+    served = Typed(home=folder / "home", port=free_port(), database_url=database_url)
+    served.json("init", "--organization", "Northwind")
+    served.json("settings", "set", "push_brake", f"{size.most}/3600s")
+    scim = served.json("source", "add", "scim", OKTA)
+    hr = served.json("source", "add", "hr", HR)
     (folder / "token").write_text(synapse.admin_token)
     (folder / "rules.yaml").write_text(RULES.replace("TAG", tag))
     chat = ("--url", synapse.url, "--token-file", str(folder / "token"), "--option", f"server_name={synapse.server_name}")
-    typed(environment, "workspace", "add", "matrix", "chat", *chat)
-    typed(environment, "rules", "apply", str(folder / "rules.yaml"))
-    app = create_app(from_environment(environment))
+    served.json("workspace", "add", "matrix", "chat", *chat)
+    served.json("rules", "apply", str(folder / "rules.yaml"))
+    app = create_app(served.settings())
     with ExitStack() as leaving_it, app.app_context():
         server = served.serve(folder / "serve-0.log")
         house = House(
             doorlist=served, folder=folder, synapse=synapse, scim=scim["base_url"], token=scim["token"], hr=hr["url"], secret=hr["secret"],
-            server=server, environment=environment,
+            server=server,
         )  # fmt: skip
         leaving_it.callback(lambda: end(house.server))
         leaving_it.callback(db.engine.dispose)

@@ -23,6 +23,9 @@ class StepFailed(Exception):
 class Doorlist:
     """One installation, driven by `.venv/bin/doorlist` alone; on its own SQLite unless another database is named."""
 
+    LOOKS_EVERY: float = 0.5
+    """Seconds between two questions whether all is done."""
+
     def __init__(self, *, home: Path, port: int, database_url: str | None = None) -> None:
         self.home = home.absolute()
         self.url = f"http://127.0.0.1:{port}"
@@ -137,7 +140,7 @@ class Doorlist:
                 best, since = waiting, time.monotonic()
             elif time.monotonic() - since > STALLED_AFTER:
                 raise StepFailed(f"{waiting} deliveries wait, and for {STALLED_AFTER:.0f} s none was done")
-            time.sleep(0.5)
+            time.sleep(self.LOOKS_EVERY)
 
 
 class Progress:

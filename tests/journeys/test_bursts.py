@@ -32,7 +32,6 @@ from tests.journeys.bursting import (
     burst,
     company,
     leavers_of,
-    typed,
 )
 from tests.journeys.chat_tree import ChatAdmin
 from tests.journeys.stage import say
@@ -42,7 +41,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.synapse
 
-SMALL: Final = Size(pushed=160, called=80, seconds=5.0, most=12, signed_in=4)
+SMALL: Final = Size(pushed=100, called=50, seconds=4.0, most=4, signed_in=2)
 FULL: Final = Size(pushed=2_000, called=1_000, seconds=55.0, most=50, signed_in=60)
 
 
@@ -77,7 +76,7 @@ def _shown(house: House, watch: Watch, size: Size, leavers: list[Leaver], bystan
     held = the_rest_is_held(house, size, leavers)
     for burst_held in held:
         began = time.monotonic()
-        decided = house.doorlist.json("held", "approve", burst_held["digest"])
+        decided = house.doorlist.program.json("held", "approve", burst_held["digest"])
         figures[f"seconds_to_release_{burst_held['source']}"] = round(time.monotonic() - began, 1)
         assert (decided["state"], decided["people"]) == ("approved", burst_held["people"])
     house.settle()
@@ -107,7 +106,7 @@ def the_rest_is_held(house: House, size: Size, leavers: list[Leaver]) -> list[di
     held: list[dict[str, Any]] = house.doorlist.json("held", "list")["held"]
     assert sorted((one["source"], one["kind"], one["people"]) for one in held) == sorted((source, "pushes", count) for source, count in waiting.items())
     assert all(re.fullmatch("[0-9a-f]{16}", one["digest"]) for one in held)
-    assert typed(house.environment, "status")["held"] == sum(waiting.values())
+    assert house.doorlist.json("status")["held"] == sum(waiting.values())
     assert until(lambda: len(house.alarmed()) == len(waiting), within=30), house.alarmed()
     assert [sentence.partition(" ")[0] for sentence in house.alarmed()] == sorted(waiting)
     return held
@@ -126,8 +125,8 @@ def all_are_as_was_said(house: House, leavers: list[Leaver], *, operators: list[
         assert has_access(house, one) == ((True, True) if one.comes_back else (False, False)), one.name
 
     assert house.unproved() == 0
-    assert typed(house.environment, "held", "list")["held"] == []
-    status = typed(house.environment, "status")
+    assert house.doorlist.json("held", "list")["held"] == []
+    status = house.doorlist.json("status")
     assert [status[name] for name in ("waiting", "parked", "halted", "held")] == [0, 0, 0, 0]
     assert until(lambda: house.alarmed() == [], within=30)
     with reading() as session:
@@ -139,12 +138,12 @@ def all_are_as_was_said(house: House, leavers: list[Leaver], *, operators: list[
 def an_auditor_finds_them(house: House, leavers: list[Leaver], *, left: int) -> None:
     called = [one for one in leavers if one.source == HR]
     today = datetime.now(UTC).date()
-    report = typed(house.environment, "report", "terminations", "--from", str(today - timedelta(days=1)), "--to", str(today))
+    report = house.doorlist.json("report", "terminations", "--from", str(today - timedelta(days=1)), "--to", str(today))
     assert (report["population"], report["removed"]) == (left, left)
     back = sum(one.comes_back for one in called)
     assert {name: report["hr"][name] for name in ("calls", "matched", "called_off")} == {"calls": len(called), "matched": len(called) - back, "called_off": back}
     for one in (next(one for one in reversed(leavers) if one.source == source and not one.comes_back) for source in (OKTA, HR)):
-        [departure] = typed(house.environment, "receipt", one.name)["departures"]
+        [departure] = house.doorlist.json("receipt", one.name)["departures"]
         assert departure["means"] == (Standing.DEPARTED if one.source == HR else Standing.PAUSED)
         [place] = departure["workspaces"]
         assert (place["name"], place["shut_known"], place["gone_known"], place["closed"]) == ("chat", "re-read", "re-read", {"accounts": [one.account]})

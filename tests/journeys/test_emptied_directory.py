@@ -17,16 +17,15 @@ from typing import Any, Final
 
 import pytest
 import requests
-from click.testing import CliRunner
 from flask import Flask
 
-from app.commands.entry import doorlist as command_line
 from app.commands.exits import Exit
 from app.database import new_id
 from connectors.http import path
 from tests.journeys.chat_tree import ChatAdmin
-from tests.journeys.doorlist import Doorlist, StepFailed, end
+from tests.journeys.doorlist import Doorlist, end
 from tests.journeys.stage import keep_secret
+from tests.journeys.typed import Typed
 from tests.ports import free_port
 from tests.servers.directories import SYNC_PASSWORD, Hired
 from tests.servers.fixtures import running
@@ -61,20 +60,6 @@ ONE_MORE: Final = 40
 PATIENCE: Final = 60.0
 
 
-class Typed(Doorlist):
-    """Commands are typed in this process: one of its own for each would take longer than all that they do."""
-
-    def __init__(self, app: Flask, *, home: Path, port: int, database_url: str) -> None:
-        super().__init__(home=home, port=port, database_url=database_url)
-        self._app = app
-
-    def run(self, *arguments: str, good: tuple[int, ...] = (0,)) -> str:
-        ended = CliRunner().invoke(command_line, list(arguments), obj=lambda: self._app)
-        if ended.exit_code not in good:
-            raise StepFailed(f"`doorlist {' '.join(arguments)}` ended with {ended.exit_code}: {ended.output}")
-        return ended.stdout
-
-
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """What Synapse shows of the company: whose account is locked or deactivated, and who is in which room, all by their number."""
@@ -89,13 +74,9 @@ class Seen:
 
 @dataclass(kw_only=True)
 class Corp:
-    """A company in OpenLDAP, which Doorlist pulls and brings into Synapse. Its people are numbers; `tag` tells them from others there.
+    """A company in OpenLDAP, which Doorlist pulls and brings into Synapse. Its people are numbers; `tag` tells them from others there."""
 
-    `doorlist` is typed in this process, `program` is the program itself.
-    """
-
-    doorlist: Doorlist
-    program: Doorlist
+    doorlist: Typed
     directory: OpenLDAP
     synapse: Synapse
     chat: ChatAdmin
@@ -172,11 +153,9 @@ class Corp:
 def corp(installed: Flask, database_url: str, synapse: Synapse, tmp_path: Path) -> Iterator[Corp]:
     with ExitStack() as leaving:
         directory = leaving.enter_context(running("OPENLDAP", OpenLDAP(), tmp_path / "openldap"))
-        home, port = tmp_path / "home", free_port()
-        program = Doorlist(home=home, port=port, database_url=database_url)
-        doorlist = Typed(installed, home=home, port=port, database_url=database_url)
-        program.run("init", "--organization", "Northwind")
-        leaving.callback(end, program.serve(tmp_path / "doorlist.log"))
+        doorlist = Typed(home=tmp_path / "home", port=free_port(), database_url=database_url)
+        doorlist.program.run("init", "--organization", "Northwind")
+        leaving.callback(end, doorlist.serve(tmp_path / "doorlist.log"))
         # The most hostile wait that there is: a second *not there* counts as soon as it is said.
         doorlist.run("settings", "set", "gone_after", "0s")
         token = keep_secret(tmp_path / "token", synapse.admin_token)
@@ -192,7 +171,7 @@ def corp(installed: Flask, database_url: str, synapse: Synapse, tmp_path: Path) 
             "--kind", directory.kind, "--every", "off",
         )  # fmt: skip
         chat = ChatAdmin(synapse.url, synapse.admin_token)
-        yield Corp(doorlist=doorlist, program=program, directory=directory, synapse=synapse, chat=chat, tag=new_id()[-6:])
+        yield Corp(doorlist=doorlist, directory=directory, synapse=synapse, chat=chat, tag=new_id()[-6:])
 
 
 def in_their_rooms() -> Seen:
@@ -222,7 +201,7 @@ def the_base_is_emptied(corp: Corp) -> None:
     for one in NUMBERS:
         corp.directory.let_go(corp.uid(one))
 
-    told = [corp.pull(held=True, by=corp.program)["held"], *(corp.pull(*options, held=True)["held"] for options in (("--full",), (), ("--full",)))]
+    told = [corp.pull(held=True, by=corp.doorlist.program)["held"], *(corp.pull(*options, held=True)["held"] for options in (("--full",), (), ("--full",)))]
 
     assert told[0]["reason"] == f"corp: {SIZE} of {SIZE} people would lose access (100%); pull_brake = 20%,10,500 allows 12"
     empty = f"corp listed nobody at all, but {SIZE} people here are its own; that cannot be right"
@@ -300,7 +279,7 @@ def thirty_leave(corp: Corp) -> int:
     corp.directory.disable(corp.uid(DISABLED[0]))
     nobody_lost_anything(corp)
 
-    approved = corp.program.json("held", "approve", held["digest"])
+    approved = corp.doorlist.program.json("held", "approve", held["digest"])
 
     assert (approved["state"], approved["people"], approved["left"]) == ("approved", 30, None)
     corp.doorlist.settle()
@@ -325,7 +304,7 @@ def all_is_proved(corp: Corp, names: set[str]) -> None:
 
 
 def it_is_undone(corp: Corp, run: int) -> None:
-    undone = corp.program.json("run", "undo", str(run))
+    undone = corp.doorlist.program.json("run", "undo", str(run))
 
     assert (undone["people"], undone["moved_on"]) == (30, [])
     corp.doorlist.settle()

@@ -31,10 +31,10 @@ from app.database import db, in_transaction, reading
 from app.directory.tables import Person
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.revocation.departures import history
-from app.settings import from_environment
 from tests.journeys.chat_clients import ChatClient, LongPollClient, SlidingClient
-from tests.journeys.doorlist import Doorlist, end
+from tests.journeys.doorlist import end
 from tests.journeys.push_gateway import PushGateway
+from tests.journeys.typed import Typed
 from tests.ports import free_port
 from tests.servers.fixtures import running
 from tests.servers.synapse import Synapse
@@ -52,7 +52,7 @@ PATIENCE: Final = 30.0
 class House:
     """Doorlist as it is served, a Synapse that signs people in through it, and the database, to look into."""
 
-    doorlist: Doorlist
+    doorlist: Typed
     synapse: Synapse
     app: Flask
     scim: str
@@ -145,7 +145,7 @@ def _whoami(synapse: Synapse, token: str) -> int:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("through-doorlist")
-    doorlist = Doorlist(home=folder / "home", port=free_port())
+    doorlist = Typed(home=folder / "home", port=free_port())
     synapse = Synapse()
     with ExitStack() as leaving:
         doorlist.run("init", "--organization", "Northwind")
@@ -160,7 +160,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield _connected(doorlist, synapse, folder, leaving, server)
 
 
-def _connected(doorlist: Doorlist, synapse: Synapse, folder: Path, leaving: ExitStack, server: subprocess.Popen[bytes]) -> House:
+def _connected(doorlist: Typed, synapse: Synapse, folder: Path, leaving: ExitStack, server: subprocess.Popen[bytes]) -> House:
     assert server.poll() is None
     (folder / "token").write_text(synapse.admin_token)
     (folder / "rules.yaml").write_text("rules:\n  - id: everyone\n    name: all-hands\n")
@@ -170,7 +170,7 @@ def _connected(doorlist: Doorlist, synapse: Synapse, folder: Path, leaving: Exit
         "workspace", "add", "matrix", "chat", "--url", synapse.url, "--token-file", str(folder / "token"), "--option", f"server_name={synapse.server_name}"
     )
     doorlist.run("rules", "apply", str(folder / "rules.yaml"))
-    app = create_app(from_environment({"DOORLIST_HOME": str(doorlist.home), "DOORLIST_PUBLIC_URL": doorlist.url}))
+    app = create_app(doorlist.settings())
     context = app.app_context()
     context.push()
     leaving.callback(context.pop)

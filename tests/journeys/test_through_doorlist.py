@@ -19,9 +19,10 @@ import requests
 from standardwebhooks import Webhook
 
 from tests.journeys.chat_clients import LongPollClient
-from tests.journeys.doorlist import Doorlist, end
+from tests.journeys.doorlist import end
 from tests.journeys.push_gateway import PushGateway
 from tests.journeys.stage import keep_secret
+from tests.journeys.typed import Typed
 from tests.ports import free_port
 from tests.servers.chromium import Chromium, Window
 from tests.servers.fixtures import running
@@ -44,7 +45,7 @@ ALTERED = 8
 class Place:
     """Doorlist, the chat server that signs people in through it, and the company's own provider behind it."""
 
-    doorlist: Doorlist
+    doorlist: Typed
     synapse: Synapse
     connection: str
     hr_url: str
@@ -82,7 +83,7 @@ class ByToken(LongPollClient):
 def place(samlp_idp: SamlpIdP, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("through-doorlist")
     with ExitStack() as leaving:
-        doorlist = Doorlist(home=folder / "doorlist", port=free_port())
+        doorlist = Typed(home=folder / "doorlist", port=free_port())
         doorlist.run("init", "--organization", "Corp")
         server = doorlist.serve(folder / "doorlist.log")
         leaving.callback(end, server)
@@ -194,10 +195,10 @@ def prove(place: Place, folder: Path) -> None:
     keys.write_text(json.dumps(place.doorlist.json("keys", "export")))
     place.doorlist.run("receipt", ADA.mail, "--out", str(receipt))
     place.doorlist.run("audit", "export", "--out", str(export))
-    elsewhere = Doorlist(home=folder / "nothing is installed here", port=free_port())
+    elsewhere = Typed(home=folder / "nothing is installed here", port=free_port())
 
-    elsewhere.run("receipt", "--verify", str(receipt), "--keys", str(keys))
-    elsewhere.run("audit", "verify", str(export), "--keys", str(keys))
+    elsewhere.program.run("receipt", "--verify", str(receipt), "--keys", str(keys))
+    elsewhere.program.run("audit", "verify", str(export), "--keys", str(keys))
 
     for path, verify in ((receipt, ("receipt", "--verify")), (export, ("audit", "verify"))):
         whole = path.read_bytes()
