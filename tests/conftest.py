@@ -35,17 +35,6 @@ pytest_plugins = [name for name in ("tests.servers.fixtures",) if find_spec(name
 NO_SEQUENCER_RUNS = timedelta(days=36_500).total_seconds()
 """How far the audit tree may be behind beside tests, which write much of another year. Tests of that say so: `tests.lagging`."""
 
-FIXED_ADDRESSES = frozenset({"samba", "ds389", "ldap_server"})
-"""Fixtures of servers that choose their address themselves, so that there can be one of each at a time."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several processes share the tests, a module stays in one of them, and so do all that need a server of a fixed address."""
-    for item in items:
-        fixed = FIXED_ADDRESSES.intersection(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("fixed addresses" if fixed else str(item.path)))
-
 
 def pytest_collection_finish() -> None:
     """Thousands of tests that were just read are looked through by the garbage collector again and again, seconds at a time."""
