@@ -86,8 +86,9 @@ class LentDatabases:
                     name = self.server.renamed(name, by=self._desk)
                     with self.server.connected(name) as session, session.transaction():
                         if _shape_of(session) == database.shape:
-                            self._empty(session, kept=self._rows[like])
-                            return _Lent(name=name, like=like, shape=_shape_of(session), times=database.times + 1)
+                            has_new_files = self._empty(session, kept=self._rows[like])
+                            shape = _shape_of(session) if has_new_files else database.shape
+                            return _Lent(name=name, like=like, shape=shape, times=database.times + 1)
             self._done_with.append(name)
         return None
 

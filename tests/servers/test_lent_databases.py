@@ -45,6 +45,19 @@ def test_what_was_written_is_gone_and_numbers_begin_anew(databases: LentDatabase
         assert asked(url, SOMEBODY, "SELECT id FROM journal") == [(1,)]
 
 
+def test_much_that_was_written_is_gone_to_the_last_page(databases: LentDatabases, present_schema: DatabaseName) -> None:
+    many = "INSERT INTO organization (id, name, settings, created_at) SELECT n, n, '{}', 1 FROM generate_series(1, 3000) n"
+    with databases.lent(like=present_schema) as url:
+        before = asked(url, WHICH)
+        asked(url, SOMEBODY, many)
+
+    for _ in range(2):
+        with databases.lent(like=present_schema) as url:
+            assert asked(url, WHICH) == before, "it is lent again"
+            assert asked(url, "SELECT pg_relation_size('organization'), count(*) FROM organization") == [(0, 0)]
+            assert asked(url, "SELECT * FROM journal") == []
+
+
 def test_numbers_that_were_used_for_nothing_are_given_anew(databases: LentDatabases, present_schema: DatabaseName) -> None:
     with databases.lent(like=present_schema) as url:
         asked(url, "SELECT nextval('journal_id_seq')")
