@@ -9,6 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, Final
@@ -22,6 +23,8 @@ IN_MEMORY: Final = 65_536
 """Bytes of a body that are held in memory; what is longer goes to a file, so that many who send at once fill no memory."""
 _BARE: Final = frozenset({204, 304})
 """Statuses of answers that have no length (RFC 9110 §8.6)."""
+TAKEN: Final = "doorlist.taken"
+"""The extension of a scope whose request was asked about `soon` already: its environment, body included."""
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -67,6 +70,10 @@ class Buffered:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
+        taken = scope.get("extensions", {}).get(TAKEN)
+        if taken is not None:
+            await self._respond_later(taken, send)
+            return
         environ = _environ(scope)
         declared, chunked = environ.get("CONTENT_LENGTH", ""), environ.pop("HTTP_TRANSFER_ENCODING", None) is not None
         length = 0 if not declared else int(declared) if declared.isdigit() else None
@@ -109,15 +116,27 @@ class Buffered:
             length += body.write(message["body"])
             more = message["more_body"]
 
-    async def _respond(self, environ: dict[str, Any], send: Send) -> None:
+    @property
+    def answers_soon(self) -> bool:
+        """Whether anything is."""
+        return self._soon is not None
+
+    async def soon(self, environ: dict[str, Any]) -> Early | None:
+        """What is answered on the event loop; None where it takes a thread."""
         try:
-            early = None if self._soon is None else await self._soon(environ)
+            return None if self._soon is None else await self._soon(environ)
         except Exception:
             log.exception("the application did not answer")
-            early = _fault(environ)
+            return _fault(environ)
+
+    async def _respond(self, environ: dict[str, Any], send: Send) -> None:
+        early = await self.soon(environ)
         if early is not None:
             await _answer(send, *early)
-            return
+        else:
+            await self._respond_later(environ, send)
+
+    async def _respond_later(self, environ: dict[str, Any], send: Send) -> None:
         loop = asyncio.get_running_loop()
         answer = await loop.run_in_executor(self._threads, self._answer, environ)
         await _answer(send, answer.status, answer.headers, answer.body)
@@ -151,16 +170,20 @@ def _fault(environ: dict[str, Any]) -> Early:
 
 
 async def _answer(send: Send, status: int, headers: list[tuple[str, str]], body: Sequence[bytes]) -> None:
-    sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    if status not in _BARE and not any(name.lower() == b"content-length" for name, _ in sent):
-        sent.append((b"content-length", str(sum(map(len, body))).encode()))
+    sent = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in with_length(status, headers, body)]
     await send({"type": "http.response.start", "status": status, "headers": sent})
-    blocks = list(_in_blocks(body))
+    blocks = list(in_blocks(body))
     for number, block in enumerate(blocks, 1):
         await send({"type": "http.response.body", "body": block, "more_body": number < len(blocks)})
 
 
-def _in_blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def with_length(status: int, headers: list[tuple[str, str]], body: Sequence[bytes]) -> list[tuple[str, str]]:
+    if status in _BARE or any(name.lower() == "content-length" for name, _ in headers):
+        return headers
+    return [*headers, ("content-length", str(sum(map(len, body))))]
+
+
+def in_blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """At least one: small pieces together, since each is a packet of its own, and large ones as they are, without a copy."""
     block: list[bytes] = []
     length = 0
@@ -171,6 +194,11 @@ def _in_blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
         block.append(piece)
         length += len(piece)
     yield b"".join(block)
+
+
+def environ_of(scope: dict[str, Any], body: bytes) -> dict[str, Any]:
+    """The request as PEP 3333 has it. Raises what is wrong with its address."""
+    return {**_environ(scope), "wsgi.input": BytesIO(body)}
 
 
 def _environ(scope: dict[str, Any]) -> dict[str, Any]:
@@ -184,10 +212,17 @@ def _environ(scope: dict[str, Any]) -> dict[str, Any]:
         "wsgi.url_scheme": scope["scheme"], "wsgi.errors": sys.stderr, "wsgi.multithread": True, "wsgi.multiprocess": True, "wsgi.run_once": False,
     }  # fmt: skip
     for raw_name, raw_value in scope["headers"]:
-        # With an underscore a name could be taken for another one's.
-        if b"_" in raw_name:
-            continue
-        key, value = raw_name.decode("latin-1").upper().replace("-", "_"), raw_value.decode("latin-1")
-        key = key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
-        environ[key] = f"{environ[key]},{value}" if key in environ else value
+        key = _key(raw_name)
+        if key is not None:
+            value = raw_value.decode("latin-1")
+            environ[key] = f"{environ[key]},{value}" if key in environ else value
     return environ
+
+
+@lru_cache(maxsize=1024)
+def _key(name: bytes) -> str | None:
+    """A header's name in the environment. None for one with an underscore, which could be taken for another one's."""
+    if b"_" in name:
+        return None
+    key = name.decode("latin-1").upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"

@@ -80,17 +80,23 @@ class Guarded(HttpToolsProtocol):
         if self._again:
             self._again = False
             return
+        self.head_is_here()
+        super().on_headers_complete()
+
+    def head_is_here(self) -> None:
         self._in_head, self._whole = False, False
         self._wait_no_more()
-        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
             # So it is called for every request of this kind, before its body.
             return
+        self.message_is_here()
+        super().on_message_complete()
+
+    def message_is_here(self) -> None:
         self._whole = True
         self._wait_no_more()
-        super().on_message_complete()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for it; uvicorn has nothing to say
         """Whoever has said all that they had to say is answered; who stops in the middle is not waited for."""

@@ -25,9 +25,9 @@ from uvicorn import Config, Server
 
 from app import logs
 from app.commands.buffered import Buffered
+from app.commands.direct import Direct
 from app.commands.ending import Asked
 from app.commands.exits import NotReady
-from app.commands.listening import Guarded
 from app.database import db, wait_at_most
 from app.scim.hot import HotDoor
 from app.scim.seen import flush_requests
@@ -161,7 +161,7 @@ def _web_process(listening: socket.socket, threads: int, answers: Event) -> None
 def _serve(listening: socket.socket, threads: int, answers: Event) -> None:
     application = _load(threads=threads)
     config = Config(
-        application, interface="asgi3", http=Guarded, ws="none", loop="asyncio", lifespan="on", log_config=None, log_level="error",
+        application, interface="asgi3", http=Direct, ws="none", loop="asyncio", lifespan="on", log_config=None, log_level="error",
         access_log=False, server_header=False, proxy_headers=False, backlog=_AT_A_TURN, timeout_keep_alive=KEEPS_ALIVE,
         timeout_graceful_shutdown=_GRACE,
     )  # fmt: skip

@@ -16,6 +16,7 @@ from uvicorn import Config, Server
 
 from app.commands import listening
 from app.commands.buffered import Buffered
+from app.commands.direct import Direct
 from tests.journeys.doorlist import end
 from tests.ports import free_port
 
@@ -26,10 +27,12 @@ HEAD = b"POST /x HTTP/1.1\r\nHost: here\r\n"
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[tuple[str, int]]:
+@pytest.fixture(scope="module", params=["loop", "thread"])
+def server(request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
+    """Requests that are here as a whole are answered on the event loop, or left by it to a thread."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "tests.attacks.test_slow_senders", str(port)], cwd=HOUSE, stdin=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "tests.attacks.test_slow_senders", str(port), request.param]
+    process = subprocess.Popen(command, cwd=HOUSE, stdin=subprocess.DEVNULL)
     try:
         until = time.monotonic() + 60
         while True:
@@ -255,13 +258,24 @@ def lengths(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iter
     return [str(length).encode()]
 
 
+async def lengths_soon(environ: dict[str, Any]) -> tuple[int, list[tuple[str, str]], Iterable[bytes]]:
+    said: list[tuple[str, str]] = []
+    body = lengths(environ, lambda _status, headers: said.extend(headers))
+    return 200, said, body
+
+
+async def nothing_soon(_environ: dict[str, Any]) -> None:
+    return None
+
+
 if __name__ == "__main__":
     # As `serve` has it, with less patience.
     for name in ("HEAD_WITHIN", "REST_WITHIN", "READ_WITHIN"):
         setattr(listening, name, WITHIN)
+    soon: Any = {"loop": lengths_soon, "thread": nothing_soon}[sys.argv[2]]
     served = Config(
-        Buffered(lengths, threads=1, limit=LIMIT, within=WITHIN), interface="asgi3", http=listening.Guarded, ws="none", loop="asyncio",
-        host="127.0.0.1", port=int(sys.argv[1]), log_config=None, log_level="error", access_log=False, timeout_keep_alive=30,
+        Buffered(lengths, threads=1, limit=LIMIT, within=WITHIN, soon=soon), interface="asgi3", http=Direct, ws="none", loop="asyncio",
+        host="127.0.0.1", port=int(sys.argv[1]), log_config=None, log_level="error", access_log=False, proxy_headers=False, timeout_keep_alive=30,
     )  # fmt: skip
     server_here.append(Server(served))
     server_here[0].run()

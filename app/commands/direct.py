@@ -1,0 +1,184 @@
+"""Requests that the event loop answers: from the parser to who answers, and the answer to the socket, with no ASGI in between.
+
+ASGI's way there and back costs as much as what it carries. What turns out to be for a thread goes on by that way.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Generator
+from functools import lru_cache
+from typing import Any, Final, cast
+from urllib.parse import unquote
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from app.commands.buffered import TAKEN, Buffered, Early, environ_of, in_blocks, with_length
+from app.commands.listening import Guarded
+
+log = logging.getLogger(__name__)
+# Of what has one of these, the parser's end of the body is not all there is to its end.
+_NOT_DIRECT: Final = (b"transfer-encoding", b"expect")
+
+
+class Direct(Guarded):
+    """The server's protocol in front of `Buffered`.
+
+    Only what is here as a whole as soon as its head is goes directly, and only while nothing else of this connection waits for an
+    answer: whatever takes time, or has to keep an order, is uvicorn's.
+    """
+
+    _held = False
+    _body = b""
+
+    def on_headers_complete(self) -> None:
+        if self._again or not self._may_be_direct():
+            super().on_headers_complete()
+        else:
+            self.head_is_here()
+            self._held, self._body = True, b""
+
+    def _may_be_direct(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        if (cycle is not None and not cycle.response_complete) or self.parser.should_upgrade() or not self._front.answers_soon:
+            return False
+        return not any(name in _NOT_DIRECT for name, _ in self.headers)
+
+    @property
+    def _front(self) -> Buffered:
+        return cast(Buffered, self.app)
+
+    def on_body(self, body: bytes) -> None:
+        if self._held:
+            self._body += body
+        else:
+            super().on_body(body)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._held and not self.transport.is_closing():
+            # More of its body is to come.
+            self._held = False
+            HttpToolsProtocol.on_headers_complete(self)
+            if self._body:
+                HttpToolsProtocol.on_body(self, self._body)
+
+    def on_message_complete(self) -> None:
+        if not self._held:
+            super().on_message_complete()
+            return
+        self._held = False
+        self.message_is_here()
+        scope, version = cast(dict[str, Any], self.scope), self.parser.get_http_version()
+        # As uvicorn reads it; what is no address is refused by what this raises.
+        url = httptools.parse_url(self.url)
+        scope |= {
+            "method": self.parser.get_method().decode("ascii"), "http_version": version, "path": unquote(url.path.decode("ascii")), "raw_path": url.path,
+            "query_string": url.query or b"",
+        }  # fmt: skip
+        whole = _Whole(keep_alive=version != "1.0" and self.parser.should_keep_alive())
+        self.cycle = cast(RequestResponseCycle, whole)
+        rest = _begun(self._answer(scope, self._body, whole))
+        if rest is not None:
+            task = self.loop.create_task(rest)
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    async def _answer(self, scope: dict[str, Any], body: bytes, whole: "_Whole") -> None:
+        environ = environ_of(scope, body)
+        try:
+            early = await self._front.soon(environ)
+            if early is not None:
+                await self._say(early, whole, bodiless=scope["method"] == "HEAD")
+        except Exception:
+            log.exception("an answer could not be sent")
+            self.transport.close()
+        except BaseException:
+            # The server ends, and has waited for long enough.
+            self.transport.close()
+            raise
+        else:
+            if early is None:
+                await self._hand_over(scope, environ, whole)
+
+    async def _hand_over(self, scope: dict[str, Any], environ: dict[str, Any], whole: "_Whole") -> None:
+        """To uvicorn, as if the request had been its own all along."""
+        cycle = RequestResponseCycle(
+            scope=cast(Any, {**scope, "extensions": {TAKEN: environ}}), transport=self.transport, flow=self.flow, logger=self.logger,
+            access_logger=self.access_logger, access_log=self.access_log, default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(), expect_100_continue=False, keep_alive=whole.keep_alive, on_response=self.on_response_complete,
+        )  # fmt: skip
+        cycle.disconnected, cycle.more_body = whole.disconnected, False
+        if self.cycle is cast(RequestResponseCycle, whole):
+            # Nothing has come behind it.
+            self.cycle = cycle
+        await cycle.run_asgi(self.app)
+
+    async def _say(self, early: Early, whole: "_Whole", *, bodiless: bool) -> None:
+        status, headers, body = early
+        lines = [f"{name.lower()}: {value}\r\n" for name, value in with_length(status, headers, body)]
+        if not whole.keep_alive:
+            lines.append("connection: close\r\n")
+        said = f"{_opening(status, *self.server_state.default_headers)}{''.join(lines)}\r\n".encode("latin-1")
+        for block in (b"",) if bodiless else in_blocks(body):
+            if self.flow.write_paused:
+                await self.flow.drain()
+            if whole.disconnected:
+                return
+            # Its beginning goes with the head: each is a packet, and a journey through the system.
+            self.transport.write(said + block)
+            said = b""
+        whole.response_complete = True
+        if not whole.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+
+class _Whole:
+    """A request that is being answered, with what uvicorn asks of its own and tells them."""
+
+    def __init__(self, *, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+        self.disconnected = self.response_complete = False
+        self.message_event = self
+
+    def set(self) -> None:
+        """Nobody waits for more of it."""
+
+
+@lru_cache(maxsize=64)
+def _opening(status: int, *headers: tuple[bytes, bytes]) -> str:
+    """An answer's first line, and what every answer of this second has."""
+    return b"".join([STATUS_LINE[status], *(name + b": " + value + b"\r\n" for name, value in headers)]).decode("latin-1")
+
+
+def _begun(work: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None] | None:
+    """Do it up to where it first waits; what is left, for a task. Most waits for nothing, and a turn of the loop costs as much as a task."""
+    try:
+        waits_for = work.send(None)
+    except StopIteration:
+        return None
+    return _rest(work, waits_for)
+
+
+async def _rest(work: Coroutine[Any, Any, None], waits_for: Any) -> None:
+    await _Rest(work, waits_for)
+
+
+class _Rest:
+    """Work that was begun outside of a task: the task is told what it waits for, and it is told what comes of that."""
+
+    def __init__(self, work: Coroutine[Any, Any, None], waits_for: Any) -> None:
+        self._work, self._waits_for = work, waits_for
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        while True:
+            try:
+                try:
+                    came = yield self._waits_for
+                except BaseException as error:
+                    self._waits_for = self._work.throw(error)
+                else:
+                    self._waits_for = self._work.send(came)
+            except StopIteration:
+                return

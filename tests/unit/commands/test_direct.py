@@ -1,0 +1,306 @@
+"""What the event loop answers goes past ASGI, and says on the wire what uvicorn would have said."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from uvicorn import Config
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.server import ServerState
+
+from app.commands.buffered import IN_MEMORY, Buffered, Early
+from app.commands.direct import Direct
+from app.commands.listening import Guarded
+
+Soon = Callable[[dict[str, Any]], Awaitable[Early | None]]
+GET = b"GET /a%20b?x=%20y HTTP/1.1\r\nHost: here\r\n\r\n"
+POST = b'POST /scim/v2/x/Users HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n{"a":1}'
+LARGE = 3 * (IN_MEMORY + 10)
+REQUESTS = {
+    "get": GET,
+    "post": POST,
+    "head": GET.replace(b"GET", b"HEAD"),
+    "put without a body": b"PUT /x HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\n\r\n",
+    "chunks": b"POST /x HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    "a word is waited for": b"POST /x HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+    "an old version": b"GET /x HTTP/1.0\r\nHost: here\r\nConnection: keep-alive\r\n\r\n",
+    "the last one": b"GET /x HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n" + GET,
+    "a whole address": b"GET http://here:80/x?y=1#z HTTP/1.1\r\nHost: here\r\n\r\n",
+    "headers twice": b"GET /x HTTP/1.1\r\nHost: here\r\nX-A: 1\r\nx-a: 2\r\nX_A: 3\r\nX-Far: \xe9\r\n\r\n",
+    "another protocol": b"GET /x HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n" + POST,
+    "no length": b"POST /none HTTP/1.1\r\nHost: here\r\n\r\n",
+    "much": b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n" + GET,
+    "head of much": b"HEAD /large HTTP/1.1\r\nHost: here\r\n\r\n" + GET,
+    "several": POST + GET + POST + GET,
+}
+WRONG = {
+    "no address": b"GET x HTTP/1.1\r\nHost: here\r\n\r\n",
+    "no ASCII": b"GET /\xff HTTP/1.1\r\nHost: here\r\n\r\n",
+    "no ASCII in the query": b"GET /x?\xff HTTP/1.1\r\nHost: here\r\n\r\n",
+    "rubbish": b"\x16\x03\x01\x02\x00",
+    "two lengths": b"POST /x HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+}
+
+
+@dataclass
+class Wire(asyncio.Transport):
+    """A connection whose other side reads what it is sent once the loop has turned; `said` are the packets."""
+
+    said: list[bytes] = field(default_factory=list)
+    closing: bool = False
+    paused: bool = False
+    server: Guarded = field(init=False)
+    reads: bool = True
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return {"sockname": ("127.0.0.1", 8484), "peername": ("127.0.0.1", 5000)}.get(name, default)
+
+    def write(self, data: Any) -> None:
+        if not self.closing:
+            self.said.append(bytes(data))
+            if len(data) > HIGH_WATER_LIMIT // 2 and self.reads:
+                self.server.pause_writing()
+                asyncio.get_running_loop().call_soon(self.server.resume_writing)
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    abort = close
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+
+def told(environ: dict[str, Any]) -> tuple[str, list[tuple[str, str]], list[bytes]]:
+    if environ["PATH_INFO"] == "/none":
+        return "204 NO CONTENT", [("X-One", "1")], []
+    if environ["PATH_INFO"] == "/large":
+        return "200 OK", [("Content-Length", str(LARGE))], [b"x" * (LARGE // 3)] * 3
+    asked = {name: value for name, value in environ.items() if isinstance(value, str)}
+    body = json.dumps([asked, environ["wsgi.input"].read().decode()], sort_keys=True).encode()
+    return "201 CREATED", [("X-One", "1"), ("Content-Type", "application/json")], [body[:5], body[5:]]
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    status, headers, body = told(environ)
+    start_response(status, headers)
+    return body
+
+
+async def at_once(environ: dict[str, Any]) -> Early:
+    status, headers, body = told(environ)
+    return int(status[:3]), headers, body
+
+
+async def later(environ: dict[str, Any]) -> Early:
+    # A turn of the loop, and something that is waited for.
+    await asyncio.sleep(0)
+    done = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(done.set_result, None)
+    await done
+    return await at_once(environ)
+
+
+async def left(environ: dict[str, Any]) -> None:
+    return None
+
+
+async def left_later(environ: dict[str, Any]) -> None:
+    await asyncio.sleep(0)
+
+
+async def fails(environ: dict[str, Any]) -> None:
+    raise KeyError("its insides")
+
+
+async def fails_later(environ: dict[str, Any]) -> None:
+    await asyncio.sleep(0)
+    raise KeyError("its insides")
+
+
+SOON = (at_once, later, left, left_later, fails, fails_later)
+
+
+def connected(protocol: type[Guarded], soon: Soon | None, wire: Wire) -> ServerState:
+    front = Buffered(application, threads=1, limit=1000, soon=soon)
+    config = Config(front, interface="asgi3", ws="none", proxy_headers=False, log_config=None, log_level="critical", access_log=False)
+    state = ServerState()
+    state.default_headers = [(b"date", b"today")]
+    wire.server = protocol(config=config, server_state=state, app_state={})
+    wire.server.connection_made(wire)
+    return state
+
+
+async def settled(state: ServerState) -> None:
+    while state.tasks:
+        await asyncio.wait(set(state.tasks))
+
+
+def heard(protocol: type[Guarded], soon: Soon, pieces: Sequence[bytes], *, settles: bool) -> tuple[bytes, bool]:
+    """All that is said to whoever sends these, and whether the connection was ended; `settles` where each is looked at before the next one comes."""
+
+    async def talk() -> Wire:
+        wire = Wire()
+        state = connected(protocol, soon, wire)
+        for piece in pieces:
+            while wire.paused and not wire.closing:
+                await asyncio.sleep(0)
+            if not wire.closing:
+                wire.server.data_received(piece)
+            if settles:
+                await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await settled(state)
+        return wire
+
+    wire = asyncio.run(talk())
+    return b"".join(wire.said), wire.closing
+
+
+@pytest.mark.parametrize("soon", SOON)
+@pytest.mark.parametrize("name", REQUESTS | WRONG)
+def test_the_same_is_said_as_by_uvicorn(name: str, soon: Soon) -> None:
+    raw = (REQUESTS | WRONG)[name]
+    bytewise = [raw[at : at + 1] for at in range(len(raw))]
+
+    for pieces in ([raw], bytewise):
+        assert heard(Direct, soon, pieces, settles=True) == heard(Guarded, soon, pieces, settles=True)
+    assert b"HTTP/1.1 " in heard(Direct, soon, [raw], settles=True)[0]
+
+
+@given(
+    st.lists(st.sampled_from([*REQUESTS.values()]), min_size=1, max_size=4), st.sampled_from(SOON),
+    st.lists(st.integers(0, 400), max_size=5), st.booleans(),
+)  # fmt: skip
+def test_the_same_is_said_wherever_it_is_cut(requests: list[bytes], soon: Soon, cuts: list[int], settles: bool) -> None:
+    raw = b"".join(requests)
+    places = [0, *sorted(cuts), len(raw)]
+    pieces = [raw[one:other] for one, other in pairwise(places) if one < other]
+
+    assert heard(Direct, soon, pieces, settles=settles) == heard(Guarded, soon, pieces, settles=settles)
+
+
+def test_what_cannot_be_read_is_refused_behind_the_answer_to_what_could() -> None:
+    said, ended = heard(Direct, at_once, [GET + WRONG["rubbish"]], settles=True)
+
+    assert said.startswith(b"HTTP/1.1 201 ") and said.count(b"HTTP/1.1 ") == 2 and b"HTTP/1.1 400 " in said
+    assert ended
+
+
+def test_an_answer_that_waits_for_nothing_is_sent_at_once_and_in_one_packet() -> None:
+    async def talk() -> None:
+        wire = Wire()
+        state = connected(Direct, at_once, wire)
+        for number in (1, 2):
+            wire.server.data_received(POST)
+            assert (len(wire.said), state.tasks, state.total_requests) == (number, set(), number)
+        assert wire.said[0].startswith(b"HTTP/1.1 201 Created\r\ndate: today\r\nx-one: 1\r\n") and wire.said[0].endswith(b']')
+        # Idle from now on.
+        assert wire.server.timeout_keep_alive_task is not None and not wire.closing
+
+    asyncio.run(talk())
+
+
+def test_what_was_asked_about_is_not_asked_again_nor_read_anew() -> None:
+    asked: list[dict[str, Any]] = []
+
+    async def marks(environ: dict[str, Any]) -> None:
+        environ["doorlist.marked"] = "here"
+        asked.append(environ)
+
+    said, _ = heard(Direct, marks, [POST], settles=True)
+
+    assert len(asked) == 1 and b"doorlist.marked" in said
+
+
+def test_whoever_has_gone_is_told_nothing_more() -> None:
+    async def talk() -> None:
+        wire = Wire(reads=False)
+        state = connected(Direct, at_once, wire)
+        wire.server.pause_writing()
+        wire.server.data_received(b"GET /large HTTP/1.1\r\nHost: here\r\n\r\n")
+        await asyncio.sleep(0)
+        assert wire.said == [] and state.tasks
+        wire.server.connection_lost(ConnectionResetError())
+        await settled(state)
+        assert wire.said == []
+
+    asyncio.run(talk())
+
+
+def test_what_is_left_to_a_thread_is_done_though_whoever_asked_has_gone() -> None:
+    done: list[str] = []
+    gate = asyncio.Event()
+
+    async def waits(environ: dict[str, Any]) -> None:
+        await gate.wait()
+        environ["doorlist.seen"] = done
+
+    def notes(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        done.append(environ["REQUEST_METHOD"])
+        return application(environ, start_response)
+
+    async def talk() -> None:
+        wire = Wire()
+        state = connected(Direct, waits, wire)
+        wire.server.app = Buffered(notes, threads=1, limit=1000, soon=waits)
+        wire.server.data_received(POST)
+        wire.server.connection_lost(None)
+        gate.set()
+        await settled(state)
+        assert (done, wire.said) == (["POST"], [])
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize("soon", [later, left_later])
+def test_at_the_servers_end_who_is_in_hand_is_answered_and_told_that_it_is_the_last_one(soon: Soon) -> None:
+    async def talk() -> None:
+        wire = Wire()
+        state = connected(Direct, soon, wire)
+        wire.server.data_received(GET)
+        wire.server.shutdown()
+        assert not wire.closing
+        await settled(state)
+        assert b"\r\nconnection: close\r\n" in b"".join(wire.said) and wire.closing
+
+    asyncio.run(talk())
+
+
+def test_who_is_not_answered_when_the_servers_patience_ends_is_not_kept_waiting() -> None:
+    async def never(environ: dict[str, Any]) -> None:
+        await asyncio.Event().wait()
+
+    async def talk() -> None:
+        wire = Wire()
+        state = connected(Direct, never, wire)
+        wire.server.data_received(GET)
+        await asyncio.sleep(0)
+        for task in state.tasks:
+            task.cancel()
+        await settled(state)
+        assert wire.closing and not wire.said
+
+    asyncio.run(talk())
+
+
+def test_an_answer_that_cannot_be_written_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+    async def wrong(environ: dict[str, Any]) -> Early:
+        return 200, [("X-One", "\u20ac")], [b"body"]
+
+    said, ended = heard(Direct, wrong, [GET], settles=True)
+
+    assert (said, ended) == (b"", True)
+    assert "could not be sent" in caplog.text
