@@ -24,11 +24,12 @@ _NOT_DIRECT: Final = (b"transfer-encoding", b"expect")
 class Direct(Guarded):
     """The server's protocol in front of `Buffered`.
 
-    Only what is here as a whole as soon as its head is goes directly, and only while nothing else of this connection waits for an
-    answer: whatever takes time, or has to keep an order, is uvicorn's.
+    Only what is here as a whole as soon as its head is goes directly, only while nothing else of this connection waits for an answer,
+    and of those that come in one piece only the first: whatever takes time, or has to wait for its turn, is uvicorn's.
     """
 
     _held = False
+    _had_turn = False
     _body = b""
 
     def on_headers_complete(self) -> None:
@@ -40,7 +41,7 @@ class Direct(Guarded):
 
     def _may_be_direct(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle
-        if (cycle is not None and not cycle.response_complete) or self.parser.should_upgrade() or not self._front.answers_soon:
+        if self._had_turn or (cycle is not None and not cycle.response_complete) or self.parser.should_upgrade() or not self._front.answers_soon:
             return False
         return not any(name in _NOT_DIRECT for name, _ in self.headers)
 
@@ -55,6 +56,8 @@ class Direct(Guarded):
             super().on_body(body)
 
     def data_received(self, data: bytes) -> None:
+        # Others may be waiting, too.
+        self._had_turn = False
         super().data_received(data)
         if self._held and not self.transport.is_closing():
             # More of its body is to come.
@@ -67,7 +70,7 @@ class Direct(Guarded):
         if not self._held:
             super().on_message_complete()
             return
-        self._held = False
+        self._held, self._had_turn = False, True
         self.message_is_here()
         scope, version = cast(dict[str, Any], self.scope), self.parser.get_http_version()
         # As uvicorn reads it; what is no address is refused by what this raises.

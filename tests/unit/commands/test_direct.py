@@ -213,6 +213,20 @@ def test_an_answer_that_waits_for_nothing_is_sent_at_once_and_in_one_packet() ->
     asyncio.run(talk())
 
 
+def test_of_many_that_come_together_one_takes_its_turn_at_once() -> None:
+    """Else whoever sends thousands in one piece would hold up everybody else until all of theirs are answered."""
+
+    async def talk() -> None:
+        wire = Wire()
+        state = connected(Direct, at_once, wire)
+        wire.server.data_received(GET * 3)
+        assert len(wire.said) == 1 and state.tasks
+        await settled(state)
+        assert b"".join(wire.said).count(b"HTTP/1.1 201 ") == 3
+
+    asyncio.run(talk())
+
+
 def test_what_was_asked_about_is_not_asked_again_nor_read_anew() -> None:
     asked: list[dict[str, Any]] = []
 
