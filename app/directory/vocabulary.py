@@ -6,6 +6,7 @@ SCIM's own schemas are here; an organisation may declare extensions besides (`ex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -42,6 +43,12 @@ class Attribute:
     returned: str = "default"
     checked: bool = False
     subs: Mapping[str, "Attribute"] = field(default_factory=dict)
+
+    @cached_property
+    def takes_texts(self) -> bool:
+        """Whether it is one text, whichever it is."""
+        unchecked = (Kind.STRING, Kind.REFERENCE) if self.checked else (Kind.STRING, Kind.REFERENCE, Kind.DATETIME, Kind.BINARY)
+        return not self.many and self.kind in unchecked
 
 
 def _by_name(attributes: Iterable[Attribute]) -> Mapping[str, Attribute]:

@@ -7,10 +7,9 @@ addresses or names, every join has to be decided.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Insert, Select, Text, Update, exists, false, func, or_, select, true
 from sqlalchemy.sql.dml import ReturningInsert
@@ -55,8 +54,7 @@ _SAID: Final[Mapping[str, Any]] = {
 """What one of several joins says by itself; by whom it is said is the same for all of them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Joined:
+class Joined(NamedTuple):
     """A new record: its document as it was stored, and when, in microseconds."""
 
     record_id: str

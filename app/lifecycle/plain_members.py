@@ -5,10 +5,9 @@ named, whatever the size of the group.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, Boolean, Insert, Integer, Select, Text, Update, and_, case, cast, false, func, null, select, update
 from sqlalchemy.dialects.postgresql import JSONB
@@ -46,8 +45,7 @@ _SAID: Final[Mapping[str, Any]] = {
 """What one of several changes of a group says by itself; by whom it is said, and of which group, is the same for all of them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Change:
+class _Change(NamedTuple):
     """Members of one group to be added, or to be removed, by a token of its source."""
 
     group_id: str
@@ -93,8 +91,7 @@ async def _change(bare: Bare, changes: Sequence[_Change]) -> Sequence[bool]:
     return [is_plain and done for is_plain in plain]
 
 
-@dataclass(frozen=True)
-class _Group:
+class _Group(NamedTuple):
     """A row of `_seen`, in its order."""
 
     organization_id: str
@@ -104,8 +101,7 @@ class _Group:
     modified_at: int
 
 
-@dataclass(frozen=True)
-class _There:
+class _There(NamedTuple):
     """A row of `_there`, in its order."""
 
     record_id: str

@@ -6,10 +6,9 @@ person has one record without dates, no statement, no *off* that is held, and no
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -79,8 +78,7 @@ class BrakeCounts(Exception):
     """A brake counts what this source switches off: that is never plain."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Switched:
+class Switched(NamedTuple):
     """A record after it was switched; instants in microseconds."""
 
     version: int
@@ -90,8 +88,7 @@ class Switched:
     beside: Any
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Switch:
+class _Switch(NamedTuple):
     """One record to be switched, by a token of its source."""
 
     record_id: str
@@ -166,8 +163,7 @@ def _switched(seen: "_Seen", *, moment: datetime) -> Switched:
     return Switched(version=seen.version + 1, created_at=seen.created_at, modified_at=modified_at, document=seen.document, beside=seen.beside)
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(NamedTuple):
     """A row of `_seen`, in its order."""
 
     record_id: str

@@ -223,6 +223,8 @@ def _members(known: Mapping[str, Attribute], value: Mapping[str, Any], label: st
         attribute = known.get(key.lower())
         if attribute is None:
             kept[key] = part
+        elif attribute.takes_texts and isinstance(part, str):
+            kept[attribute.name] = part
         else:
             named = f"{label}.{attribute.name}" if label else attribute.name
             _put(kept, attribute.name, _fitted(attribute, part, named))
@@ -230,6 +232,9 @@ def _members(known: Mapping[str, Attribute], value: Mapping[str, Any], label: st
 
 
 def _fitted(attribute: Attribute, value: Any, label: str) -> Any:
+    if attribute.takes_texts and isinstance(value, str):
+        # Most are of this kind, and need no look.
+        return value
     if not attribute.many:
         if attribute.kind is Kind.COMPLEX:
             value = complex_in(value, attribute)

@@ -11,8 +11,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote_plus
 
 import psycopg
@@ -68,8 +67,7 @@ Early = tuple[int, list[tuple[str, str]], Sequence[bytes]]
 On = TypeVar("On", bound=Acting)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked(Generic[On]):
+class Asked(NamedTuple, Generic[On]):
     """One request: on which connection or where it is written, by whom, of which resource, with which query and body."""
 
     on: On
@@ -84,8 +82,7 @@ class Asked(Generic[On]):
         return {"digest": knock.digest, "source_id": knock.source, "now": knock.now, "because": f"SCIM {method}"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Planned:
+class Planned(NamedTuple):
     """A request of a usual shape, before it is known on which connection: one that reads, or one that writes."""
 
     reads: "Reads | None"

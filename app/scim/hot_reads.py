@@ -8,10 +8,9 @@ import math
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import ColumnElement, Integer, Select, Subquery, Text, and_, cast, func, literal, select
@@ -48,8 +47,7 @@ _IN: Final = (Standing.ACTIVE.value, Standing.EXPECTED.value)
 _OF_PERSON: Final = and_(Person.organization_id == Record.organization_id, Person.id == Record.person_id)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Knock:
+class Knock(NamedTuple):
     """What every hot statement needs: whose token, at which directory and when, and the base URL of its resources."""
 
     digest: str
@@ -61,8 +59,7 @@ class Knock:
         return {"digest": self.digest, "source": self.source, "at": microseconds(self.now), "groups": f"{self.base}/Groups/", **more}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answered:
+class Answered(NamedTuple):
     """An answer whose body is JSON already, in pieces."""
 
     body: Sequence[bytes]
