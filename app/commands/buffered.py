@@ -65,6 +65,8 @@ class Buffered:
         self._limit, self._within = limit, within
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="web")
         self._at_end = at_end
+        self.at_once = -1 if soon is None else min(limit, IN_MEMORY)
+        """Bytes of the longest body with which `soon` may be asked before anything else; -1 where it never is."""
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -115,11 +117,6 @@ class Buffered:
                 raise _Gone
             length += body.write(message["body"])
             more = message["more_body"]
-
-    @property
-    def answers_soon(self) -> bool:
-        """Whether anything is."""
-        return self._soon is not None
 
     async def soon(self, environ: dict[str, Any]) -> Early | None:
         """What is answered on the event loop; None where it takes a thread."""

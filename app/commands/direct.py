@@ -41,9 +41,16 @@ class Direct(Guarded):
 
     def _may_be_direct(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle
-        if self._had_turn or (cycle is not None and not cycle.response_complete) or self.parser.should_upgrade() or not self._front.answers_soon:
+        if self._had_turn or (cycle is not None and not cycle.response_complete) or self.parser.should_upgrade():
             return False
-        return not any(name in _NOT_DIRECT for name, _ in self.headers)
+        length = 0
+        for name, value in self.headers:
+            if name in _NOT_DIRECT:
+                return False
+            if name == b"content-length":
+                length = int(value)
+        # What is longer goes to a file, so that many who send at once fill no memory.
+        return length <= self._front.at_once
 
     @property
     def _front(self) -> Buffered:
@@ -63,8 +70,8 @@ class Direct(Guarded):
             # More of its body is to come.
             self._held = False
             HttpToolsProtocol.on_headers_complete(self)
-            if self._body:
-                HttpToolsProtocol.on_body(self, self._body)
+            if body := self._taken():
+                HttpToolsProtocol.on_body(self, body)
 
     def on_message_complete(self) -> None:
         if not self._held:
@@ -81,11 +88,16 @@ class Direct(Guarded):
         }  # fmt: skip
         whole = _Whole(keep_alive=version != "1.0" and self.parser.should_keep_alive())
         self.cycle = cast(RequestResponseCycle, whole)
-        rest = _begun(self._answer(scope, self._body, whole))
+        rest = _begun(self._answer(scope, self._taken(), whole))
         if rest is not None:
             task = self.loop.create_task(rest)
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
+
+    def _taken(self) -> bytes:
+        """What came of the body; a connection that waits for its next request keeps none of it."""
+        body, self._body = self._body, b""
+        return body
 
     async def _answer(self, scope: dict[str, Any], body: bytes, whole: "_Whole") -> None:
         environ = environ_of(scope, body)

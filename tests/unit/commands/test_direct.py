@@ -27,6 +27,7 @@ REQUESTS = {
     "post": POST,
     "head": GET.replace(b"GET", b"HEAD"),
     "put without a body": b"PUT /x HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\n\r\n",
+    "longer than is taken": b"POST /x HTTP/1.1\r\nHost: here\r\nContent-Length: 1500\r\n\r\n" + b"x" * 1500,
     "chunks": b"POST /x HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     "a word is waited for": b"POST /x HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
     "an old version": b"GET /x HTTP/1.0\r\nHost: here\r\nConnection: keep-alive\r\n\r\n",
@@ -133,8 +134,8 @@ async def fails_later(environ: dict[str, Any]) -> None:
 SOON = (at_once, later, left, left_later, fails, fails_later)
 
 
-def connected(protocol: type[Guarded], soon: Soon | None, wire: Wire) -> ServerState:
-    front = Buffered(application, threads=1, limit=1000, soon=soon)
+def connected(protocol: type[Guarded], soon: Soon, wire: Wire, *, limit: int = 1000) -> ServerState:
+    front = Buffered(application, threads=1, limit=limit, soon=soon)
     config = Config(front, interface="asgi3", ws="none", proxy_headers=False, log_config=None, log_level="critical", access_log=False)
     state = ServerState()
     state.default_headers = [(b"date", b"today")]
@@ -223,6 +224,21 @@ def test_of_many_that_come_together_one_takes_its_turn_at_once() -> None:
         assert len(wire.said) == 1 and state.tasks
         await settled(state)
         assert b"".join(wire.said).count(b"HTTP/1.1 201 ") == 3
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize(("length", "at_once_too"), [(IN_MEMORY, True), (IN_MEMORY + 1, False)])
+def test_a_long_body_goes_the_way_on_which_it_may_go_to_a_file(length: int, at_once_too: bool) -> None:
+    async def talk() -> None:
+        wire = Wire()
+        state = connected(Direct, at_once, wire, limit=10 * IN_MEMORY)
+        wire.server.data_received(b"POST /none HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % length + b"x" * length)
+        assert bool(wire.said) is at_once_too
+        await settled(state)
+        assert wire.said
+        # An idle connection keeps nothing of it.
+        assert wire.server._body == b""  # type: ignore[attr-defined]  # only Direct has one
 
     asyncio.run(talk())
 
