@@ -175,6 +175,7 @@ async def _answer(send: Send, status: int, headers: list[tuple[str, str]], body:
 
 
 def with_length(status: int, headers: list[tuple[str, str]], body: Sequence[bytes]) -> list[tuple[str, str]]:
+    """The headers of an answer, with its length in bytes where it may have one and they do not say it."""
     if status in _BARE or any(name.lower() == "content-length" for name, _ in headers):
         return headers
     return [*headers, ("content-length", str(sum(map(len, body))))]
@@ -194,8 +195,10 @@ def in_blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def environ_of(scope: dict[str, Any], body: bytes) -> dict[str, Any]:
-    """The request as PEP 3333 has it. Raises what is wrong with its address."""
-    return {**_environ(scope), "wsgi.input": BytesIO(body)}
+    """The request as PEP 3333 has it."""
+    environ = _environ(scope)
+    environ["wsgi.input"] = BytesIO(body)
+    return environ
 
 
 def _environ(scope: dict[str, Any]) -> dict[str, Any]:

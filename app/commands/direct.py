@@ -11,14 +11,15 @@ from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HEADER_RE, HEADER_VALUE_RE, STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from app.commands.buffered import TAKEN, Buffered, Early, environ_of, in_blocks, with_length
 from app.commands.listening import Guarded
 
 log = logging.getLogger(__name__)
-# Of what has one of these, the parser's end of the body is not all there is to its end.
+# A body in chunks is for `Buffered` to measure, and whoever expects a word before they send is to hear it.
 _NOT_DIRECT: Final = (b"transfer-encoding", b"expect")
+_LAST: Final = b"connection: close\r\n"
 
 
 class Direct(Guarded):
@@ -131,10 +132,20 @@ class Direct(Guarded):
 
     async def _say(self, early: Early, whole: "_Whole", *, bodiless: bool) -> None:
         status, headers, body = early
-        lines = [f"{name.lower()}: {value}\r\n" for name, value in with_length(status, headers, body)]
-        if not whole.keep_alive:
-            lines.append("connection: close\r\n")
-        said = f"{_opening(status, *self.server_state.default_headers)}{''.join(lines)}\r\n".encode("latin-1")
+        lines, length = [_opening(status, *self.server_state.default_headers)], 0
+        for name, value in with_length(status, headers, body):
+            line = _name(name) + _value(value)
+            lines.append(line)
+            if line.startswith(b"content-length: "):
+                length = int(value)
+            elif line == _LAST:
+                whole.keep_alive = False
+        if not whole.keep_alive and _LAST not in lines:
+            lines.append(_LAST)
+        if not bodiless and length != sum(map(len, body)):
+            # What is left over would be taken for the next answer.
+            raise ValueError("an answer is not as long as it says")
+        said = b"".join([*lines, b"\r\n"])
         for block in (b"",) if bodiless else in_blocks(body):
             if self.flow.write_paused:
                 await self.flow.drain()
@@ -162,9 +173,27 @@ class _Whole:
 
 
 @lru_cache(maxsize=64)
-def _opening(status: int, *headers: tuple[bytes, bytes]) -> str:
+def _opening(status: int, *headers: tuple[bytes, bytes]) -> bytes:
     """An answer's first line, and what every answer of this second has."""
-    return b"".join([STATUS_LINE[status], *(name + b": " + value + b"\r\n" for name, value in headers)]).decode("latin-1")
+    return b"".join([STATUS_LINE[status], *(name + b": " + value + b"\r\n" for name, value in headers)])
+
+
+@lru_cache(maxsize=256)
+def _name(name: str) -> bytes:
+    """A header up to its value. Raises ValueError for one that would be read as more than a name, as uvicorn does."""
+    sent = name.lower().encode("latin-1")
+    if HEADER_RE.search(sent):
+        raise ValueError("the name of a header holds what none may")
+    return sent + b": "
+
+
+def _value(value: str) -> bytes:
+    """The rest of its line. Raises ValueError for what would be read as more than a value."""
+    sent = value.encode("latin-1")
+    # The look at signs is spared those that are plain, as nearly all are.
+    if not (value.isascii() and value.isprintable()) and HEADER_VALUE_RE.search(sent):
+        raise ValueError("the value of a header holds what none may")
+    return sent + b"\r\n"
 
 
 def _begun(work: Coroutine[Any, Any, None]) -> Coroutine[Any, Any, None] | None:

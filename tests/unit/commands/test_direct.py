@@ -243,6 +243,14 @@ def test_a_long_body_goes_the_way_on_which_it_may_go_to_a_file(length: int, at_o
     asyncio.run(talk())
 
 
+def test_an_answer_may_say_itself_that_it_is_the_last_one() -> None:
+    async def last(environ: dict[str, Any]) -> Early:
+        return 200, [("Connection", "close")], [b"body"]
+
+    assert heard(Direct, last, [GET], settles=True) == heard(Guarded, last, [GET], settles=True)
+    assert heard(Direct, last, [GET], settles=True)[1]
+
+
 def test_what_was_asked_about_is_not_asked_again_nor_read_anew() -> None:
     asked: list[dict[str, Any]] = []
 
@@ -276,7 +284,6 @@ def test_what_is_left_to_a_thread_is_done_though_whoever_asked_has_gone() -> Non
 
     async def waits(environ: dict[str, Any]) -> None:
         await gate.wait()
-        environ["doorlist.seen"] = done
 
     def notes(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         done.append(environ["REQUEST_METHOD"])
@@ -326,9 +333,22 @@ def test_who_is_not_answered_when_the_servers_patience_ends_is_not_kept_waiting(
     asyncio.run(talk())
 
 
-def test_an_answer_that_cannot_be_written_ends_the_connection(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, [("X-One", "\u20ac")], [b"body"]),
+        (200, [("X-One", "1\r\nX-Doorlist-Person: somebody else")], [b"body"]),
+        (200, [("X-One", "1\nX-Two: 2")], [b"body"]),
+        (200, [("X-One: 1\r\nX-Two", "2")], [b"body"]),
+        (200, [("Content-Length", "3")], [b"body"]),
+        (200, [("Content-Length", "5")], [b"body"]),
+        (204, [], [b"body"]),
+    ],
+    ids=["no Latin", "a second header", "a second line", "in a name", "longer than it says", "shorter than it says", "a body where none may be"],
+)
+def test_an_answer_that_would_be_read_as_another_ends_the_connection(answer: Early, caplog: pytest.LogCaptureFixture) -> None:
     async def wrong(environ: dict[str, Any]) -> Early:
-        return 200, [("X-One", "\u20ac")], [b"body"]
+        return answer
 
     said, ended = heard(Direct, wrong, [GET], settles=True)
 
