@@ -20,16 +20,19 @@ log = logging.getLogger(__name__)
 # A body in chunks is for `Buffered` to measure, and whoever expects a word before they send is to hear it.
 _NOT_DIRECT: Final = (b"transfer-encoding", b"expect")
 _LAST: Final = b"connection: close\r\n"
+REST_SOON: Final = 0.2
+"""Seconds in which the rest of a body that was begun is expected: many clients send head and body by themselves, one right behind the other."""
 
 
 class Direct(Guarded):
     """The server's protocol in front of `Buffered`.
 
-    Only what is here as a whole as soon as its head is goes directly, only while nothing else of this connection waits for an answer,
-    and of those that come in one piece only the first: whatever takes time, or has to wait for its turn, is uvicorn's.
+    Only what is here as a whole as soon as its head is, or right behind it, goes directly, only while nothing else of this connection
+    waits for an answer, and of those that come in one piece only the first: whatever takes time, or has to wait for its turn, is uvicorn's.
     """
 
     _held = False
+    _rest_by: asyncio.TimerHandle | None = None
     _had_turn = False
     _body = b""
 
@@ -38,6 +41,13 @@ class Direct(Guarded):
             super().on_headers_complete()
         else:
             self.head_is_here()
+            # As uvicorn reads it; what is no address is refused by what this raises.
+            url = httptools.parse_url(self.url)
+            scope = cast(dict[str, Any], self.scope)
+            scope |= {
+                "method": self.parser.get_method().decode("ascii"), "http_version": self.parser.get_http_version(), "path": unquote(url.path.decode("ascii")),
+                "raw_path": url.path, "query_string": url.query or b"",
+            }  # fmt: skip
             self._held, self._body = True, b""
 
     def _may_be_direct(self) -> bool:
@@ -67,27 +77,41 @@ class Direct(Guarded):
         # Others may be waiting, too.
         self._had_turn = False
         super().data_received(data)
-        if self._held and not self.transport.is_closing():
-            # More of its body is to come.
-            self._held = False
-            HttpToolsProtocol.on_headers_complete(self)
-            if body := self._taken():
-                HttpToolsProtocol.on_body(self, body)
+        if self._held and self._rest_by is None and not self.transport.is_closing():
+            self._rest_by = self.loop.call_later(REST_SOON, self._wait_by_uvicorn)
+
+    def _wait_by_uvicorn(self) -> None:
+        """Who is not here as a whole by now, or at the server's end, is uvicorn's to wait for."""
+        self._hold_no_more()
+        HttpToolsProtocol.on_headers_complete(self)
+        if body := self._taken():
+            HttpToolsProtocol.on_body(self, body)
+
+    def _hold_no_more(self) -> None:
+        self._held = False
+        if self._rest_by is not None:
+            self._rest_by.cancel()
+            self._rest_by = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._hold_no_more()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Whose head is here is in hand, and is answered; uvicorn tells by the cycle."""
+        if self._held:
+            self._wait_by_uvicorn()
+        super().shutdown()
 
     def on_message_complete(self) -> None:
         if not self._held:
             super().on_message_complete()
             return
-        self._held, self._had_turn = False, True
+        self._hold_no_more()
+        self._had_turn = True
         self.message_is_here()
-        scope, version = cast(dict[str, Any], self.scope), self.parser.get_http_version()
-        # As uvicorn reads it; what is no address is refused by what this raises.
-        url = httptools.parse_url(self.url)
-        scope |= {
-            "method": self.parser.get_method().decode("ascii"), "http_version": version, "path": unquote(url.path.decode("ascii")), "raw_path": url.path,
-            "query_string": url.query or b"",
-        }  # fmt: skip
-        whole = _Whole(keep_alive=version != "1.0" and self.parser.should_keep_alive())
+        scope = cast(dict[str, Any], self.scope)
+        whole = _Whole(keep_alive=scope["http_version"] != "1.0" and self.parser.should_keep_alive())
         self.cycle = cast(RequestResponseCycle, whole)
         rest = _begun(self._answer(scope, self._taken(), whole))
         if rest is not None:

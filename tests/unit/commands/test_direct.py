@@ -1,27 +1,23 @@
 """What the event loop answers goes past ASGI, and says on the wire what uvicorn would have said."""
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from uvicorn import Config
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.server import ServerState
 
+from app.commands import direct
 from app.commands.buffered import IN_MEMORY, Buffered, Early
 from app.commands.direct import Direct
 from app.commands.listening import Guarded
+from tests.unit.commands.wires import SOON, Soon, Wire, application, at_once, connected, heard, later, left_later, settled
 
-Soon = Callable[[dict[str, Any]], Awaitable[Early | None]]
 GET = b"GET /a%20b?x=%20y HTTP/1.1\r\nHost: here\r\n\r\n"
 POST = b'POST /scim/v2/x/Users HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n{"a":1}'
-LARGE = 3 * (IN_MEMORY + 10)
 REQUESTS = {
     "get": GET,
     "post": POST,
@@ -42,137 +38,20 @@ REQUESTS = {
 }
 WRONG = {
     "no address": b"GET x HTTP/1.1\r\nHost: here\r\n\r\n",
+    "no address, a body to come": b"POST x HTTP/1.1\r\nHost: here\r\nContent-Length: 3\r\n\r\n",
     "no ASCII": b"GET /\xff HTTP/1.1\r\nHost: here\r\n\r\n",
+    "no ASCII, a body to come": b"POST /\xff HTTP/1.1\r\nHost: here\r\nContent-Length: 3\r\n\r\n",
     "no ASCII in the query": b"GET /x?\xff HTTP/1.1\r\nHost: here\r\n\r\n",
     "rubbish": b"\x16\x03\x01\x02\x00",
     "two lengths": b"POST /x HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
 }
 
 
-@dataclass
-class Wire(asyncio.Transport):
-    """A connection whose other side reads what it is sent once the loop has turned; `said` are the packets."""
-
-    said: list[bytes] = field(default_factory=list)
-    closing: bool = False
-    paused: bool = False
-    server: Guarded = field(init=False)
-    reads: bool = True
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return {"sockname": ("127.0.0.1", 8484), "peername": ("127.0.0.1", 5000)}.get(name, default)
-
-    def write(self, data: Any) -> None:
-        if not self.closing:
-            self.said.append(bytes(data))
-            if len(data) > HIGH_WATER_LIMIT // 2 and self.reads:
-                self.server.pause_writing()
-                asyncio.get_running_loop().call_soon(self.server.resume_writing)
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def close(self) -> None:
-        self.closing = True
-
-    abort = close
-
-    def pause_reading(self) -> None:
-        self.paused = True
-
-    def resume_reading(self) -> None:
-        self.paused = False
-
-
-def told(environ: dict[str, Any]) -> tuple[str, list[tuple[str, str]], list[bytes]]:
-    if environ["PATH_INFO"] == "/none":
-        return "204 NO CONTENT", [("X-One", "1")], []
-    if environ["PATH_INFO"] == "/large":
-        return "200 OK", [("Content-Length", str(LARGE))], [b"x" * (LARGE // 3)] * 3
-    asked = {name: value for name, value in environ.items() if isinstance(value, str)}
-    body = json.dumps([asked, environ["wsgi.input"].read().decode()], sort_keys=True).encode()
-    return "201 CREATED", [("X-One", "1"), ("Content-Type", "application/json")], [body[:5], body[5:]]
-
-
-def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    status, headers, body = told(environ)
-    start_response(status, headers)
-    return body
-
-
-async def at_once(environ: dict[str, Any]) -> Early:
-    status, headers, body = told(environ)
-    return int(status[:3]), headers, body
-
-
-async def later(environ: dict[str, Any]) -> Early:
-    # A turn of the loop, and something that is waited for.
-    await asyncio.sleep(0)
-    done = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_soon(done.set_result, None)
-    await done
-    return await at_once(environ)
-
-
-async def left(environ: dict[str, Any]) -> None:
-    return None
-
-
-async def left_later(environ: dict[str, Any]) -> None:
-    await asyncio.sleep(0)
-
-
-async def fails(environ: dict[str, Any]) -> None:
-    raise KeyError("its insides")
-
-
-async def fails_later(environ: dict[str, Any]) -> None:
-    await asyncio.sleep(0)
-    raise KeyError("its insides")
-
-
-SOON = (at_once, later, left, left_later, fails, fails_later)
-
-
-def connected(protocol: type[Guarded], soon: Soon, wire: Wire, *, limit: int = 1000) -> ServerState:
-    front = Buffered(application, threads=1, limit=limit, soon=soon)
-    config = Config(front, interface="asgi3", ws="none", proxy_headers=False, log_config=None, log_level="critical", access_log=False)
-    state = ServerState()
-    state.default_headers = [(b"date", b"today")]
-    wire.server = protocol(config=config, server_state=state, app_state={})
-    wire.server.connection_made(wire)
-    return state
-
-
-async def settled(state: ServerState) -> None:
-    while state.tasks:
-        await asyncio.wait(set(state.tasks))
-
-
-def heard(protocol: type[Guarded], soon: Soon, pieces: Sequence[bytes], *, settles: bool) -> tuple[bytes, bool]:
-    """All that is said to whoever sends these, and whether the connection was ended; `settles` where each is looked at before the next one comes."""
-
-    async def talk() -> Wire:
-        wire = Wire()
-        state = connected(protocol, soon, wire)
-        for piece in pieces:
-            while wire.paused and not wire.closing:
-                await asyncio.sleep(0)
-            if not wire.closing:
-                wire.server.data_received(piece)
-            if settles:
-                await asyncio.sleep(0)
-        async with asyncio.timeout(10):
-            await settled(state)
-        return wire
-
-    wire = asyncio.run(talk())
-    return b"".join(wire.said), wire.closing
-
-
+@pytest.mark.parametrize("expected_for", [direct.REST_SOON, 0.0])
 @pytest.mark.parametrize("soon", SOON)
 @pytest.mark.parametrize("name", REQUESTS | WRONG)
-def test_the_same_is_said_as_by_uvicorn(name: str, soon: Soon) -> None:
+def test_the_same_is_said_as_by_uvicorn(name: str, soon: Soon, expected_for: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "REST_SOON", expected_for)
     raw = (REQUESTS | WRONG)[name]
     bytewise = [raw[at : at + 1] for at in range(len(raw))]
 
@@ -183,14 +62,16 @@ def test_the_same_is_said_as_by_uvicorn(name: str, soon: Soon) -> None:
 
 @given(
     st.lists(st.sampled_from([*REQUESTS.values()]), min_size=1, max_size=4), st.sampled_from(SOON),
-    st.lists(st.integers(0, 400), max_size=5), st.booleans(),
+    st.lists(st.integers(0, 400), max_size=5), st.booleans(), st.sampled_from([direct.REST_SOON, 0.0]),
 )  # fmt: skip
-def test_the_same_is_said_wherever_it_is_cut(requests: list[bytes], soon: Soon, cuts: list[int], settles: bool) -> None:
+def test_the_same_is_said_wherever_it_is_cut(requests: list[bytes], soon: Soon, cuts: list[int], settles: bool, expected_for: float) -> None:
     raw = b"".join(requests)
     places = [0, *sorted(cuts), len(raw)]
     pieces = [raw[one:other] for one, other in pairwise(places) if one < other]
 
-    assert heard(Direct, soon, pieces, settles=settles) == heard(Guarded, soon, pieces, settles=settles)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(direct, "REST_SOON", expected_for)
+        assert heard(Direct, soon, pieces, settles=settles) == heard(Guarded, soon, pieces, settles=settles)
 
 
 def test_what_cannot_be_read_is_refused_behind_the_answer_to_what_could() -> None:
@@ -210,6 +91,74 @@ def test_an_answer_that_waits_for_nothing_is_sent_at_once_and_in_one_packet() ->
         assert wire.said[0].startswith(b"HTTP/1.1 201 Created\r\ndate: today\r\nx-one: 1\r\n") and wire.said[0].endswith(b']')
         # Idle from now on.
         assert wire.server.timeout_keep_alive_task is not None and not wire.closing
+
+    asyncio.run(talk())
+
+
+def test_a_body_right_behind_its_head_goes_as_directly() -> None:
+    """Python's http.client, and many others, send a head and its body by themselves."""
+
+    async def talk() -> None:
+        wire = Wire()
+        state = connected(Direct, at_once, wire)
+        for number in (1, 2):
+            for piece in (POST[:-7], POST[-7:-4], POST[-4:]):
+                assert len(wire.said) == number - 1
+                wire.server.data_received(piece)
+                await asyncio.sleep(0)
+                assert not state.tasks
+            assert len(wire.said) == number and b'{\\"a\\":1}' in wire.said[-1]
+
+    asyncio.run(talk())
+
+
+async def held(soon: Soon) -> tuple[Wire, ServerState]:
+    """A connection whose request is here in part."""
+    wire = Wire()
+    state = connected(Direct, soon, wire)
+    wire.server.data_received(POST[:-3])
+    assert not state.tasks
+    return wire, state
+
+
+def test_a_body_that_takes_time_is_uvicorns_to_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "REST_SOON", 0.0)
+
+    async def talk() -> None:
+        wire, state = await held(at_once)
+        async with asyncio.timeout(10):
+            while not state.tasks:
+                await asyncio.sleep(0)
+        assert not wire.said
+        wire.server.data_received(POST[-3:])
+        await settled(state)
+        assert b'{\\"a\\":1}' in b"".join(wire.said)
+
+    asyncio.run(talk())
+
+
+def test_at_the_servers_end_whose_head_is_here_is_answered() -> None:
+    async def talk() -> None:
+        wire, state = await held(at_once)
+        wire.server.shutdown()
+        assert not wire.closing
+        wire.server.data_received(POST[-3:])
+        await settled(state)
+        said = b"".join(wire.said)
+        assert b"\r\nconnection: close\r\n" in said and b'{\\"a\\":1}' in said and wire.closing
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize("expected_for", [direct.REST_SOON, 0.0])
+def test_whoever_goes_in_the_middle_of_a_body_leaves_nothing_behind(expected_for: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "REST_SOON", expected_for)
+
+    async def talk() -> None:
+        wire, state = await held(at_once)
+        wire.server.connection_lost(ConnectionResetError())
+        await asyncio.sleep(0)
+        assert not state.tasks and not wire.said
 
     asyncio.run(talk())
 
