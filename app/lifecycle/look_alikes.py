@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import ColumnElement, Row, Select, literal, select, tuple_, union, union_all
@@ -22,7 +23,7 @@ from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarm_tables import Alarm
 from app.revocation.alarms import raise_alarm
 from app.revocation.tables import Departure
-from app.statements import each_of
+from app.statements import each_of, param
 
 NEWCOMERS: Final = timedelta(minutes=15)
 """How far back a look goes; looks come every few seconds, and more seldom where there are many organisations."""
@@ -157,11 +158,17 @@ def _here(session: Session, organization_id: str, mailbox: str) -> Sequence[Row[
 
 def _had(session: Session, organization_id: str, mailboxes: Sequence[str], *, by_leavers: bool) -> Sequence[str]:
     """Those of these mailboxes that somebody had who has left, or has not. Asked of all at once, since there it ends for nearly everybody."""
-    sought = select(each_of("mailboxes", session.get_bind().dialect.name).label("mailbox")).subquery("sought")
+    query = _sought(session.get_bind().dialect.name, by_leavers=by_leavers)
+    return session.scalars(query, {"organization": organization_id, "mailboxes": json.dumps(mailboxes)}).all()
+
+
+@cache
+def _sought(dialect: str, *, by_leavers: bool) -> Select[str]:
+    sought = select(each_of("mailboxes", dialect).label("mailbox")).subquery("sought")
     # As a value that depends on the row: so both databases look into the index for each mailbox, and read nobody else.
-    left = union_all(*(one.correlate(sought) for one in _who_had(organization_id, sought.c.mailbox, left=by_leavers))).subquery()
+    left = union_all(*(one.correlate(sought) for one in _who_had(param("organization"), sought.c.mailbox, left=by_leavers))).subquery()
     somebody = select(left.c.id).limit(1).scalar_subquery()
-    return session.scalars(select(sought.c.mailbox).where(somebody.is_not(None)), {"mailboxes": json.dumps(mailboxes)}).all()
+    return select(sought.c.mailbox).where(somebody.is_not(None))
 
 
 def _leavers(session: Session, organization_id: str, mailbox: str) -> Sequence[Row[Any, Any, Any]]:
@@ -169,7 +176,7 @@ def _leavers(session: Session, organization_id: str, mailbox: str) -> Sequence[R
     return session.execute(select(left.c.id, left.c.user_name, left.c.email).order_by(left.c.id).limit(EACH)).all()
 
 
-def _who_had(organization_id: str, mailbox: ColumnElement[str], *, left: bool) -> list[Select[str, str, str | None]]:
+def _who_had(organization_id: str | ColumnElement[str], mailbox: ColumnElement[str], *, left: bool) -> list[Select[str, str, str | None]]:
     """Those who have left, or have not, and had this mailbox at whatever domain: as it is, and with whatever tag.
 
     Each is a range of the index of addresses: the sign behind a mark ends what begins with it. They are two queries, since
