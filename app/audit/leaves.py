@@ -45,8 +45,8 @@ class Evidence:
         """A row of `texts`, its values by name, with the `kind` of evidence that it is."""
         row = dict(zip(self._columns, texts, strict=True))
         for name in self._documents:
-            if row[name] is not None:
-                row[name] = json.loads(row[name])
+            if (text := row[name]) is not None:
+                row[name] = None if text == "null" else json.loads(text)
         row["kind"] = self.kind
         return row
 

@@ -5,9 +5,10 @@ that is in it, and no setting brings it back.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from app.audit.compared import Piece, compares, pieces
@@ -113,9 +114,11 @@ class Masking:
                 shown = self._key(key)
                 masked[shown] = self._of_key(whole, key, part, names, depth)
             elif isinstance(part, dict | list):
-                masked[key] = self._value(part, usual, depth + 1)
+                masked[key] = self._value(part, usual[0], depth + 1)
+            elif usual[1] and not (isinstance(part, str) and "dl_" in part):
+                masked[key] = part
             else:
-                masked[key] = self._single(part, usual)
+                masked[key] = self._single(part, usual[0])
         return masked
 
     def _of_key(self, whole: Mapping[str, Any], key: str, part: Any, names: Names, depth: int) -> Any:
@@ -207,11 +210,11 @@ def _is_plain(key: str) -> bool:
 
 
 @_remembered
-def _usual(names: Names, key: str) -> Names | None:
-    """The names of a value at this key, where the key itself is shown and the value is neither secret nor special."""
+def _usual(names: Names, key: str) -> tuple[Names, bool] | None:
+    """The names of a value at this key, and whether it `stays`; None where the key itself is not shown, or the value secret or special."""
     special = names == () and (key.lower() == "operations" or key.lower() in _OF_A_SEARCH)
     whole = (*names, *names_in(key))
-    return None if special or not _is_plain(key) or _is_secret(whole) else whole
+    return None if special or not _is_plain(key) or _is_secret(whole) else (whole, stays(whole))
 
 
 @_remembered
@@ -264,7 +267,7 @@ def touched(body: Any) -> list[str]:
             if isinstance(one, dict):
                 said = {key.lower(): value for key, value in one.items()}
                 found |= dict.fromkeys(_names_of_operation(said.get("path"), said.get("value")))
-    return [cut_name(without_tokens(name)) if _NAME.fullmatch(name) else MASK for name in found][:40]
+    return [_told(name) for name in islice(found, 40)]
 
 
 def _operations(body: Mapping[str, Any]) -> list[Any] | None:
@@ -280,14 +283,26 @@ def _names_of_operation(path: Any, value: Any) -> list[str]:
         return [spelled] if spelled else _names_of_operation(None, value)
     if not isinstance(value, dict):
         return []
+    keys = tuple(value)
     names: list[str] = []
-    for key, part in value.items():
-        spelled = _spelled(key)
+    for key, spelled in (_spelled_keys if sum(map(len, keys)) <= LONGEST_TEXT else _spelled_keys.__wrapped__)(keys):
         if spelled:
             names.append(spelled)
-        elif isinstance(part, dict):
+        elif isinstance(part := value[key], dict):
             names += _names_of_operation(None, part)
-    return [name for name in names if name not in ("schemas", "meta")]
+    return names
+
+
+# Of the same kind a directory says the same attributes in the same order.
+@lru_cache(maxsize=512)
+def _spelled_keys(keys: tuple[str, ...]) -> Sequence[tuple[str, str]]:
+    """Each key and its attribute; none that says how the body is built."""
+    return [(key, spelled) for key in keys if (spelled := _spelled(key)) not in ("schemas", "meta")]
+
+
+@_remembered
+def _told(name: str) -> str:
+    return cut_name(without_tokens(name)) if _NAME.fullmatch(name) else MASK
 
 
 def _spelled(path: str) -> str:

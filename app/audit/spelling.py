@@ -5,6 +5,7 @@ Nothing here needs a database, so that whoever checks evidence needs none.
 
 import hmac
 import json
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Final
 
@@ -18,6 +19,7 @@ MARK: Final = 8
 _WRITER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 _ALIKE: Final = frozenset({str, bool, type(None), int})
 """What is spelled in one way by whoever writes JSON without escapes; a float is not."""
+_TEXTS: Final = frozenset({str})
 
 
 def canonical(value: object) -> bytes:
@@ -38,10 +40,15 @@ def canonical(value: object) -> bytes:
 def _is_alike(value: object) -> bool:
     """Whether both writers spell a value alike, or the quicker one refuses it."""
     if type(value) is dict:
-        return all(type(key) is str and (type(part) in _ALIKE or _is_alike(part)) for key, part in value.items())
+        return _TEXTS.issuperset(map(type, value)) and _are_alike(value.values())
     if type(value) is list:
-        return all(type(part) in _ALIKE or _is_alike(part) for part in value)
+        return _are_alike(value)
     return type(value) in _ALIKE
+
+
+def _are_alike(parts: Collection[object]) -> bool:
+    # Most have none that has parts itself.
+    return _ALIKE.issuperset(map(type, parts)) or all(map(_is_alike, parts))
 
 
 def exact(instant: datetime) -> str:

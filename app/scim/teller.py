@@ -42,6 +42,7 @@ _USUAL_QUERY: Final = re.compile(
     r"filter=(userName|displayName|externalId)(?:%20|\+)eq(?:%20|\+)%22((?:[A-Za-z0-9._~@-]|%40|%20|\+){1,300})%22"
     r"(?:&(?:startIndex|count)=[0-9]{1,9}){0,9}"
 )
+_OF_ALL: Final = frozenset({"/Users", "/Groups"})
 _USUAL_PLACE: Final = re.compile(r"/(?:Users|Groups)(?:/[0-9a-f-]{36})?")
 _LONGEST: Final = 2**31 - 1
 # Our own answers say the id first of all, after `schemas`.
@@ -111,8 +112,8 @@ class Teller:
         state, body = self._body(one.body, said, masked)
         seen = Seen(
             organization_id=organization_id, id=one.id, at=round(one.at * 1_000_000), source_id=one.source_id, known=int(one.known),
-            method=one.method[:20], path=_clean(masking.sentence(one.path[:200])), query=query, resource_type=kind, resource_id=resource_id,
-            name=name, name_key=key, attributes=_attributes(said) if is_resource else "[]", status=one.status, found=_found(one) if one.answer else None,
+            method=one.method[:20], path=one.path if one.path in _OF_ALL else _clean(masking.sentence(one.path[:200])), query=query, resource_type=kind,
+            resource_id=resource_id, name=name, name_key=key, attributes=_attributes(said) if is_resource else "[]", status=one.status, found=_found(one) if one.answer else None,
             took_us=min(int(one.took * 1_000_000), 2**31 - 1), body=state, body_bytes=len(one.body or b""), times=one.times,
         )  # fmt: skip
         if one.status >= 400:
