@@ -38,9 +38,11 @@ REQUESTS = {
 }
 WRONG = {
     "no address": b"GET x HTTP/1.1\r\nHost: here\r\n\r\n",
-    "no address, a body to come": b"POST x HTTP/1.1\r\nHost: here\r\nContent-Length: 3\r\n\r\n",
+    "no port": b"GET http://here:8a/x HTTP/1.1\r\nHost: here\r\n\r\n",
+    "no port, a body to come": b"POST http://here:8a/x HTTP/1.1\r\nHost: here\r\nContent-Length: 3\r\n\r\n",
+    "no path": b"GET http://here HTTP/1.1\r\nHost: here\r\n\r\n",
+    "no path, a body to come": b"POST http://here HTTP/1.1\r\nHost: here\r\nContent-Length: 3\r\n\r\n",
     "no ASCII": b"GET /\xff HTTP/1.1\r\nHost: here\r\n\r\n",
-    "no ASCII, a body to come": b"POST /\xff HTTP/1.1\r\nHost: here\r\nContent-Length: 3\r\n\r\n",
     "no ASCII in the query": b"GET /x?\xff HTTP/1.1\r\nHost: here\r\n\r\n",
     "rubbish": b"\x16\x03\x01\x02\x00",
     "two lengths": b"POST /x HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
