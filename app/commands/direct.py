@@ -37,6 +37,9 @@ class Direct(Guarded):
     _body = b""
 
     def on_headers_complete(self) -> None:
+        if self.transport.is_closing() and not self._again:
+            # Whoever was told that an answer is the last one is not heard any more (RFC 9112 §9.6).
+            return
         if self._again or not self._may_be_direct():
             super().on_headers_complete()
         else:

@@ -60,6 +60,8 @@ class Guarded(HttpToolsProtocol):
         chunked = any(name == b"transfer-encoding" for name, _ in self.headers)
         named = b"transfer-encoding: chunked" if chunked else b"content-length: " + (length or b"0")
         self.parser = httptools.HttpRequestParser(self)
+        # As uvicorn's own: what comes behind the last request is not read, and takes its answer from nobody.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._again = True
         self.data_received(b"POST / HTTP/1.1\r\n" + named + b"\r\n\r\n" + rest)
 

@@ -76,6 +76,30 @@ def test_the_same_is_said_wherever_it_is_cut(requests: list[bytes], soon: Soon, 
         assert heard(Direct, soon, pieces, settles=settles) == heard(Guarded, soon, pieces, settles=settles)
 
 
+@pytest.mark.parametrize("protocol", [Direct, Guarded])
+def test_what_comes_behind_the_last_request_takes_its_answer_from_nobody(protocol: type[Guarded]) -> None:
+    """Also where another protocol was asked for before, as Java's client does with all that it sends."""
+    another = b"GET /x HTTP/1.1\r\nHost: here\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+
+    said, ended = heard(protocol, at_once, [another + REQUESTS["the last one"]], settles=True)
+
+    assert (said.count(b"HTTP/1.1 201 "), said.count(b"HTTP/1.1 "), ended) == (2, 2, True)
+
+
+@pytest.mark.parametrize("last", ["an old version", "the last one"])
+def test_nothing_is_done_that_comes_behind_the_last_request(last: str) -> None:
+    asked: list[str] = []
+
+    async def notes(environ: dict[str, Any]) -> Early:
+        asked.append(environ["REQUEST_METHOD"])
+        return await at_once(environ)
+
+    for rest in (POST, POST[:-3], REQUESTS["another protocol"], REQUESTS["chunks"]):
+        asked.clear()
+        said, ended = heard(Direct, notes, [REQUESTS[last] + rest], settles=True)
+        assert (asked, said.count(b"HTTP/1.1 "), ended) == (["GET"], 1, True)
+
+
 def test_what_cannot_be_read_is_refused_behind_the_answer_to_what_could() -> None:
     said, ended = heard(Direct, at_once, [GET + WRONG["rubbish"]], settles=True)
 
@@ -152,17 +176,21 @@ def test_at_the_servers_end_whose_head_is_here_is_answered() -> None:
     asyncio.run(talk())
 
 
-@pytest.mark.parametrize("expected_for", [direct.REST_SOON, 0.0])
-def test_whoever_goes_in_the_middle_of_a_body_leaves_nothing_behind(expected_for: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(direct, "REST_SOON", expected_for)
+def test_whoever_goes_in_the_middle_of_a_body_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "REST_SOON", 0.0)
+    failed: list[dict[str, Any]] = []
 
     async def talk() -> None:
+        loop, later = asyncio.get_running_loop(), asyncio.Event()
+        loop.set_exception_handler(lambda _, failure: failed.append(failure))
         wire, state = await held(at_once)
         wire.server.connection_lost(ConnectionResetError())
-        await asyncio.sleep(0)
+        loop.call_later(0.0, later.set)
+        await later.wait()
         assert not state.tasks and not wire.said
 
     asyncio.run(talk())
+    assert not failed
 
 
 def test_of_many_that_come_together_one_takes_its_turn_at_once() -> None:
