@@ -73,7 +73,7 @@ class Direct(Guarded):
     def on_body(self, body: bytes) -> None:
         if self._held:
             self._body += body
-        else:
+        elif not self.transport.is_closing():
             super().on_body(body)
 
     def data_received(self, data: bytes) -> None:

@@ -100,6 +100,18 @@ def test_nothing_is_done_that_comes_behind_the_last_request(last: str) -> None:
         assert (asked, said.count(b"HTTP/1.1 "), ended) == (["GET"], 1, True)
 
 
+def test_a_body_behind_an_answer_that_could_not_be_sent_is_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The connection ends: what still comes is neither that request's nor refused as if it were wrong."""
+    refused: list[str] = []
+    monkeypatch.setattr(Direct, "send_400_response", lambda _, words: refused.append(words))
+
+    async def wrong(environ: dict[str, Any]) -> Early:
+        return 200, [("Content-Length", "3")], [b"body"]
+
+    assert heard(Direct, wrong, [GET + POST], settles=True) == (b"", True)
+    assert not refused
+
+
 def test_what_cannot_be_read_is_refused_behind_the_answer_to_what_could() -> None:
     said, ended = heard(Direct, at_once, [GET + WRONG["rubbish"]], settles=True)
 
