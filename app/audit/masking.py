@@ -267,7 +267,7 @@ def touched(body: Any) -> list[str]:
             if isinstance(one, dict):
                 said = {key.lower(): value for key, value in one.items()}
                 found |= dict.fromkeys(_names_of_operation(said.get("path"), said.get("value")))
-    return [_told(name) for name in islice(found, 40)]
+    return [(_told.__wrapped__ if " " in name else _told)(name) for name in islice(found, 40)]
 
 
 def _operations(body: Mapping[str, Any]) -> list[Any] | None:
@@ -284,8 +284,11 @@ def _names_of_operation(path: Any, value: Any) -> list[str]:
     if not isinstance(value, dict):
         return []
     keys = tuple(value)
+    said = "".join(keys)
+    # As of names alone: what is long, or compares with something, is not remembered.
+    usual = len(said) <= LONGEST_TEXT and " " not in said and "[" not in said
     names: list[str] = []
-    for key, spelled in (_spelled_keys if sum(map(len, keys)) <= LONGEST_TEXT else _spelled_keys.__wrapped__)(keys):
+    for key, spelled in (_spelled_keys if usual else _spelled_keys.__wrapped__)(keys):
         if spelled:
             names.append(spelled)
         elif isinstance(part := value[key], dict):

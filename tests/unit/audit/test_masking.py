@@ -209,3 +209,14 @@ def test_what_an_attribute_is_compared_with_is_not_remembered() -> None:
         names_in(f"title eq Captain{number}")
 
     assert masking._names_in.cache_info().currsize == before
+
+
+def test_of_what_a_body_speaks_of_only_names_are_remembered() -> None:
+    def speak(number: int) -> list[int]:
+        touched({f'emails[value eq "ada{number}@example.com"].type': "work"})
+        touched({f"title eq Captain{number}": "work"})
+        touched({"Operations": [{"op": "add", "path": f"title eq Captain{number}", "value": "x"}]})
+        touched({f"{number}" * 600: "x", "b" * 600: "y"})
+        return [cache.cache_info().currsize for cache in (masking._spelled_keys, masking._told)]
+
+    assert speak(1) == speak(2) == speak(3)
