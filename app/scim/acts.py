@@ -1,16 +1,19 @@
 """The acts on users and groups, each in a transaction of its own: what single requests and Bulk both do."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.database import reading
 from app.directory.filters import Filter
 from app.directory.tables import Group, Record
 from app.directory.vocabulary import GROUP_URN, USER_URN
-from app.lifecycle.errors import StaleVersion
+from app.lifecycle.errors import NotFound, StaleVersion, Taken
 from app.lifecycle.groups import add_group, change_group, end_group, read_group
 from app.lifecycle.records import RecordDraft, add_record, change_record, end_record, hold_meant, read_record
+from app.scim.answers import SCIMError
 from app.scim.door import Caller, written
 from app.scim.member_texts import PARTS, members_looked_at
 from app.scim.members import MemberChanges, fitting, picks_members, split_members
@@ -43,8 +46,8 @@ def groups_shown(session: Session, caller: Caller, groups: list[Group], selectio
     return [chosen.of(resource) for resource in resources]
 
 
-def post_user(caller: Caller, body: Body, selection: Selection) -> Resource:
-    """Raises SCIMError and what `add_record` raises."""
+def post_user(caller: Caller, body: Body, selection: Selection, *, maybe_made: str | None = None) -> Resource:
+    """The user who was made; where one of the id `maybe_made` stands who keeps others from it, that one. Raises SCIMError and what `add_record` raises."""
     draft = user_draft(body, vocabulary=caller.vocabulary)
     shown = selection.revealing(caller.vocabulary.on_request)
 
@@ -53,7 +56,14 @@ def post_user(caller: Caller, body: Body, selection: Selection) -> Resource:
         record = add_record(session, *caller.key, draft, said_at=caller.arrived, **caller.saying())
         return users_shown(session, caller, [record], shown)[0]
 
-    return written(act)
+    try:
+        return written(act)
+    except (Taken, SCIMError):
+        if maybe_made is None:
+            raise
+        with reading() as session, suppress(NotFound):
+            return users_shown(session, caller, [read_record(session, *caller.key, maybe_made)], shown)[0]
+        raise
 
 
 def put_user(caller: Caller, record_id: str, body: Body, selection: Selection, *, version: int | None) -> Resource:

@@ -32,6 +32,8 @@ JSON_TYPES = ("application/scim+json", "application/json")
 _CHARSETS = ("utf-8", "utf8", "us-ascii")
 ARRIVED: Final = "doorlist.arrived"
 """Where the environment of a request keeps the instant at which all of it was there; it may have waited since."""
+MAYBE_MADE: Final = "doorlist.maybe_made"
+"""Where it keeps the id of a user whom this request may have made already: the database went before it said so."""
 Result = TypeVar("Result")
 
 

@@ -22,15 +22,16 @@ from app.access.tokens import digest_of
 from app.bare.connection import Acting, Bare, Busy, waited
 from app.bare.lent import acting_on_loop, bare_of, forget, lent_on_loop
 from app.clock import now
+from app.database import new_id
 from app.directory.filters import AttributePath
 from app.directory.vocabulary import USER_URN
-from app.lifecycle.plain import join_plainly
+from app.lifecycle.plain import join_plainly, joins_plainly
 from app.lifecycle.plain_members import change_members_plainly
 from app.lifecycle.plain_switch import BrakeCounts, switch_plainly
 from app.scim import hot_reads
 from app.scim.answers import MEDIA_TYPE, SCIMError
 from app.scim.bodies import has_own_extension, read_object, tidied
-from app.scim.door import ARRIVED, JSON_TYPES, limits_of
+from app.scim.door import ARRIVED, JSON_TYPES, MAYBE_MADE, limits_of
 from app.scim.hot_cursors import page_by_cursor
 from app.scim.hot_reads import Answered, Knock, user_text
 from app.scim.members import split_members
@@ -68,7 +69,10 @@ On = TypeVar("On", bound=Acting)
 
 
 class Asked(NamedTuple, Generic[On]):
-    """One request: on which connection or where it is written, by whom, of which resource, with which query and body."""
+    """One request: on which connection or where it is written, by whom, of which resource, with which query and body.
+
+    Whoever makes one tells `made` under which id, before the database is asked.
+    """
 
     on: On
     knock: Knock
@@ -76,6 +80,7 @@ class Asked(NamedTuple, Generic[On]):
     query: dict[str, str]
     body: bytes
     settings: Settings
+    made: list[str]
 
     def said_by(self, method: str) -> dict[str, Any]:
         knock = self.knock
@@ -92,6 +97,7 @@ class Planned(NamedTuple):
     query: dict[str, str]
     body: bytes
     settings: Settings
+    made: list[str]
 
     async def soon(self, app: Flask) -> Answered | None:
         """The answer on the running event loop."""
@@ -106,7 +112,7 @@ class Planned(NamedTuple):
         return None if self.reads is None else await self.reads(self._on(bare))
 
     def _on(self, on: On) -> Asked[On]:
-        return Asked(on=on, knock=self.knock, id=self.id, query=self.query, body=self.body, settings=self.settings)
+        return Asked(on=on, knock=self.knock, id=self.id, query=self.query, body=self.body, settings=self.settings, made=self.made)
 
 
 class HotDoor:
@@ -122,7 +128,7 @@ class HotDoor:
         began = time.perf_counter()
         environ.setdefault(ARRIVED, now())
         planned = None if _DECLINED in environ else self._plan(environ)
-        answered = None if planned is None else self._now(planned)
+        answered = None if planned is None else self._now(environ, planned)
         if planned is None or answered is None:
             return self._ordinary(environ, start_response)
         status, headers, body = self._early(environ, planned, answered)
@@ -151,7 +157,7 @@ class HotDoor:
         except _WRONG:
             answered = None
         except _FAILED as error:
-            _say(error)
+            _failed(environ, planned, error)
             answered = None
         if answered is None:
             environ[_DECLINED] = True
@@ -180,16 +186,16 @@ class HotDoor:
         if query is None or body is None:
             return None
         knock = Knock(digest=digest, source=source, base=f"{self._settings.public_url}/scim/v2/{source}", now=environ[ARRIVED])
-        return Planned(reads=reads, writes=writes, knock=knock, id=id or "", query=query, body=body, settings=self._settings)
+        return Planned(reads=reads, writes=writes, knock=knock, id=id or "", query=query, body=body, settings=self._settings, made=[])
 
-    def _now(self, planned: Planned) -> Answered | None:
+    def _now(self, environ: dict[str, Any], planned: Planned) -> Answered | None:
         try:
             return waited(planned.on(bare_of(self._app)))
         except _WRONG:
             return None
         except _FAILED as error:
             # Whatever it was, the ordinary way tries again and says it in words.
-            _say(error)
+            _failed(environ, planned, error)
             forget(self._app)
             return None
 
@@ -202,7 +208,10 @@ class HotDoor:
         note_answered(self._app, environ, planned.body, answered.status, body, took)
 
 
-def _say(error: Exception) -> None:
+def _failed(environ: dict[str, Any], planned: Planned, error: Exception) -> None:
+    if planned.made:
+        # It may have been committed before the connection broke.
+        environ[MAYBE_MADE] = planned.made[-1]
     log.warning("a hot path failed: %s", error.__class__.__name__)
 
 
@@ -297,7 +306,11 @@ async def _post_user(asked: Asked[Acting]) -> Answered | None:
     # What its organisation declared of it is known to the ordinary way.
     if has_own_extension(body):
         return None
-    joined = await join_plainly(asked.on, user_draft(body), **asked.said_by("POST"))
+    draft = user_draft(body)
+    if not joins_plainly(draft):
+        return None
+    asked.made.append(new_id())
+    joined = await join_plainly(asked.on, draft, record_id=asked.made[-1], **asked.said_by("POST"))
     if joined is None:
         return None
     row = (joined.record_id, joined.document, True, joined.at, joined.at, 1, None)

@@ -14,7 +14,7 @@ from app.scim import acts
 from app.scim.answers import created_answer, no_content, resource_answer
 from app.scim.bulk import add_bulk
 from app.scim.discovery import add_discovery
-from app.scim.door import authenticate, body, caller, expected_version, selection, selects
+from app.scim.door import MAYBE_MADE, authenticate, body, caller, expected_version, selection, selects
 from app.scim.patch import places_said, read_operations
 from app.scim.refusals import answer_refusals, wrong_address
 from app.scim.search import add_search, listed
@@ -83,7 +83,7 @@ def _add_users(routes: Blueprint) -> None:
     @routes.post("/Users", strict_slashes=False)
     def post_user() -> Response:
         who = caller()
-        return created_answer(acts.post_user(who, body(), selection()), f"{who.base}/Users")
+        return created_answer(acts.post_user(who, body(), selection(), maybe_made=request.environ.get(MAYBE_MADE)), f"{who.base}/Users")
 
     @routes.get("/Users/<resource:record_id>", strict_slashes=False)
     def get_user(record_id: str) -> Response:

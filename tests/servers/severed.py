@@ -1,21 +1,32 @@
-"""A connection that breaks: everything passes through until a number of bytes has come back, and then nothing more does."""
+"""A connection that breaks: everything passes through until a number of bytes has come back, or until it is told to."""
 
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from contextlib import suppress
 
 
 class Severed:
-    """`with Severed(port, after=5000) as between:` and connect to `between.url`. `silent`: it is not closed, it only falls silent."""
+    """`with Severed(port, after=5000) as between:` and connect to `between.port`. `silent`: it is not closed, it only falls silent."""
 
-    def __init__(self, port: int, *, after: int, silent: bool = False) -> None:
-        self._target, self._after, self._silent = port, after, silent
+    def __init__(self, port: int, *, after: int = sys.maxsize, silent: bool = False) -> None:
+        self._target, self._after, self._silent, self._once = port, after, silent, False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self.passed = 0
-        self.url = f"ldap://localhost:{self._listener.getsockname()[1]}"
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"ldap://localhost:{self.port}"
+
+    def lose_one_answer(self) -> None:
+        """Whatever comes back next is lost with its connection; the server has done what it was asked. Those after it pass."""
+        self._once, self._after = True, self.passed
+
+    @property
+    def lost(self) -> bool:
+        """Whether the one answer has been lost meanwhile."""
+        return self._once and self._after == sys.maxsize
 
     def __enter__(self) -> Severed:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -49,6 +60,8 @@ class Severed:
                     caller.sendall(content)
                 self.passed += len(content)
                 if self.passed >= self._after:
+                    if self._once:
+                        self._after = sys.maxsize
                     break
             if not self._silent:
                 caller.shutdown(socket.SHUT_RDWR)
