@@ -23,6 +23,51 @@ FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "status": ("watching",), "sweep": ("sweeping",), "worker": ("serving",), "workspace": ("workspaces",),
 }  # fmt: skip
 """By the first word of a verb, the modules of this room that know it."""
+SUMMARIES: Final[Mapping[str, str]] = {
+    "alarms": "What somebody has to look at, and who is told.",
+    "apply": "Have a plan carried out by the worker.",
+    "audit": "Who did what, in a form that nobody can change.",
+    "break-glass": "Who may come in without the identity provider.",
+    "client": "Applications that people enter through Doorlist.",
+    "connection": "Identity providers through which people sign in.",
+    "contractor": "People with a sponsor and a last day, not employees.",
+    "depart": "Somebody leaves: their access ends everywhere.",
+    "doctor": "Look for what is wrong, or leaks, by configuration.",
+    "exception": "Who is in a channel though no rule says so.",
+    "expect-departures": "Announce a layoff, which the brake then lets pass.",
+    "explain": "Why somebody is, or is not, in a channel.",
+    "handover": "Who takes over the channels of those who leave.",
+    "held": "What waits since it would take access from many.",
+    "hold": "Legal holds: nothing that somebody wrote is erased.",
+    "hr": "HR systems, each by a description, and their calls.",
+    "init": "Make or upgrade database, key and organisation.",
+    "keys": "What Doorlist signs with: tokens, and evidence.",
+    "mapping": "What the attributes of a pulled source become.",
+    "operator": "Named people who act, each with a role and token.",
+    "parked": "What was set aside for somebody to look at.",
+    "person": "One person: whether in, away, out or expected.",
+    "plan": "Compare what should be with what workspaces hold.",
+    "questions": "Is this the same person? Answer what is in doubt.",
+    "receipt": "The proof of a person's departures, newest first.",
+    "reinstate": "Take back a departure that was a mistake.",
+    "report": "What an auditor asks for.",
+    "requests": "What directories sent over SCIM, and our answers.",
+    "retention": "When what leavers wrote is erased in workspaces.",
+    "return": "Somebody comes back, or does not leave after all.",
+    "rules": "Which channels there are, and who belongs in them.",
+    "run": "Pulls and decisions by number, and their undoing.",
+    "schemas": "Attributes of your own, as SCIM schemas.",
+    "serve": "Serve the web and deliver, for every organisation.",
+    "settings": "Settings of the organisation.",
+    "sign-out": "End every session, token and device of somebody.",
+    "signals": "Shared signals, from providers and to receivers.",
+    "source": "Directories that push or are pulled, and HR systems.",
+    "status": "What waits, what is stuck, and how things stand.",
+    "sweep": "Look for people who left and could still get in.",
+    "worker": "Deliver, without the web, for every organisation.",
+    "workspace": "The chat servers that are kept in step.",
+}
+"""What each word is about, in a line that a terminal of 80 columns shows whole."""
 
 
 class CommandLine(click.Group):
@@ -34,6 +79,10 @@ class CommandLine(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(FAMILIES)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(word, SUMMARIES[word]) for word in self.list_commands(ctx)])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for family in FAMILIES.get(cmd_name, ()):

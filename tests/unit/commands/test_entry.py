@@ -12,7 +12,7 @@ import click
 import pytest
 
 from app import commands
-from app.commands.entry import FAMILIES, doorlist
+from app.commands.entry import FAMILIES, SUMMARIES, doorlist
 
 HOUSE = Path(__file__).parents[3]
 FOLDS = """
@@ -78,6 +78,16 @@ def test_a_verb_loads_no_other() -> None:
     loaded = alone(script)
     assert "'app.commands.watching'" in loaded
     assert "'app.commands.doctor'" not in loaded and "'app.commands.serving'" not in loaded
+
+
+def test_the_list_of_verbs_says_what_each_is_about_and_loads_none() -> None:
+    script = "from app.commands.entry import doorlist; import sys; doorlist.main(['--help'], standalone_mode=False); print(sorted(sys.modules))"
+
+    said, _, loaded = alone(script).rpartition("\n")
+    listed = dict(line.split(maxsplit=1) for line in said.partition("Commands:\n")[2].splitlines())
+    assert listed == SUMMARIES
+    assert SUMMARIES.keys() == FAMILIES.keys()
+    assert not any(f"'app.commands.{family}'" in loaded for families in FAMILIES.values() for family in families)
 
 
 def test_a_connection_can_fold_from_the_first(tmp_path: Path) -> None:
