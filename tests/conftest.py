@@ -36,10 +36,15 @@ NO_SEQUENCER_RUNS = timedelta(days=36_500).total_seconds()
 """How far the audit tree may be behind beside tests, which write much of another year. Tests of that say so: `tests.lagging`."""
 
 
+# While thousands of tests are read nothing of it is garbage, and to look for some takes a quarter of the time.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Thousands of tests that were just read are looked through by the garbage collector again and again, seconds at a time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
