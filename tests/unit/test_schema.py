@@ -3,16 +3,21 @@
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app.assembly import without_doors
 from app.database import db
-from app.schema import is_current, upgrade
+from app.schema import _config, is_current, newest, upgrade
 from app.settings import from_environment
 from tests.databases import let_go
 
 pytestmark = pytest.mark.empty
+
+
+def test_the_newest_migration_is_the_one_that_all_others_lead_to() -> None:
+    assert newest() == ScriptDirectory.from_config(_config()).get_current_head()
 
 
 def test_only_a_database_at_the_newest_migration_is_current(database_url: str, tmp_path: Path) -> None:

@@ -90,6 +90,14 @@ def test_the_list_of_verbs_says_what_each_is_about_and_loads_none() -> None:
     assert not any(f"'app.commands.{family}'" in loaded for families in FAMILIES.values() for family in families)
 
 
+def test_a_verb_loads_no_migrations(tmp_path: Path) -> None:
+    run = "doorlist.main([*sys.argv[2:]], standalone_mode=False, obj=lambda: without_doors(from_environment({'DOORLIST_HOME': sys.argv[1]})))"
+    script = f"import sys; from app.assembly import without_doors; from app.commands.entry import doorlist; from app.settings import from_environment; {run}; print([one for one in sys.modules if one.startswith('alembic')])"
+
+    assert "alembic.script" in alone(script, str(tmp_path), "init", "--organization", "Acme").splitlines()[-1]
+    assert alone(script, str(tmp_path), "status").splitlines()[-1] == "[]"
+
+
 def test_a_connection_can_fold_from_the_first(tmp_path: Path) -> None:
     """What compares names may be loaded by a verb that is connected already."""
     assert alone(FOLDS, str(tmp_path)) == "åsa"
