@@ -10,6 +10,7 @@ from connectors.http import path
 from connectors.targets.matrix_homeserver import ADMIN, CLIENT, Homeserver
 
 SAMPLE = 50
+ROOMS = 5
 OLDEST, NEWEST = (1, 160), (1, 179)  # What the connector's tests were run against, and its neighbours.
 
 
@@ -24,6 +25,7 @@ def inspect(server: Homeserver, *, provider: str) -> Check:
         *_background_updates(server),
         *_sign_in(server, provider),
         *_talkative_pushers(server),
+        *_statistics(server),
     )
     return Check(version=version, problems=problems)
 
@@ -95,6 +97,14 @@ def _talkative_pushers(server: Homeserver) -> Iterator[str]:
             f"{len(talkative)} of {len(accounts)} accounts looked at have push registrations that carry "
             f"message text through a push gateway (not event_id_only), such as {talkative[0]}."
         )
+
+
+def _statistics(server: Homeserver) -> Iterator[str]:
+    """Samples rooms that we are in, which all have names: Synapse lists rooms, and tells their names, by its statistics of them."""
+    ours = server.caller.get(f"{CLIENT}/joined_rooms").document.texts("joined_rooms")[-ROOMS:]
+    rooms = [found for room in ours if (found := server.caller.find(path(f"{ADMIN}/v1/rooms/{{}}", room))) is not None]
+    if rooms and not any(room.text("name") for room in rooms):
+        yield "Synapse keeps no statistics of rooms (stats, enabled: false); without them it lists no rooms and tells no names. Switch them on."
 
 
 def _carries_text(server: Homeserver, id: AccountId) -> bool:

@@ -278,6 +278,9 @@ def test_a_server_without_the_admin_api_halts_the_connector(
         chat.get_account(ADA_ID)
 
 
+DESK_URL = f"{ADMIN}/v1/rooms/%21desk%3Achat.test"
+
+
 def healthy(server: responses.RequestsMock) -> None:
     own = "%40provisioner%3Achat.test"
     server.get(f"{ADMIN}/v1/server_version", json={"server_version": "1.163.2"})
@@ -293,6 +296,8 @@ def healthy(server: responses.RequestsMock) -> None:
     server.get(f"{CLIENT}/login", json={"flows": [flow]})
     server.get(f"{ADMIN}/v3/users", json={"users": [{"name": ADA_ID}], "total": 1})
     server.get(f"{ADMIN}/v1/users/%40ada%3Achat.test/pushers", json={"pushers": []})
+    server.get(f"{CLIENT}/joined_rooms", json={"joined_rooms": ["!desk:chat.test"]})
+    server.get(DESK_URL, json={"room_id": "!desk:chat.test", "name": "desk"})
 
 
 def test_the_check_has_nothing_to_say_of_a_server_well_set_up(
@@ -320,6 +325,7 @@ def test_the_check_has_nothing_to_say_of_a_server_well_set_up(
             {"pushers": [{"kind": "http", "data": {"url": "http://gateway"}}]},
             "1 of 1 accounts looked at have push registrations that carry message text",
         ),
+        (DESK_URL, {"room_id": "!desk:chat.test", "name": None}, "statistics of rooms"),
     ],
 )
 def test_the_check_names_what_leaks_or_limits(

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.contract import ChannelWanted, RateLimited, Unauthorised, Unreachable
 from connectors.targets.matrix import Matrix
-from tests.connectors.matrix_arrangement import allowed, connect, joiner, numbers, register_pusher, someone
+from tests.connectors.matrix_arrangement import allowed, connect, joiner, numbers, register_pusher, room, someone
 from tests.servers.synapse import Synapse
 from tests.waiting import until
 
@@ -73,6 +73,26 @@ def test_while_indexes_are_built_the_check_says_so_and_a_return_is_only_put_off(
         assert any("background update" in problem for problem in chat.check().problems)
     finally:
         young.stop()
+
+
+def test_without_statistics_of_rooms_the_check_says_so(tmp_path: Path) -> None:
+    silent = Synapse(overrides={"stats": {"enabled": False}})
+    silent.start(tmp_path)
+    try:
+        chat = connect(silent)
+        assert not any("statistics" in problem for problem in chat.check().problems), "nobody has made a room yet"
+        room(chat)
+
+        assert any("statistics of rooms" in problem for problem in chat.check().problems)
+    finally:
+        silent.stop()
+
+
+def test_with_rooms_that_have_names_the_check_misses_no_statistics(chat: Matrix) -> None:
+    made = room(chat)
+
+    assert until(lambda: (seen := chat.get_channel(made.ref)) is not None and seen.name == "Room", within=15)
+    assert not any("statistics" in problem for problem in chat.check().problems)
 
 
 def test_a_server_that_is_away_is_unreachable_and_back_again_whole(tmp_path: Path) -> None:
