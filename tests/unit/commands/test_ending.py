@@ -13,6 +13,8 @@ import pytest
 
 from app.commands.ending import until_asked
 
+pytestmark = pytest.mark.slow
+
 HOUSE = Path(__file__).parents[3]
 WAITS = """
 import signal, sys, threading

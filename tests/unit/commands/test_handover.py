@@ -24,6 +24,8 @@ from app.rules.revisions import current_rules
 from app.rules.tables import ChannelMember
 from tests.unit.commands.conftest import ENTERPRISE, OKTA, Desk
 
+pytestmark = pytest.mark.slow
+
 RULES = """
 rules:
   - {id: everyone, name: all-hands}

@@ -21,6 +21,8 @@ from tests.company import Company
 from tests.hr_vendor import CLOCK, CREDENTIAL, SAMPLES, TOKENS, Answers, vendor_api
 from tests.unit.commands.conftest import Desk
 
+pytestmark = pytest.mark.slow
+
 FOLDER = SAMPLES / "not_shipped"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 HUMI = "83f265b8-e0bc-46b3-b810-dd5e08ab8272"

@@ -17,6 +17,8 @@ from app.scim.seen import flush_requests
 from tests.company import ADMIN
 from tests.unit.commands.conftest import Desk, Said
 
+pytestmark = pytest.mark.slow
+
 ADA, BEA = "ada@acme.example", "bea@acme.example"
 LAST_DAY = "2031-04-30"
 SECRETS = (LAST_DAY, "parental", "by hr", "hr says", "workday")

@@ -18,6 +18,8 @@ from app.directory.tables import Record
 from tests.unit.commands.conftest import ENTERPRISE, Desk
 from tests.unit.commands.pushing import Pusher
 
+pytestmark = pytest.mark.slow
+
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 
 

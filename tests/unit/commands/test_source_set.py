@@ -27,6 +27,8 @@ from tests.two_at_once import meanwhile
 from tests.unit.commands.conftest import Desk
 from tests.unit.intake.scripted_directory import Directory, person
 
+pytestmark = pytest.mark.slow
+
 MINUTE = timedelta(minutes=1)
 
 

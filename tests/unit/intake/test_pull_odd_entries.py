@@ -22,6 +22,8 @@ from tests.company import ADMIN
 from tests.unit.intake.pulled_company import Pulled, pulled_company
 from tests.unit.intake.scripted_directory import Listing, group, person
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def corp(installed: Flask) -> Pulled:

@@ -24,6 +24,8 @@ from app.lifecycle.reinstating import reinstate
 from app.lifecycle.sources import set_setting
 from tests.company import ADMIN, OKTA, Company, another_source, company_that_holds_all, decides, document, later, new_company
 
+pytestmark = pytest.mark.slow
+
 TAKES = (StatementKind.LEAVES, StatementKind.PAUSES, StatementKind.BARS)
 VOICES = (Voice.OPERATOR, Voice.HR, Voice.SPONSOR, Voice.SIGNAL)
 OUT = {StatementKind.LEAVES: Standing.DEPARTED, StatementKind.PAUSES: Standing.PAUSED, StatementKind.BARS: Standing.DEPARTED}

@@ -272,6 +272,7 @@ def test_everything_else_waits(directory: Directory, clock: Hands, method: str, 
     assert directory.written() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", [b" ", b"\n", b"[", b":", b'"', b"\\", b"\\/", b"\\u0020", b": ", b"/"])
 def test_no_body_makes_the_look_for_a_deactivation_slow(space: bytes) -> None:
     # Quadratic time would take minutes over these; the test's own time limit is the measure.

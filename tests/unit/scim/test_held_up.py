@@ -20,6 +20,8 @@ from app.bare.lent import bare_of, lent_on_loop
 from app.database import db, wait_at_most
 from tests.clients.directory import Directory
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def somebody_holds(record_id: str) -> Iterator[None]:

@@ -10,6 +10,8 @@ from app.directory.vocabulary import ENTERPRISE_URN
 from tests.clients.directory import Directory
 from tests.unit.scim.choosing import group_with
 
+pytestmark = pytest.mark.slow
+
 USERS: dict[str, dict[str, Any]] = {
     "u1": {"displayName": "beta", "externalId": "x2"},
     "u2": {"displayName": "Delta", "externalId": "X1", "emails": [{"value": "u2@x", "primary": True}]},

@@ -39,6 +39,8 @@ from tests.unit.scim.choosing import (
 )
 from tests.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 # A name that is given to a successor: by PUT or PATCH, where the resource keeps its id.
 
 

@@ -20,6 +20,8 @@ from app.signals.receivers import SubjectFormat
 from tests.unit.signals.listening import PUSH, deliver, let_time_pass, listens, proof_of
 from tests.unit.signals.stage import PUBLIC_URL, Provider, Stage, iss_sub
 
+pytestmark = pytest.mark.slow
+
 
 def sign_out(stage: Stage, person_id: str) -> None:
     in_transaction(lambda session: sign_out_everywhere(session, stage.organization_id, person_id, actor=CLOCK, at=now(), because="test"))
