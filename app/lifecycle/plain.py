@@ -22,7 +22,7 @@ from app.directory.names import name_key
 from app.directory.tables import Person, Record, RecordEmail
 from app.journal.tables import Entry, Lane, Organization, Subject, Work
 from app.json_text import write_json
-from app.lifecycle.drafts import RecordDraft, columns_of, number_of
+from app.lifecycle.drafts import RecordDraft, columns_of
 from app.lifecycle.people import attributes_in, emails_of, manager_record
 from app.lifecycle.plain_sql import (
     Said,
@@ -62,20 +62,20 @@ class Joined(NamedTuple):
     at: int
 
 
-def joins_plainly(draft: RecordDraft) -> bool:
-    """Whether nothing has to be decided of somebody by what the directory says of them."""
-    return draft.active is not False and manager_record(draft.document) is None and number_of(draft) is None
-
-
 async def join_plainly(
-    acting: Acting, draft: RecordDraft, *, record_id: str, digest: str, source_id: str, now: datetime, because: str
+    acting: Acting, draft: RecordDraft, *, made: list[str], digest: str, source_id: str, now: datetime, because: str
 ) -> Joined | None:
-    """The new record of a draft that `joins_plainly`, committed; None where the organisation or the token makes it another case: nothing was written.
+    """The new record, committed; None where the case is not plain or the token not good, and nothing was written.
 
-    Raises what the driver raises: its IntegrityError where a name or externalId is taken.
+    `made` is told its id before the database is asked. Raises what the driver raises: its IntegrityError where a name or externalId is taken.
     """
+    if draft.active is False or manager_record(draft.document) is not None:
+        return None
     columns = columns_of(draft)
-    person_id, instant = new_id(), microseconds(now)
+    if columns["employee_number"] is not None:
+        return None
+    record_id, person_id, instant = new_id(), new_id(), microseconds(now)
+    made.append(record_id)
     decided = decide_alone(on=True, means=None)
     stored = write_json(draft.document)
     values = {

@@ -47,7 +47,10 @@ def groups_shown(session: Session, caller: Caller, groups: list[Group], selectio
 
 
 def post_user(caller: Caller, body: Body, selection: Selection, *, maybe_made: str | None = None) -> Resource:
-    """The user who was made; where one of the id `maybe_made` stands who keeps others from it, that one. Raises SCIMError and what `add_record` raises."""
+    """The new user. Where a name is taken and one of the id `maybe_made` stands, it is theirs, and they are it.
+
+    Raises SCIMError and what `add_record` raises.
+    """
     draft = user_draft(body, vocabulary=caller.vocabulary)
     shown = selection.revealing(caller.vocabulary.on_request)
 

@@ -22,10 +22,9 @@ from app.access.tokens import digest_of
 from app.bare.connection import Acting, Bare, Busy, waited
 from app.bare.lent import acting_on_loop, bare_of, forget, lent_on_loop
 from app.clock import now
-from app.database import new_id
 from app.directory.filters import AttributePath
 from app.directory.vocabulary import USER_URN
-from app.lifecycle.plain import join_plainly, joins_plainly
+from app.lifecycle.plain import join_plainly
 from app.lifecycle.plain_members import change_members_plainly
 from app.lifecycle.plain_switch import BrakeCounts, switch_plainly
 from app.scim import hot_reads
@@ -71,7 +70,7 @@ On = TypeVar("On", bound=Acting)
 class Asked(NamedTuple, Generic[On]):
     """One request: on which connection or where it is written, by whom, of which resource, with which query and body.
 
-    Whoever makes one tells `made` under which id, before the database is asked.
+    `made` is told the id of one that is made, before the database is asked.
     """
 
     on: On
@@ -306,11 +305,7 @@ async def _post_user(asked: Asked[Acting]) -> Answered | None:
     # What its organisation declared of it is known to the ordinary way.
     if has_own_extension(body):
         return None
-    draft = user_draft(body)
-    if not joins_plainly(draft):
-        return None
-    asked.made.append(new_id())
-    joined = await join_plainly(asked.on, draft, record_id=asked.made[-1], **asked.said_by("POST"))
+    joined = await join_plainly(asked.on, user_draft(body), made=asked.made, **asked.said_by("POST"))
     if joined is None:
         return None
     row = (joined.record_id, joined.document, True, joined.at, joined.at, 1, None)
