@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 
 from connectors.contract import AccountId, Check, Misconfigured, Missing, Refused
 from connectors.http import path
@@ -11,6 +12,7 @@ from connectors.targets.matrix_homeserver import ADMIN, CLIENT, Homeserver
 
 SAMPLE = 50
 ROOMS = 5
+"""Rooms of ours that are looked at, of at most SAMPLE that we are in."""
 OLDEST, NEWEST = (1, 160), (1, 179)  # What the connector's tests were run against, and its neighbours.
 
 
@@ -100,10 +102,12 @@ def _talkative_pushers(server: Homeserver) -> Iterator[str]:
 
 
 def _statistics(server: Homeserver) -> Iterator[str]:
-    """Samples rooms that we are in, which all have names: Synapse lists rooms, and tells their names, by its statistics of them."""
-    ours = server.caller.get(f"{CLIENT}/joined_rooms").document.texts("joined_rooms")[-ROOMS:]
-    rooms = [found for room in ours if (found := server.caller.find(path(f"{ADMIN}/v1/rooms/{{}}", room))) is not None]
-    if rooms and not any(room.text("name") for room in rooms):
+    """Samples rooms that we made, which all have names: Synapse lists rooms, and tells their names, by its statistics of them."""
+    joined = server.caller.get(f"{CLIENT}/joined_rooms").document.texts("joined_rooms")[-SAMPLE:]
+    found = (server.caller.find(path(f"{ADMIN}/v1/rooms/{{}}", room)) for room in joined)
+    # Others' rooms, of which some become ours to look after, need no name.
+    ours = list(islice((room for room in found if room is not None and room.text("creator") == server.own_id), ROOMS))
+    if ours and not any(room.text("name") for room in ours):
         yield "Synapse keeps no statistics of rooms (stats, enabled: false); without them it lists no rooms and tells no names. Switch them on."
 
 

@@ -297,7 +297,7 @@ def healthy(server: responses.RequestsMock) -> None:
     server.get(f"{ADMIN}/v3/users", json={"users": [{"name": ADA_ID}], "total": 1})
     server.get(f"{ADMIN}/v1/users/%40ada%3Achat.test/pushers", json={"pushers": []})
     server.get(f"{CLIENT}/joined_rooms", json={"joined_rooms": ["!desk:chat.test"]})
-    server.get(DESK_URL, json={"room_id": "!desk:chat.test", "name": "desk"})
+    server.get(DESK_URL, json={"room_id": "!desk:chat.test", "name": "desk", "creator": OWN})
 
 
 def test_the_check_has_nothing_to_say_of_a_server_well_set_up(
@@ -325,7 +325,7 @@ def test_the_check_has_nothing_to_say_of_a_server_well_set_up(
             {"pushers": [{"kind": "http", "data": {"url": "http://gateway"}}]},
             "1 of 1 accounts looked at have push registrations that carry message text",
         ),
-        (DESK_URL, {"room_id": "!desk:chat.test", "name": None}, "statistics of rooms"),
+        (DESK_URL, {"room_id": "!desk:chat.test", "name": None, "creator": OWN}, "statistics of rooms"),
     ],
 )
 def test_the_check_names_what_leaks_or_limits(
@@ -335,6 +335,13 @@ def test_the_check_names_what_leaks_or_limits(
     server.replace(responses.GET, url, json=answer)
 
     assert expected in " ".join(chat.check().problems)
+
+
+def test_the_check_takes_no_room_of_others_for_one_that_lost_its_name(server: responses.RequestsMock, chat: Matrix) -> None:
+    healthy(server)
+    server.replace(responses.GET, DESK_URL, json={"room_id": "!desk:chat.test", "name": None, "creator": ADA_ID})
+
+    assert chat.check().problems == ()
 
 
 def test_a_server_that_signs_in_elsewhere_is_refused(server: responses.RequestsMock, chat: Matrix) -> None:
