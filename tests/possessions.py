@@ -57,8 +57,8 @@ class Possessions:
 EVERYTHING = {"cookie", "access token", "refresh token", "code", "device"}
 
 
-def possessions_of(organization_id: str, person_id: str, *, at: datetime) -> Possessions:
-    """Sign a person in, let a relying party have tokens on their behalf, and enrol a device."""
+def possessions_of(organization_id: str, person_id: str, *, at: datetime, offline: bool = True) -> Possessions:
+    """Sign a person in, let a relying party have tokens on their behalf, for themselves or while the browser lasts, and enrol a device."""
 
     def act(session: Session) -> Possessions:
         person = session.get_one(Person, (organization_id, person_id))
@@ -68,7 +68,7 @@ def possessions_of(organization_id: str, person_id: str, *, at: datetime) -> Pos
         party = RelyingParty(organization_id=organization_id, id=new_id(), name=new_id(), created_at=at)
         session.add(party)
         session.flush()
-        grant = issued.open_grant(session, here, party, scope="openid offline_access", own=True, at=at)
+        grant = issued.open_grant(session, here, party, scope="openid offline_access" if offline else "openid", own=offline, at=at)
         device = Device(
             organization_id=organization_id, id=new_id(), person_id=person_id, epoch=person.access_epoch, client_id=party.id, name="Phone",
             push_digest="d", enrolled_at=at, seen_at=at,

@@ -166,6 +166,19 @@ def end(session: Session, organization_id: str, session_id: str, *, why: str, at
     return bool(done.rowcount)  # type: ignore[attr-defined]  # every UPDATE has one; the stub names the wider class
 
 
+def carry_on(session: Session, present: Present, *, epoch: int) -> None:
+    """Let one session outlive a move of its person's epoch, which ends everything else. What has ended, or is of an older one, stays so."""
+    session.execute(
+        update(WebSession)
+        .where(
+            WebSession.organization_id == present.organization_id, WebSession.id == present.session_id, WebSession.ended_at.is_(None),
+            WebSession.epoch == epoch - 1,
+        )
+        .values(epoch=epoch)
+        .execution_options(synchronize_session=False)
+    )  # fmt: skip
+
+
 def replace(session: Session, before: WebSession, new: WebSession, *, why: str, at: datetime) -> bool:
     """End the session that a browser had before this one. What its same person was granted from it goes on from the new one.
 

@@ -7,11 +7,11 @@ from functools import wraps
 from typing import Final
 
 from flask import Blueprint, Response, redirect, request
-from sqlalchemy import select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from app.access import sessions
-from app.access.session_tables import Device, RelyingParty
+from app.access.session_tables import Device, Grant, IssuedToken, RelyingParty
 from app.access.sessions import Present, lets_in, of_person
 from app.access.tables import Account, Workspace
 from app.actors import Actor, ActorKind
@@ -21,6 +21,8 @@ from app.directory.heard import is_in_group
 from app.directory.tables import Group, Membership, Person, Record
 from app.journal import entries
 from app.journal.tables import Lane, Organization
+from app.lifecycle.people import lock_person
+from app.lifecycle.signing_out import sign_out_everywhere
 from app.revocation import telling
 from app.rules.reasons import Place, Reason, places_of
 from app.sso import pages
@@ -31,7 +33,7 @@ employee: Final = Blueprint("employee", __name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """A browser session or a device, as its owner sees it. `kind` and `id` say which to end."""
+    """A browser session, a device or an application that goes on by itself, as its owner sees it. `kind` and `id` say which to end."""
 
     kind: str
     id: str
@@ -85,24 +87,24 @@ def _main_reasons(places: list[Place]) -> list[Reason]:
 @employee.get("/devices-of-mine")
 @_signed_in
 def devices(here: Present) -> Response:
-    """Every browser and device that lets its owner in just now."""
+    """Everything that lets its owner in just now."""
     return _devices(here)
 
 
 def _devices(here: Present, *, said: str | None = None) -> Response:
     with reading() as session:
         held = _held(session, here)
-    others = sum(not one.this for one in held)
-    return pages.render("devices", page="devices", held=held, others=others, said=said)
+    return pages.render("devices", page="devices", held=held, said=said)
 
 
 def _held(session: Session, here: Present) -> list[Held]:
     at = now()
+    open_now = sessions.sessions_of(session, here.organization_id, here.person_id, at=at)
     browsers = [
         Held(
             kind="session", id=one.id, name=one.agent, since=one.created_at, seen=one.seen_at, pushes=False, this=one.id == here.session_id
         )
-        for one in sessions.sessions_of(session, here.organization_id, here.person_id, at=at)
+        for one in open_now
     ]
     enrolled = session.execute(
         select(Device, RelyingParty.name)
@@ -118,20 +120,44 @@ def _held(session: Session, here: Present) -> list[Held]:
         )
         for device, party in enrolled
     ]  # fmt: skip
-    return sorted(browsers, key=lambda one: not one.this) + mobile
+    applications = [
+        Held(kind="grant", id=grant.id, name=party, since=grant.created_at, seen=seen or grant.created_at, pushes=False, this=False)
+        for grant, party, seen in session.execute(_granted(here, at=at)).all()
+        if grant.session_id not in {one.id for one in open_now}
+    ]
+    return sorted(browsers, key=lambda one: not one.this) + mobile + applications
+
+
+def _granted(here: Present, *, at: datetime) -> Select[Grant, str, datetime | None]:
+    """What applications may have without a device of their own: it outlives the browser in which it was allowed, which then shows it no more."""
+    used = select(func.max(IssuedToken.created_at)).where(
+        IssuedToken.organization_id == Grant.organization_id, IssuedToken.grant_id == Grant.id
+    )  # fmt: skip
+    return (
+        select(Grant, RelyingParty.name, used.scalar_subquery())
+        .join(Person, of_person(Grant))
+        .join(RelyingParty, (RelyingParty.organization_id == Grant.organization_id) & (RelyingParty.id == Grant.client_id))
+        .where(
+            Grant.organization_id == here.organization_id, Grant.person_id == here.person_id, Grant.device_id.is_(None), Grant.expires_at > at,
+            lets_in(Grant, at),
+        )
+        .order_by(Grant.created_at.desc())
+    )  # fmt: skip
 
 
 @employee.post("/devices-of-mine")
 @_signed_in
 def end_devices(here: Present) -> Response:
-    """End one of one's own, or all others. Somebody else's is not found, whoever asks."""
+    """End one of one's own, or everything else. Somebody else's is not found, whoever asks."""
     if not comes_from_here():
         return pages.render("wrong", status=403)
+    if request.form.get("end") == "others":
+        in_transaction(lambda session: end_all_else(session, here, at=now()))
+        return _devices(here, said="others")
     kind, _, wanted = request.form.get("end", "").partition(" ")
 
     def act(session: Session) -> int:
-        mine = [one for one in _held(session, here) if not one.this]
-        chosen = mine if kind == "others" else [one for one in mine if (one.kind, one.id) == (kind, wanted)]
+        chosen = [one for one in _held(session, here) if not one.this and (one.kind, one.id) == (kind, wanted)]
         if not chosen:
             return 0
         at = now()
@@ -141,13 +167,24 @@ def end_devices(here: Present) -> Response:
             subject_kind="person", subject_id=here.person_id, after={"ended": names},
         )  # fmt: skip
         for one in chosen:
-            end = sessions.end if one.kind == "session" else sessions.end_device
-            end(session, here.organization_id, one.id, why="ended by its owner", at=at)
+            _ENDS[one.kind](session, here.organization_id, one.id, why="ended by its owner", at=at)
         telling.tell_parties(session, here.organization_id, here.person_id, because=entry, at=at, lane=Lane.SYNC)
         return len(chosen)
 
     ended = in_transaction(act)
     return _devices(here, said=str(ended))
+
+
+_ENDS: Final[dict[str, Callable[..., object]]] = {"session": sessions.end, "device": sessions.end_device, "grant": sessions.end_grant}
+
+
+def end_all_else(session: Session, here: Present, *, at: datetime) -> None:
+    """Sign somebody out everywhere, also of what is not listed, as a chat's own sessions are; only this browser stays signed in."""
+    # Whoever was signed out meanwhile, here too, is not let in again by that.
+    if lock_person(session, here.organization_id, here.person_id).access_epoch != here.epoch:
+        return
+    person = sign_out_everywhere(session, here.organization_id, here.person_id, actor=_actor(here), at=at, because="their own page")
+    sessions.carry_on(session, here, epoch=person.access_epoch)
 
 
 @employee.get("/access")

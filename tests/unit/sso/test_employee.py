@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -15,8 +16,10 @@ from app.clock import now
 from app.database import in_transaction, reading
 from app.directory.tables import StatementKind, Voice
 from app.lifecycle import leaving
+from app.lifecycle.signing_out import sign_out_everywhere
 from app.rules.file import parse
 from app.rules.revisions import apply_rules
+from app.sso import employee
 from tests.company import ADMIN, Company, new_company
 from tests.possessions import Possessions, possessions_of
 
@@ -95,7 +98,8 @@ def test_all_that_is_signed_in_is_shown_and_this_browser_marked(ada: Employee) -
     page = ada.sees("/devices-of-mine")
 
     assert page.count("This one") == 1
-    assert page.count('name="end"') == 4
+    # Another browser, two devices, two applications that go on by themselves, and all at once.
+    assert page.count('name="end"') == 6
     assert f'value="device {another.device_id}"' in page
 
 
@@ -110,13 +114,46 @@ def test_one_device_is_ended_and_the_others_stay(ada: Employee) -> None:
     assert "cookie" in another.let_in(at=now())
 
 
-def test_all_others_are_ended_and_this_one_stays(ada: Employee) -> None:
+def test_an_application_that_goes_on_by_itself_is_ended(ada: Employee) -> None:
+    another = possessions_of(ada.company.organization_id, ada.held.person_id, at=now())
+    listed = re.findall(r'value="(grant [^"]+)"', ada.sees("/devices-of-mine"))
+
+    page = ada.ends(listed[0]).get_data(as_text=True)
+
+    assert (len(listed), "1 device was signed out." in page) == (2, True)
+    assert another.let_in(at=now()) == {"cookie", "device"}
+    assert "refresh token" in ada.held.let_in(at=now())
+
+
+def test_what_an_application_has_from_an_open_browser_is_shown_by_that_alone(ada: Employee) -> None:
+    possessions_of(ada.company.organization_id, ada.held.person_id, at=now(), offline=False)
+    assert ada.sees("/devices-of-mine").count('value="grant ') == 1
+
+
+def test_everything_else_is_ended_and_this_browser_stays(ada: Employee) -> None:
     another = possessions_of(ada.company.organization_id, ada.held.person_id, at=now())
 
-    ada.ends("others")
+    page = ada.ends("others").get_data(as_text=True)
 
-    assert not {"cookie", "device"} & another.let_in(at=now())
-    assert "cookie" in ada.held.let_in(at=now())
+    assert another.let_in(at=now()) == set()
+    assert ada.held.let_in(at=now()) == {"cookie"}
+    assert "Everything else is signed out." in page
+    assert ada.sees("/devices-of-mine").count('name="end"') == 1
+
+
+def test_whoever_was_signed_out_meanwhile_does_not_stay_by_signing_out_everywhere_else(ada: Employee) -> None:
+    with reading() as session:
+        here = sessions.check(session, ada.held.cookie, at=now())
+    assert here is not None
+
+    def sign_out(session: Session) -> None:
+        sign_out_everywhere(session, ada.company.organization_id, ada.held.person_id, actor=ADMIN, at=now(), because="lost phone")
+
+    in_transaction(sign_out)
+    # As one does who was still signed in when they asked.
+    in_transaction(lambda session: employee.end_all_else(session, here, at=now()))
+
+    assert ada.held.let_in(at=now()) == set()
 
 
 def test_nobody_ends_what_is_somebody_elses(installed: Flask, company: Company, ada: Employee) -> None:
