@@ -43,7 +43,7 @@ def come_back(connection_id: str) -> Response:
     at = now()
     try:
         connection = _connection(connection_id)
-        answer = _once_each(request.args)
+        answer = _once_each(request.args, connection)
         settings = settings_here()
         browser = browser_secret()
         taken = in_transaction(lambda session: oidc.take_answer(session, settings, connection, answer, browser=browser, at=at))
@@ -65,7 +65,7 @@ def begin_elsewhere(connection_id: str) -> Response:
     at = now()
     try:
         connection = _connection(connection_id)
-        asked = _once_each(request.values if request.method == "POST" else request.args)
+        asked = _once_each(request.values if request.method == "POST" else request.args, connection)
         if asked.get("iss") != connection.issuer:
             raise Refused(Reason.OTHER_ISSUER, "the sign-in was started for another issuer than this connection's", connection_id=connection.id)
         url = in_transaction(
@@ -92,7 +92,7 @@ def hear_logout(connection_id: str) -> Response:
     try:
         connection = _connection(connection_id)
         provider = oidc.settings_for_sign_in(connection)
-        token = _once_each(request.form).get("logout_token", "")
+        token = _once_each(request.form, connection).get("logout_token", "")
         proved = oidc.prove(connection.id, provider, token, came=KEYS.clock())
         notice = oidc_logout.notice_of(proved, connection, provider, at=at)
 
@@ -127,14 +127,19 @@ def _connection(connection_id: str) -> Connection:
     return known
 
 
-def _once_each(values: "MultiDict[str, str]") -> Mapping[str, str]:
+def _once_each(values: "MultiDict[str, str]", connection: Connection) -> Mapping[str, str]:
     """The parameters of a request. One that is there twice could be read one way here and another way elsewhere (RFC 6749 §3.1)."""
     found = {name: value for name, value in values.items() if value}
     if any(len(said) > 1 for _, said in values.lists()) or sum(map(len, found.values())) > LONGEST * 8:
-        raise Refused(Reason.BAD_MESSAGE, "a parameter of the answer is there twice, or it is far too long")
-    if any(not value.isprintable() or (name in ("state", "iss") and len(value) > LONGEST) for name, value in found.items()):
-        raise Refused(Reason.BAD_MESSAGE, "a parameter of the answer holds what no provider sends")
+        raise Refused(Reason.BAD_MESSAGE, "a parameter of the answer is there twice, or it is far too long", connection_id=connection.id)
+    if any(not _is_sent(name, value) for name, value in found.items()):
+        raise Refused(Reason.BAD_MESSAGE, "a parameter of the answer holds what no provider sends", connection_id=connection.id)
     return found
+
+
+def _is_sent(name: str, value: str) -> bool:
+    # Words for people have lines where they come from Entra ("AADSTS65004: …\r\nTrace ID: …"), and blanks of their own language.
+    return name in ("error_description", "error_uri") or (value.isprintable() and (name not in ("state", "iss") or len(value) <= LONGEST))
 
 
 def _own_path(target: str | None) -> str:

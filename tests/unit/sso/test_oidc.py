@@ -20,6 +20,7 @@ from app.sso.verified import DirectoryIds
 from tests.company import new_company
 from tests.oidc_arrangement import Arrangement, arranged, forget_keys
 from tests.oidc_stand_in import CLIENT_ID
+from tests.vouching import caught_up, entries_of
 
 
 @pytest.fixture
@@ -208,6 +209,34 @@ def test_what_the_provider_says_in_an_error_is_passed_on_calmly(arrangement: Arr
         arrangement.comes_back(answer)
 
     assert caught.value.reason is Reason.PROVIDER_SAID_NO and "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words", ["AADSTS65004: User declined to consent.\r\nTrace ID: 747c0cc1\r\nTimestamp: 2026-11-29 10:20:30Z", "accès\u00a0: refusé", "\0\x1b[31m" * 300]
+)
+def test_words_for_people_in_an_error_may_have_lines_and_are_written_down(arrangement: Arrangement, words: str) -> None:
+    caught_up(now())
+    browser = arrangement.app.test_client()
+    begun = browser.get("/sign-in", query_string={"connection": arrangement.connection_id})
+    answer = arrangement.provider.answers(begun.headers["Location"], code=None, error="access_denied", error_description=words)
+
+    page = browser.get(f"/oidc/{arrangement.connection_id}/callback", query_string=answer)
+
+    assert "Your company’s sign-in said no" in page.get_data(as_text=True)
+    (entry,) = entries_of(arrangement.company.organization_id, "sign-in refused")
+    assert entry.because == Reason.PROVIDER_SAID_NO
+    said = str((entry.after or {})["said"])
+    assert "access_denied" in said and repr(words[:10])[1:-1] in said and said.isprintable()
+
+
+def test_a_parameter_that_is_no_word_for_people_has_no_lines(arrangement: Arrangement) -> None:
+    browser = arrangement.app.test_client()
+
+    page = browser.get(f"/oidc/{arrangement.connection_id}/callback", query_string={"state": "a\nb", "error": "access_denied"})
+
+    assert page.status_code == 403
+    (entry,) = entries_of(arrangement.company.organization_id, "sign-in refused")
+    assert (entry.because, entry.subject_id) == (Reason.BAD_MESSAGE, arrangement.connection_id)
 
 
 def test_an_answer_that_was_refused_is_used_up_all_the_same(arrangement: Arrangement) -> None:
