@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from app.access.callers import address_of_caller
 from app.access.rates import Buckets
 from app.access.tokens import USE_NOTED_EVERY, SourceClient, digest_of, find_source, note_use
 from app.actors import Actor, ActorKind
@@ -95,7 +96,7 @@ def _kept_out(token: str | None) -> Response:
     wrong = "this token is not valid here: it is wrong, expired, revoked or another directory's"
     failures = limits().failures
     # A good token was let in before we came here, so whoever guesses slows down nobody but themselves.
-    if wait := max(failures.take(f"source {g.scim_source_id}"), failures.take(f"address {request.remote_addr}")):
+    if wait := max(failures.take(f"source {g.scim_source_id}"), failures.take(f"address {address_of_caller()}")):
         return _come_later(f"{wrong}; and such requests come too often", wait)
     return _challenged(error_answer(401, wrong), f', error="invalid_token", error_description="{wrong}"')
 

@@ -10,6 +10,7 @@ from urllib.parse import unquote_plus
 from flask import Blueprint, Response, current_app, request
 
 from app.access import grants
+from app.access.callers import address_of_caller
 from app.access.grants import GrantError, InvalidClient, InvalidRequest, ShownAssertion, ShownSecret, UnsupportedGrantType
 from app.clock import now
 from app.scim.door import limits, seconds_of
@@ -119,7 +120,7 @@ def _failed(error: InvalidClient, shown: ShownSecret | ShownAssertion) -> Respon
     except InvalidClient:
         client_id = ""
     failures = limits().failures
-    wait = max(failures.take(f"client {client_id[:40]}"), failures.take(f"address {request.remote_addr}"))
+    wait = max(failures.take(f"client {client_id[:40]}"), failures.take(f"address {address_of_caller()}"))
     return _too_fast(error, wait) if wait else _refused(error)
 
 

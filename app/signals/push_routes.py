@@ -8,6 +8,7 @@ from typing import Final
 from flask import Blueprint, Response, current_app, request
 from sqlalchemy import select
 
+from app.access.callers import address_of_caller
 from app.access.rates import Buckets
 from app.access.tokens import digest_of
 from app.clock import now
@@ -34,7 +35,7 @@ def hear(stream_id: str) -> Response:
         )
     # Who may not push here learns nothing of what streams there are.
     if transmitter is None or not _authorised(transmitter):
-        wait = FAILURES.take(request.remote_addr or "")
+        wait = FAILURES.take(address_of_caller())
         if wait:
             return Response(status=429, headers={"Retry-After": str(int(wait) + 1)})
         return _refused(Fault.AUTHENTICATION_FAILED, "the Authorization header is not the one of this stream", status=401)

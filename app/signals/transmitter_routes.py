@@ -9,6 +9,7 @@ from urllib.parse import unquote_plus, urlsplit
 from flask import Blueprint, Response, current_app, request
 from sqlalchemy.orm import Session
 
+from app.access.callers import address_of_caller
 from app.access.rates import Buckets
 from app.clock import now
 from app.database import in_transaction, reading
@@ -65,7 +66,7 @@ def give_token() -> Response:
 
     granted = in_transaction(act) if known else None
     if granted is None:
-        wait = FAILURES.take(request.remote_addr or "")
+        wait = FAILURES.take(address_of_caller())
         failed = _failed("invalid_client", "client id or secret is wrong or revoked", status=HTTPStatus.TOO_MANY_REQUESTS if wait else HTTPStatus.UNAUTHORIZED)
         failed.headers["Retry-After" if wait else "WWW-Authenticate"] = str(int(wait) + 1) if wait else 'Basic realm="doorlist"'
         return failed

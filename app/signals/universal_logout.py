@@ -18,6 +18,7 @@ from flask import Blueprint, Response, current_app, request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.access.callers import address_of_caller
 from app.access.connection_keys import prove_of
 from app.access.connection_tables import Connection
 from app.access.published_keys import KEYS
@@ -86,7 +87,7 @@ def revoke(connection_id: str) -> Response:
         return _obey(settings, connection, party, proved, request.get_data(cache=False), at=at)
     except Refusal as error:
         log.warning("global token revocation %s: %s: %s", connection_id[:40], error.status, error)
-        wait = FAILURES.take(request.remote_addr or "") if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) else 0
+        wait = FAILURES.take(address_of_caller()) if error.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) else 0
         return _refused(Refusal(HTTPStatus.TOO_MANY_REQUESTS, "too many calls that prove nothing")) if wait else _refused(error)
     except ConnectorError as error:
         log.error("global token revocation: connection %s: %s", connection_id[:40], error)

@@ -13,6 +13,7 @@ from flask import Blueprint, Response, abort, request
 from markupsafe import Markup
 
 from app.access import factors
+from app.access.callers import address_of_caller
 from app.access.sealing import KeyMissing, seal, unseal
 from app.access.tokens import digest_of
 from app.clock import now
@@ -21,7 +22,7 @@ from app.sso import break_glass, pages
 from app.sso.break_glass import CHALLENGE_GOOD_FOR, Arrival
 from app.sso.browser import browser_secret, comes_from_here, present, respond_entered, respond_refused, settings_here
 from app.sso.logins import local_path
-from app.sso.pace import caller, too_fast
+from app.sso.pace import too_fast
 from app.sso.refusals import Reason, Refused, log
 
 break_glass_pages: Final = Blueprint("break_glass", __name__, url_prefix="/break-glass")
@@ -101,7 +102,7 @@ def _page(name: str, *, wrong: Refused | None, **values: object) -> Response:
 def come_in() -> Response:
     at, to = now(), local_path(request.form.get("to"))
     here = present(at)
-    arrival = Arrival(agent=request.user_agent.string, address=caller(), replaces=here, return_to=to)
+    arrival = Arrival(agent=request.user_agent.string, address=address_of_caller(), replaces=here, return_to=to)
     credential = request.form.get("credential", "")
     try:
         if credential:
@@ -119,7 +120,7 @@ def come_in() -> Response:
 
 def _noted(error: Refused) -> Refused:
     """Every refusal here reads the same, so that nobody learns which half was right."""
-    log.warning("break-glass refused, number %s from %s: %s: %s", error.reference, caller(), error.reason, error)
+    log.warning("break-glass refused, number %s from %s: %s: %s", error.reference, address_of_caller(), error.reason, error)
     return error
 
 

@@ -14,6 +14,7 @@ from flask import Blueprint, Response, request
 from sqlalchemy.orm import Session
 
 from app.access import devices
+from app.access.callers import address_of_caller
 from app.access.devices import NotEnrolled, PushTarget, TooManyDevices, UnusableDevice
 from app.access.issued import Holder, find_access_token
 from app.access.parties import find_gateway
@@ -26,7 +27,6 @@ from app.journal.tables import Lane
 from app.revocation.telling import tell_parties
 from app.sso.browser import settings_here
 from app.sso.entering import refuse_while_closed
-from app.sso.pace import caller
 from app.sso.refusals import Refused
 
 log = logging.getLogger(__name__)
@@ -219,7 +219,7 @@ def _gateway(session: Session) -> RelyingParty:
 
 def _unauthorised() -> _Problem:
     # Counted by address, whoever it says it is: tokens are not guessed, but asking costs us a look-up.
-    if wait := _wrong.take(caller()):
+    if wait := _wrong.take(address_of_caller()):
         return _Problem(429, "Too fast", "too many wrong tokens from this address", **{"Retry-After": str(int(wait) + 1)})
     challenge = {"WWW-Authenticate": 'Bearer realm="doorlist", error="invalid_token"'}
     return _Problem(401, "Not let in", "the token is missing, unknown, or no longer good", **challenge)

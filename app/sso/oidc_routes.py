@@ -10,6 +10,7 @@ from flask import Blueprint, Response, redirect, request
 from sqlalchemy.orm import Session
 from werkzeug.datastructures import MultiDict
 
+from app.access.callers import address_of_caller
 from app.access.connection_tables import Connection, ConnectionKind
 from app.access.keys import NoSigningKey
 from app.access.published_keys import KEYS
@@ -22,7 +23,7 @@ from app.sso.browser import browser_secret, respond_entered, respond_refused, se
 from app.sso.connections import find
 from app.sso.entering import enter
 from app.sso.logins import local_path
-from app.sso.pace import caller, too_fast
+from app.sso.pace import too_fast
 from app.sso.refusals import Reason, Refused
 from connectors.contract import ConnectorError
 
@@ -87,7 +88,7 @@ def begin_elsewhere(connection_id: str) -> Response:
 def hear_logout(connection_id: str) -> Response:
     """End the sessions that a provider names over the back channel (Back-Channel Logout 1.0 §2.8): 200 once that is committed, else 400."""
     at = now()
-    if _logouts.take(f"{connection_id[:40]} {caller()}"):
+    if _logouts.take(f"{connection_id[:40]} {address_of_caller()}"):
         return _said(429, "slow_down", "too many logout tokens at once", headers={"Retry-After": "1"})
     try:
         connection = _connection(connection_id)

@@ -11,6 +11,7 @@ from authlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
 from flask import Response, current_app, request
 from sqlalchemy.orm import Session
 
+from app.access.callers import address_of_caller
 from app.access.issued import end_token, find_issued
 from app.access.session_tables import TokenKind
 from app.access.sessions import end_grant
@@ -71,7 +72,7 @@ def _token(session: Session, asked: Asked, proven: Proven, at: datetime) -> Resp
     answer: Response = Server(session, settings_here(), at=at, proven=proven).create_token_response(asked)
     worthless = answer.status_code == 400 and (answer.get_json() or {}).get("error") == InvalidGrantError.error
     # Who tries one after the other is answered more slowly; whoever has a good one never is.
-    wait = provider_limits(current_app).grants.take(f"{proven.client.party.id} {request.remote_addr}") if worthless else 0.0
+    wait = provider_limits(current_app).grants.take(f"{proven.client.party.id} {address_of_caller()}") if worthless else 0.0
     return too_fast(InvalidGrantError("too many that are worth nothing"), wait) if wait else answer
 
 
@@ -113,7 +114,7 @@ def unproved(error: InvalidClientError) -> Response:
     """A wrong proof. After too many of one client or from one address they are answered more slowly; a good one never is."""
     claimed = basic_of(request.headers)[0] or request.form.get("client_id", "")
     proofs = provider_limits(current_app).proofs
-    wait = max(proofs.take(f"client {claimed[:40]}"), proofs.take(f"address {request.remote_addr}"))
+    wait = max(proofs.take(f"client {claimed[:40]}"), proofs.take(f"address {address_of_caller()}"))
     return too_fast(error, wait) if wait else refused(error)
 
 
