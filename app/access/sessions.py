@@ -125,6 +125,13 @@ def check(session: Session, secret: str, *, at: datetime) -> Present | None:
     )  # fmt: skip
 
 
+def held_by(session: Session, secret: str, *, at: datetime) -> WebSession | None:
+    """The session of this cookie that nobody has ended, also one that was idle for too long: that lets nobody in any more, and what was granted from it may."""
+    digest = digest_of(secret)
+    row = session.scalar(select(WebSession).join(Person, of_person(WebSession)).where(WebSession.digest == digest, lets_in(WebSession, at)))
+    return row if row is not None and hmac.compare_digest(row.digest, digest) else None
+
+
 def note_use(session: Session, present: Present, *, idle: timedelta, at: datetime) -> None:
     """Move the idle limit on, unless that was done within the last minute. What has ended stays ended."""
     session.execute(

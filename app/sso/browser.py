@@ -86,6 +86,12 @@ def glance(at: datetime | None = None) -> Present | None:
         return None if is_closed(session) else sessions.check(session, secret, at=at or now())
 
 
+def held(session: Session, at: datetime) -> WebSession | None:
+    """The session whose cookie this browser shows, also one that has lapsed: whoever signs out, or in anew, leaves nothing of it behind."""
+    secret = session_secret()
+    return None if secret is None else sessions.held_by(session, secret, at=at)
+
+
 def present(at: datetime | None = None) -> Present | None:
     """As `glance`, for a page that somebody uses: that moves the end of an idle session on, written at most once a minute."""
     at = at or now()
@@ -120,14 +126,13 @@ def drop_session(response: AnyResponse) -> None:
 
 def respond_entered(entered: Entered) -> Response:
     """Send somebody who came in to where they wanted to go, with a new cookie; the session that this browser had is over."""
-    old = session_secret()
-    if old is not None and old != entered.cookie:
+    if session_secret() not in (None, entered.cookie):
         at = now()
 
         def act(session: Session) -> None:
-            before = sessions.check(session, old, at=at)
-            if before is not None:
-                had, has = (session.get_one(WebSession, (one.organization_id, one.session_id)) for one in (before, entered.present))
+            had = held(session, at)
+            if had is not None:
+                has = session.get_one(WebSession, (entered.present.organization_id, entered.present.session_id))
                 replace_session(session, had, has, at=at)
 
         in_transaction(act)

@@ -32,6 +32,7 @@ from app.sso.browser import (
     drop_session,
     forget_provider,
     glance,
+    held,
     present,
     remembered_provider,
     respond_refused,
@@ -212,9 +213,9 @@ def _shown(session: Session, here: Present) -> dict[str, Any]:
 def confirm_sign_out() -> Response:
     """Asks, since a link must not sign anybody out."""
     here = present()
-    if here is None:
-        return pages.render("signed_out")
-    return pages.render("sign_out", name=here.display_name)
+    with reading() as session:
+        gone = here is None and held(session, now()) is None
+    return pages.render("signed_out") if gone else pages.render("sign_out", name=here.display_name if here is not None else None)
 
 
 @sign_in.post("/sign-out")
@@ -222,20 +223,19 @@ def sign_out() -> Response:
     """End this browser's session, tell the applications that rest on it, and go on to the provider's own sign-out where it has one."""
     if not comes_from_here():
         return pages.render("wrong", status=403)
-    at, secret, browser = now(), session_secret(), browser_secret()
+    at, browser = now(), browser_secret()
 
     def act(session: Session) -> str | None:
-        here = None if secret is None else sessions.check(session, secret, at=at)
+        here = held(session, at)
         if here is None:
             return None
-        held = session.get_one(WebSession, (here.organization_id, here.session_id))
         entry = entries.write(
             session, here.organization_id, at=at, actor=Actor(kind=ActorKind.PERSON, name=here.person_id), verb="signed out",
-            because="their own wish", subject_kind="person", subject_id=here.person_id, after={"session": here.session_id},
+            because="their own wish", subject_kind="person", subject_id=here.person_id, after={"session": here.id},
         )  # fmt: skip
-        sessions.end(session, here.organization_id, here.session_id, why="signed out", at=at)
+        sessions.end(session, here.organization_id, here.id, why="signed out", at=at)
         tell_parties(session, here.organization_id, here.person_id, because=entry, at=at, lane=Lane.SYNC)
-        return _upstream(session, held, browser=browser, at=at)
+        return _upstream(session, here, browser=browser, at=at)
 
     upstream = in_transaction(act)
     response = pages.render("signed_out") if upstream is None else pages.onward(upstream, to=urlsplit(upstream).netloc)

@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.access import sessions
 from app.access.parties import find_party
-from app.access.session_tables import Grant
-from app.access.sessions import Present
+from app.access.session_tables import Grant, WebSession
 from app.actors import Actor, ActorKind
 from app.clock import now
 from app.database import in_transaction, reading
@@ -19,7 +18,7 @@ from app.journal import entries
 from app.journal.tables import Lane
 from app.revocation.telling import tell_parties
 from app.sso import pages
-from app.sso.browser import comes_from_here, drop_session, present, settings_here
+from app.sso.browser import comes_from_here, drop_session, held, present, settings_here
 from app.sso.provider.id_tokens import read_hint
 from app.sso.provider.server import NOT_KEPT
 
@@ -38,9 +37,9 @@ class _Wish:
 def logout() -> Response:
     """GET and POST /logout. Whoever is meant by a good hint is signed out at once; everybody else is asked."""
     sent = {name: request.values[name] for name in _FIELDS if request.values.get(name)}
-    here = present()
+    who = present()
     with reading() as session:
-        wish = _wish(session, sent)
+        here, wish = held(session, now()), _wish(session, sent)
         sure = here is not None and wish.hint is not None and _means(session, wish.hint, here)
     if here is None:
         return _gone(wish, after_form=request.method == "POST")
@@ -48,20 +47,20 @@ def logout() -> Response:
     if answered and not comes_from_here():
         return pages.render("wrong", status=403)
     if not sure and not answered:
-        return pages.render("sign_out_here", done=False, name=here.display_name, kept=sent)
+        return pages.render("sign_out_here", done=False, name=None if who is None else who.display_name, kept=sent)
     in_transaction(lambda session: _end(session, here))
     answer = _gone(wish, after_form=answered)
     drop_session(answer)
     return answer
 
 
-def _end(session: Session, here: Present) -> None:
+def _end(session: Session, here: WebSession) -> None:
     at = now()
     entry = entries.write(
         session, here.organization_id, at=at, actor=Actor(kind=ActorKind.PERSON, name=here.person_id), verb="signed out",
-        because="an application asked", subject_kind="person", subject_id=here.person_id, after={"session": here.session_id},
+        because="an application asked", subject_kind="person", subject_id=here.person_id, after={"session": here.id},
     )  # fmt: skip
-    sessions.end(session, here.organization_id, here.session_id, why="signed out", at=at)
+    sessions.end(session, here.organization_id, here.id, why="signed out", at=at)
     tell_parties(session, here.organization_id, here.person_id, because=entry, at=at, lane=Lane.DEPARTURES)
 
 
@@ -82,14 +81,14 @@ def _wish(session: Session, sent: dict[str, str]) -> _Wish:
     return _Wish(hint=hint, back=uri + more, name=party.name)
 
 
-def _means(session: Session, hint: dict[str, Any], here: Present) -> bool:
+def _means(session: Session, hint: dict[str, Any], here: WebSession) -> bool:
     """Whether the hint is of this very session: else a link with an old token of somebody's could sign them out."""
     if hint["sub"] != here.person_id:
         return False
     grant = session.scalar(
         select(Grant.id)
         .where(
-            Grant.organization_id == here.organization_id, Grant.session_id == here.session_id, Grant.client_id == hint["aud"], Grant.sid == hint["sid"]
+            Grant.organization_id == here.organization_id, Grant.session_id == here.id, Grant.client_id == hint["aud"], Grant.sid == hint["sid"]
         )
         .limit(1)
     )  # fmt: skip

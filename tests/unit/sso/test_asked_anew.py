@@ -13,14 +13,17 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from lxml import etree
+from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
+from app.access.session_tables import Grant, WebSession
 from app.clock import now
+from app.database import reading
 from tests.company import new_company
 from tests.oidc_arrangement import Arrangement, arranged, forget_keys
 from tests.saml_arrangement import acme
 from tests.saml_provider import SAML, SAMLP, unpacked
-from tests.unit.sso.providing import CALLBACK, Application, application_in, said_back, wished
+from tests.unit.sso.providing import CALLBACK, Application, application_in, change, said_back, wished
 from tests.vouching import caught_up, joins_as
 
 OURS = {"Origin": "http://127.0.0.1:8484"}
@@ -50,6 +53,9 @@ class Window:
         if url.startswith(self.arrangement.provider.issuer):
             return self._signs_in(url)
         answer = self.http.get(url)
+        known = re.findall(r'class="button" href="([^"]*)"', answer.text) if answer.status_code == 200 else []
+        if known:
+            return self._signs_in(self.http.get(html.unescape(known[0])).headers["Location"])
         if answer.status_code == 200:
             form = dict(re.findall(r'type="hidden" name="([^"]*)" value="([^"]*)"', answer.text))
             given = {name: html.unescape(value) for name, value in form.items()}
@@ -156,3 +162,27 @@ def test_the_wish_goes_along_where_the_provider_is_remembered(window: Window) ->
     link, other = (asked_of(html.unescape(one)) for one in re.findall(r'href="(/sign-in\?[^"]*)"', page.text))
     assert link == {**wish, "connection": window.arrangement.connection_id}
     assert other == {**wish, "other": "1"}
+
+
+def test_who_signs_in_again_after_lunch_signs_out_of_what_they_had_entered_before(window: Window, chat: Application) -> None:
+    given = chat.exchanges(window.enters(chat, scope="openid offline_access")["code"]).json or {}
+    change(update(WebSession).values(idle_until=now() - timedelta(minutes=5)))
+    wiki = application_in(window.arrangement.app, window.arrangement.company)
+    window.enters(wiki)
+    assert chat.refreshes(given["refresh_token"]).status_code == 200
+
+    window.http.post("/sign-out", headers=OURS)
+
+    with reading() as session:
+        assert set(session.scalars(select(Grant.ended_why))) == {"signed out"}
+
+
+def test_somebody_else_at_the_same_browser_ends_what_was_entered_before_lunch(window: Window, chat: Application) -> None:
+    joins_as(window.arrangement.company, "im-bob", "bob@northwind.example", at=now() - timedelta(minutes=30))
+    given = chat.exchanges(window.enters(chat, scope="openid offline_access")["code"]).json or {}
+    change(update(WebSession).values(idle_until=now() - timedelta(minutes=5)))
+
+    window.arrangement.provider.claims = {"sub": "im-bob", "email": "bob@northwind.example"}
+    window.enters(application_in(window.arrangement.app, window.arrangement.company))
+
+    assert chat.refreshes(given["refresh_token"]).status_code == 400
