@@ -12,7 +12,7 @@ from joserfc.jwk import KeySet
 from sqlalchemy.orm import Session
 
 from app.access.keys import ALGORITHMS, REGISTRY, Purpose, jwks, signer
-from app.access.session_tables import Grant, RelyingParty
+from app.access.session_tables import Grant, RelyingParty, WebSession
 from app.access.sessions import Present
 from app.directory.tables import Person
 from app.settings import Settings
@@ -64,7 +64,9 @@ def sign_id_token(
     """OpenID Connect Core §2, with what IPSIE SL1 wants in it. Raises KeyMissing, NoSigningKey."""
     key = signer(session, settings, Purpose.TOKENS, at=at, algorithm=party.algorithm)
     second = int(at.timestamp())
-    ends = [one for one in (grant.expires_at, person.access_until) if one is not None]
+    # An application that may work alone goes on for longer than its user's session: of that the identity provider said how long it lasts.
+    browser = None if grant.session_id is None else session.get(WebSession, (grant.organization_id, grant.session_id))
+    ends = [one for one in (grant.expires_at, person.access_until, None if browser is None else browser.expires_at) if one is not None]
     claims = {
         **claims_of(person, scope), "iss": settings.public_url, "aud": party.id, "iat": second, "exp": second + int(ID_TOKEN_LIVES.total_seconds()),
         "auth_time": int(grant.authenticated_at.timestamp()), "acr": grant.acr or ONE_FACTOR, "amr": grant.amr, "sid": grant.sid,

@@ -240,6 +240,17 @@ def test_tokens_end_with_the_session_unless_the_client_may_work_alone(house: Hou
     assert lives[0] <= timedelta(minutes=5) and lives[-1] == timedelta(days=180)
 
 
+def test_a_client_that_may_work_alone_is_told_the_end_of_its_users_session(house: House) -> None:
+    ada = house.ada.signs_in_again(Authenticated(connection_id=None, at=now(), until=now() + timedelta(hours=1)))
+
+    given = ada.tokens_for(house.application, scope="openid offline_access")
+    again = (house.application.refreshes(given["refresh_token"]).json or {})["id_token"]
+
+    for token in (given["id_token"], again):
+        claims = house.application.reads(token)
+        assert timedelta(minutes=59) < timedelta(seconds=claims["session_expiry"] - claims["auth_time"]) <= timedelta(hours=1)
+
+
 # Introspection, revocation, userinfo
 
 
