@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, FromClause, Text, and_, case, cast, column
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.directory.filters import And, Compare, Filter, FilterError, split_path
+from app.directory.json_sql import folded_by_postgres
 from app.directory.tables import Person
 from app.directory.values import Operator
 from app.directory.vocabulary import ENTERPRISE_URN, attribute_at
@@ -103,25 +104,30 @@ def _in_sqlite(grouping: Grouping) -> Keys:
     as_list = case((func.json_type(Person.document, path) == "array", said), else_=func.json_array(said))
     # What the standard calls a list is stored as one, and taken apart where it stands.
     listed = func.json_each(Person.document, path) if known is not None and known.many else func.json_each(as_list)
-    elements = listed.table_valued(column("value", Text()), column("type", Text()), name="element")
-    value, kind = elements.c["value"], elements.c["type"]
+    columns = [column(name, Text()) for name in ("value", "type", "json", "fullkey")]
+    elements = listed.table_valued(*columns, name="element")
+    value, kind, within, place = (elements.c[one.name] for one in columns)
     # Only an object may be asked for its parts: plain text is no JSON, and asking it is an error.
     whole = case((kind == "object", value), else_=literal("{}", Text()))
 
     def part(name: str) -> ColumnElement[Any]:
         where = _sqlite_path((name,))
-        scalar = func.json_type(whole, where).in_(("text", "integer", "real"))
-        return case((scalar, cast(func.json_extract(whole, where), Text())))
+        return _as_written(func.json_type(whole, where), text=func.json_extract(whole, where), number=whole.op("->")(where))
 
     def holds(name: str, wanted: str | bool) -> ColumnElement[bool]:
         if isinstance(wanted, bool):
             return func.json_type(whole, _sqlite_path((name,))) == ("true" if wanted else "false")
-        return func.lower(part(name)) == func.lower(literal(wanted, Text()))
+        return func.doorlist_fold(part(name), type_=Text()) == func.doorlist_fold(literal(wanted, Text()), type_=Text())
 
     key = part(grouping.sub or "value")
     if grouping.sub is None:
-        key = case((kind.in_(("text", "integer", "real")), cast(value, Text())), else_=key)
+        key = func.coalesce(_as_written(kind, text=value, number=within.op("->")(place)), key)
     return Keys(key=trimmed(key), elements=elements, where=_all(holds(*condition) for condition in grouping.conditions))
+
+
+def _as_written(kind: ColumnElement[Any], *, text: ColumnElement[Any], number: ColumnElement[Any]) -> ColumnElement[Any]:
+    # SQLite's own numbers have 64 bits: of longer ones only what is written tells them apart.
+    return case((kind == "text", text), (kind.in_(("integer", "real")), number))
 
 
 def _in_postgresql(grouping: Grouping) -> Keys:
@@ -137,7 +143,8 @@ def _in_postgresql(grouping: Grouping) -> Keys:
     def holds(name: str, wanted: str | bool) -> ColumnElement[bool]:
         if isinstance(wanted, bool):
             return func.jsonb_extract_path_text(value, name) == ("true" if wanted else "false")
-        return func.lower(part(name)) == func.lower(literal(wanted, Text()))
+        same: ColumnElement[bool] = folded_by_postgres(part(name)) == folded_by_postgres(literal(wanted, Text()))
+        return same
 
     key = part(grouping.sub or "value")
     if grouping.sub is None:

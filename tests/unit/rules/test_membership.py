@@ -147,6 +147,24 @@ def test_any_attribute_path_can_gather(company: Company, path: str, key: str) ->
     assert keys_of_person(company.session, ORGANIZATION, rules, "ada") == [Belongs(rule_id="any", key=key)]
 
 
+def test_brackets_know_a_letter_in_either_case_whatever_the_letter(company: Company) -> None:
+    for name, kind in (("Ada", "Büro"), ("Bob", "BÜRO"), ("Cy", "buro")):
+        company.hires(name, addresses=[{"type": kind, "locality": "Wien"}])
+
+    assert company.roster(rules_of("""- {id: o, for_each: 'addresses[type eq "büro"].locality', name: "in-{{ key | slug }}"}""")) == {"in-wien": {"ada", "bob"}}
+
+
+@pytest.mark.parametrize("numbers", [(90071992547409931001, 90071992547409931002), (0.1 + 0.2, 0.3)])
+def test_numbers_that_differ_gather_apart(company: Company, numbers: tuple[float, float]) -> None:
+    for name, number in zip(("Ada", "Bob"), numbers, strict=True):
+        company.hires(name, costNo=number, places=[{"no": number}], plain=[number])
+
+    for path in ("costNo", "places.no", "plain"):
+        roster = company.roster(rules_of(f'- {{id: n, for_each: {path}, name: "no-{{{{ key }}}}"}}'))
+        assert sorted(map(sorted, roster.values())) == [["ada"], ["bob"]], path
+        assert set(roster) == {f"no-{number}" for number in numbers}, path
+
+
 def test_named_owners_belong_where_others_do(company: Company) -> None:
     company.hires("Ada", department="Board")
     company.hires("Bob", department="Sales")
