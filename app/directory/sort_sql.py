@@ -165,7 +165,8 @@ class _Compiler:
         found = relation.fields[path.names[1:]]
         key = self._of_field(found, path.known[-1])
         if key is None:
-            return None
+            # What is the same for every row is missing where there is none.
+            return relation.rows.with_only_columns(literal(1)).limit(1).scalar_subquery()
         # They have no primary one; they are shown in the order of their ids.
         first = relation.rows.with_only_columns(key).order_by(relation.fields[("value",)].column).limit(1)
         return self._bytewise(first.scalar_subquery())

@@ -96,7 +96,7 @@ def test_everything_is_in_one_order_on_one_page_and_over_many(everything: Direct
 
 
 @pytest.mark.parametrize("order", ["ascending", "descending"])
-@pytest.mark.parametrize("sort_by", ["id", "schemas", "active", "emails.value", "emails.primary", "department", "groups.display", "meta.location", "meta.lastModified", "members.$ref"])  # fmt: skip
+@pytest.mark.parametrize("sort_by", ["id", "schemas", "active", "emails.value", "emails.primary", "department", "groups.display", "groups.type", "members.type", "meta.location", "meta.lastModified", "members.$ref"])  # fmt: skip
 def test_pages_hold_everyone_once_whatever_they_are_sorted_by(everything: Directory, sort_by: str, order: str) -> None:
     asked = f"sortBy={quote(sort_by)}&sortOrder={order}"
     names = _names(_list(everything, asked))

@@ -130,6 +130,18 @@ def test_groups_sort_by_what_they_have(directory: Directory) -> None:
     assert _order(directory, "groups.display") == ["bob", "ada"]
 
 
+def test_who_is_in_no_group_is_missing_where_all_groups_are_alike(directory: Directory) -> None:
+    directory.add_user("zed")
+    group_with(directory, directory.add_user("bob"), name="b")
+    directory.add_user("amy")
+    group_with(directory, name="empty")
+
+    assert _order(directory, "groups.type")[0] == "bob"
+    assert _order(directory, "groups.type", "descending")[-1] == "bob"
+    assert _order(directory, "members.type", at="/Groups") == ["b", "empty"]
+    assert _order(directory, "members.type", "descending", at="/Groups") == ["empty", "b"]
+
+
 def _paths(level: dict[str, Attribute], prefix: str = "") -> list[str]:
     found: list[str] = []
     for attribute in level.values():
