@@ -163,7 +163,8 @@ def _checked(provider: Provider, came: Came, name: str, *, at: datetime) -> Elem
 
 def _good_until(root: Element, *, at: datetime) -> datetime:
     issued_at = instant(root, "IssueInstant")
-    until = instant(root, "NotOnOrAfter") if root.get("NotOnOrAfter") is not None else issued_at + GOOD_FOR
+    # However long its sender thinks it good for: whoever holds a message for later could sign people out when they like.
+    until = issued_at + GOOD_FOR if root.get("NotOnOrAfter") is None else min(issued_at + GOOD_FOR, instant(root, "NotOnOrAfter"))
     if until + SKEW <= at:
         raise bad(f"the message was good until {until:%Y-%m-%d %H:%M:%S} UTC", Reason.TOO_LATE)
     return until

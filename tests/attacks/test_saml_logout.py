@@ -35,6 +35,7 @@ from tests.saml_provider import (
     provider,
     query,
     sign,
+    stamp,
     unpacked,
 )
 from tests.servers.idp_keys import Certified
@@ -178,6 +179,13 @@ def test_s35_a_request_has_its_time(here: Arrangement) -> None:
 
     assert _refused(here, old, here.provider.key) is Reason.TOO_LATE
     assert _refused(here, ahead, here.provider.key) is Reason.CLOCK_SKEW
+    for sent, until, refused in ((-480, 86_400, True), (-240, -200, True), (-240, 100, False)):
+        request = _request(here, at=later(sent), message_id=f"_until_{until}")
+        request.set("NotOnOrAfter", stamp(later(until)))
+        if refused:
+            assert _refused(here, request, here.provider.key) is Reason.TOO_LATE, (sent, until)
+        else:
+            assert _asks(here, request, here.provider.key).session_ids == ()
 
 
 def test_s35_a_request_for_another_service_is_refused(here: Arrangement) -> None:
