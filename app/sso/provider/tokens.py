@@ -1,6 +1,7 @@
 """The endpoints that clients call without a browser: /token (RFC 6749), /revoke (RFC 7009), /device_authorization (RFC 8628)."""
 
 import json
+import logging
 import math
 from collections.abc import Callable
 from datetime import datetime
@@ -13,6 +14,8 @@ from sqlalchemy.orm import Session
 
 from app.access.callers import address_of_caller
 from app.access.issued import end_token, find_issued
+from app.access.keys import NoSigningKey
+from app.access.sealing import KeyMissing
 from app.access.session_tables import TokenKind
 from app.access.sessions import end_grant
 from app.clock import now
@@ -22,6 +25,8 @@ from app.sso.provider import device_requests
 from app.sso.provider.clients import DEVICE_CODE, Asked, Proven, basic_of, prove_client
 from app.sso.provider.limits import provider_limits
 from app.sso.provider.server import NOT_KEPT, Server
+
+log = logging.getLogger(__name__)
 
 Act = Callable[[Session, Asked, Proven, datetime], Response]
 
@@ -53,6 +58,12 @@ def _proved(endpoint: str, path: str, act: Act) -> Response:
         return unproved(error)
     except OAuth2Error as error:
         return refused(error)
+    except (KeyMissing, NoSigningKey) as error:
+        log.error("%s: nothing can be signed: %s", path, error)
+        # What was shown is not used up: the same request is good once the key is back (RFC 6749 has no word for it but that of §4.1.2.1).
+        answer = _answer({"error": "temporarily_unavailable", "error_description": "nothing can be signed just now; send it again"}, 503)
+        answer.headers["Retry-After"] = "30"
+        return answer
 
 
 def _act(session: Session, asked: Asked, proven: Proven, act: Act, *, at: datetime) -> Response:

@@ -251,6 +251,19 @@ def test_a_client_that_may_work_alone_is_told_the_end_of_its_users_session(house
         assert timedelta(minutes=59) < timedelta(seconds=claims["session_expiry"] - claims["auth_time"]) <= timedelta(hours=1)
 
 
+def test_without_the_encryption_key_what_is_shown_at_the_token_endpoint_stays_good(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = house.ada.tokens_for(house.application)
+    monkeypatch.setattr(keys, "_unsealed", {})
+    file = house.app.config["DOORLIST"].home / "encryption.key"
+    file.rename(file.with_suffix(".away"))
+
+    refused = house.application.refreshes(given["refresh_token"])
+
+    assert (refused.status_code, refused.headers["Retry-After"], (refused.json or {})["error"]) == (503, "30", "temporarily_unavailable")
+    file.with_suffix(".away").rename(file)
+    assert house.application.refreshes(given["refresh_token"]).status_code == 200
+
+
 # Introspection, revocation, userinfo
 
 
@@ -337,6 +350,8 @@ def test_the_metadata_is_whole_and_true(house: House) -> None:
     assert addresses <= served
     assert (found["response_types_supported"], found["code_challenge_methods_supported"]) == (["code"], ["S256"])
     assert set(found["id_token_signing_alg_values_supported"]) == {"PS256", "ES256", "EdDSA"}
+    assert found["introspection_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post", "private_key_jwt"]
+    assert found["introspection_endpoint_auth_signing_alg_values_supported"] == found["token_endpoint_auth_signing_alg_values_supported"]
     assert found["backchannel_logout_session_supported"] is found["authorization_response_iss_parameter_supported"] is True
 
 
