@@ -18,6 +18,8 @@ from app.sso.refusals import Reason, Refused
 
 GOOD_FOR: Final = timedelta(minutes=15)
 COOKIE: Final = "doorlist_sign_in"
+LONGEST_PATH: Final = 4000
+"""Characters of an address to come back to. It stands in another one, and reverse proxies take 8 KB of that (nginx, large_client_header_buffers)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,6 @@ def local_path(wanted: str | None) -> str:
     """
     if not wanted or not wanted.startswith("/") or wanted.startswith("//"):
         return "/"
-    if any(mark == "\\" or mark <= " " or mark == "\x7f" for mark in wanted) or len(wanted) > 2000:
+    if any(mark == "\\" or mark <= " " or mark == "\x7f" for mark in wanted) or len(wanted) > LONGEST_PATH:
         return "/"
     return wanted

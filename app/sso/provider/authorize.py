@@ -19,9 +19,10 @@ from app.clock import now
 from app.database import in_transaction, reading
 from app.sso.browser import present, respond_refused, settings_here
 from app.sso.limits import idle_of
+from app.sso.logins import LONGEST_PATH, local_path
 from app.sso.oidc_checks import SKEW
 from app.sso.provider.clients import Asked
-from app.sso.provider.id_tokens import acr_values_of, how_of
+from app.sso.provider.id_tokens import acr_values_of, how_of, read_hint
 from app.sso.provider.server import NOT_KEPT, Server
 from app.sso.refusals import Reason, Refused
 
@@ -30,6 +31,8 @@ SINCE: Final = "signed_in_since"
 
 Whoever takes it out or puts it in changes only what they themselves are asked; what was asked of them stands in the ID token.
 """
+MEANT: Final = "doorlist_meant"
+"""Put there likewise: the person whom the hint named. The hint itself, an ID token, goes into no further address."""
 _KNOWN: Final = frozenset(
     {"response_type", "client_id", "redirect_uri", "scope", "state", "nonce", "code_challenge", "code_challenge_method", "prompt", "max_age", "acr_values", "login_hint", "response_mode"}
 )  # fmt: skip
@@ -61,7 +64,7 @@ def authorize() -> Response:
             # Authlib cannot say back what has characters that no error may have.
             return _page(InvalidRequestError("a parameter holds characters that do not belong there"), client_id=known)
         try:
-            onward = _needs_sign_in(asked, here, grant.redirect_uri, at=at)
+            onward = _needs_sign_in(session, asked, here, grant.redirect_uri, at=at)
         except OAuth2Error as error:
             error.state = asked.payload.state
             return server.refuse(asked, error)
@@ -105,30 +108,42 @@ def _check(redirect_uri: str, asked: Asked) -> None:
             raise kind(words, redirect_uri=redirect_uri, state=asked.payload.state)
 
 
-def _needs_sign_in(asked: Asked, here: Present | None, redirect_uri: str, *, at: datetime) -> Response | None:
+def _needs_sign_in(session: Session, asked: Asked, here: Present | None, redirect_uri: str, *, at: datetime) -> Response | None:
     """Where the browser goes first, if anywhere. Raises OAuth2Error where nobody may be asked, or was asked in vain."""
     sent = asked.payload.data
     silent = "none" in _prompts(sent)
-    oldest, wanted = _seconds(sent.get("max_age", "")), acr_values_of(sent)
+    oldest, wanted, meant = _seconds(sent.get("max_age", "")), acr_values_of(sent), _meant(session, sent, at=at)
     anew = bool({"login", "select_account"} & set(_prompts(sent)))
     if here is None:
         if silent:
             raise LoginRequiredError(redirect_uri=redirect_uri)
         # Asked for at once as it is wanted, so that nobody has to do it twice.
-        return _sign_in(asked, at=at, fresh=anew or oldest == 0, once=anew or oldest is not None or bool(wanted))
+        once = anew or oldest is not None or bool(wanted) or meant is not None
+        return _sign_in(asked, redirect_uri, at=at, fresh=anew or oldest == 0, once=once, meant=meant)
     since = _seconds(sent.get(SINCE, ""))
     asked_already = since is not None and since <= at.timestamp() and _signed_in_since(here, since)
     too_old = oldest is not None and here.authenticated_at < at - timedelta(seconds=oldest)
     met = not wanted or how_of(here, wanted)["acr"] in wanted or any(one in here.amr for one in wanted)
+    another = meant not in (None, here.person_id)
     if asked_already:
+        if another:
+            raise LoginRequiredError(redirect_uri=redirect_uri)
         if not met:
             raise UnmetAuthentication("the identity provider did not authenticate as it was asked to", redirect_uri=redirect_uri)
         return None
-    if not (too_old or anew or not met):
+    if not (too_old or anew or another or not met):
         return None
     if silent:
         raise LoginRequiredError(redirect_uri=redirect_uri)
-    return _sign_in(asked, at=at, fresh=True, once=True)
+    return _sign_in(asked, redirect_uri, at=at, fresh=True, once=True, meant=meant)
+
+
+def _meant(session: Session, sent: dict[str, Any], *, at: datetime) -> str | None:
+    """Whom the client's hint names, an ID token of ours (OpenID Connect Core §3.1.2.1): it wants nobody but them."""
+    if MEANT in sent:
+        return str(sent[MEANT])
+    hint = read_hint(session, settings_here(), sent["id_token_hint"], at=at) if "id_token_hint" in sent else None
+    return None if hint is None else str(hint["sub"])
 
 
 def _signed_in_since(here: Present, since: int) -> bool:
@@ -139,11 +154,14 @@ def _signed_in_since(here: Present, since: int) -> bool:
     return here.created_at.timestamp() >= since and here.authenticated_at.timestamp() >= since - SKEW.total_seconds()
 
 
-def _sign_in(asked: Asked, *, at: datetime, fresh: bool, once: bool) -> Response:
-    """To sign in, and back to here with the same wishes; `once` so that they are not sent away again after that."""
+def _sign_in(asked: Asked, redirect_uri: str, *, at: datetime, fresh: bool, once: bool, meant: str | None) -> Response:
+    """To sign in, and back to here with the same wishes; `once` so that they are not sent away again after that. Raises OAuth2Error."""
     sent = {name: value for name, value in asked.payload.data.items() if name in _KNOWN}
-    back: dict[str, str] = {**sent, **({SINCE: str(int(at.timestamp()))} if once else {})}
-    query = {"to": f"/authorize?{urlencode(back)}", **({"again": "1"} if fresh else {})}
+    back: dict[str, str] = {**sent, **({SINCE: str(int(at.timestamp()))} if once else {}), **({MEANT: meant} if meant is not None else {})}
+    to = f"/authorize?{urlencode(back)}"
+    if local_path(to) != to:
+        raise InvalidRequestError(f"the request is longer than {LONGEST_PATH} characters, and nobody is signed in yet", redirect_uri=redirect_uri)
+    query = {"to": to, **({"again": "1"} if fresh else {})}
     if "acr_values" in sent:
         query["acr_values"] = sent["acr_values"]
     if "login_hint" in sent:

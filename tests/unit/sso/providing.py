@@ -231,6 +231,13 @@ def house_of(app: Flask) -> House:
     return House(app=app, company=company, application=application_in(app, company), ada=employee_of(app, company))
 
 
+def to_sign_in(location: str) -> dict[str, str]:
+    """What the browser is to say there, of an address to which it was sent."""
+    parts = urlsplit(location)
+    assert parts.path == "/sign-in" and not parts.netloc
+    return {name: value for name, (value,) in parse_qs(parts.query).items()}
+
+
 def header_of(token: str) -> dict[str, Any]:
     part = token.partition(".")[0]
     return dict(json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))))

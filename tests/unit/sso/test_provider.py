@@ -19,7 +19,7 @@ from app.clock import now
 from app.database import in_transaction, reading
 from app.journal.tables import Entry
 from tests.company import ADMIN
-from tests.unit.sso.providing import CALLBACK, ISSUER, VERIFIER, House, application_in, header_of, house_of, said_back, wished
+from tests.unit.sso.providing import CALLBACK, ISSUER, VERIFIER, House, application_in, header_of, house_of, said_back, to_sign_in, wished
 
 
 @pytest.fixture
@@ -148,12 +148,6 @@ def test_entering_an_application_is_written_down_once_for_each_session(house: Ho
 
 
 # Signing in first
-
-
-def to_sign_in(location: str) -> dict[str, str]:
-    parts = urlsplit(location)
-    assert parts.path == "/sign-in" and not parts.netloc
-    return {name: value for name, (value,) in parse_qs(parts.query).items()}
 
 
 def test_nobody_signed_in_is_sent_to_sign_in_and_comes_back_with_the_same_wishes(house: House) -> None:
