@@ -54,7 +54,7 @@ def source_of(session: Session, organization_id: str, connection_id: str, name: 
 
 
 def is_named_elsewhere(session: Session, organization_id: str, *, email: str | None, names: tuple[str, ...], but: str | None) -> bool:
-    """Whether any record ever bore this address or one of these names, also long ago; those of the person `but` aside.
+    """Whether any record bears this address or one of these names, or did when it ended; those of the person `but` aside.
 
     Then it is not this sign-in's to say whether they may come: a leaver would else come back by a new account of the same
     name, and somebody who was switched off by one that nobody knew.
