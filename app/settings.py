@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from sqlalchemy import make_url
+
 
 class SettingError(Exception):
     """A setting cannot be used; the message names it and what it should be."""
@@ -20,7 +22,7 @@ class Settings:
     """`DOORLIST_HOME` (default `./.doorlist`): folder of the embedded database and of the encryption key."""
 
     database_url: str
-    """`DATABASE_URL` (default SQLite in `DOORLIST_HOME`): an SQLAlchemy URL, `sqlite:///…` or `postgresql+psycopg://…`."""
+    """`DATABASE_URL` (default SQLite in `DOORLIST_HOME`): an SQLAlchemy URL, `sqlite:///…` or `postgresql+psycopg://…`. A path that does not begin with `/` is looked for from the folder in which the process is started."""
 
     public_url: str
     """`DOORLIST_PUBLIC_URL` (default `http://127.0.0.1:8484`): how identity providers and HR systems reach this service; only used in links."""
@@ -119,23 +121,51 @@ def _number(environment: Mapping[str, str], name: str, default: float, *, least:
     return value
 
 
-def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read every setting. Raises SettingError."""
-    env = os.environ if environment is None else environment
-    home = Path(env.get("DOORLIST_HOME") or ".doorlist").absolute()
-    url = env.get("DATABASE_URL") or f"sqlite:///{home / 'doorlist.db'}"
+def _database(environment: Mapping[str, str], home: Path) -> str:
+    url = environment.get("DATABASE_URL") or f"sqlite:///{home / 'doorlist.db'}"
     # Hosting platforms hand out the short scheme; SQLAlchemy would look for another driver under it.
     for short in ("postgres://", "postgresql://"):
         if url.startswith(short):
             url = "postgresql+psycopg://" + url.removeprefix(short)
     if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
         raise SettingError("DATABASE_URL must start with sqlite:/// or postgresql://")
+    return _in_whole(url) if url.startswith("sqlite:///") else url
+
+
+def _in_whole(url: str) -> str:
+    """The URL of a SQLite file with the whole of its path: Flask-SQLAlchemy would look for part of one in a folder `instance`, where nobody does."""
+    said = make_url(url)
+    name = said.database or ""
+    # https://www.sqlite.org/uri.html, which the driver takes where the URL says `uri=true`.
+    before = "file:" if "uri" in said.query and name.startswith("file:") else ""
+    part = Path(name.removeprefix(before))
+    if part.is_absolute() or name in ("", ":memory:"):
+        return url
+    file, left = part.absolute(), Path("instance").absolute() / part
+    # An empty file is no database: `sqlite3` leaves one behind where it was asked to copy what is not there.
+    if _has_content(left) and not _has_content(file):
+        there = said.set(database=f"{before}{left}").render_as_string(hide_password=False)
+        raise SettingError(
+            f"DATABASE_URL means {file}, where there is no database, and an older Doorlist kept one in {left}: "
+            f"set DATABASE_URL to {there}, or move that file here while nothing runs"
+        )
+    return said.set(database=f"{before}{file}").render_as_string(hide_password=False)
+
+
+def _has_content(file: Path) -> bool:
+    return file.is_file() and file.stat().st_size > 0
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read every setting. Raises SettingError."""
+    env = os.environ if environment is None else environment
+    home = Path(env.get("DOORLIST_HOME") or ".doorlist").absolute()
     public = urlsplit(env.get("DOORLIST_PUBLIC_URL") or "http://127.0.0.1:8484")
     if public.scheme not in ("http", "https") or not public.hostname or public.query or public.fragment:
         raise SettingError("DOORLIST_PUBLIC_URL must be an address such as https://doorlist.example.com")
     return Settings(
         home=home,
-        database_url=url,
+        database_url=_database(env, home),
         public_url=(env.get("DOORLIST_PUBLIC_URL") or "http://127.0.0.1:8484").rstrip("/"),
         encryption_key=env.get("DOORLIST_ENCRYPTION_KEY") or None,
         generation_file=Path(kept).absolute() if (kept := env.get("DOORLIST_GENERATION_FILE")) else None,
