@@ -1,13 +1,23 @@
 """Settings from the environment, each documented by the docstring below it; `docs/settings.md` is made from them."""
 
+import base64
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+MOST_AT_ONCE: Final = 1024
+"""Processes, threads or proxies. One machine has no use for as many."""
+HUNDRED_YEARS: Final = 36_500 * 86_400
+"""Seconds. An instant that lies so far back is still one, in Python and in both databases."""
+LARGEST_BODY: Final = 10**12
 
 
 class SettingError(Exception):
@@ -115,10 +125,102 @@ def _number(environment: Mapping[str, str], name: str, default: float, *, least:
     except ValueError as error:
         raise SettingError(f"{name} must be a number, not {text!r}") from error
     if not value >= least:
-        raise SettingError(f"{name} must be at least {least:g}, not {text}")
+        raise SettingError(f"{name} must be at least {least:.15g}, not {text}")
     if value > most:
-        raise SettingError(f"{name} must be at most {most:g}, not {text}")
+        raise SettingError(f"{name} must be at most {most:.15g}, not {text}")
     return value
+
+
+def _whole(environment: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:
+    value = _number(environment, name, default, least=least, most=most)
+    if value != int(value):
+        raise SettingError(f"{name} must be a whole number, not {environment[name]}")
+    return int(value)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """What is wrong with an address or a token is said by whoever would use it; here it is told whose it is. Raises SettingError."""
+    from connectors.contract import Misconfigured
+
+    try:
+        yield
+    except Misconfigured as error:
+        raise SettingError(f"{name} cannot be used: {error}") from error
+
+
+def _address(environment: Mapping[str, str], name: str, *, such_as: str) -> str | None:
+    """An address that can be read, whatever it leads to; None where there is none."""
+    text = environment.get(name) or None
+    if text is None:
+        return None
+    try:
+        # Reading the port is what refuses one that is no number, or too large.
+        readable = text.isprintable() and not any(letter.isspace() for letter in text) and urlsplit(text).port != 0
+    except ValueError:
+        readable = False
+    if not readable:
+        # Not shown, since it may hold a password.
+        raise SettingError(f"{name} must be an address such as {such_as}, without blanks, and with a port from 1 to 65535 if any")
+    return text
+
+
+def _public_url(environment: Mapping[str, str], default: str = "http://127.0.0.1:8484") -> str:
+    example = "https://doorlist.example.com"
+    text = _address(environment, "DOORLIST_PUBLIC_URL", such_as=example) or default
+    public = urlsplit(text)
+    if public.scheme not in ("http", "https") or not public.hostname or public.query or public.fragment:
+        raise SettingError(f"DOORLIST_PUBLIC_URL must be an address such as {example}")
+    return text.rstrip("/")
+
+
+def _smtp(environment: Mapping[str, str]) -> tuple[str | None, str]:
+    """The mail server, and who mails come from."""
+    from connectors.mail import Mailer, check_address
+
+    url = _address(environment, "DOORLIST_SMTP_URL", such_as="smtp://user:password@host:587")
+    sender = environment.get("DOORLIST_SMTP_FROM") or f"doorlist@{urlsplit(_public_url(environment, 'http://localhost')).hostname}"
+    if url is not None:
+        with _named("DOORLIST_SMTP_FROM"):
+            check_address(sender)
+        with _named("DOORLIST_SMTP_URL"):
+            Mailer(url, sender=sender)
+    return url, sender
+
+
+def _siem_syslog(environment: Mapping[str, str]) -> str | None:
+    from connectors.syslog import SyslogServer
+
+    url = _address(environment, "DOORLIST_SIEM_SYSLOG", such_as="tls://host:6514")
+    if url is not None:
+        with _named("DOORLIST_SIEM_SYSLOG"):
+            SyslogServer(url, host="-")
+    return url
+
+
+def _told(environment: Mapping[str, str], whom: str) -> tuple[str | None, str | None]:
+    """An address that something is POSTed to, and the token for it."""
+    from connectors.visits import Visitor, bearer
+
+    name = whom.partition("_")[2].lower()
+    url, token = environment.get(f"{whom}_URL") or None, environment.get(f"{whom}_TOKEN") or None
+    if url is not None:
+        with _named(f"{whom}_URL"):
+            Visitor(name=name, allow_private=True).check(url)
+        with _named(f"{whom}_TOKEN"):
+            bearer(token, name=name)
+    return url, token
+
+
+def _encryption_key(environment: Mapping[str, str]) -> str | None:
+    key = environment.get("DOORLIST_ENCRYPTION_KEY") or None
+    try:
+        good = key is None or len(base64.urlsafe_b64decode(key)) == 32
+    except ValueError:
+        good = False
+    if not good:
+        raise SettingError("DOORLIST_ENCRYPTION_KEY must be URL-safe base64 of 32 bytes")
+    return key
 
 
 def _database(environment: Mapping[str, str], home: Path) -> str:
@@ -129,6 +231,13 @@ def _database(environment: Mapping[str, str], home: Path) -> str:
             url = "postgresql+psycopg://" + url.removeprefix(short)
     if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
         raise SettingError("DATABASE_URL must start with sqlite:/// or postgresql://")
+    try:
+        file = make_url(url).database
+    except (ArgumentError, ValueError) as error:
+        # Not shown, since it may hold a password.
+        raise SettingError("DATABASE_URL cannot be read: its port must be a number, and what is odd in its password written like %40") from error
+    if url.startswith("sqlite:///") and file in (None, "", ":memory:", "file::memory:"):
+        raise SettingError("DATABASE_URL must name a file, such as sqlite:////srv/doorlist/doorlist.db: what is in memory is there for one process alone")
     return _in_whole(url) if url.startswith("sqlite:///") else url
 
 
@@ -139,7 +248,7 @@ def _in_whole(url: str) -> str:
     # https://www.sqlite.org/uri.html, which the driver takes where the URL says `uri=true`.
     before = "file:" if "uri" in said.query and name.startswith("file:") else ""
     part = Path(name.removeprefix(before))
-    if part.is_absolute() or name in ("", ":memory:"):
+    if part.is_absolute():
         return url
     file, left = part.absolute(), Path("instance").absolute() / part
     # An empty file is no database: `sqlite3` leaves one behind where it was asked to copy what is not there.
@@ -160,38 +269,38 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     """Read every setting. Raises SettingError."""
     env = os.environ if environment is None else environment
     home = Path(env.get("DOORLIST_HOME") or ".doorlist").absolute()
-    public = urlsplit(env.get("DOORLIST_PUBLIC_URL") or "http://127.0.0.1:8484")
-    if public.scheme not in ("http", "https") or not public.hostname or public.query or public.fragment:
-        raise SettingError("DOORLIST_PUBLIC_URL must be an address such as https://doorlist.example.com")
+    smtp_url, smtp_from = _smtp(env)
+    checkpoint_url, checkpoint_token = _told(env, "DOORLIST_CHECKPOINT")
+    siem_url, siem_token = _told(env, "DOORLIST_SIEM")
     return Settings(
         home=home,
         database_url=_database(env, home),
-        public_url=(env.get("DOORLIST_PUBLIC_URL") or "http://127.0.0.1:8484").rstrip("/"),
-        encryption_key=env.get("DOORLIST_ENCRYPTION_KEY") or None,
+        public_url=_public_url(env),
+        encryption_key=_encryption_key(env),
         generation_file=Path(kept).absolute() if (kept := env.get("DOORLIST_GENERATION_FILE")) else None,
-        smtp_url=env.get("DOORLIST_SMTP_URL") or None,
-        smtp_from=env.get("DOORLIST_SMTP_FROM") or f"doorlist@{urlsplit(env.get('DOORLIST_PUBLIC_URL') or '').hostname or 'localhost'}",
+        smtp_url=smtp_url,
+        smtp_from=smtp_from,
         operator_token=env.get("DOORLIST_TOKEN") or None,
-        web_processes=int(_number(env, "DOORLIST_WEB_PROCESSES", 1, least=1)),
-        web_threads=int(_number(env, "DOORLIST_WEB_THREADS", 0, least=0)),
-        departure_workers=int(_number(env, "DOORLIST_DEPARTURE_WORKERS", 4, least=1)),
-        sync_workers=int(_number(env, "DOORLIST_SYNC_WORKERS", 8, least=1)),
-        overdue_after=_number(env, "DOORLIST_OVERDUE_AFTER", 60, least=1),
-        body_limit=int(_number(env, "DOORLIST_BODY_LIMIT", 2 * 1024 * 1024, least=1024)),
+        web_processes=_whole(env, "DOORLIST_WEB_PROCESSES", 1, least=1, most=MOST_AT_ONCE),
+        web_threads=_whole(env, "DOORLIST_WEB_THREADS", 0, least=0, most=MOST_AT_ONCE),
+        departure_workers=_whole(env, "DOORLIST_DEPARTURE_WORKERS", 4, least=1, most=MOST_AT_ONCE),
+        sync_workers=_whole(env, "DOORLIST_SYNC_WORKERS", 8, least=1, most=MOST_AT_ONCE),
+        overdue_after=_number(env, "DOORLIST_OVERDUE_AFTER", 60, least=1, most=HUNDRED_YEARS),
+        body_limit=_whole(env, "DOORLIST_BODY_LIMIT", 2 * 1024 * 1024, least=1024, most=LARGEST_BODY),
         scim_rate=_number(env, "DOORLIST_SCIM_RATE", 1000, least=0),
         sign_in_rate=_number(env, "DOORLIST_SIGN_IN_RATE", 10, least=0),
-        proxies=int(_number(env, "DOORLIST_PROXIES", 0, least=0)),
+        proxies=_whole(env, "DOORLIST_PROXIES", 0, least=0, most=MOST_AT_ONCE),
         requests_kept_days=_number(env, "DOORLIST_REQUESTS_KEPT_DAYS", 400, least=0),
         bodies_kept_days=_number(env, "DOORLIST_BODIES_KEPT_DAYS", 7, least=0),
         audit_kept_days=_number(env, "DOORLIST_AUDIT_KEPT_DAYS", 2192, least=1),
         # Whoever could wait for ever would have turned it off.
         audit_lag=_number(env, "DOORLIST_AUDIT_LAG", 60, least=5, most=3600),
         checkpoint_folder=Path(folder).absolute() if (folder := env.get("DOORLIST_CHECKPOINT_FOLDER")) else None,
-        checkpoint_url=env.get("DOORLIST_CHECKPOINT_URL") or None,
-        checkpoint_token=env.get("DOORLIST_CHECKPOINT_TOKEN") or None,
-        siem_syslog=env.get("DOORLIST_SIEM_SYSLOG") or None,
+        checkpoint_url=checkpoint_url,
+        checkpoint_token=checkpoint_token,
+        siem_syslog=_siem_syslog(env),
         siem_ca_file=env.get("DOORLIST_SIEM_CA_FILE") or None,
-        siem_url=env.get("DOORLIST_SIEM_URL") or None,
-        siem_token=env.get("DOORLIST_SIEM_TOKEN") or None,
+        siem_url=siem_url,
+        siem_token=siem_token,
         bodies_show=frozenset(name.strip().lower() for name in env.get("DOORLIST_BODIES_SHOW", "").split(",") if name.strip()),
     )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from flask import Flask
 from sqlalchemy import make_url
 
 from app.assembly import without_doors
-from app.database import db
+from app.clock import now
+from app.database import db, reading
+from app.lifecycle.figures import overdue_by_place
 from app.schema import upgrade
 from app.settings import SettingError, from_environment
 from tests.databases import let_go
@@ -71,3 +75,65 @@ def test_a_database_in_the_folder_of_before_is_left_alone_beside_one_in_its_plac
     kept(here / "my.db")
 
     assert from_environment({"DATABASE_URL": "sqlite:///my.db"}).database_url == f"sqlite:///{here / 'my.db'}"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        *(("DOORLIST_PUBLIC_URL", url) for url in ("https://h ", "https://h/a b", "https://h:84x4", "https://h:99999", "https://h:0", "http://[::1", "h:8484")),
+        *(("DOORLIST_SMTP_URL", url) for url in ("mail.acme.example:587", "smtp://h:587x", "smtp://[::1", "smtp://h :587", "smtp://h?tls=no")),
+        ("DOORLIST_SMTP_URL", "smtp://doorlist:s3cret@mail.acme.example?starttls=no"),
+        *(("DOORLIST_SIEM_SYSLOG", url) for url in ("siem.acme.example:6514", "udp://h:514", "tls://h:x", "tls://h/path", "tls://[::1")),
+        *((name, url) for name in ("DOORLIST_SIEM_URL", "DOORLIST_CHECKPOINT_URL") for url in ("siem.acme.example", "ftp://h", "https://h:x", "https://h/ ")),
+        *(("DATABASE_URL", url) for url in ("sqlite:///", "sqlite:///:memory:", "postgres://h:abc/x", "postgresql://doorlist:s3cret@h:1:2/x", "mysql://h/x")),
+        *(("DOORLIST_ENCRYPTION_KEY", key) for key in ("s3cret", "ü" * 43 + "=", "a" * 43)),
+        *(("DOORLIST_OVERDUE_AFTER", number) for number in ("1e12", "inf", "1e300", "nan", "0", "soon")),
+        *(("DOORLIST_WEB_THREADS", number) for number in ("inf", "1e9", "-1", "2.5")),
+        *((f"DOORLIST_{name}", number) for name in ("WEB_PROCESSES", "DEPARTURE_WORKERS", "SYNC_WORKERS") for number in ("1.5", "inf", "0", "nan")),
+        *(("DOORLIST_BODY_LIMIT", number) for number in ("inf", "1024.5", "10")),
+        *(("DOORLIST_PROXIES", number) for number in ("inf", "0.5")),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused_by_its_name_and_no_secret_is_shown(name: str, said: str) -> None:
+    with pytest.raises(SettingError, match=name) as refused:
+        from_environment({name: said})
+
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("whom", ["DOORLIST_SIEM", "DOORLIST_CHECKPOINT"])
+def test_a_token_that_no_header_may_hold_is_refused_by_its_name(whom: str) -> None:
+    with pytest.raises(SettingError, match=f"{whom}_TOKEN"):
+        from_environment({f"{whom}_URL": "https://siem.acme.example/", f"{whom}_TOKEN": "s3cret\n"})
+
+
+def test_a_sender_that_is_no_address_is_refused_by_its_name_where_mail_is_to_be_sent() -> None:
+    with pytest.raises(SettingError, match="DOORLIST_SMTP_FROM"):
+        from_environment({"DOORLIST_SMTP_URL": "smtp://mail.acme.example", "DOORLIST_SMTP_FROM": "doorlist"})
+
+    assert from_environment({"DOORLIST_SMTP_FROM": "doorlist"}).smtp_url is None
+
+
+def test_what_can_be_used_is_taken_as_it_is_said() -> None:
+    said = {
+        "DATABASE_URL": "postgres://doorlist:p%40ss@db.acme.example:5433/doors?connect_timeout=3",
+        "DOORLIST_PUBLIC_URL": "https://doors.acme.example:8443/here/", "DOORLIST_SMTP_URL": "smtps://doorlist:p%40ss@mail.acme.example",
+        "DOORLIST_SIEM_SYSLOG": "tls://siem.acme.example", "DOORLIST_SIEM_URL": "http://10.0.0.7:8088/raw?channel=1", "DOORLIST_SIEM_TOKEN": "t",
+        "DOORLIST_OVERDUE_AFTER": "1e9", "DOORLIST_SYNC_WORKERS": "16.0", "DOORLIST_AUDIT_KEPT_DAYS": "inf", "DOORLIST_SCIM_RATE": "0.5",
+    }  # fmt: skip
+
+    settings = from_environment(said)
+
+    assert settings.database_url == "postgresql+psycopg://doorlist:p%40ss@db.acme.example:5433/doors?connect_timeout=3"
+    assert (settings.public_url, settings.smtp_from) == ("https://doors.acme.example:8443/here", "doorlist@doors.acme.example")
+    assert settings.smtp_url == said["DOORLIST_SMTP_URL"]
+    assert (settings.siem_syslog, settings.siem_url, settings.siem_token) == (said["DOORLIST_SIEM_SYSLOG"], said["DOORLIST_SIEM_URL"], "t")
+    assert (settings.overdue_after, settings.sync_workers, settings.audit_kept_days, settings.scim_rate) == (1e9, 16, float("inf"), 0.5)
+    assert from_environment({}).smtp_from == "doorlist@localhost"
+
+
+def test_the_longest_time_until_a_departure_is_overdue_can_be_reckoned_with(installed: Flask) -> None:
+    longest = timedelta(seconds=from_environment({"DOORLIST_OVERDUE_AFTER": "3153600000"}).overdue_after)
+
+    with reading() as session:
+        assert overdue_by_place(session, "o", now() - longest) == {}
