@@ -135,11 +135,11 @@ def _add_health(app: Flask) -> None:
         try:
             with reading() as session:
                 session.execute(text("SELECT 1"))
-            current = schema.is_current()
+            unfit = schema.why_unfit()
         except DBAPIError:
             return problem(503, "Not ready", "the database does not answer")
-        if not current:
-            return problem(503, "Not ready", "the database has an older schema: run 'doorlist init'")
+        if unfit is not None:
+            return problem(503, "Not ready", unfit)
         return Response(json.dumps({"status": "ready"}), content_type="application/json")
 
 

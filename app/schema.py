@@ -28,10 +28,18 @@ def _config() -> "Config":
     return config
 
 
+class UnknownSchema(Exception):
+    """The database has a schema that this Doorlist does not know; nothing in it was touched."""
+
+
 def upgrade() -> None:
-    """Run what is missing; may be called again. Needs an application context."""
-    if is_current():
+    """Run what is missing; may be called again. Raises UnknownSchema. Needs an application context."""
+    with db.engine.connect() as connection:
+        number = _standing(connection)
+    if number == newest():
         return
+    if number is not None and number not in _known():
+        raise UnknownSchema(_unknown(number))
     from alembic import command
 
     config = _config()
@@ -40,10 +48,21 @@ def upgrade() -> None:
         command.upgrade(config, "head")
 
 
-def is_current() -> bool:
-    """Whether the database stands at the newest migration."""
+def why_unfit() -> str | None:
+    """What keeps this Doorlist from working on the database, and what helps; None where it stands at the newest migration."""
     with db.engine.connect() as connection:
-        return _standing(connection) == newest()
+        number = _standing(connection)
+    if number == newest():
+        return None
+    if number is None or number in _known():
+        return "the database has no schema, or an older one: run 'doorlist init'"
+    return _unknown(number)
+
+
+def _unknown(number: str) -> str:
+    if number.isdigit():
+        return f"the database has the schema {number} of a newer Doorlist, and this one knows none beyond {newest()}: install the newer one again"
+    return f"the database has a schema that is none of Doorlist's ({number}): see whether DATABASE_URL means the right one"
 
 
 def _standing(connection: Connection) -> str | None:
@@ -62,5 +81,11 @@ def _standing(connection: Connection) -> str | None:
 
 @cache
 def newest() -> str:
-    """The number of the newest migration. It is what its file's name begins with, and none comes while the process runs."""
-    return max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*_*.py"))
+    """The number of the newest migration."""
+    return max(_known())
+
+
+@cache
+def _known() -> frozenset[str]:
+    """The numbers of all migrations. Each is what its file's name begins with, and none comes while the process runs."""
+    return frozenset(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*_*.py"))

@@ -105,8 +105,8 @@ def _framed(group: click.Group, name: str, act: Callable[..., Answer], inside: C
 
 def _acting(app: Flask, organization_name: str | None) -> Acting:
     settings: Settings = app.config["DOORLIST"]
-    if not schema.is_current():
-        raise NotReady("the database has no schema, or an older one: run 'doorlist init'")
+    if (unfit := schema.why_unfit()) is not None:
+        raise NotReady(unfit)
     with reading() as session:
         if settings.operator_token is None:
             organization = find_organization(session, organization_name)

@@ -12,7 +12,7 @@ from app.commands.acting import host_user, host_verb
 from app.commands.exits import NotReady
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
-from app.schema import is_current
+from app.schema import why_unfit
 from app.settings import Settings
 
 _COLUMNS = ("purpose", "algorithm", "kid", "created", "active_from", "retired", "withdrawn")
@@ -29,8 +29,8 @@ def keys() -> None:
 
 def _settings(app: Flask) -> Settings:
     settings: Settings = app.config["DOORLIST"]
-    if not is_current():
-        raise NotReady("the database has no schema, or an older one: run 'doorlist init'")
+    if (unfit := why_unfit()) is not None:
+        raise NotReady(unfit)
     in_transaction(lambda session: signing.ensure_keys(session, settings, at=now()))
     return settings
 

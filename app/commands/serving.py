@@ -95,8 +95,8 @@ def _ready(app: Flask, organization: str | None) -> Settings:
     from app.commands import evidence
 
     settings: Settings = app.config["DOORLIST"]
-    if not schema.is_current():
-        raise NotReady("the database has no schema, or an older one: run 'doorlist init'")
+    if (unfit := schema.why_unfit()) is not None:
+        raise NotReady(unfit)
     if organization is not None:
         with reading() as session:
             find_organization(session, organization)

@@ -7,9 +7,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from app.assembly import without_doors
+from app.assembly import create_app, without_doors
 from app.database import db
-from app.schema import _config, is_current, newest, upgrade
+from app.schema import UnknownSchema, _config, newest, upgrade, why_unfit
 from app.settings import from_environment
 from tests.databases import let_go
 
@@ -23,13 +23,13 @@ def test_the_newest_migration_is_the_one_that_all_others_lead_to() -> None:
 def test_only_a_database_at_the_newest_migration_is_current(database_url: str, tmp_path: Path) -> None:
     app = without_doors(from_environment({"DATABASE_URL": database_url, "DOORLIST_HOME": str(tmp_path)}))
     with app.app_context():
-        assert not is_current(), "there is no schema at all"
+        assert "run 'doorlist init'" in str(why_unfit()), "there is no schema at all"
         upgrade()
-        assert is_current()
+        assert why_unfit() is None
         for said in ("UPDATE alembic_version SET version_num = '0001'", "DELETE FROM alembic_version"):
             with db.engine.begin() as connection:
                 connection.execute(text(said))
-            assert not is_current(), said
+            assert "run 'doorlist init'" in str(why_unfit()), said
         db.engine.dispose()
     let_go(database_url)
 
@@ -38,4 +38,28 @@ def test_a_database_that_cannot_be_read_is_no_old_one(tmp_path: Path) -> None:
     (tmp_path / "no.sqlite").write_bytes(b"this is no database, and longer than a header of one " * 40)
     app = without_doors(from_environment({"DATABASE_URL": f"sqlite:///{tmp_path / 'no.sqlite'}", "DOORLIST_HOME": str(tmp_path)}))
     with app.app_context(), pytest.raises(DBAPIError):
-        is_current()
+        why_unfit()
+
+
+@pytest.mark.parametrize(("number", "what_helps"), [("9999", "install the newer one again"), ("3f2b8c", "see whether DATABASE_URL means the right one")])
+def test_a_database_that_is_ahead_or_another_programs_is_said_to_be_and_left_alone(
+    database_url: str, tmp_path: Path, number: str, what_helps: str
+) -> None:
+    app = create_app(from_environment({"DATABASE_URL": database_url, "DOORLIST_HOME": str(tmp_path)}))
+    with app.app_context():
+        upgrade()
+        with db.engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = :number"), {"number": number})
+
+        said, ready = str(why_unfit()), app.test_client().get("/readyz")
+        with pytest.raises(UnknownSchema) as refused:
+            upgrade()
+        with db.engine.connect() as connection:
+            kept = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        db.engine.dispose()
+    let_go(database_url)
+
+    assert number in said and what_helps in said and "init" not in said
+    assert str(refused.value) == said
+    assert (ready.status_code, ready.get_json()["detail"]) == (503, said)
+    assert kept == number

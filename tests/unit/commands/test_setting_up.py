@@ -43,6 +43,16 @@ def test_a_verb_before_init_says_what_to_do(bare_desk: Desk) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("typed", [("init",), ("status",), ("keys", "export"), ("serve",)])
+def test_a_database_of_a_newer_doorlist_is_no_fault_and_nobody_is_sent_to_init(desk: Desk, typed: tuple[str, ...]) -> None:
+    desk.acts(lambda session: session.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+
+    said = desk.types(*typed, "--json")
+
+    assert said.exit == 1
+    assert said.json["error"].startswith("the database has the schema 9999 of a newer Doorlist") and "init" not in said.json["error"]
+
+
 def test_several_organisations_must_be_told_apart(desk: Desk) -> None:
     desk.asks("init", "--organization", "Globex")
 
