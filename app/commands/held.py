@@ -115,6 +115,7 @@ def _release(session: Session, acting: Acting, here: Held, lines: Sequence[HeldL
 
 
 def _approve_rules(session: Session, acting: Acting, here: Held, at: datetime) -> int:
+    brake.lock_open(session, here)
     payload = here.payload or {}
     rules = from_data(payload["rules"])
     there = current_revision(session, acting.organization_id)
@@ -139,6 +140,7 @@ def _approve_plan(acting: Acting, one: Held, digest: str) -> Answer:
 
     def act(session: Session) -> Answer:
         here, _ = brake.find(session, acting.organization_id, digest)
+        brake.lock_open(session, here)
         if not seconding.is_enough(session, here, seen=digest, actor=acting.actor, at=now()):
             return _seconded(acting, digest)
         brake.close_lines(session, here, [], state=HeldState.APPROVED, by=str(acting.actor), at=now())

@@ -12,10 +12,8 @@ from app.commands.acting import ADMINS, ANYONE, Acting, verb
 from app.commands.differences import Differences, find_differences, want_all
 from app.commands.exits import Exit
 from app.commands.output import Answer, Table
-from app.database import in_transaction, new_id, reading
-from app.journal import entries
-from app.lifecycle.brake import digest_of
-from app.lifecycle.tables import Held, HeldState
+from app.database import in_transaction, reading
+from app.lifecycle.brake import digest_of, hold_whole
 from app.lifecycle.workspaces import find_workspace, workspaces_of
 from app.reconcile.ceiling import Ceiling, TooLarge
 from connectors.contract import ConnectorError
@@ -122,16 +120,10 @@ def apply(acting: Acting, workspace_name: str | None) -> Answer:
 
 
 def _hold(session: Session, acting: Acting, workspace: Workspace, one: Differences, reason: str) -> str:
-    held = Held(
-        organization_id=acting.organization_id, id=new_id(), kind="plan", source_id=None, reason=f"{workspace.name}: {reason}",
-        state=HeldState.OPEN, created_at=now(),
+    held = hold_whole(
+        session, acting.organization_id, kind="plan", about="workspace_id", reason=f"{workspace.name}: {reason}", actor=acting.actor, at=now(),
         payload={
             "workspace_id": workspace.id, "digest": one.plan.digest, "people": len(one.people), "add": one.plan.added, "remove": one.plan.removed,
         },
     )  # fmt: skip
-    session.add(held)
-    session.flush()
-    entries.write(
-        session, acting.organization_id, at=now(), actor=acting.actor, verb="plan held", because=reason, subject_kind="held", subject_id=held.id
-    )
     return digest_of(held, [])

@@ -10,11 +10,10 @@ from app.clock import now
 from app.commands.acting import ADMINS, ANYONE, Acting, verb
 from app.commands.exits import Exit, NotReady
 from app.commands.output import Answer, Table
-from app.database import in_transaction, new_id, reading
+from app.database import in_transaction, reading
 from app.delivery.expansion import want_channels
 from app.journal import entries
-from app.lifecycle.brake import digest_of
-from app.lifecycle.tables import Held, HeldState
+from app.lifecycle.brake import digest_of, hold_whole
 from app.reconcile.ceiling import Ceiling, TooLarge
 from app.rules.file import Rule, as_data, parse
 from app.rules.membership import keys_in_use
@@ -111,15 +110,10 @@ def apply(acting: Acting, file: Path) -> Answer:
 
 def _hold(session: Session, acting: Acting, read: Sequence[Rule], change: Difference, reason: str) -> Answer:
     there = current_revision(session, acting.organization_id)
-    held = Held(
-        organization_id=acting.organization_id, id=new_id(), kind="rules", source_id=None, reason=reason, state=HeldState.OPEN, created_at=now(),
+    held = hold_whole(
+        session, acting.organization_id, kind="rules", about="rules", reason=reason, actor=acting.actor, at=now(),
         payload={"rules": as_data(read), "revision": there.number if there else 0, "change": _counted(change), "people": change.people},
     )  # fmt: skip
-    session.add(held)
-    session.flush()
-    entries.write(
-        session, acting.organization_id, at=now(), actor=acting.actor, verb="rules held", because=reason, subject_kind="held", subject_id=held.id
-    )
     digest = digest_of(held, [])
     return Answer(
         schema="rules",

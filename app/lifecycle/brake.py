@@ -1,17 +1,20 @@
 """The brake on pushes: the first so many *offs* of a source take effect at once, the excess is stored and its effect held."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.actors import Actor, ActorKind
-from app.database import new_id
+from app.database import new_id, same_document
 from app.directory.settings import parse_push_brake, value_of
 from app.directory.tables import Source
 from app.journal import entries
+from app.journal.tables import Organization
 from app.journal.work import insert_for
 from app.lifecycle.errors import WorldMoved
 from app.lifecycle.tables import Held, HeldLine, HeldState, PushedOff
@@ -102,6 +105,45 @@ def hold(
     said = {"version": version, "becomes": "off", "person_id": person_id, "state": HeldState.OPEN, "created_at": at}
     line = insert_for(session.get_bind().dialect.name)(HeldLine).values(key | said)
     session.execute(line.on_conflict_do_update(index_elements=list(key), set_=said))
+
+
+def hold_whole(
+    session: Session, organization_id: str, *, kind: str, about: str, payload: Mapping[str, Any], reason: str, actor: Actor, at: datetime
+) -> Held:
+    """Hold rules or a plan, which are let through as a whole; `about` is the member of the payload that says of what they are.
+
+    The same once more is what waits already. Another of the same thing takes its place: what was seen before stands for nothing any more.
+    """
+    # Two who both find none must not begin two.
+    session.execute(select(Organization.id).where(Organization.id == organization_id).with_for_update())
+    said = json.loads(json.dumps(payload))
+    open_ones = select(Held).where(Held.organization_id == organization_id, Held.kind == kind, Held.state == HeldState.OPEN)
+    found = session.scalars(open_ones.order_by(Held.created_at, Held.id).with_for_update().execution_options(populate_existing=True)).all()
+    for one in found:
+        if same_document(one.payload, said):
+            return one
+    for one in found:
+        if same_document((one.payload or {}).get(about), said[about]):
+            one.state, one.decided_at, one.decided_by = HeldState.WITHDRAWN, at, f"{actor}, by another in its place"
+            _journal_of_whole(session, one, f"{kind} withdrawn", because=f"another takes its place: {reason}", actor=actor, at=at)
+    held = Held(
+        organization_id=organization_id, id=new_id(), kind=kind, source_id=None, reason=reason, state=HeldState.OPEN, created_at=at, payload=said
+    )
+    session.add(held)
+    session.flush()
+    _journal_of_whole(session, held, f"{kind} held", because=reason, actor=actor, at=at)
+    return held
+
+
+def _journal_of_whole(session: Session, held: Held, verb: str, *, because: str, actor: Actor, at: datetime) -> None:
+    entries.write(session, held.organization_id, at=at, actor=actor, verb=verb, because=because, subject_kind="held", subject_id=held.id)
+
+
+def lock_open(session: Session, held: Held) -> None:
+    """Keep others from deciding it meanwhile. Raises WorldMoved where it waits no more."""
+    session.refresh(held, with_for_update=True)
+    if held.state != HeldState.OPEN:
+        raise WorldMoved("it was decided, or taken back, meanwhile: see 'held list'")
 
 
 def lines_of(session: Session, held: Held) -> list[HeldLine]:

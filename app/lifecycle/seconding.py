@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from app.actors import Actor
 from app.directory.settings import approvals, value_of
 from app.journal import entries
-from app.lifecycle.errors import WorldMoved
-from app.lifecycle.tables import Held, HeldState
+from app.lifecycle import brake
+from app.lifecycle.tables import Held
 
 
 def is_enough(session: Session, held: Held, *, seen: str, actor: Actor, at: datetime) -> bool:
@@ -22,9 +22,7 @@ def is_enough(session: Session, held: Held, *, seen: str, actor: Actor, at: date
     if approvals(value_of(session, held.organization_id, "approvals")) < 2:
         return True
     # Of two who say it at once, the second sees what the first has said.
-    session.refresh(held, with_for_update=True)
-    if held.state != HeldState.OPEN:
-        raise WorldMoved("it was decided, or taken back, meanwhile: see 'held list'")
+    brake.lock_open(session, held)
     first = first_of(held, seen=seen)
     if first is not None:
         return first != str(actor)

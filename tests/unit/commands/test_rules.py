@@ -9,11 +9,15 @@ from sqlalchemy.orm import Session
 from app.clock import now
 from app.database import reading
 from app.journal.tables import Entry, Lane, Subject, Work
+from app.lifecycle.brake import find, hold_whole
+from app.lifecycle.tables import HeldState
 from app.rules.channels import reach
 from app.rules.membership import keys_in_use
-from app.rules.revisions import current_rules
+from app.rules.revisions import current_revision, current_rules
 from app.rules.tables import Channel, Room
 from connectors.contract import ChannelRef
+from tests.company import ADMIN
+from tests.two_at_once import meanwhile
 from tests.unit.commands.conftest import Desk
 
 EVERYONE = "rules:\n  - id: everyone\n    name: all-hands\n"
@@ -234,6 +238,89 @@ def test_a_plan_that_removes_too_much_is_held_and_approved_only_while_it_is_the_
     assert first.exit == 5 and second.exit == 5
     assert moved.exit == 1 and "has changed" in moved.json["error"]
     assert desk.asks("held", "approve", second.json["held"][0])["state"] == "approved"
+
+
+def journal_of(desk: Desk, verb: str) -> list[str]:
+    """What was so recorded about things that are held, by their reasons."""
+    with desk.app.app_context(), reading() as session:
+        found = select(Entry.because).where(Entry.verb == verb, Entry.subject_kind == "held").order_by(Entry.id)
+        return list(session.scalars(found))
+
+
+def digests(desk: Desk) -> list[str]:
+    return [one["digest"] for one in desk.asks("held", "list")["held"]]
+
+
+def test_the_same_plan_is_held_once_and_another_of_the_same_workspace_takes_its_place(desk: Desk) -> None:
+    staffed(desk, 2)
+    desk.connects_chat()
+    desk.asks("rules", "apply", desk.file("rules.yaml", EVERYONE))
+    ref = makes_channels(desk)["all-hands"]
+    desk.chat.members[ref] = {desk.chat.has(f"former-{number:02}") for number in range(20)}
+
+    first, again = (desk.types("apply", "--json") for _ in range(2))
+
+    assert (first.exit, again.exit) == (5, 5)
+    assert first.json["held"] == again.json["held"] == digests(desk)
+    assert len(journal_of(desk, "plan held")) == 1
+
+    desk.chat.members[ref].add(desk.chat.has("one-more"))
+    other = desk.types("apply", "--json")
+    gone = desk.types("held", "approve", first.json["held"][0], "--json")
+
+    assert other.json["held"] == digests(desk) != first.json["held"]
+    assert gone.exit == 1 and "nothing with digest" in gone.json["error"]
+    [why] = journal_of(desk, "plan withdrawn")
+    assert "another takes its place: chat:" in why
+    assert desk.asks("held", "approve", other.json["held"][0])["state"] == "approved"
+    assert digests(desk) == []
+
+
+def test_the_same_rules_are_held_once_and_others_beside_them(desk: Desk) -> None:
+    staffed(desk, 12)
+    desk.asks("rules", "apply", desk.file("rules.yaml", EVERYONE))
+    nobody, nor_here = desk.file("nobody.yaml", NOBODY), desk.file("nor-here.yaml", NOBODY.replace("nobody\n", "nor-here\n"))
+
+    first, again, others = (desk.types("rules", "apply", file, "--json").json["held"] for file in (nobody, nobody, nor_here))
+
+    assert first == again
+    assert digests(desk) == [first, others]
+    desk.hires(desk.asks("source", "list")["sources"][0]["id"], "late")
+    counted_anew = desk.types("rules", "apply", nobody, "--json").json["held"]
+    assert digests(desk) == [others, counted_anew]
+    assert len(journal_of(desk, "rules withdrawn")) == 1
+
+
+def test_two_who_hold_the_same_at_once_hold_it_once(desk: Desk) -> None:
+    organization_id = desk.organization_id
+
+    def hold(session: Session) -> str:
+        return hold_whole(
+            session, organization_id, kind="plan", about="workspace_id", payload={"workspace_id": "w", "digest": "d"}, reason="too much", actor=ADMIN, at=now()
+        ).id
+
+    first, second = meanwhile(desk.app, hold, lambda: desk.acts(hold))
+
+    assert first == second
+    assert len(digests(desk)) == 1
+
+
+def test_what_gave_way_meanwhile_is_let_through_no_more(desk: Desk) -> None:
+    staffed(desk, 12)
+    desk.asks("rules", "apply", desk.file("rules.yaml", EVERYONE))
+    organization_id = desk.organization_id
+    digest = desk.types("rules", "apply", desk.file("nobody.yaml", NOBODY), "--json").json["held"]
+
+    def give_way(session: Session) -> None:
+        here, _ = find(session, organization_id, digest)
+        here.state = HeldState.WITHDRAWN
+
+    _, said = meanwhile(desk.app, give_way, lambda: desk.types("held", "approve", digest, "--json"))
+
+    with desk.app.app_context(), reading() as session:
+        revision = current_revision(session, organization_id)
+    assert said.exit == 1
+    assert revision is not None and revision.number == 1
 
 
 def test_explaining_says_one_sentence_and_the_steps(desk: Desk) -> None:
