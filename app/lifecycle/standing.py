@@ -175,16 +175,17 @@ def _of_statements(statements: Sequence[Said], *, now: datetime) -> list[_Off]:
 
 
 def _of_hr(statements: Sequence[Said], *, now: datetime) -> list[_Off]:
-    """Here by any engagement is here. Else expected where one has yet to begin, and else out."""
+    """Here by any engagement is here. Else expected where one has yet to begin, and else out, as of the one that went last."""
     heard = [said for said in statements if said.kind not in COMEBACKS or _due(said, now=now)]
-    ends: list[Said] = []
+    ends: list[list[Said]] = []
     coming: list[Said] = []
     for engagement in {said.engagement for said in heard}:
         start = _last(said for said in heard if said.kind is StatementKind.STARTS and said.engagement in (engagement, ""))
-        last = _last(said for said in heard if said.kind is not StatementKind.STARTS and _speaks_of(said, engagement, start))
-        if last is not None and last.kind not in COMEBACKS and _due(last, now=now):
-            ends.append(last)
-        elif start is None or _due(start, now=now) or (last is not None and last.kind is StatementKind.REHIRES and last.said_at > start.said_at):
+        mine = [said for said in heard if said.kind is not StatementKind.STARTS and _speaks_of(said, engagement, start)]
+        taken = _taken(mine, now=now)
+        if taken:
+            ends.append(taken)
+        elif start is None or _due(start, now=now) or any(said.kind is StatementKind.REHIRES and said.said_at > start.said_at for said in mine):
             return []
         else:
             coming.append(start)
@@ -192,10 +193,24 @@ def _of_hr(statements: Sequence[Said], *, now: datetime) -> list[_Off]:
         return [_expected(max(coming, key=lambda start: start.said_at))]
     if coming or not ends:
         return []
-    end = max(ends, key=lambda said: said.effective_at)
     return [
-        _Off(voice=Voice.HR, said_at=end.said_at, heard_at=end.heard_at, effective_at=end.effective_at, means=end.means or Standing.DEPARTED)
+        _Off(voice=Voice.HR, said_at=said.said_at, heard_at=said.heard_at, effective_at=said.effective_at, means=said.means or Standing.DEPARTED)
+        for said in max(ends, key=lambda taken: min(said.effective_at for said in taken))
     ]
+
+
+def _taken(said: Sequence[Said], *, now: datetime) -> list[Said]:
+    """What is in force of what was said of an engagement. Only a comeback ends that: a later word puts off no more than what had yet to come.
+
+    That somebody leaves and that they are away are told apart: neither puts off the other.
+    """
+    back = _last(one for one in said if one.kind in COMEBACKS)
+    taking = [one for one in said if one.kind not in COMEBACKS and (back is None or one.said_at > back.said_at)]
+    return [one for one in taking if _due(one, now=now) and not any(_puts_off(other, one) for other in taking)]
+
+
+def _puts_off(said: Said, before: Said) -> bool:
+    return said.kind is before.kind and said.said_at > before.said_at and not _due(before, now=said.heard_at)
 
 
 def _speaks_of(said: Said, engagement: str, start: Said | None) -> bool:

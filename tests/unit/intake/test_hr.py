@@ -102,6 +102,28 @@ def test_a_leave_pauses_and_calling_it_off_puts_back(installed: Flask) -> None:
     assert standing(company, ada.person_id) == Standing.ACTIVE
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "stands"),
+    [
+        (leaving("E-1", revoke_access="immediately"), {"type": "employee.on_leave", "data": {"revoke_access": "2199-12-31T00:00:00Z"}}, "departed"),
+        ({"type": "employee.on_leave", "data": {"employee_id": "E-1"}}, leaving("E-1", last_day_of_work="2199-12-31"), "paused"),
+    ],
+)
+def test_a_leave_or_a_last_day_that_is_told_of_somebody_who_is_out_lets_nobody_in_until_then(
+    installed: Flask, first: dict[str, Any], then: dict[str, Any], stands: str
+) -> None:
+    company = new_company()
+    ada = company.joins("ada@x.example", "E-1", at=now())
+    hr = HR(installed, company)
+    hr.call(first)
+    assert standing(company, ada.person_id) == stands
+
+    answer = hr.call({**then, "data": {"employee_id": "E-1", **then["data"]}}, event_id="msg_2")
+
+    assert answer.status_code == 200
+    assert standing(company, ada.person_id) == stands
+
+
 def test_what_is_not_acted_on_is_kept_sealed_alone(installed: Flask) -> None:
     company = new_company()
     company.joins("ada@x.example", "E-1")

@@ -1,0 +1,128 @@
+"""What HR says of somebody's leaving and of their leaves of absence, decided together: pure, so that every order can be tried."""
+
+from itertools import permutations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.directory.tables import Standing, StatementKind, Voice
+from app.lifecycle.standing import GRAVITY, Said, decide
+from tests.unit.lifecycle.test_standing import day, on, says, standing
+
+LEAVES, PAUSES, RETURNS, REHIRES, STARTS = (
+    StatementKind.LEAVES, StatementKind.PAUSES, StatementKind.RETURNS, StatementKind.REHIRES, StatementKind.STARTS
+)  # fmt: skip
+OUT = (Standing.DEPARTED, Standing.PAUSED)
+
+
+def stands(words: list[Said], *days: float) -> list[Standing]:
+    return [standing([on()], words, one) for one in days]
+
+
+# A leave of absence and a last day
+
+
+def test_a_leave_that_is_announced_of_a_leaver_lets_nobody_in_until_then() -> None:
+    words = [says(LEAVES, said=1), says(PAUSES, said=2, at=30)]
+
+    assert stands(words, 3, 31) == [Standing.DEPARTED, Standing.DEPARTED]
+
+
+def test_a_last_day_that_is_told_during_a_leave_lets_nobody_in_until_then() -> None:
+    words = [says(PAUSES, said=1), says(LEAVES, said=2, at=90)]
+
+    assert stands(words, 3, 89, 90) == [Standing.PAUSED, Standing.PAUSED, Standing.DEPARTED]
+
+
+def test_a_leave_of_a_leaver_makes_nobody_come_back_later() -> None:
+    assert stands([says(LEAVES, said=1), says(PAUSES, said=2)], 3) == [Standing.DEPARTED]
+
+
+@pytest.mark.parametrize("order", list(permutations((1, 2))))
+def test_a_leave_and_a_last_day_that_are_announced_each_come_on_their_day_in_whatever_order_they_are_said(order: tuple[float, float]) -> None:
+    leave_first = [says(PAUSES, said=order[0], at=5), says(LEAVES, said=order[1], at=20)]
+    leave_behind = [says(LEAVES, said=order[0], at=20), says(PAUSES, said=order[1], at=30)]
+
+    assert stands(leave_first, 4, 6, 21) == [Standing.ACTIVE, Standing.PAUSED, Standing.DEPARTED]
+    assert stands(leave_behind, 4, 21, 31) == [Standing.ACTIVE, Standing.DEPARTED, Standing.DEPARTED]
+
+
+def test_a_leave_that_begins_at_once_puts_off_no_last_day() -> None:
+    words = [says(LEAVES, said=1, at=20), says(PAUSES, said=2)]
+
+    assert stands(words, 3, 20) == [Standing.PAUSED, Standing.DEPARTED]
+
+
+@pytest.mark.parametrize(("first", "then", "ends"), [(20, 30, 30), (30, 20, 20), (20, 5, 5)])
+@pytest.mark.parametrize(("kind", "means"), [(LEAVES, Standing.DEPARTED), (PAUSES, Standing.PAUSED)])
+def test_a_day_that_is_corrected_before_it_has_come_counts_as_it_was_told_last(
+    kind: StatementKind, means: Standing, first: float, then: float, ends: float
+) -> None:
+    words = [says(kind, said=1, at=first), says(kind, said=2, at=then)]
+
+    assert stands(words, ends - 0.5, ends, 40) == [Standing.ACTIVE, means, means]
+
+
+def test_a_day_that_is_corrected_when_it_has_come_lets_nobody_in_again() -> None:
+    words = [says(LEAVES, said=1, at=20), says(LEAVES, said=25, at=50)]
+
+    assert stands(words, 19, 26, 51) == [Standing.ACTIVE, Standing.DEPARTED, Standing.DEPARTED]
+
+
+def test_calling_off_ends_a_leave_and_calls_off_the_last_day() -> None:
+    words = [says(PAUSES, said=1), says(LEAVES, said=2, at=20), says(RETURNS, said=3)]
+
+    assert stands(words, 4, 21) == [Standing.ACTIVE, Standing.ACTIVE]
+
+
+def test_a_reinstatement_leaves_the_last_day_that_was_told_of_a_leaver() -> None:
+    words = [says(LEAVES, said=1), says(LEAVES, said=2, at=9), says(StatementKind.REINSTATES, voice=Voice.OPERATOR, said=3)]
+
+    assert stands(words, 4, 9) == [Standing.ACTIVE, Standing.DEPARTED]
+
+
+def test_a_reinstatement_does_not_outrank_a_leave_that_is_said_of_a_leaver_after_it() -> None:
+    words = [says(LEAVES, said=1), says(StatementKind.REINSTATES, voice=Voice.OPERATOR, said=2), says(PAUSES, said=3)]
+
+    assert stands(words, 4) == [Standing.PAUSED]
+
+
+def test_a_last_day_that_is_announced_makes_nobody_wait_for_their_first_whom_a_rehire_let_in() -> None:
+    words = [says(STARTS, said=1, at=10), says(REHIRES, said=2), says(LEAVES, said=3, at=30)]
+
+    assert stands(words, 4, 11, 30) == [Standing.ACTIVE, Standing.ACTIVE, Standing.DEPARTED]
+
+
+# What holds for everything that HR can say
+
+WORDS = st.lists(
+    st.builds(
+        lambda kind, engagement, at: (kind, engagement, at),
+        st.sampled_from([LEAVES, PAUSES, RETURNS, REHIRES, STARTS]), st.sampled_from(["", "e-1", "e-2"]), st.integers(0, 12),
+    ),
+    min_size=1, max_size=6,
+)  # fmt: skip
+
+
+def in_turn(words: list[tuple[StatementKind, str, int]]) -> list[Said]:
+    """Each said on a day of its own; a comeback of HR's is never announced."""
+    return [
+        says(kind, said=number, at=number if kind in (RETURNS, REHIRES) else max(number, at), engagement=engagement)
+        for number, (kind, engagement, at) in enumerate(words)
+    ]
+
+
+@settings(max_examples=600)
+@given(words=WORDS, kind=st.sampled_from([LEAVES, PAUSES]), at=st.integers(0, 20), which=st.integers(0, 5))
+def test_nobody_who_is_out_is_less_so_by_a_word_that_they_leave_or_are_away(
+    words: list[tuple[StatementKind, str, int]], kind: StatementKind, at: int, which: int
+) -> None:
+    said, now = in_turn(words), len(words)
+    before = decide([on()], said, now=day(now)).standing
+    more = says(kind, said=now, at=max(now, at), engagement=said[which % len(said)].engagement)
+
+    after = decide([on()], [*said, more], now=day(now)).standing
+
+    if before in OUT:
+        assert GRAVITY[after] <= GRAVITY[before]
