@@ -1,7 +1,7 @@
 """Standing, decided from everything that voices said. Pure: values in, a value out."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Final
@@ -176,20 +176,25 @@ def _of_statements(statements: Sequence[Said], *, now: datetime) -> list[_Off]:
 
 def _of_hr(statements: Sequence[Said], *, now: datetime) -> list[_Off]:
     """Here by any engagement is here. Else expected where one has yet to begin, and else out, as of the one that went last."""
-    heard = [said for said in statements if said.kind not in COMEBACKS or _due(said, now=now)]
+    heard = _named([said for said in statements if said.kind not in COMEBACKS or _due(said, now=now)])
+    # Where engagements have names, what names none keeps nobody in by itself, unless it began one.
+    unnamed = not any(said.engagement for said in heard) or any(_begins_unnamed(said) and not _next_name(said, heard) for said in heard)
     ends: list[list[Said]] = []
     coming: list[Said] = []
+    all_end = False
     for engagement in {said.engagement for said in heard}:
         start = _last(said for said in heard if said.kind is StatementKind.STARTS and said.engagement in (engagement, ""))
         mine = [said for said in heard if said.kind is not StatementKind.STARTS and _speaks_of(said, engagement, start)]
         taken = _taken(mine, now=now)
-        if taken:
+        if engagement == "" and not unnamed:
+            all_end = bool(taken)
+        elif taken:
             ends.append(taken)
         elif start is None or _due(start, now=now) or any(said.kind is StatementKind.REHIRES and said.said_at > start.said_at for said in mine):
             return []
         else:
             coming.append(start)
-    if coming and (ends or any(start.means is not Standing.ACTIVE for start in coming)):
+    if coming and (ends or all_end or any(start.means is not Standing.ACTIVE for start in coming)):
         return [_expected(max(coming, key=lambda start: start.said_at))]
     if coming or not ends:
         return []
@@ -213,9 +218,28 @@ def _puts_off(said: Said, before: Said) -> bool:
     return said.kind is before.kind and said.said_at > before.said_at and not _due(before, now=said.heard_at)
 
 
+def _named(heard: Sequence[Said]) -> list[Said]:
+    """A rehire that names no engagement begins the one that HR next names when it takes something: until then one without a name."""
+    return [replace(said, engagement=_next_name(said, heard)) if said.kind is StatementKind.REHIRES and _begins_unnamed(said) else said for said in heard]
+
+
+def _begins_unnamed(said: Said) -> bool:
+    # Every other word that names no engagement speaks of those that there are, and begins none.
+    return said.engagement == "" and said.kind in (StatementKind.REHIRES, StatementKind.STARTS)
+
+
+def _next_name(begun: Said, heard: Iterable[Said]) -> str:
+    """The engagement that is named in the first leaving or leave after this; empty where there is none."""
+    after = [said for said in heard if said.engagement and said.said_at > begun.said_at]
+    taking = [said for said in after if said.kind is not StatementKind.STARTS and said.kind not in COMEBACKS]
+    return min(taking, key=lambda said: said.said_at).engagement if taking else ""
+
+
 def _speaks_of(said: Said, engagement: str, start: Said | None) -> bool:
-    # A call that names no engagement speaks of all of them, but for one that was announced after it.
-    return said.engagement == engagement or (said.engagement == "" and (start is None or start.said_at < said.said_at))
+    # A call that names no engagement speaks of all of them, but for one that was announced after it. A rehire begins another.
+    if said.engagement == engagement:
+        return True
+    return said.engagement == "" and said.kind is not StatementKind.REHIRES and (start is None or start.said_at < said.said_at)
 
 
 def _last(statements: Iterable[Said]) -> Said | None:

@@ -124,6 +124,30 @@ def test_a_leave_or_a_last_day_that_is_told_of_somebody_who_is_out_lets_nobody_i
     assert standing(company, ada.person_id) == stands
 
 
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [("terminated", {"engagement_id": "e-7", "last_day_of_work": "2199-12-31"}), ("termination_cancelled", {})],
+        [("on_leave", {}), ("termination_cancelled", {})],
+        [("terminated", {"engagement_id": "e-7", "revoke_access": "immediately"}), ("rehired", {})],
+        [("terminated", {"last_day_of_work": "2199-12-31"})],
+    ],
+)
+def test_a_termination_that_names_its_engagement_takes_effect_after_calls_that_name_none(
+    installed: Flask, calls: list[tuple[str, dict[str, str]]]
+) -> None:
+    company = new_company()
+    ada = company.joins("ada@x.example", "E-1", at=now())
+    hr = HR(installed, company)
+    for number, (kind, data) in enumerate(calls):
+        hr.call({"type": f"employee.{kind}", "data": {"employee_id": "E-1", **data}}, event_id=f"before_{number}")
+    assert standing(company, ada.person_id) == Standing.ACTIVE
+
+    hr.call(leaving("E-1", engagement_id="e-7", revoke_access="immediately"))
+
+    assert standing(company, ada.person_id) == Standing.DEPARTED
+
+
 def test_what_is_not_acted_on_is_kept_sealed_alone(installed: Flask) -> None:
     company = new_company()
     company.joins("ada@x.example", "E-1")

@@ -50,6 +50,18 @@ def statements(company: Company) -> int:
 GONE = {"Termination_Date": "2026-11-25", "Last_Day_of_Work": "2026-11-24"}
 
 
+def test_a_notice_that_was_taken_back_and_is_given_again_ends_the_engagement_that_it_names(installed: Flask, company: Company, api: Answers) -> None:
+    mara = company.joins("mara@x.example", "1").person_id
+    workday = Vendor(installed, company, "workday", answers=api, change=("number: Employee_ID", "number: Employee_ID\n  engagement: Position"))
+    announced = {"Termination_Date": "2199-12-31"}
+    for minute, columns in enumerate([announced, {}, GONE]):
+        assert person(company, mara).standing == Standing.ACTIVE
+        says(api, row("1", Position="e-7", **columns))
+        workday.polls(at=CLOCK + timedelta(minutes=minute))
+
+    assert person(company, mara).standing == Standing.DEPARTED
+
+
 def test_a_leaver_of_whom_no_call_told_is_out_with_the_next_poll_and_said_once(company: Company, workday: Vendor, api: Answers) -> None:
     mara, bob = company.joins("mara@x.example", "1").person_id, company.joins("bob@x.example", "2").person_id
     says(api, row("1"), row("2"))

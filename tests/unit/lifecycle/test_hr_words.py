@@ -94,6 +94,70 @@ def test_a_last_day_that_is_announced_makes_nobody_wait_for_their_first_whom_a_r
     assert stands(words, 4, 11, 30) == [Standing.ACTIVE, Standing.ACTIVE, Standing.DEPARTED]
 
 
+# Calls that name their engagement, and calls that do not
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [says(LEAVES, said=1, at=30, engagement="e-7"), says(RETURNS, said=2)],
+        [says(RETURNS, said=2)],
+        [says(PAUSES, said=1), says(RETURNS, said=2)],
+        [says(LEAVES, said=1, engagement="e-7"), says(REHIRES, said=2)],
+        [says(STARTS, said=1, at=2)],
+        [says(LEAVES, said=1, at=30)],
+    ],
+)
+@pytest.mark.parametrize(("kind", "means"), [(LEAVES, Standing.DEPARTED), (PAUSES, Standing.PAUSED)])
+def test_who_is_here_by_words_that_name_no_engagement_is_out_by_one_that_does(words: list[Said], kind: StatementKind, means: Standing) -> None:
+    taking = says(kind, said=3, engagement="e-7")
+
+    assert (stands(words, 2.5), stands([*words, taking], 3)) == ([Standing.ACTIVE], [means])
+
+
+@pytest.mark.parametrize("engagement", ["e-7", "e-8"])
+def test_a_rehire_that_names_no_engagement_is_ended_by_the_next_leaving_that_does(engagement: str) -> None:
+    words = [says(LEAVES, said=1, engagement="e-7"), says(REHIRES, said=2), says(LEAVES, said=3, at=30, engagement=engagement)]
+
+    assert stands(words, 4, 30) == [Standing.ACTIVE, Standing.DEPARTED]
+
+
+def test_a_rehire_that_names_no_engagement_is_none_of_those_that_are_named_after_it_has_ended() -> None:
+    words = [says(REHIRES, said=1), says(LEAVES, said=2, at=10, engagement="e-7"), says(STARTS, said=3, at=20, engagement="e-8", means=Standing.ACTIVE)]
+
+    assert stands(words, 4, 10, 20) == [Standing.ACTIVE, Standing.EXPECTED, Standing.ACTIVE]
+
+
+def test_a_leaving_of_everything_is_put_off_by_one_that_names_an_engagement_and_ends_that() -> None:
+    words = [says(LEAVES, said=1, at=20), says(LEAVES, said=2, at=30, engagement="e-7")]
+
+    assert stands(words, 21, 30) == [Standing.ACTIVE, Standing.DEPARTED]
+
+
+def test_a_leave_of_everything_is_one_of_the_engagement_that_is_named_later_too() -> None:
+    words = [says(PAUSES, said=1), says(LEAVES, said=2, at=10, engagement="e-7")]
+
+    assert stands(words, 3, 10) == [Standing.PAUSED, Standing.DEPARTED]
+
+
+def test_whoever_leaves_everything_is_expected_until_what_begins_later() -> None:
+    words = [says(LEAVES, said=1, at=5), says(STARTS, said=2, at=10, engagement="e-8", means=Standing.ACTIVE)]
+
+    assert stands(words, 3, 5, 10) == [Standing.ACTIVE, Standing.EXPECTED, Standing.ACTIVE]
+
+
+def test_a_first_day_that_names_no_engagement_begins_one_that_no_leaving_before_it_ends() -> None:
+    words = [says(LEAVES, said=1, at=5, engagement="e-7"), says(STARTS, said=2, at=10)]
+
+    assert stands(words, 6, 10) == [Standing.EXPECTED, Standing.ACTIVE]
+
+
+def test_a_leaving_of_everything_that_an_operator_undid_lets_in_nobody_who_left_since() -> None:
+    words = [says(LEAVES, said=1, at=20), says(RETURNS, voice=Voice.OPERATOR, said=2), says(LEAVES, said=3, engagement="e-7")]
+
+    assert stands(words, 4, 21) == [Standing.DEPARTED, Standing.DEPARTED]
+
+
 # What holds for everything that HR can say
 
 WORDS = st.lists(
@@ -113,16 +177,27 @@ def in_turn(words: list[tuple[StatementKind, str, int]]) -> list[Said]:
     ]
 
 
-@settings(max_examples=600)
-@given(words=WORDS, kind=st.sampled_from([LEAVES, PAUSES]), at=st.integers(0, 20), which=st.integers(0, 5))
+@settings(max_examples=400)
+@given(words=WORDS, kind=st.sampled_from([LEAVES, PAUSES]), at=st.integers(0, 20), which=st.integers(0, 6))
 def test_nobody_who_is_out_is_less_so_by_a_word_that_they_leave_or_are_away(
     words: list[tuple[StatementKind, str, int]], kind: StatementKind, at: int, which: int
 ) -> None:
     said, now = in_turn(words), len(words)
     before = decide([on()], said, now=day(now)).standing
-    more = says(kind, said=now, at=max(now, at), engagement=said[which % len(said)].engagement)
+    more = says(kind, said=now, at=max(now, at), engagement=["", *(one.engagement for one in said)][which % (len(said) + 1)])
 
     after = decide([on()], [*said, more], now=day(now)).standing
 
     if before in OUT:
         assert GRAVITY[after] <= GRAVITY[before]
+
+
+@settings(max_examples=400)
+@given(words=WORDS)
+def test_whoever_leaves_each_engagement_that_was_ever_named_is_out(words: list[tuple[StatementKind, str, int]]) -> None:
+    said, now = in_turn(words), len(words)
+    names = {one.engagement for one in said if one.engagement} or {"e-9"}
+
+    ends = [says(LEAVES, said=now + number, engagement=name) for number, name in enumerate(sorted(names))]
+
+    assert standing([on()], [*said, *ends], now + len(ends)) in OUT
