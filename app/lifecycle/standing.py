@@ -251,23 +251,28 @@ def _expected(start: Said) -> _Off:
 
 
 def _undone(off: _Off, statements: Sequence[Said], *, now: datetime) -> bool:
-    """An operator's return undoes what any voice said before it, a new engagement every earlier leaving; a voice may
-    take back its own. HR calling off a termination gives nobody back what the directory took. A bar only an operator lifts.
-
-    A reinstatement undoes what was in force when it was said, and leaves what was announced for later. That somebody starts
-    later is undone by nothing but an operator's word on when they start.
+    """Whether a comeback that is due takes back what keeps somebody out. That somebody starts later is undone by nothing but an
+    operator's word on when they start.
     """
     if off.means is Standing.EXPECTED:
         return any(
             said.kind is StatementKind.STARTS and said.voice is Voice.OPERATOR and said.said_at > off.said_at and _due(said, now=now)
             for said in statements
         )
-    return any(
-        said.kind in COMEBACKS
-        and (said.heard_at if off.date else said.said_at) > off.said_at
-        and _due(said, now=now)
-        and (said.voice in (off.voice, Voice.OPERATOR) or said.kind is StatementKind.REHIRES)
-        and (not off.bar or said.voice is Voice.OPERATOR)
-        and (said.kind is not StatementKind.REINSTATES or off.effective_at <= max(said.heard_at, off.heard_at))
-        for said in statements
-    )
+    return any(said.kind in COMEBACKS and _due(said, now=now) and _takes_back(said, off) for said in statements)
+
+
+def _takes_back(said: Said, off: _Off) -> bool:
+    """An operator's return undoes what any voice said before it, a new engagement every earlier leaving; a voice may
+    take back its own. HR calling off a termination gives nobody back what the directory took. A bar only an operator lifts.
+
+    What was announced for later is left by a reinstatement. A sponsor's day is left by whoever is no sponsor: they name no other day.
+    """
+    if (said.heard_at if off.date else said.said_at) <= off.said_at:
+        return False
+    own = said.voice is off.voice or said.kind is StatementKind.REHIRES
+    if said.voice is not Voice.OPERATOR and (off.bar or not own):
+        return False
+    if off.effective_at <= max(said.heard_at, off.heard_at):
+        return True
+    return said.kind is not StatementKind.REINSTATES and (off.voice is not Voice.SPONSOR or said.voice is Voice.SPONSOR)

@@ -1,10 +1,12 @@
 """Sponsors who leave, and what people hear of engagements: counted for each sponsor, and never whom it is about or when."""
 
+import pytest
 from flask import Flask
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from app.database import in_transaction, reading
-from app.directory.tables import Person, Record, StatementKind, Voice
+from app.directory.tables import Person, Record, Standing, StatementKind, Voice
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal.tables import Entry
 from app.lifecycle import engagements, leaving
@@ -20,6 +22,19 @@ def reports_to(firm: Firm, record: Record, manager: Record, *, at: float = 0) ->
     return in_transaction(
         lambda s: change_record(s, firm.company.organization_id, firm.company.source_id, record.id, draft, actor=OKTA, at=on(at), because="test")
     )
+
+
+def says(firm: Firm, record: Record, voice: Voice, *kinds: StatementKind, at: float) -> None:
+    """A voice says one thing of somebody, and a day later another."""
+
+    def act(session: Session, kind: StatementKind, day: float) -> None:
+        leaving.say(
+            session, firm.company.organization_id, record.person_id, voice=voice, kind=kind, said_by="x", effective_at=on(day), actor=ADMIN, at=on(day),
+            because="test",
+        )  # fmt: skip
+
+    for day, kind in enumerate(kinds):
+        in_transaction(lambda s, kind=kind, day=day: act(s, kind, at + day))  # type: ignore[misc]  # defaults bind the loop's values
 
 
 def sponsor_of(firm: Firm, record: Record) -> str | None:
@@ -115,12 +130,7 @@ def test_a_sponsor_who_is_only_away_stays_the_sponsor(installed: Flask) -> None:
     reports_to(firm, firm.kim, boss)
     firm.takes_on(ada, until=60)
 
-    in_transaction(
-        lambda s: leaving.say(
-            s, firm.company.organization_id, firm.kim.person_id, voice=Voice.HR, kind=StatementKind.PAUSES, said_by="workday", effective_at=on(5),
-            actor=OKTA, at=on(5), because="test",
-        )
-    )  # fmt: skip
+    says(firm, firm.kim, Voice.HR, StatementKind.PAUSES, at=5)
     firm.time_passes(to=5)
 
     assert sponsor_of(firm, ada) == firm.kim.person_id
@@ -158,6 +168,20 @@ def test_a_suspension_is_told_of_until_somebody_answers_or_they_are_let_go(insta
     assert both[AlarmKind.CONTRACT_LAPSED] == "Kim has not vouched for 2 people who are no employees in time, and they are suspended."
     assert AlarmKind.CONTRACT_UNANSWERED not in both
     assert AlarmKind.CONTRACT_LAPSED not in firm.alarms()
+
+
+@pytest.mark.parametrize("before", [(StatementKind.LEAVES, StatementKind.RETURNS), (StatementKind.RETURNS,)])
+def test_who_was_returned_by_an_operator_is_suspended_on_the_day_all_the_same(installed: Flask, before: tuple[StatementKind, ...]) -> None:
+    firm = new_firm()
+    ada = firm.joins("ada")
+    firm.takes_on(ada, until=30)
+
+    says(firm, ada, Voice.OPERATOR, *before, at=5)
+
+    assert (firm.person(ada).standing, firm.person(ada).access_until) == (Standing.ACTIVE, on(30))
+    firm.time_passes(to=31)
+    assert firm.person(ada).standing == Standing.PAUSED
+    assert AlarmKind.CONTRACT_LAPSED in firm.alarms()
 
 
 def test_whoever_has_no_sponsor_or_no_last_day_is_counted_until_they_have_both(installed: Flask) -> None:

@@ -205,6 +205,29 @@ def test_a_reinstatement_lets_nobody_start_earlier() -> None:
     assert standing([on(since=10, said=1)], words, 4) is Standing.EXPECTED
 
 
+# The day that a sponsor has named
+
+
+@pytest.mark.parametrize("kind", list(COMEBACKS))
+@pytest.mark.parametrize("voice", [Voice.OPERATOR, Voice.HR])
+def test_a_sponsors_day_stands_whoever_else_brings_somebody_back_before_it(voice: Voice, kind: StatementKind) -> None:
+    words = [
+        says(StatementKind.PAUSES, voice=Voice.SPONSOR, said=1, at=10), says(StatementKind.LEAVES, voice=voice, said=2), says(kind, voice=voice, said=3),
+    ]  # fmt: skip
+
+    found = decide([on()], words, now=day(4))
+
+    assert (found.standing, found.until) == (Standing.ACTIVE, day(10))
+    assert standing([on()], words, 10) is Standing.PAUSED
+
+
+def test_a_sponsors_day_is_taken_back_by_a_sponsor_and_once_it_has_come_by_an_operator() -> None:
+    ends = says(StatementKind.PAUSES, voice=Voice.SPONSOR, said=1, at=10)
+
+    assert standing([on()], [ends, says(StatementKind.RETURNS, voice=Voice.SPONSOR, said=3)], 10) is Standing.ACTIVE
+    assert standing([on()], [ends, says(StatementKind.RETURNS, voice=Voice.OPERATOR, said=11)], 12) is Standing.ACTIVE
+
+
 # Clocks
 
 
