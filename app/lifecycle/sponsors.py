@@ -41,18 +41,26 @@ def _one(session: Session, organization_id: str, person_id: str, *, at: datetime
     _follow(session, row, at=at)
     if row.ended_at is None:
         _succeed(session, row, at=at)
-    if row.ended_at is None and row.ends_at is not None and row.ends_at <= at and row.lapsed_at is None:
-        engagements.lapse(session, row, at=at)
-        reconsider(session, organization_id, person_id, at=at)
+    if row.ended_at is None and row.ends_at is not None and row.ends_at <= at:
+        decided = reconsider(session, organization_id, person_id, at=at)
+        # Who was hired anew on that day or later is here by that, and nobody is told that they were suspended.
+        if row.lapsed_at is None and decided.standing is not Standing.ACTIVE:
+            engagements.lapse(session, row, at=at)
 
 
 # A last day has come
 
 
 def _lapsing(session: Session, organization_id: str, *, at: datetime) -> list[str]:
-    query = select(Engagement.person_id).where(
-        Engagement.organization_id == organization_id, Engagement.ended_at.is_(None), Engagement.ends_at <= at, Engagement.lapsed_at.is_(None)
-    )
+    """Those whose day has come, until that is written down; and who is in all the same, since it may be by a mistake of earlier."""
+    query = (
+        select(Engagement.person_id)
+        .join(Person, (Person.organization_id == Engagement.organization_id) & (Person.id == Engagement.person_id))
+        .where(
+            Engagement.organization_id == organization_id, Engagement.ended_at.is_(None), Engagement.ends_at <= at,
+            Engagement.lapsed_at.is_(None) | (Person.standing == Standing.ACTIVE),
+        )
+    )  # fmt: skip
     return list(session.scalars(query))
 
 
@@ -166,7 +174,7 @@ def what_stands(session: Session, organization_id: str, *, at: datetime) -> Cond
         names[sponsor.id] = sponsor.display_name
         if sponsor.standing == Standing.DEPARTED:
             left[sponsor.id] += 1
-        elif row.lapsed_at is not None:
+        elif row.lapsed_at is not None and one.person.standing != Standing.ACTIVE:
             lapsed[sponsor.id] += 1
         elif row.ends_at is not None and row.ends_at - SOON <= at:
             unanswered[sponsor.id] += 1

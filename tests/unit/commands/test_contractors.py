@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session
 from app.clock import now
 from app.commands import housekeeping
 from app.database import reading
-from app.directory.tables import Person
+from app.directory.tables import Person, Statement, Voice
 from app.journal import entries
-from app.lifecycle import restoring
+from app.lifecycle import engagements, restoring
 from app.lifecycle.engagement_tables import Engagement
 from tests.company import ADMIN
 from tests.unit.commands.conftest import Desk
@@ -163,7 +163,12 @@ def test_a_return_does_not_stand_in_for_an_answer(firm: Desk) -> None:
 
 
 def _all_engagements_have_run_out(session: Session) -> None:
-    session.execute(update(Engagement).values(ends_at=now() - timedelta(days=1)))
+    """And with them what their sponsors have said."""
+    row = session.scalars(select(Engagement).where(Engagement.ends_at.is_not(None))).one()
+    yesterday = now() - timedelta(days=1)
+    entry = engagements.journal(session, row, "changed", actor=ADMIN, at=now(), because="test")
+    row.ends_at = yesterday
+    session.execute(update(Statement).where(Statement.voice == Voice.SPONSOR).values(effective_at=yesterday, journal_id=entry))
 
 
 @pytest.mark.parametrize("role", ["helpdesk", "auditor"])

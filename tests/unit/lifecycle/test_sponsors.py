@@ -2,14 +2,14 @@
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.database import in_transaction, reading
 from app.directory.tables import Person, Record, Standing, StatementKind, Voice
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal.tables import Entry
-from app.lifecycle import engagements, leaving
+from app.lifecycle import engagements, leaving, sponsors
 from app.lifecycle.records import RecordDraft, change_record
 from app.revocation.alarm_kinds import AlarmKind
 from tests.company import ADMIN, OKTA
@@ -35,6 +35,11 @@ def says(firm: Firm, record: Record, voice: Voice, *kinds: StatementKind, at: fl
 
     for day, kind in enumerate(kinds):
         in_transaction(lambda s, kind=kind, day=day: act(s, kind, at + day))  # type: ignore[misc]  # defaults bind the loop's values
+
+
+def lapses() -> list[str]:
+    with reading() as session:
+        return list(session.scalars(select(Entry.subject_id).where(Entry.verb == "engagement lapsed")))
 
 
 def sponsor_of(firm: Firm, record: Record) -> str | None:
@@ -182,6 +187,46 @@ def test_who_was_returned_by_an_operator_is_suspended_on_the_day_all_the_same(in
     firm.time_passes(to=31)
     assert firm.person(ada).standing == Standing.PAUSED
     assert AlarmKind.CONTRACT_LAPSED in firm.alarms()
+
+
+def test_who_is_hired_anew_on_that_day_is_not_said_to_be_suspended(installed: Flask) -> None:
+    firm = new_firm()
+    ada, bob = firm.joins("ada"), firm.joins("bob")
+    for one in (ada, bob):
+        firm.takes_on(one, until=30)
+    says(firm, ada, Voice.HR, StatementKind.REHIRES, at=30)
+
+    firm.time_passes(to=31)
+    says(firm, bob, Voice.HR, StatementKind.REHIRES, at=32)
+    told = firm.alarms()
+    firm.time_passes(to=33)
+
+    assert firm.person(ada).standing == firm.person(bob).standing == Standing.ACTIVE
+    row = firm.engagement(bob)
+    assert row is not None and lapses() == [row.id]
+    assert told[AlarmKind.CONTRACT_LAPSED] == "Kim has not vouched for 1 person who is no employee in time, and they are suspended."
+    assert AlarmKind.CONTRACT_LAPSED not in firm.alarms()
+    assert firm.alarms()[AlarmKind.CONTRACT_UNANSWERED] == "Kim is asked about 2 people who are no employees and has not answered."
+
+
+def test_who_is_in_behind_their_day_by_a_mistake_of_earlier_is_suspended_at_the_next_look(installed: Flask) -> None:
+    firm = new_firm()
+    ada = firm.joins("ada")
+    row = firm.takes_on(ada, until=30)
+    firm.time_passes(to=31)
+
+    def as_it_was(session: Session) -> None:
+        entry = engagements.journal(session, session.merge(row), "test", actor=ADMIN, at=on(31), because="test")
+        session.execute(
+            update(Person).where(Person.id == ada.person_id).values(standing=Standing.ACTIVE, standing_reason="", journal_id=entry),
+            execution_options={"synchronize_session": False},
+        )
+
+    in_transaction(as_it_was)
+
+    sponsors.look(firm.company.organization_id, at=on(32))
+
+    assert firm.person(ada).standing == Standing.PAUSED
 
 
 def test_whoever_has_no_sponsor_or_no_last_day_is_counted_until_they_have_both(installed: Flask) -> None:
