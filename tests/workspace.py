@@ -27,6 +27,7 @@ class Workspace:
     accounts: dict[AccountId, Account] = field(default_factory=dict)
     sessions: dict[AccountId, int] = field(default_factory=dict)
     rooms: dict[ChannelRef, ChannelSeen] = field(default_factory=dict)
+    addresses: dict[str, ChannelRef] = field(default_factory=dict)
     members: dict[ChannelRef, set[AccountId]] = field(default_factory=dict)
     invited: dict[ChannelRef, set[AccountId]] = field(default_factory=dict)
     before_call: Callable[[str, int], None] | None = None
@@ -127,7 +128,8 @@ class Workspace:
         )
 
     def find_channel(self, key: str) -> ChannelSeen | None:
-        return next((room for room in self.rooms.values() if room.key == key), None)
+        ref = self.addresses.get(key)
+        return None if ref is None else self.rooms.get(ref)
 
     def get_channel(self, ref: ChannelRef) -> ChannelSeen | None:
         return self.rooms.get(ref)
@@ -138,19 +140,22 @@ class Workspace:
     def create_channel(self, wanted: ChannelWanted) -> ChannelSeen:
         self._called("create_channel")
         there = self.find_channel(wanted.key)
-        if there is not None:
+        if there is not None and there.ours and there.key == wanted.key:
             return self.update_channel(there.ref, wanted)
+        if there is not None:
+            raise Conflict(f"{wanted.key} leads to another channel")
         ref = ChannelRef(f"!{len(self.rooms)}")
         self.rooms[ref] = ChannelSeen(
             ref=ref, key=wanted.key, name=wanted.name, topic=wanted.topic, parent=wanted.parent, space=wanted.space,
             read_only=wanted.read_only, private=wanted.private, owners=frozenset(), ours=True,
         )  # fmt: skip
         self.members[ref] = set()
+        self.addresses[wanted.key] = ref
         return self.rooms[ref]
 
     def update_channel(self, ref: ChannelRef, wanted: ChannelWanted) -> ChannelSeen:
         self._called("update_channel")
-        if any(room.key == wanted.key for room in self.rooms.values() if room.ref != ref):
+        if self.addresses.setdefault(wanted.key, ref) != ref:
             raise Conflict(f"{wanted.key} leads to another channel")
         self.rooms[ref] = replace(
             self.rooms[ref], key=wanted.key, name=wanted.name, topic=wanted.topic, parent=wanted.parent, read_only=wanted.read_only,

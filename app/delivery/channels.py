@@ -60,7 +60,7 @@ def _create(taken: Claim, target: HoldsChannels, wanted: ChannelWanted) -> Chann
         return target.create_channel(wanted)
     except Conflict:
         # A room that is not ours holds the alias: the channel takes the next free one, and keeps it.
-        in_transaction(lambda session: _next_key(session, taken))
+        in_transaction(lambda session: _next_key(session, taken, wanted.name))
         raise NotYet(f"the address {wanted.key} belongs to a room that is not ours; another is tried") from None
 
 
@@ -71,7 +71,7 @@ def _update(taken: Claim, target: HoldsChannels, seen: ChannelSeen, wanted: Chan
         if not seen.ours or seen.key == wanted.key or seen.space != wanted.space:
             raise
         # An alias still leads to the room that had it before that one was renamed: this channel takes the next free one.
-        in_transaction(lambda session: _next_key(session, taken))
+        in_transaction(lambda session: _next_key(session, taken, wanted.name))
         raise NotYet(f"the address {wanted.key} leads to another room; another is tried") from None
 
 
@@ -96,7 +96,7 @@ def _prepare(
         room.key = _free_key(session, taken, one.name)
         session.add(room)
         session.flush()
-    elif room.shown is not None and _slug(one.name) != room.key and not room.key.startswith(f"{_slug(one.name)}-"):
+    elif room.shown is not None and _number_of(room.key, one.name) is None:
         # Renamed: the address follows, and the connector keeps the old one leading here.
         room.key = _free_key(session, taken, one.name)
     parent_ref = None
@@ -140,7 +140,8 @@ def _slug(name: str) -> str:
     return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in name.lower()).strip("-") or "channel"
 
 
-def _free_key(session: Session, taken: Claim, name: str) -> str:
+def _free_key(session: Session, taken: Claim, name: str, *, beyond: int = 0) -> str:
+    """The address of this name with the first number after `beyond` that no other channel has here; the first is the name alone."""
     base = _slug(name)
     taken_keys = set(
         session.scalars(
@@ -150,16 +151,23 @@ def _free_key(session: Session, taken: Claim, name: str) -> str:
             )
         )
     )  # fmt: skip
-    number = 1
+    number = beyond + 1
     while (key := base if number == 1 else f"{base}-{number}") in taken_keys:
         number += 1
     return key
 
 
-def _next_key(session: Session, taken: Claim) -> None:
+def _number_of(key: str, name: str) -> int | None:
+    """Which number an address of this name has; None where it is another name's. A number that is part of the name does not count."""
+    base, number = _slug(name), key.removeprefix(f"{_slug(name)}-")
+    if key == base:
+        return 1
+    return int(number) if number != key and number.isdigit() else None
+
+
+def _next_key(session: Session, taken: Claim, name: str) -> None:
     room = session.get_one(Room, (taken.organization_id, taken.workspace_id, taken.subject_id))
-    head, _, tail = room.key.rpartition("-")
-    room.key = f"{head}-{int(tail) + 1}" if head and tail.isdigit() else f"{room.key}-2"
+    room.key = _free_key(session, taken, name, beyond=_number_of(room.key, name) or 1)
 
 
 def deliver_roster(taken: Claim, target: Target) -> None:
