@@ -281,7 +281,7 @@ class BarsAccounts(Protocol):
 @runtime_checkable
 class PausesAccounts(Protocol):
     def pause_account(self, id: AccountId) -> None:
-        """Cannot sign in, no session, no push, in no channel; can be undone by `reactivate_account`."""
+        """Cannot sign in, no session, no push, in no channel where we have a say; can be undone by `reactivate_account`."""
         ...
 
 

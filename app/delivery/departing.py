@@ -7,7 +7,7 @@ and those who are still in come before a second look at those who are not.
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import and_, select
@@ -32,6 +32,7 @@ from connectors.contract import (
     Access,
     AccountId,
     AccountState,
+    ChannelRef,
     Conflict,
     EndsSessions,
     HoldsChannels,
@@ -60,6 +61,14 @@ class ShutOut:
     left: bool
     sent_at: datetime
     acknowledged_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What still lets them in, and in how many rooms of others they stay although that is gone."""
+
+    access: Access
+    kept: int
 
 
 def still_open(claims: Sequence[Claim]) -> dict[str, AccountId]:
@@ -134,19 +143,21 @@ def prove(taken: Claim, target: Target, done: ShutOut, *, clock: Clock) -> None:
         open_until = work.open_claims(
             session, taken.organization_id, workspace_id=taken.workspace_id, subject_id=taken.subject_id, at=clock()
         )
-    seen = _look(target, done.accounts)
+    looked = _look(taken, target, done)
+    seen = looked.access
     given_up = None
     if done.left and not seen.shut:
         # Channels are nothing that access waits for.
         given_up = f"had to be deactivated at once: {seen.sessions} sessions and {seen.pushers} push registrations outlived the lock"
         for account_id in done.accounts:
             target.deactivate_account(account_id)
-        seen = _look(target, done.accounts)
+        looked = _look(taken, target, done)
+        seen = looked.access
     seen_at = clock()
     known = Grade.REREAD if isinstance(target, ShowsAccess) else Grade.CLAIMED
 
     def act(session: Session) -> None:
-        _write(session, taken, done, seen=seen, seen_at=seen_at, final=open_until is None, grade=known)
+        _write(session, taken, done, seen=looked, seen_at=seen_at, final=open_until is None, grade=known)
         if done.left:
             handing_over.begin_place(session, taken, done.departure, at=seen_at, given_up=given_up)
         # A return that was committed while we were shutting them out may have been delivered before our last call.
@@ -165,9 +176,7 @@ def prove(taken: Claim, target: Target, done: ShutOut, *, clock: Clock) -> None:
         raise LeftInChannels("channels are being handed over")
     if not seen.gone:
         if isinstance(target, HoldsChannels) and taken.attempts > PATIENCE:
-            for account_id in sorted(done.accounts):
-                for ref in sorted(target.channels_of(account_id)):
-                    target.remove_members(ref, [account_id])
+            _take_out(taken, target, done)
         raise NotYet(f"{seen.memberships} memberships are still there")
 
 
@@ -209,7 +218,21 @@ def _shut(taken: Claim, departure: Departure, target: Target, account_id: Accoun
     return handing_over.shut(taken, departure, target, account_id, clock=clock)
 
 
-def _look(target: Target, accounts: frozenset[AccountId]) -> Access:
+def _is_paused(departure: Departure, target: object) -> bool:
+    return departure.means == Standing.PAUSED and isinstance(target, PausesAccounts)
+
+
+def _look(taken: Claim, target: Target, done: ShutOut) -> _Seen:
+    """Somebody who is only away stays in rooms that others made where nobody but these can take them out; a leaver stays in none."""
+    seen = _access(target, done.accounts)
+    if not seen.memberships or not isinstance(target, HoldsChannels) or not _is_paused(done.departure, target):
+        return _Seen(access=seen, kept=0)
+    joined = frozenset[ChannelRef]().union(*(target.channels_of(account_id) for account_id in sorted(done.accounts)))
+    ours, others = handing_over.parted(taken, joined)
+    return _Seen(access=replace(seen, memberships=len(ours)), kept=len(others))
+
+
+def _access(target: Target, accounts: frozenset[AccountId]) -> Access:
     if not isinstance(target, ShowsAccess):
         return NOTHING
     seen = [target.show_access(account_id) for account_id in sorted(accounts)]
@@ -219,8 +242,22 @@ def _look(target: Target, accounts: frozenset[AccountId]) -> Access:
     )  # fmt: skip
 
 
-def _write(session: Session, taken: Claim, done: ShutOut, *, seen: Access, seen_at: datetime, final: bool, grade: Grade) -> None:
-    departure, accounts = done.departure, done.accounts
+def _take_out(taken: Claim, target: HoldsChannels, done: ShutOut) -> None:
+    """Out of every channel that is left; one where that is refused does not keep them in the others, and is raised at the end."""
+    refusals: list[Refused | Conflict | Missing] = []
+    for account_id in sorted(done.accounts):
+        joined = target.channels_of(account_id)
+        for ref in sorted(handing_over.parted(taken, joined)[0] if _is_paused(done.departure, target) else joined):
+            try:
+                target.remove_members(ref, [account_id])
+            except (Refused, Conflict, Missing) as error:
+                refusals.append(error)
+    if refusals:
+        raise refusals[0]
+
+
+def _write(session: Session, taken: Claim, done: ShutOut, *, seen: _Seen, seen_at: datetime, final: bool, grade: Grade) -> None:
+    departure, accounts, access = done.departure, done.accounts, seen.access
     key = (taken.organization_id, departure.id, taken.workspace_id)
     proof = session.get(Proof, key)
     if proof is None:
@@ -231,8 +268,8 @@ def _write(session: Session, taken: Claim, done: ShutOut, *, seen: Access, seen_
     if proof.sent_at is None:
         proof.sent_at, proof.acknowledged_at = done.sent_at, done.acknowledged_at
     if accounts:
-        proof.closed = {"accounts": sorted(accounts)}
-    if final and seen.shut and proof.shut_at is None:
+        proof.closed = {"accounts": sorted(accounts)} | ({"rooms_of_others_kept": seen.kept} if seen.kept else {})
+    if final and access.shut and proof.shut_at is None:
         proof.shut_at, proof.shut_grade = seen_at, grade
         for account_id in accounts:
             deeds.record(
@@ -242,7 +279,7 @@ def _write(session: Session, taken: Claim, done: ShutOut, *, seen: Access, seen_
         row = session.get(AccountRow, (taken.organization_id, taken.workspace_id, taken.subject_id))
         if row is not None:
             row.state, row.seen_at = departure.means, seen_at
-    if final and seen.gone and proof.gone_at is None:
+    if final and access.gone and proof.gone_at is None:
         proof.gone_at, proof.gone_grade = seen_at, grade
         for member in session.scalars(
             select(ChannelMember).where(

@@ -66,7 +66,7 @@ def shut(taken: Claim, departure: Departure, target: Target, account_id: Account
         target.deactivate_account(account_id)
         return False
     joined = target.lock_account(account_id)
-    ours, others = _parted(taken, joined or frozenset())
+    ours, others = parted(taken, joined or frozenset())
     if (joined is not None and not others) or not _hands_over(taken, departure):
         target.deactivate_locked(account_id)
         return False
@@ -95,7 +95,7 @@ def deactivate(target: Target, account_id: AccountId) -> None:
         target.deactivate_account(account_id)
 
 
-def _parted(taken: Claim, joined: frozenset[ChannelRef]) -> tuple[frozenset[ChannelRef], frozenset[ChannelRef]]:
+def parted(taken: Claim, joined: frozenset[ChannelRef]) -> tuple[frozenset[ChannelRef], frozenset[ChannelRef]]:
     """Which of these channels the rules have made, and which they have not."""
     if not joined:
         return frozenset(), frozenset()
@@ -173,7 +173,7 @@ def _waiting(taken: Claim, target: Target, place: HandoverPlace, row: Account | 
     marked = target.find_account(taken.subject_id)
     accounts = {AccountId(row.account_id)} if row is not None and row.state != RESERVED else set()
     accounts |= {marked.id} if marked is not None else set()
-    found = [(account_id, ref) for account_id in accounts for ref in _parted(taken, target.channels_of(account_id))[1]]
+    found = [(account_id, ref) for account_id in accounts for ref in parted(taken, target.channels_of(account_id))[1]]
     return sorted((one for one in found if _key(*one) > place.upto), key=lambda one: _key(*one))
 
 

@@ -157,7 +157,8 @@ class Matrix(MatrixErasing, MatrixHandingOver):
             try:
                 self.remove_members(ref, (id,))
             except Refused:
-                # A room where the provisioner has no say, such as a direct chat; `show_access` counts it.
+                # A room where the provisioner has no say, such as a direct chat; `show_access` counts it. Nobody could take them
+                # out of it but its members, and it is theirs again once they are back.
                 continue
 
     def end_sessions(self, id: AccountId) -> int:

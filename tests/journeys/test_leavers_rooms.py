@@ -111,6 +111,23 @@ def test_a_leavers_rooms_and_her_team_are_her_managers_and_she_was_shut_out_befo
     assert shut_at is not None and all(shut_at <= one.at for one in lines.channels if one.workspace_id)
 
 
+def test_somebody_paused_is_gone_though_a_direct_chat_keeps_her_and_has_it_when_she_is_back(crew: Crew) -> None:
+    account = crew.account(crew.ada)
+    before, talk = rooms_of(crew.synapse, account), crew.room(None, is_direct=True)
+    client = crew.synapse.sign_in(account)
+
+    crew.says(crew.ada, StatementKind.PAUSES)
+    deliver(crew.app)
+
+    proof = crew.proof(crew.ada)
+    assert proof.shut_at is not None and proof.gone_at is not None and proof.closed == {"accounts": [account], "rooms_of_others_kept": 1}
+    assert refused(client, crew.synapse)
+    assert crew.synapse.admin("GET", f"/_synapse/admin/v1/users/{account}/joined_rooms")["joined_rooms"] == [talk]
+    crew.says(crew.ada, StatementKind.RETURNS)
+    deliver(crew.app)
+    assert rooms_of(crew.synapse, account) == {*before, str(None)}, "the chat has no name"
+
+
 def _name(crew: Crew, ref: str) -> str:
     return str(crew.synapse.admin("GET", f"/_synapse/admin/v1/rooms/{ref}")["name"])
 

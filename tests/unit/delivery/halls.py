@@ -25,12 +25,21 @@ class Halls(Workspace):
     halls: dict[ChannelRef, Hall] = field(default_factory=dict)
     files: dict[AccountId, int] = field(default_factory=dict)
     erased: set[AccountId] = field(default_factory=set)
+    stuck: set[ChannelRef] = field(default_factory=set)
+    """Channels of ours where we have lost our say, so that a pause leaves people in them."""
 
     def opens(self, name: str, owner: AccountId, *others: AccountId, direct: bool = False, public: bool = False, owners: Iterable[AccountId] = ()) -> ChannelRef:
         ref = ChannelRef(f"!hall-{len(self.halls):04}")
         self.halls[ref] = Hall(name=name, owners={owner, *owners}, direct=direct, public=public)
         self.members[ref] = {owner, *others, *owners}
         return ref
+
+    def pause_account(self, id: AccountId) -> None:
+        # Nobody but those who made a room can take anybody out of it, or deactivate their account.
+        kept = {ref for ref in self.halls.keys() | self.stuck if id in self.members[ref]}
+        super().pause_account(id)
+        for ref in kept:
+            self.members[ref].add(id)
 
     def names_of(self, id: AccountId) -> set[str]:
         return {self.rooms[ref].name for ref, joined in self.members.items() if id in joined and ref in self.rooms}
