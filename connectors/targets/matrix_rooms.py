@@ -7,7 +7,7 @@ A marker event says that a room is ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from connectors.contract import (
     AccountId,
@@ -15,14 +15,12 @@ from connectors.contract import (
     ChannelSeen,
     ChannelWanted,
     Conflict,
-    Member,
     Missing,
-    Permit,
-    Refused,
     Unreachable,
 )
 from connectors.http import Document, path
-from connectors.targets.matrix_homeserver import ADMIN, CLIENT, Homeserver
+from connectors.targets.matrix_homeserver import ADMIN, CLIENT
+from connectors.targets.matrix_members import MatrixMembers
 
 MARKER = "org.doorlist.channel"
 ROOMS_PER_PAGE = 500
@@ -48,11 +46,7 @@ _EVENTS = {
 }
 
 
-class MatrixRooms:
-    def __init__(self, server: Homeserver) -> None:
-        self._server = server
-        self._caller = server.caller
-
+class MatrixRooms(MatrixMembers):
     def find_channel(self, key: str) -> ChannelSeen | None:
         ref = self._ref_of(key)
         return None if ref is None else self.get_channel(ref)
@@ -121,54 +115,6 @@ class MatrixRooms:
         if users != before:
             self._put_state(ref, "m.room.power_levels", {**levels, "users": users})
 
-    def list_members(self, ref: ChannelRef) -> Iterator[Member]:
-        joined = self._caller.get(path(f"{ADMIN}/v1/rooms/{{}}/members", ref)).document
-        for id in joined.texts("members"):
-            if id != self._server.own_id:
-                yield Member(account=AccountId(id), joined=True)
-        invited = self._caller.get(path(f"{CLIENT}/rooms/{{}}/members", ref), query={"membership": "invite"})
-        for event in invited.document.parts("chunk"):
-            yield Member(account=AccountId(event.text("state_key")), joined=False)
-
-    def channels_of(self, id: AccountId) -> frozenset[ChannelRef]:
-        found = self._caller.find(path(f"{ADMIN}/v1/users/{{}}/joined_rooms", id))
-        return frozenset() if found is None else frozenset(map(ChannelRef, found.texts("joined_rooms")))
-
-    def add_members(self, ref: ChannelRef, accounts: Iterable[AccountId], *, permit: Permit) -> None:
-        def add(id: AccountId) -> None:
-            permit()
-            try:
-                self._caller.post(path(f"{ADMIN}/v1/join/{{}}", ref), {"user_id": id})
-            except Refused:
-                # Synapse answers 403 for someone who is in the room already.
-                if self._membership(ref, id) != "join":
-                    raise
-
-        _for_each(accounts, add)
-
-    def invite_members(self, ref: ChannelRef, accounts: Iterable[AccountId], *, permit: Permit) -> None:
-        def invite(id: AccountId) -> None:
-            # Looked at first: a second invitation would ring the phone again.
-            if self._membership(ref, id) in ("invite", "join"):
-                return
-            permit()
-            self._caller.post(path(f"{CLIENT}/rooms/{{}}/invite", ref), {"user_id": id})
-
-        _for_each(accounts, invite)
-
-    def remove_members(self, ref: ChannelRef, accounts: Iterable[AccountId]) -> None:
-        def remove(id: AccountId) -> None:
-            self._server.spare_ourselves(id)
-            try:
-                self._caller.post(path(f"{CLIENT}/rooms/{{}}/kick", ref), {"user_id": id})
-            except Refused:
-                # Synapse answers 403 for someone who is not in the room.
-                if id not in {member.account for member in self.list_members(ref)}:
-                    return
-                raise
-
-        _for_each(accounts, remove)
-
     # Looking
 
     def _seen(self, ref: ChannelRef, details: Document) -> ChannelSeen:
@@ -226,10 +172,6 @@ class MatrixRooms:
     def _ref_of(self, key: str) -> ChannelRef | None:
         found = self._caller.find(path(f"{CLIENT}/directory/room/{{}}", self._server.alias(key)))
         return None if found is None else ChannelRef(found.text("room_id"))
-
-    def _membership(self, ref: ChannelRef, id: AccountId) -> str:
-        found = self._caller.find(path(f"{CLIENT}/rooms/{{}}/state/m.room.member/{{}}", ref, id))
-        return "" if found is None else found.text("membership")
 
     def _states(self, ref: ChannelRef, kind: str) -> dict[str, Document]:
         """Current state of one type by state key; all of a large room's state would be mostly its members."""
@@ -381,15 +323,3 @@ def _level(value: object) -> int:
 def _users(levels: Mapping[str, object]) -> dict[str, int]:
     users = levels.get("users")
     return {str(id): _level(level) for id, level in users.items()} if isinstance(users, dict) else {}
-
-
-def _for_each(accounts: Iterable[AccountId], act: Callable[[AccountId], None]) -> None:
-    """One who is refused does not stand in the others' way; the first refusal is raised at the end."""
-    refusals: list[Refused | Conflict | Missing] = []
-    for id in accounts:
-        try:
-            act(id)
-        except (Refused, Conflict, Missing) as error:
-            refusals.append(error)
-    if refusals:
-        raise refusals[0]
