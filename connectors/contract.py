@@ -314,7 +314,8 @@ class ShowsAccess(Protocol):
 class HoldsChannels(Protocol):
     def find_channel(self, key: str) -> ChannelSeen | None: ...
 
-    def get_channel(self, ref: ChannelRef) -> ChannelSeen | None: ...
+    def get_channel(self, ref: ChannelRef) -> ChannelSeen | None:
+        """None also of one of ours that was emptied for good, ourselves too."""
 
     def list_channels(self) -> Iterator[ChannelSeen]:
         """Every channel, ours or not. Ending normally is the statement "that was all"."""
@@ -342,11 +343,11 @@ class HoldsChannels(Protocol):
 
     def add_members(self, ref: ChannelRef, accounts: Iterable[AccountId], *, permit: Permit) -> None:
         """Puts each in without asking them."""
-        ...
 
     def invite_members(self, ref: ChannelRef, accounts: Iterable[AccountId], *, permit: Permit) -> None: ...
 
-    def remove_members(self, ref: ChannelRef, accounts: Iterable[AccountId]) -> None: ...
+    def remove_members(self, ref: ChannelRef, accounts: Iterable[AccountId]) -> None:
+        """Invitations are withdrawn as well. Who is not in it, and a channel that is not there, are success."""
 
 
 @runtime_checkable

@@ -104,8 +104,7 @@ class MatrixHandingOver(MatrixRooms):
         details = self._caller.get(path(f"{ADMIN}/v1/rooms/{{}}", ref)).document
         if not self._powers(ref, details).names_owners(to):
             raise Refused(f"{self._server.name}: {to} is not seen to have a say in {ref}")
-        memberships = self._caller.get(path(f"{ADMIN}/v1/users/{{}}/memberships", to)).document.part("memberships")
-        arrival = {"join": Arrival.JOINED, "invite": Arrival.INVITED}.get(memberships.text(ref))
+        arrival = {"join": Arrival.JOINED, "invite": Arrival.INVITED}.get(self._memberships(to).get(ref, ""))
         if arrival is None and details.text("join_rules") != "public":
             raise Refused(f"{self._server.name}: {to} has a say in {ref}, and is not asked in")
         return arrival or Arrival.OPEN

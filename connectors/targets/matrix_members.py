@@ -8,6 +8,9 @@ from connectors.contract import AccountId, ChannelRef, Conflict, Member, Missing
 from connectors.http import path
 from connectors.targets.matrix_homeserver import ADMIN, CLIENT, Homeserver
 
+HOLDING = ("join", "invite", "knock")
+"""The memberships that a kick ends."""
+
 
 class MatrixMembers:
     def __init__(self, server: Homeserver) -> None:
@@ -54,13 +57,21 @@ class MatrixMembers:
             self._server.spare_ourselves(id)
             try:
                 self._caller.post(path(f"{CLIENT}/rooms/{{}}/kick", ref), {"user_id": id})
+            except Missing:
+                # The room was deleted, and nobody is in it.
+                return
             except Refused:
                 # Synapse answers 403 for someone who is not in the room.
-                if id not in {member.account for member in self.list_members(ref)}:
+                if self._memberships(id).get(ref) not in HOLDING:
                     return
                 raise
 
         _for_each(accounts, remove)
+
+    def _memberships(self, id: AccountId) -> dict[ChannelRef, str]:
+        """By room, how somebody stands to it: there, asked in, asking to be let in, out or banned."""
+        said = self._caller.get(path(f"{ADMIN}/v1/users/{{}}/memberships", id)).document.part("memberships").plain()
+        return {ChannelRef(ref): str(how) for ref, how in said.items()}
 
     def _membership(self, ref: ChannelRef, id: AccountId) -> str:
         found = self._caller.find(path(f"{CLIENT}/rooms/{{}}/state/m.room.member/{{}}", ref, id))

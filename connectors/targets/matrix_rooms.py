@@ -16,6 +16,7 @@ from connectors.contract import (
     ChannelWanted,
     Conflict,
     Missing,
+    Refused,
     Unreachable,
 )
 from connectors.http import Document, path
@@ -53,7 +54,7 @@ class MatrixRooms(MatrixMembers):
 
     def get_channel(self, ref: ChannelRef) -> ChannelSeen | None:
         details = self._caller.find(path(f"{ADMIN}/v1/rooms/{{}}", ref))
-        return None if details is None else self._seen(ref, details)
+        return None if details is None or self._is_deserted(ref, details) else self._seen(ref, details)
 
     def list_channels(self) -> Iterator[ChannelSeen]:
         listed: set[ChannelRef] = set()
@@ -154,6 +155,17 @@ class MatrixRooms(MatrixMembers):
             ours=False,
         )
 
+    def _is_deserted(self, ref: ChannelRef, details: Document) -> bool:
+        """Whether a room of ours has lost everybody, ourselves too: nobody can be brought into it any more.
+
+        Synapse shows a room that is deleted without `purge`, and any while it is being deleted.
+        """
+        if not self._made_by_us(details) or details.number("joined_members") > 0:
+            return False
+        # Asked for once more, since that number is counted behind what happens.
+        there = self._caller.find(path(f"{ADMIN}/v1/rooms/{{}}/members", ref))
+        return there is None or not there.texts("members")
+
     def _made_by_us(self, details: Document) -> bool:
         # The marker alone proves nothing: anyone can put one into a room of their own.
         return details.text("creator") == self._server.own_id
@@ -166,7 +178,11 @@ class MatrixRooms(MatrixMembers):
         return None
 
     def _is_child(self, ref: ChannelRef, parent: ChannelRef) -> bool:
-        place = self._caller.find(path(f"{CLIENT}/rooms/{{}}/state/m.space.child/{{}}", parent, ref))
+        try:
+            place = self._caller.find(path(f"{CLIENT}/rooms/{{}}/state/m.space.child/{{}}", parent, ref))
+        except Refused:
+            # A space that was deleted, or that we are not in: nothing is below it that we could see or take out.
+            return False
         return place is not None and bool(place.texts("via"))
 
     def _ref_of(self, key: str) -> ChannelRef | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from connectors.contract import AccountId, ChannelRef, ChannelWanted, Conflict, Member, Refused, Withdrawn
+from connectors.contract import AccountId, ChannelRef, ChannelWanted, Conflict, Member, Missing, Refused, Withdrawn
 from connectors.http import path
 from connectors.targets.matrix import Matrix
 from tests.connectors.matrix_arrangement import allowed, as_user, joiner, numbers, room, say, withdrawn
@@ -19,6 +21,12 @@ def state(synapse: Synapse, ref: ChannelRef) -> dict[str, dict[str, object]]:
     events = synapse.admin("GET", path("/_synapse/admin/v1/rooms/{}/state", ref))["state"]
     assert isinstance(events, list)
     return {event["type"]: event["content"] for event in events if event["state_key"] == ""}
+
+
+def delete_by_hand(synapse: Synapse, ref: ChannelRef, **how: object) -> None:
+    job = synapse.admin("DELETE", path("/_synapse/admin/v2/rooms/{}", ref), how)
+    status = path("/_synapse/admin/v2/rooms/delete_status/{}", str(job["delete_id"]))
+    assert until(lambda: synapse.admin("GET", status)["status"] == "complete")
 
 
 def test_a_channel_is_private_closed_to_other_servers_and_not_encrypted(
@@ -97,18 +105,68 @@ def test_a_channel_of_someone_else_is_not_adopted(chat: Matrix, synapse: Synapse
     assert not found.ours
 
 
-def test_an_alias_that_outlived_its_deleted_room_is_used_again(chat: Matrix, synapse: Synapse) -> None:
-    made = room(chat)
+WAYS_TO_DELETE = [{"purge": True}, {"purge": True, "block": True}, {"purge": False}]
+
+
+@pytest.mark.parametrize("how", WAYS_TO_DELETE)
+def test_an_alias_that_outlived_its_deleted_room_is_used_again(
+    chat: Matrix, synapse: Synapse, how: dict[str, object]
+) -> None:
+    made = room(chat, joiner(chat))
     key = str(made.key)
-    delete = path("/_synapse/admin/v2/rooms/{}", made.ref)
-    job = synapse.admin("DELETE", delete, {"block": True, "purge": True})
-    status = path("/_synapse/admin/v2/rooms/delete_status/{}", str(job["delete_id"]))
-    assert until(lambda: synapse.admin("GET", status)["status"] == "complete")
+    delete_by_hand(synapse, made.ref, **how)
 
     anew = chat.create_channel(ChannelWanted(key=key, name="Anew"))
 
     assert anew.ref != made.ref
     assert chat.find_channel(key) == anew
+
+
+@pytest.mark.parametrize("how", WAYS_TO_DELETE)
+def test_a_deleted_room_is_not_there_and_nobody_has_to_be_taken_out_of_it(
+    chat: Matrix, synapse: Synapse, how: dict[str, object]
+) -> None:
+    ada, ben = joiner(chat), joiner(chat)
+    made = room(chat, ada)
+    chat.invite_members(made.ref, [ben], permit=allowed)
+    delete_by_hand(synapse, made.ref, **how)
+
+    chat.remove_members(made.ref, [ada, ben, joiner(chat)])
+
+    assert chat.get_channel(made.ref) is None
+    with pytest.raises(Missing):
+        chat.update_channel(made.ref, ChannelWanted(key=str(made.key), name="Room"))
+    for give in (chat.add_members, chat.invite_members):
+        with pytest.raises((Missing, Refused)):
+            give(made.ref, [ada], permit=allowed)
+
+
+@pytest.mark.parametrize("how", WAYS_TO_DELETE)
+def test_a_channel_outlives_the_space_above_it_and_moves_under_another(
+    chat: Matrix, synapse: Synapse, how: dict[str, object]
+) -> None:
+    old, new = (
+        chat.create_channel(ChannelWanted(key=f"space-{next(numbers)}", name="S", space=True))
+        for _ in range(2)
+    )
+    wanted = ChannelWanted(key=f"orphan-{next(numbers)}", name="Orphan", parent=old.ref)
+    made = chat.create_channel(wanted)
+    delete_by_hand(synapse, old.ref, **how)
+
+    seen = chat.get_channel(made.ref)
+    after = chat.update_channel(made.ref, replace(wanted, parent=new.ref))
+
+    assert seen is not None
+    assert seen.parent is None
+    assert (after.ref, after.parent) == (made.ref, new.ref)
+
+
+def test_a_room_that_was_left_to_its_members_is_still_there(chat: Matrix, synapse: Synapse) -> None:
+    made = room(chat, joiner(chat))
+
+    synapse.admin("POST", path("/_matrix/client/v3/rooms/{}/leave", made.ref))
+
+    assert chat.get_channel(made.ref) is not None
 
 
 def test_a_channel_whose_making_was_cut_short_is_made_anew(chat: Matrix, synapse: Synapse) -> None:
