@@ -10,7 +10,7 @@ from app.access.tables import Account as AccountRow
 from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
-from app.delivery.accounts import NotYet
+from app.delivery.wanted import NotYet
 from app.directory.tables import Person, Standing
 from app.journal import work
 from app.journal.tables import Subject

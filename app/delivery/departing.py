@@ -18,8 +18,9 @@ from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
 from app.delivery import handing_over
-from app.delivery.accounts import RESERVED, NotYet
+from app.delivery.accounts import RESERVED
 from app.delivery.handing_over import LeftInChannels
+from app.delivery.wanted import NotYet
 from app.directory.tables import Person, Standing
 from app.journal import work
 from app.journal.tables import Subject

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.access.tables import Account, Workspace
 from app.actors import CLOCK
 from app.delivery import moving, ruled_handovers, signal_streams
-from app.delivery.accounts import digest_of, profile_of
+from app.delivery.wanted import digest_of, profile_of
 from app.directory.tables import Person, Standing
 from app.journal import entries, work
 from app.journal.tables import Lane, Subject, Work

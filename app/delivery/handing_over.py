@@ -18,8 +18,9 @@ from app.audit import deeds
 from app.audit.lag import audit_is_behind
 from app.clock import Clock
 from app.database import in_transaction, reading
-from app.delivery.accounts import RESERVED, NotYet
+from app.delivery.accounts import RESERVED
 from app.delivery.permits import LAST_GIFT_BEFORE_LEASE
+from app.delivery.wanted import NotYet
 from app.delivery.workspaces import halted
 from app.directory.settings import handover_order, value_of
 from app.directory.tables import Person, Standing

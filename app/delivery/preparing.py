@@ -6,9 +6,10 @@ from app.access.tables import Account as AccountRow
 from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
-from app.delivery.accounts import RESERVED, profile_of, reserve
+from app.delivery.accounts import RESERVED, reserve
 from app.delivery.permits import permit_for
 from app.delivery.precedence import Precedence
+from app.delivery.wanted import profile_of
 from app.directory.tables import Person, Standing
 from app.journal.work import Claim
 from connectors.contract import Account, AccountId, AccountState, Conflict, Permit, PreparesAccounts, Profile, Target

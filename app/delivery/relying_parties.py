@@ -21,7 +21,7 @@ from app.access.session_tables import Grant, RelyingParty
 from app.access.sessions import lets_in, of_person
 from app.clock import Clock
 from app.database import in_transaction, new_id, reading
-from app.delivery.accounts import NotYet
+from app.delivery.wanted import NotYet
 from app.delivery.workspaces import settings_here
 from app.directory.tables import Person, Standing
 from app.journal.work import Claim

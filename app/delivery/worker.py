@@ -22,7 +22,7 @@ from app.clock import Clock
 from app.clock import now as wall_clock
 from app.database import in_transaction, reading_engine
 from app.delivery.access import deliver_access, deliver_here
-from app.delivery.accounts import NotYet, deliver_account
+from app.delivery.accounts import deliver_account
 from app.delivery.channels import deliver_channel, deliver_roster
 from app.delivery.departing import ShutOut, note_failure, prove, shut_out, still_open
 from app.delivery.due import is_due, somebody_is_still_in
@@ -32,6 +32,7 @@ from app.delivery.liveness import free_claims_of_the_dead, own_name
 from app.delivery.pauses import LONGEST_PAUSE, LOOK_AGAIN, pause_after, rest_after
 from app.delivery.precedence import Precedence
 from app.delivery.preparing import prepare_account
+from app.delivery.wanted import NotYet
 from app.delivery.workspaces import Targets, halt, halted
 from app.journal import work
 from app.journal.tables import HERE, Lane, Subject

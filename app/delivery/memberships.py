@@ -1,0 +1,158 @@
+"""Delivering an account's channels: which ones somebody comes into, which ones they leave, and what the mirror says of it."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.orm import Session
+
+from app.audit import deeds
+from app.clock import Clock
+from app.database import in_transaction, reading
+from app.delivery import moving
+from app.delivery.wanted import Desired, NotYet, Wanted
+from app.journal import work
+from app.journal.tables import Subject
+from app.journal.work import Claim
+from app.rules.moves import SETTLING
+from app.rules.revisions import current_rules
+from app.rules.shapes import ChannelShape, shapes
+from app.rules.tables import BESIDE, MOVED, RULE, ChannelMember, Room
+from connectors.contract import Account, ChannelRef, HoldsChannels, Permit
+
+
+def ensure_channels(taken: Claim, target: HoldsChannels, desired: Desired, account: Account, *, permit: Permit, clock: Clock) -> int:
+    """Join and leave channels; returns how many wanted ones are not there yet."""
+    joined = target.channels_of(account.id)
+    ready = [one for one in desired.channels.values() if one.ref is not None]
+    added: list[Wanted] = []
+    left_by_choice: list[str] = []
+    for one in ready:
+        assert one.ref is not None
+        known = desired.mirror.get(one.channel_id)
+        if one.ref in joined:
+            continue
+        if one.shape.membership != "enforced" and known is not None:
+            # Added or invited once already: they left, and a rule that only adds does not bring them back.
+            left_by_choice.append(one.channel_id)
+            continue
+        if one.shape.membership == "suggested":
+            target.invite_members(one.ref, [account.id], permit=permit)
+        else:
+            target.add_members(one.ref, [account.id], permit=permit)
+        added.append(one)
+    removed = _leave(taken, target, desired, account, joined, clock=clock)
+    if added or removed:
+        # Look again: an answer that said yes is not yet a membership.
+        now = target.channels_of(account.id)
+        missing = [one.shape.name for one in added if one.ref not in now and one.shape.membership != "suggested"]
+        if missing:
+            raise NotYet(f"{account.id} is not yet seen in {', '.join(missing)}")
+    changed = [one for one in ready if one.channel_id not in desired.mirror]
+    retold = [one for one in ready if (known := desired.mirror.get(one.channel_id)) and one.why and (known.why != one.why or known.keep_until)]
+    if changed or left_by_choice or added or retold:
+        did = [f"added to {one.shape.name}" for one in added]
+
+        def act(session: Session) -> None:
+            _mirror(session, taken, changed, left_by_choice, at=clock())
+            for one in retold:
+                # They belong there again, or for another reason; since when they are there stays.
+                session.execute(update(ChannelMember).where(*_mine(taken), ChannelMember.channel_id == one.channel_id).values(why=one.why, keep_until=None))
+            _record(session, taken, did, at=clock())
+            if desired.mirror:
+                moving.came_about(session, taken, joined=[one.channel_id for one in ready], at=clock())
+
+        in_transaction(act)
+    return len(desired.channels) - len(ready)
+
+
+def _record(session: Session, taken: Claim, did: list[str], *, at: datetime) -> None:
+    for what in did:
+        deeds.record(
+            session, taken.organization_id, workspace_id=taken.workspace_id, at=at, subject="person", subject_id=taken.subject_id, did=what
+        )
+
+
+def _mirror(session: Session, taken: Claim, joined: list[Wanted], left: list[str], *, at: datetime) -> None:
+    for one in joined:
+        session.merge(
+            ChannelMember(
+                organization_id=taken.organization_id, workspace_id=taken.workspace_id, channel_id=one.channel_id,
+                person_id=taken.subject_id, why=one.why or RULE, since=at, keep_until=None, left_at=None,
+            )
+        )  # fmt: skip
+    if left:
+        session.execute(
+            update(ChannelMember)
+            .where(*_mine(taken), ChannelMember.channel_id.in_(left), ChannelMember.left_at.is_(None))
+            .values(left_at=at)
+        )
+
+
+def _mine(taken: Claim) -> tuple[ColumnElement[bool], ...]:
+    return (
+        ChannelMember.organization_id == taken.organization_id,
+        ChannelMember.workspace_id == taken.workspace_id,
+        ChannelMember.person_id == taken.subject_id,
+    )
+
+
+def _surplus(taken: Claim, refs: frozenset[ChannelRef]) -> list[tuple[str, str | None, ChannelShape]]:
+    """Those of the rooms that are channels of ours."""
+    if not refs:
+        return []
+    with reading() as session:
+        rows = session.execute(
+            select(Room.channel_id, Room.ref).where(
+                Room.organization_id == taken.organization_id, Room.workspace_id == taken.workspace_id, Room.ref.in_(refs)
+            )
+        ).all()
+        shaped = shapes(session, taken.organization_id, current_rules(session, taken.organization_id), [row.channel_id for row in rows])
+        return [(channel_id, ref, shaped[channel_id]) for channel_id, ref in rows if channel_id in shaped]
+
+
+def _leave(
+    taken: Claim, target: HoldsChannels, desired: Desired, account: Account, joined: frozenset[ChannelRef], *, clock: Clock
+) -> list[str]:
+    """Leave channels of ours that nothing asks for any more; a mover keeps the old one for as long as its rule says."""
+    at = clock()
+
+    extra = _surplus(taken, joined - {one.ref for one in desired.channels.values()})
+    gone = [channel_id for channel_id in desired.mirror if channel_id not in desired.channels]
+    kept: dict[str, datetime] = {}
+    later = [row.keep_until for row in desired.mirror.values() if row.keep_until is not None and row.keep_until > at]
+    removed: list[str] = []
+    for channel_id, ref, one in extra:
+        known = desired.mirror.get(channel_id)
+        if known is None and one.membership != "enforced":
+            # Somebody invited them by hand, and the rule does not forbid it.
+            continue
+        # What somebody approved until a day ends on that day.
+        if known is not None and known.keep_until is None and known.why != BESIDE and one.keep_for > timedelta():
+            kept[channel_id] = at + one.keep_for
+            continue
+        assert ref is not None
+        target.remove_members(ChannelRef(ref), [account.id])
+        removed.append(channel_id)
+
+    def act(session: Session) -> None:
+        drop = [channel_id for channel_id in gone if channel_id not in kept]
+        if drop:
+            # Kept for a while, so that a whole channel that moves bit by bit is still seen to have moved.
+            session.execute(delete(ChannelMember).where(*_mine(taken), ChannelMember.why == MOVED, ChannelMember.left_at < at - SETTLING))
+            session.execute(update(ChannelMember).where(*_mine(taken), ChannelMember.channel_id.in_(drop)).values(why=MOVED, left_at=at))
+        for channel_id, until in kept.items():
+            session.execute(update(ChannelMember).where(*_mine(taken), ChannelMember.channel_id == channel_id).values(keep_until=until))
+        if until_next := [*kept.values(), *later]:
+            work.want(
+                session, taken.organization_id, subject=Subject.DUE, subject_ids=[taken.subject_id], because=None, due_at=min(until_next)
+            )
+        for channel_id in removed:
+            deeds.record(
+                session, taken.organization_id, workspace_id=taken.workspace_id, at=at, subject="person", subject_id=taken.subject_id,
+                did=f"removed from channel {channel_id}",
+            )  # fmt: skip
+        moving.came_about(session, taken, left=drop, kept=kept, at=at)
+
+    if gone or kept or removed or later:
+        in_transaction(act)
+    return removed
