@@ -1,7 +1,8 @@
 """Request bodies: read as JSON that every database can hold, and brought into the shape in which documents are kept."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 from app import json_text
@@ -101,7 +102,7 @@ def tidied(
                 _refuse_core(urn, key, before)
                 continue
             declared = vocabulary.extension_named(urn, core)
-            _put(kept, urn, _extension(urn, value) if declared is None else _declared(declared, value, _there(declared.urn, before)))
+            _put(kept, urn, _extension(urn, value) if declared is None else _declared(declared, value, _stood(declared.urn, before)))
             continue
         attribute = known.get(key.lower())
         if attribute is None:
@@ -114,13 +115,28 @@ def tidied(
 
 
 def under_own_names(document: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
-    """The document with each extension under its declared URN: it may have been spelled otherwise, also twice, before it was declared."""
+    """The document with each extension and what is in it under declared names: they may have been spelled otherwise, also twice, before."""
     named: dict[str, Any] = {}
     for key, value in document.items():
         name = vocabulary.schema_named(key) if ":" in key else key
-        there = named.get(name)
-        named[name] = {**there, **value} if isinstance(there, dict) and isinstance(value, dict) else value
+        there, extension = named.get(name), vocabulary.extension_named(name) if ":" in name else None
+        said = value if extension is None else _renamed(extension.attributes, value)
+        # What is no object says nothing of an extension.
+        named[name] = {**there, **(said if isinstance(said, dict) else {})} if isinstance(there, dict) else said
     return named
+
+
+def _renamed(known: Mapping[str, Attribute], value: Any) -> Any:
+    """The value with the names of these attributes as their schema spells them, the last where there are several; nothing else of it changes."""
+    if isinstance(value, list):
+        return [_renamed(known, element) for element in value]
+    if not known or not isinstance(value, dict):
+        return value
+    made: dict[str, Any] = {}
+    for key, part in value.items():
+        attribute = known.get(key.lower())
+        made[key if attribute is None else attribute.name] = part if attribute is None else _renamed(attribute.subs, part)
+    return made
 
 
 def is_kept(attribute: Attribute) -> bool:
@@ -172,20 +188,22 @@ def _extension(urn: str, value: Any) -> Any:
 
 def _refuse_core(urn: str, key: str, before: Mapping[str, Any] | None) -> None:
     """What stood below it said nothing, and would look as if it had; what still stands so from long ago is left out."""
-    if key not in (before or {}):
+    if not any(name.lower() == key.lower() for name in before or {}):
         raise refused(f"{urn} is no extension of it: a resource says what is of its own schema at the top, not below the schema's URN", Problem.INVALID_SYNTAX)
 
 
-def _there(urn: str, before: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """What stands of an extension, by names in lower case; it may have been spelled otherwise before it was declared."""
-    found = next((value for key, value in (before or {}).items() if key.lower() == urn.lower()), None)
-    return {key.lower(): value for key, value in found.items()} if isinstance(found, dict) else {}
+def _stood(urn: str, before: Mapping[str, Any] | None) -> list[Any]:
+    """What stands under this URN, however it was spelled before it was declared."""
+    return [value for key, value in (before or {}).items() if key.lower() == urn.lower()]
 
 
-def _declared(extension: Extension, value: Any, there: Mapping[str, Any]) -> dict[str, Any] | None:
+def _declared(extension: Extension, value: Any, stood: Sequence[Any]) -> Any:
     """What is said by a declared schema. A value that stands is no matter of this request, and keeps nobody from being switched off."""
     if not isinstance(value, dict):
-        refuse_kind(extension.urn, "an object", value)
+        return value if _is_among(value, stood) else refuse_kind(extension.urn, "an object", value)
+    there: dict[str, list[Any]] = {}
+    for key, part in (pair for one in stood if isinstance(one, dict) for pair in one.items()):
+        there.setdefault(key.lower(), []).append(part)
     kept: dict[str, Any] = {}
     for key, part in value.items():
         if part is None:
@@ -193,7 +211,7 @@ def _declared(extension: Extension, value: Any, there: Mapping[str, Any]) -> dic
         attribute = extension.attributes.get(key.lower())
         if attribute is None:
             kept[key] = part
-        elif same_document(part, there.get(key.lower())):
+        elif _is_among(part, there.get(key.lower(), ()), attribute.subs):
             kept[attribute.name] = part
         else:
             label = f"{extension.urn}:{attribute.name}"
@@ -203,16 +221,25 @@ def _declared(extension: Extension, value: Any, there: Mapping[str, Any]) -> dic
                     _refuse_missing(attribute.subs, element, label, ".")
             _put(kept, attribute.name, fitted)
     # Where it was missing before it was declared, it may go on missing.
-    missed = {name: one for name, one in extension.attributes.items() if not there or name in there}
+    missed = {name: one for name, one in extension.attributes.items() if not there or not all(map(_is_nothing, there.get(name, ())))}
     _refuse_missing(missed, kept, extension.urn, ":")
     return kept or None
 
 
+def _is_among(value: Any, stood: Iterable[Any], known: Mapping[str, Attribute] = MappingProxyType({})) -> bool:
+    """Whether the value is one of these, in whatever letters they name attributes that are known."""
+    return any(same_document(_renamed(known, value), _renamed(known, one)) for one in stood)
+
+
 def _refuse_missing(attributes: Mapping[str, Attribute], kept: Mapping[str, Any], label: str, mark: str) -> None:
     for attribute in attributes.values():
-        # RFC 7643 §2.5: an empty list is no value.
-        if kept and attribute.required and kept.get(attribute.name) in (None, []):
+        if kept and attribute.required and _is_nothing(kept.get(attribute.name)):
             raise refused(f"{label}{mark}{attribute.name} is required where {label} is given", Problem.INVALID_VALUE)
+
+
+def _is_nothing(value: Any) -> bool:
+    """RFC 7643 §2.5: an empty list is no value, as null is none."""
+    return value is None or value == []
 
 
 def _members(known: Mapping[str, Attribute], value: Mapping[str, Any], label: str) -> dict[str, Any]:

@@ -191,12 +191,15 @@ def _parent(
     for depth, name in enumerate(names[:-1], start=1):
         known = vocabulary.attribute_at(names[:depth])
         below = place.get(name)
+        if ":" in name and not isinstance(below, dict) and (not below or vocabulary.extension_named(name) is not None):
+            # PHP writes an empty object as an empty list, and what else is no object is from before the schema.
+            below = None
         if not isinstance(below, dict | list):
             if not make:
                 return None
             below = [] if known is not None and known.many else {}
             # The manager as a bare text stays the manager when something is said beside it.
-            if isinstance(below, dict) and isinstance(place.get(name), str):
+            if isinstance(below, dict) and isinstance(place.get(name), str) and ":" not in name:
                 below = {"value": place[name]}
             place[name] = below
         if isinstance(below, list):

@@ -9,7 +9,7 @@ import pytest
 from app.directory.vocabulary import GROUP_URN, USER_URN
 from tests.clients.directory import Directory
 from tests.unit.scim.bulking import bulk, is_refused
-from tests.unit.scim.choosing import OFF, get
+from tests.unit.scim.choosing import OFF, get, members_of
 from tests.unit.scim.extending import HR, USUAL, attribute, declares, kept, posts, says, takes_back
 
 WHOLE = {
@@ -150,6 +150,69 @@ def test_a_value_from_before_the_schema_keeps_nobody_from_being_switched_off(dir
     assert kept(directory, record_id) == old
     assert directory.patch(f"/Users/{record_id}", {"op": "replace", "path": f"{HR}:startDate", "value": "2026-11-30T17:00:00Z"}).status == 200
     assert says(directory.patch(f"/Users/{record_id}", {"op": "replace", "path": f"{HR}:grade", "value": "8"}), "invalidValue", "grade")
+
+
+FROM_BEFORE: dict[str, dict[str, Any]] = {
+    "no attributes": {HR: []},
+    "a text": {HR: "x"},
+    "true": {HR: True},
+    "a name in two spellings": {HR: {"grade": "x", "Grade": "y"}},
+    "a URN in two spellings": {HR: {"grade": "x", "site": "Oslo"}, HR.upper(): {"Grade": "z"}},
+    "an object and none": {HR: {"grade": "x"}, HR.upper(): []},
+    "names within in other letters": {HR: {"desk": {"Floor": "x"}, "badges": [{"Number": "x"}, {"number": 1, "NUMBER": 2}]}},
+    "null and an empty list": {HR: {"team": None, "teams": [], "site": "Oslo"}},
+}
+
+
+@pytest.mark.parametrize("shape", FROM_BEFORE)
+def test_whatever_is_from_before_the_schema_keeps_nobody_in(directory: Directory, shape: str) -> None:
+    """PHP, for one, writes an object without members as an empty list."""
+    patched, put = (directory.add_user(name, **FROM_BEFORE[shape]) for name in ("ada", "bob"))
+    ants = directory.send("POST", "/Groups", {"displayName": "ants", "members": [{"value": patched}, {"value": put}], **FROM_BEFORE[shape]}).document["id"]
+    required = attribute("team", required=True), attribute("teams", required=True, multiValued=True)
+
+    declares(*USUAL, *required)
+    off = directory.patch(f"/Users/{patched}", OFF, {"op": "replace", "path": "title", "value": "x"})
+    put_off = directory.send("PUT", f"/Users/{put}", {**get(directory, f"/Users/{put}"), "active": False})
+    declares(*USUAL, *required, core=GROUP_URN)
+    renamed = directory.patch(f"/Groups/{ants}", {"op": "replace", "value": {"id": ants, "displayName": "bees"}}, {"op": "remove", "path": f'members[value eq "{put}"]'})
+
+    assert (off.status, off.document["active"], put_off.status, put_off.document["active"]) == (200, False, 200, False), off.text + put_off.text
+    assert (renamed.status, members_of(directory, ants)) == (204, [patched]), renamed.text
+    assert directory.patch(f"/Users/{patched}", {"op": "remove", "path": HR}).status == 200
+    assert kept(directory, patched) is None
+
+
+def test_what_is_said_by_the_schema_takes_the_place_of_what_was_spelled_otherwise(directory: Directory) -> None:
+    said = {"grade": "x", "Grade": "y", "SITE": "Oslo", "desk": {"FLOOR": "x", "Row": "b"}}
+    record_id = directory.add_user("ada", **{HR: said})
+    declares(*USUAL)
+
+    for path, value in (("grade", 3), ("desk.floor", 2)):
+        assert directory.patch(f"/Users/{record_id}", {"op": "replace", "path": f"{HR}:{path}", "value": value}).status == 200
+    assert directory.patch(f"/Users/{record_id}", {"op": "remove", "path": f"{HR}:site"}).status == 200
+
+    assert kept(directory, record_id) == {"grade": 3, "desk": {"floor": 2, "row": "b"}}
+
+
+@pytest.mark.parametrize("nothing", [[], "x", True])
+def test_what_was_no_object_becomes_one_once_something_is_said_in_it(directory: Directory, nothing: Any) -> None:
+    record_id = directory.add_user("ada", **{HR: nothing})
+    declares(*USUAL)
+
+    assert says(directory.send("PUT", f"/Users/{record_id}", {"userName": "ada", HR: [1]}), "invalidValue", HR, "an object, not a list")
+    assert directory.patch(f"/Users/{record_id}", {"op": "remove", "path": f"{HR}:grade"}).status == 200
+    assert kept(directory, record_id) == nothing
+    assert directory.patch(f"/Users/{record_id}", {"op": "add", "path": f"{HR}:grade", "value": 3}).status == 200
+    assert kept(directory, record_id) == {"grade": 3}
+
+
+def test_an_empty_list_for_an_undeclared_extension_becomes_an_object_once_something_is_said_in_it(directory: Directory) -> None:
+    record_id = directory.add_user("ada", **{HR: []})
+
+    assert directory.patch(f"/Users/{record_id}", {"op": "add", "path": f"{HR}:grade", "value": 3}).status == 200
+
+    assert kept(directory, record_id) == {"grade": 3}
 
 
 def test_a_schema_for_groups_is_asked_of_groups_only(directory: Directory) -> None:

@@ -122,8 +122,9 @@ def test_the_resources_own_schema_is_no_extension_of_it(core: str, other: str, o
             assert refused.value.status == 400
 
 
-def test_what_stands_below_the_resources_own_schema_from_long_ago_keeps_nobody_from_being_switched_off() -> None:
-    before = {"active": True, USER_URN: {"active": False}}
+@pytest.mark.parametrize("urn", [USER_URN, USER_URN.upper()])
+def test_what_stands_below_the_resources_own_schema_from_long_ago_keeps_nobody_from_being_switched_off(urn: str) -> None:
+    before = {"active": True, urn: {"active": False}}
 
     assert _after(before, {"op": "replace", "path": "active", "value": False}) == {"active": False}
 
