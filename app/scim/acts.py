@@ -17,7 +17,8 @@ from app.scim.answers import SCIMError
 from app.scim.door import Caller, written
 from app.scim.member_texts import PARTS, members_looked_at
 from app.scim.members import MemberChanges, fitting, picks_members, split_members
-from app.scim.patch import patched, places_said, read_operations, sets_number
+from app.scim.operations import places_said, read_operations
+from app.scim.patch import patched, sets_number
 from app.scim.resources import (
     Resource,
     group_draft,

@@ -36,7 +36,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         clients=("Entra",),
         sends="PATCH with the words `Add`, `Replace` and `Remove` for its operations.",
         sources=(ENTRA_GUIDE,),
-        done_by="app.scim.patch:verb_in",
+        done_by="app.scim.operations:verb_in",
         test="unit.scim.test_dialects:test_an_op_is_read_in_any_case",
     ),
     Deviation(
@@ -69,7 +69,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         clients=("Entra",),
         sends="One `replace` without a path whose keys are `name.givenName` or `urn:…:User:employeeNumber`.",
         sources=(ENTRA_COMPATIBILITY, "Captain-P-Goldfish/scim-for-keycloak#26"),
-        done_by="app.scim.patch:_without_path",
+        done_by="app.scim.operations:_without_path",
         test="unit.scim.test_dialects:test_keys_without_a_path_may_be_paths_themselves",
     ),
     Deviation(
@@ -205,7 +205,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
         clients=("Entra",),
         sends="PATCH with an empty list of `Operations` (its validator did); nothing changes.",
         sources=("scimmyjs/scimmy#59",),
-        done_by="app.scim.patch:read_operations",
+        done_by="app.scim.operations:read_operations",
         test="unit.scim.test_dialects:test_no_operations_change_nothing",
     ),
     Deviation(

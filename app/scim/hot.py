@@ -34,7 +34,7 @@ from app.scim.door import ARRIVED, JSON_TYPES, MAYBE_MADE, limits_of
 from app.scim.hot_cursors import page_by_cursor
 from app.scim.hot_reads import Answered, Knock, user_text
 from app.scim.members import split_members
-from app.scim.patch import Operation, Verb, read_operations
+from app.scim.operations import Operation, Verb, read_operations
 from app.scim.resources import user_draft
 from app.scim.schemas import USUAL_PAGE
 from app.scim.seen import note_answered

@@ -9,7 +9,7 @@ from app.directory.values import Operator
 from app.directory.vocabulary import GROUP_URN
 from app.scim.answers import Problem, refused
 from app.scim.bodies import member_ids
-from app.scim.patch import Operation, Verb
+from app.scim.operations import Operation, Verb
 
 
 @dataclass(kw_only=True)

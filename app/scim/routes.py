@@ -15,7 +15,7 @@ from app.scim.answers import created_answer, no_content, resource_answer
 from app.scim.bulk import add_bulk
 from app.scim.discovery import add_discovery
 from app.scim.door import MAYBE_MADE, authenticate, body, caller, expected_version, selection, selects
-from app.scim.patch import places_said, read_operations
+from app.scim.operations import places_said, read_operations
 from app.scim.refusals import answer_refusals, wrong_address
 from app.scim.search import add_search, listed
 from app.scim.seen import see_requests

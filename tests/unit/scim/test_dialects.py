@@ -12,7 +12,8 @@ from app.scim.answers import SCIMError
 from app.scim.bodies import tidied
 from app.scim.dialects import DEVIATIONS, Deviation, page
 from app.scim.members import MemberChanges, split_members
-from app.scim.patch import patched, read_operations
+from app.scim.operations import read_operations
+from app.scim.patch import patched
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGES = [DOCS / "scim.md", *sorted((DOCS / "scim").glob("*.md"))]

@@ -8,7 +8,8 @@ from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, USER_URN
 from app.scim.answers import SCIMError
 from app.scim.bodies import tidied
 from app.scim.members import MemberChanges, split_members
-from app.scim.patch import patched, read_operations
+from app.scim.operations import read_operations
+from app.scim.patch import patched
 
 ADA: dict[str, Any] = {
     "userName": "ada",

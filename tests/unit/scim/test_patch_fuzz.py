@@ -12,7 +12,8 @@ from scim2_models import EnterpriseUser, PatchOp, User
 from app.directory.vocabulary import USER_URN
 from app.scim.answers import SCIMError
 from app.scim.bodies import tidied
-from app.scim.patch import patched, read_operations
+from app.scim.operations import read_operations
+from app.scim.patch import patched
 from tests.clients.directory import directory_on
 from tests.unit.scim.evaluating import ENTERPRISE
 

@@ -7,7 +7,8 @@ import pytest
 from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, USER_URN
 from app.scim.answers import SCIMError
 from app.scim.bodies import tidied
-from app.scim.patch import patched, read_operations
+from app.scim.operations import read_operations
+from app.scim.patch import patched
 from tests.clients.directory import Directory
 
 MANAGER = f"{ENTERPRISE_URN}:manager"

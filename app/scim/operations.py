@@ -1,0 +1,123 @@
+"""The operations of a PATCH (RFC 7644 §3.5.2), read from its body in the dialects that Okta and Entra speak."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from app.directory.filters import AttributePath, FilterError, split_asked_path
+from app.directory.vocabulary import STANDARD, Place, Vocabulary, attribute_at
+from app.scim.answers import Problem, refused
+from app.scim.bodies import is_echo, message
+from app.scim.bounds import refuse_too_many
+from app.scim.elements import NOTHING
+
+
+class Verb(StrEnum):
+    ADD = "add"
+    REPLACE = "replace"
+    REMOVE = "remove"
+
+
+_VERBS = frozenset(Verb)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One change at one place; a request without a path has become one of these, not `named`, for each of its keys."""
+
+    verb: Verb
+    path: AttributePath
+    value: Any
+    named: bool = True
+
+
+def read_operations(body: Mapping[str, Any], vocabulary: Vocabulary = STANDARD) -> list[Operation]:
+    """The operations of a PATCH body, in order. Raises SCIMError."""
+    listed = message(body, "schemas", "Operations").get("Operations")
+    if not isinstance(listed, list):
+        raise refused("Operations must be a list", Problem.INVALID_SYNTAX)
+    operations: list[Operation] = []
+    for number, said in enumerate(listed, start=1):
+        if not isinstance(said, dict):
+            raise refused(f"operation {number} must be an object", Problem.INVALID_SYNTAX)
+        operations += _read_operation(said, number, vocabulary)
+        refuse_too_many(len(operations))
+    return operations
+
+
+def _read_operation(said: Mapping[str, Any], number: int, vocabulary: Vocabulary) -> list[Operation]:
+    said = message(said, "op", "path", "value", within=f"operation {number}: ")
+    verb = verb_in(said.get("op"))
+    if verb is None:
+        raise refused(f"operation {number}: op must be add, replace or remove", Problem.INVALID_SYNTAX)
+    path, value = said.get("path"), said.get("value", NOTHING)
+    if value is NOTHING and verb is not Verb.REMOVE:
+        cleared = "; null takes the attribute away" if verb is Verb.REPLACE else ""
+        raise refused(f"operation {number}: {verb} needs a value{cleared}", Problem.INVALID_VALUE)
+    value = None if value is NOTHING else value
+    if path is None:
+        if verb is Verb.REMOVE:
+            raise refused(f"operation {number}: remove needs a path", Problem.NO_TARGET)
+        return _without_path(verb, value, number, vocabulary)
+    if not isinstance(path, str):
+        raise refused(f"operation {number}: path must be a text", Problem.INVALID_PATH)
+    place = _place(path, value, vocabulary)
+    _refuse_read_only(place.names, number)
+    return [Operation(verb=verb, path=place, value=value)]
+
+
+def _without_path(verb: Verb, value: Any, number: int, vocabulary: Vocabulary) -> list[Operation]:
+    if not isinstance(value, dict):
+        raise refused(f"operation {number}: without a path, value must be an object", Problem.INVALID_VALUE)
+    refuse_too_many(len(value))
+    operations: list[Operation] = []
+    for key, part in value.items():
+        if is_echo(key):
+            continue
+        # Entra's keys are paths themselves, such as `name.givenName`.
+        place = _place(key, part, vocabulary)
+        _refuse_read_only(place.names, number)
+        operations.append(Operation(verb=verb, path=place, value=part, named=False))
+    return operations
+
+
+def _place(text: str, value: Any, vocabulary: Vocabulary) -> AttributePath:
+    try:
+        path = split_asked_path(text.strip(), vocabulary)
+    except FilterError as error:
+        raise refused(f"path {text!r}, {error}", Problem.INVALID_PATH) from None
+    known = vocabulary.attribute_at(path.names)
+    if path.where is not None and known is not None and not (known.many or "value" in known.subs):
+        raise refused(f"path {text!r}: {known.name} has one value, so that none is picked by a filter", Problem.INVALID_PATH)
+    unknown = known is None and vocabulary.extension_named(path.names[0]) is None
+    if ":" in text and isinstance(value, dict) and path.where is None and unknown:
+        # A whole extension whose schema is unknown here looks like an attribute of a shorter URN.
+        return AttributePath(names=(vocabulary.schema_named(text.strip()),))
+    return path
+
+
+def _refuse_read_only(names: tuple[str, ...], number: int) -> None:
+    known = attribute_at(names[:1])
+    if known is not None and known.mutability == "readOnly":
+        raise refused(f"operation {number}: {known.name} is read-only", Problem.MUTABILITY)
+
+
+def places_said(operations: Sequence[Operation]) -> set[Place]:
+    """The attributes of extensions that these operations say."""
+    said: set[Place] = set()
+    for operation in operations:
+        urn, *rest = (name.lower() for name in operation.path.names)
+        if ":" in urn:
+            parts = operation.value if isinstance(operation.value, dict) else ()
+            said |= {(urn, rest[0])} if rest else {(urn, name.lower()) for name in parts}
+    return said
+
+
+# A form that is no SCIM, listed in `dialects` with who sends it.
+
+
+def verb_in(word: Any) -> Verb | None:
+    """The verb in any case: Add, Replace, Remove."""
+    folded = word.lower() if isinstance(word, str) else ""
+    return Verb(folded) if folded in _VERBS else None
