@@ -24,12 +24,16 @@ _VERBS = frozenset(Verb)
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One change at one place; a request without a path has become one of these, not `named`, for each of its keys."""
+    """One change at one place; a request without a path has become one of these, not `named`, for each of its keys.
+
+    `urn` is the path where it can also be read as a whole, as the URN of an extension that no schema here tells of.
+    """
 
     verb: Verb
     path: AttributePath
     value: Any
     named: bool = True
+    urn: str | None = None
 
 
 def read_operations(body: Mapping[str, Any], vocabulary: Vocabulary = STANDARD) -> list[Operation]:
@@ -62,9 +66,9 @@ def _read_operation(said: Mapping[str, Any], number: int, vocabulary: Vocabulary
         return _without_path(verb, value, number, vocabulary)
     if not isinstance(path, str):
         raise refused(f"operation {number}: path must be a text", Problem.INVALID_PATH)
-    place = _place(path, value, vocabulary)
+    place = _place(path, vocabulary)
     _refuse_read_only(place.names, number)
-    return [Operation(verb=verb, path=place, value=value)]
+    return [Operation(verb=verb, path=place, value=value, urn=_urn_in(path, place, vocabulary))]
 
 
 def _without_path(verb: Verb, value: Any, number: int, vocabulary: Vocabulary) -> list[Operation]:
@@ -76,13 +80,13 @@ def _without_path(verb: Verb, value: Any, number: int, vocabulary: Vocabulary) -
         if is_echo(key):
             continue
         # Entra's keys are paths themselves, such as `name.givenName`.
-        place = _place(key, part, vocabulary)
+        place = _place(key, vocabulary)
         _refuse_read_only(place.names, number)
-        operations.append(Operation(verb=verb, path=place, value=part, named=False))
+        operations.append(Operation(verb=verb, path=place, value=part, named=False, urn=_urn_in(key, place, vocabulary)))
     return operations
 
 
-def _place(text: str, value: Any, vocabulary: Vocabulary) -> AttributePath:
+def _place(text: str, vocabulary: Vocabulary) -> AttributePath:
     try:
         path = split_asked_path(text.strip(), vocabulary)
     except FilterError as error:
@@ -90,11 +94,15 @@ def _place(text: str, value: Any, vocabulary: Vocabulary) -> AttributePath:
     known = vocabulary.attribute_at(path.names)
     if path.where is not None and known is not None and not (known.many or "value" in known.subs):
         raise refused(f"path {text!r}: {known.name} has one value, so that none is picked by a filter", Problem.INVALID_PATH)
-    unknown = known is None and vocabulary.extension_named(path.names[0]) is None
-    if ":" in text and isinstance(value, dict) and path.where is None and unknown:
-        # A whole extension whose schema is unknown here looks like an attribute of a shorter URN.
-        return AttributePath(names=(vocabulary.schema_named(text.strip()),))
     return path
+
+
+def _urn_in(text: str, path: AttributePath, vocabulary: Vocabulary) -> str | None:
+    # A whole extension whose schema is unknown here looks like an attribute of a shorter URN; which of them it is, the document tells.
+    if ":" not in text or path.where is not None or vocabulary.attribute_at(path.names) is not None:
+        return None
+    declared = vocabulary.extension_named(path.names[0]) is not None
+    return None if declared or vocabulary.attributes_of(path.names[-1]) is not None else text.strip()
 
 
 def _refuse_read_only(names: tuple[str, ...], number: int) -> None:

@@ -23,8 +23,19 @@ def patched(
     changed = under_own_names(copy.deepcopy(dict(document)), vocabulary)
     for operation in operations:
         # The next one may name what this one says, in another way of saying it.
-        _apply(changed, replace(operation, value=_spelled(operation, vocabulary)), core, vocabulary)
+        path, value = _path_in(changed, operation, vocabulary), _spelled(operation, vocabulary)
+        _apply(changed, replace(operation, path=path, value=value), core, vocabulary)
     return changed
+
+
+def _path_in(document: Mapping[str, Any], operation: Operation, vocabulary: Vocabulary) -> AttributePath:
+    """Where the operation leads in this document: into an extension that is there or known, or to one that is there, or is to be made."""
+    path, urn, top = operation.path, operation.urn, operation.path.names[0]
+    if urn is None or any(True for _ in leaves(document, path.names)):
+        return path
+    within = path.core is not None or top in document or vocabulary.attributes_of(top) is not None
+    # Of an extension that is said anew there is only its value to tell it by: an object.
+    return AttributePath(names=(urn,)) if urn in document or (not within and isinstance(operation.value, dict)) else path
 
 
 def _spelled(operation: Operation, vocabulary: Vocabulary) -> Any:

@@ -1,0 +1,86 @@
+"""Extensions that nobody declared: a URN that no schema here has is told from an attribute by what the resource holds."""
+
+from typing import Any
+
+import pytest
+
+from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, USER_URN
+from tests.clients.directory import Directory
+from tests.unit.scim.choosing import get
+
+URNS = ("urn:example:tags:2.0:User", "urn:example:tags", "urn:okta:acme:1.0:user:custom")
+X = URNS[0]
+
+
+def _patched(directory: Directory, record_id: str, *operations: dict[str, Any]) -> dict[str, Any]:
+    """What is shown of the user afterwards, without what all users have."""
+    answer = directory.patch(f"/Users/{record_id}", *operations)
+    assert answer.status == 200, answer.text
+    assert answer.document == get(directory, f"/Users/{record_id}")
+    extensions = sorted(key for key, value in answer.document.items() if ":" in key and isinstance(value, dict))
+    assert answer.document["schemas"] == [USER_URN, *extensions]
+    return {key: value for key, value in answer.document.items() if key not in ("schemas", "id", "userName", "active", "groups", "meta")}
+
+
+@pytest.mark.parametrize("urn", URNS)
+@pytest.mark.parametrize("how", ["remove", "null", "empty", "no path"])
+def test_a_whole_extension_is_taken_away(directory: Directory, urn: str, how: str) -> None:
+    ways: dict[str, dict[str, Any]] = {
+        "remove": {"op": "remove", "path": urn}, "null": {"op": "replace", "path": urn, "value": None},
+        "empty": {"op": "Replace", "path": urn, "value": ""}, "no path": {"op": "replace", "value": {urn: None}},
+    }  # fmt: skip
+    said = ways[how]
+    ada = directory.add_user("ada", **{urn: {"a": 1, "b": ["x"]}, "urn:example:other": {"a": 2}})
+    ants = directory.send("POST", "/Groups", {"displayName": "ants", urn: {"a": 1}}).document["id"]
+
+    assert _patched(directory, ada, said) == {"urn:example:other": {"a": 2}}
+    assert _patched(directory, ada, said) == {"urn:example:other": {"a": 2}}
+    assert directory.patch(f"/Groups/{ants}", said).status == 204
+    shown = get(directory, f"/Groups/{ants}")
+    assert shown["schemas"] == [GROUP_URN] and urn not in shown
+
+
+@pytest.mark.parametrize("urn", URNS)
+@pytest.mark.parametrize("verb", ["add", "replace"])
+@pytest.mark.parametrize("value", [{"k": 2}, "x", ["x"], [{"k": 2}], 5, True], ids=str)
+def test_an_attribute_is_said_in_its_extension_whatever_its_value_is(directory: Directory, urn: str, verb: str, value: Any) -> None:
+    def after(name: str, said: dict[str, Any]) -> dict[str, Any]:
+        return _patched(directory, directory.add_user(name, **{urn: {"a": 1}}), {"op": verb, **said})
+
+    assert after("ada", {"path": f"{urn}:o", "value": value}) == {urn: {"a": 1, "o": value}}
+    assert after("bob", {"value": {f"{urn}:o": value}}) == {urn: {"a": 1, "o": value}}
+    assert after("cy", {"value": {urn: {"o": value}}}) == {urn: {"a": 1, "o": value}}
+
+
+def test_an_object_within_an_extension_is_changed_where_it_is(directory: Directory) -> None:
+    """A longer URN that is there as well is meant where the shorter one has no such attribute."""
+    longer = {f"{X}:o": {"k": 1}}
+    ada = directory.add_user("ada", **{X: {"a": 1, "o": {"k": 1}}}, **longer)
+
+    assert _patched(directory, ada, {"op": "replace", "path": f"{X}:o", "value": {"k": 2}}) == {X: {"a": 1, "o": {"k": 2}}, **longer}
+    assert _patched(directory, ada, {"op": "remove", "path": f"{X}:o"}) == {X: {"a": 1}, **longer}
+    assert _patched(directory, ada, {"op": "add", "path": f"{X}:o", "value": {"l": 2}}) == {X: {"a": 1}, f"{X}:o": {"k": 1, "l": 2}}
+    assert _patched(directory, ada, {"op": "remove", "path": f"{X}:o"}) == {X: {"a": 1}}
+
+
+def test_an_extension_that_is_not_there_is_made_of_an_object(directory: Directory) -> None:
+    ada, bob = directory.add_user("ada"), directory.add_user("bob")
+
+    assert _patched(directory, ada, {"op": "add", "path": X, "value": {"a": 1}}) == {X: {"a": 1}}
+    assert _patched(directory, ada, {"op": "add", "value": {f"{X}:b": {"k": 2}}}) == {X: {"a": 1, "b": {"k": 2}}}
+    assert _patched(directory, bob, {"op": "add", "value": {X: {"a": 1}, f"{X}:b": {"k": 2}}}) == {X: {"a": 1, "b": {"k": 2}}}
+
+
+@pytest.mark.parametrize("verb", ["add", "replace"])
+def test_what_a_known_schema_does_not_name_stays_below_it(directory: Directory, verb: str) -> None:
+    ada = directory.add_user("ada", custom={"a": 1}, **{ENTERPRISE_URN: {"department": "D", "place": {"city": "A"}}})
+
+    changed = _patched(
+        directory, ada, {"op": verb, "path": f"{ENTERPRISE_URN}:place", "value": {"city": "B"}},
+        {"op": verb, "path": f"{USER_URN}:custom", "value": {"b": 2}},
+    )  # fmt: skip
+
+    assert changed == {"custom": {"a": 1, "b": 2}, ENTERPRISE_URN: {"department": "D", "place": {"city": "B"}}}
+    assert _patched(directory, ada, {"op": "remove", "path": f"{ENTERPRISE_URN}:place"}, {"op": "remove", "path": f"{USER_URN}:custom"}) == {
+        ENTERPRISE_URN: {"department": "D"}
+    }
