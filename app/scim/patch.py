@@ -80,7 +80,7 @@ def _apply(document: dict[str, Any], operation: Operation, core: str, vocabulary
     if isinstance(parent, list):
         _apply_to_each(parent, name, operation.verb, value)
     elif path.where is not None:
-        if known is not None and known.many and known.kind is not Kind.COMPLEX:
+        if _has_texts(parent.get(name), known) and path.sub in (None, "value"):
             _apply_to_texts(parent, name, operation, value)
         else:
             _apply_to_elements(parent, name, operation, value)
@@ -196,13 +196,20 @@ def _apply_to_elements(parent: dict[str, Any], name: str, operation: Operation, 
         parent[name] = elements[0] if single and len(elements) == 1 else elements
 
 
+def _has_texts(there: Any, known: Attribute | None) -> bool:
+    """Whether the elements of a list are no objects; of one that no schema has, whether any of them is none."""
+    if known is not None:
+        return known.many and known.kind is not Kind.COMPLEX
+    return isinstance(there, list) and not all(isinstance(element, dict) for element in there)
+
+
 def _apply_to_texts(parent: dict[str, Any], name: str, operation: Operation, value: Any) -> None:
     """The same where elements are no objects: `value` is each of them (RFC 7643 §2.4)."""
     where = operation.path.where
     assert where is not None
     there = parent.get(name)
     elements: list[Any] = there if isinstance(there, list) else [] if there is None else [there]
-    fits = [matches(where, {"value": element}) for element in elements]
+    fits = [matches(where, element if isinstance(element, dict) else {"value": element}) for element in elements]
     if operation.verb is Verb.REMOVE or value is None:
         kept = [element for element, fit in zip(elements, fits, strict=True) if not fit]
     elif any(fits):

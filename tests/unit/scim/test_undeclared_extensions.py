@@ -84,3 +84,19 @@ def test_what_a_known_schema_does_not_name_stays_below_it(directory: Directory, 
     assert _patched(directory, ada, {"op": "remove", "path": f"{ENTERPRISE_URN}:place"}, {"op": "remove", "path": f"{USER_URN}:custom"}) == {
         ENTERPRISE_URN: {"department": "D"}
     }
+
+
+@pytest.mark.parametrize("path", [f"{X}:marks", "marks"])
+def test_a_text_of_a_list_that_no_schema_has_is_picked_out_as_value(directory: Directory, path: str) -> None:
+    """RFC 7643 §2.4: `value` is what each of them is."""
+    ada = directory.add_user("ada", **({"marks": ["x", "y"]} if path == "marks" else {X: {"marks": ["x", "y"]}}))
+
+    def marks(*operations: dict[str, Any]) -> Any:
+        changed = _patched(directory, ada, *operations)
+        return (changed if path == "marks" else changed[X]).get("marks")
+
+    assert marks({"op": "remove", "path": f'{path}[value eq "z"]'}) == ["x", "y"]
+    assert marks({"op": "remove", "path": f'{path}[value eq "x"]'}) == ["y"]
+    assert marks({"op": "replace", "path": f'{path}[value eq "Y"]', "value": "z"}) == ["z"]
+    assert marks({"op": "add", "path": path, "value": [{"value": "o", "type": "t"}]}, {"op": "remove", "path": f'{path}[type eq "t"]'}) == ["z"]
+    assert marks({"op": "remove", "path": f"{path}[value pr]"}) is None
