@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from connectors.contract import Misconfigured, Unauthorised
 from connectors.source_contract import Change, Cursor, CursorLost, Gone, Kind, SourceKey
-from connectors.sources.ldap_filters import below, equals, normal
+from connectors.sources.ldap_filters import below, equals
 from connectors.sources.ldap_reading import Reading
 from connectors.sources.ldap_wire import Entry
 
@@ -91,8 +91,7 @@ def _told(reading: Reading, records: list[Entry]) -> Iterator[Change]:
     if reading.settings.with_groups:
         # Groups may go on naming what has left, or was renamed: then nothing says that they changed.
         left += [record.text("targetdn") for told in about.values() for record in told if _renames(record)]
-        named = {normal(dn): dn for dn in left}.values()
-        holding = [group for dn in named for group in reading.groups.holding(dn, context).values()]
+        holding = [group for dn in dict.fromkeys(left) for group in reading.groups.holding(dn, context).values()]
         yield from reading.groups_anew([*groups, *holding], context)
         yield from reading.memberships_of(people, context)
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from connectors.source_contract import SourceKey
 from connectors.sources.ldap_filters import below, both, either, equals, normal
+from connectors.sources.ldap_names import Names
 from connectors.sources.ldap_people import People
-from connectors.sources.ldap_wire import Entry, Wire, readable
+from connectors.sources.ldap_wire import Entry, Wire
 
 ASKED_ONE_BY_ONE = 200
 ASKED_AT_ONCE = 200
@@ -21,8 +22,9 @@ class Book:
     def __init__(self, people: People, key_attribute: str, *, primary_groups: bool) -> None:
         self._people = people
         self._wanted = (key_attribute, "primaryGroupID") if primary_groups else (key_attribute,)
-        # By the bytes of normal names: most members are named by just these.
-        self._keys: dict[bytes, SourceKey | None] = {}
+        self._names = Names[SourceKey]()
+        # What the server said of DNs that it was asked for.
+        self._answers: dict[str, SourceKey | None] = {}
         self._by_primary_group: dict[int, set[SourceKey]] = {}
         self._by_uid: dict[str, SourceKey] | None = None
         self._asked = 0
@@ -31,38 +33,39 @@ class Book:
         self.complete = False
 
     def write(self, entry: Entry, key: SourceKey) -> None:
-        self._keys[_name(entry.dn)] = key
+        self._names.write(entry.dn, key)
         if (group := entry.number("primarygroupid")) is not None:
             self._by_primary_group.setdefault(group, set()).add(key)
 
     def known(self, dn: str) -> SourceKey | None:
         """Without asking anybody."""
-        return self._keys.get(dn.lower().encode()) or self._keys.get(_name(dn))
+        return self._names.get(dn)
 
     def at(self, value: bytes) -> SourceKey | None:
         """`known`, for a DN as it came over the wire."""
-        return self._keys.get(value.lower()) or self.known(readable(value))
+        return self._names.at(value)
 
     def find(self, wire: Wire, dn: str) -> SourceKey | None:
         """None for a DN that is nobody of ours: another kind of entry, one elsewhere, or one that is gone."""
         if (found := self.known(dn)) is not None:
             return found
-        name = _name(dn)
-        if self.complete or name in self._keys or not below(dn, self._people.base):
+        if dn in self._answers:
+            return self._answers[dn]
+        if not below(dn, self._people.base) or (self.complete and not self._names.may_hold(dn)):
             return None
-        if self._asked >= ASKED_ONE_BY_ONE:
+        if not self.complete and self._asked >= ASKED_ONE_BY_ONE:
             self.load(wire)
-            return self._keys.get(name)
+            return self.find(wire, dn)
         self._asked += 1
         entry = wire.read(dn, self._wanted, self._people.filter)
-        self._keys[name] = key = self._people.key(entry) if entry is not None else None
+        self._answers[dn] = key = self._people.key(entry) if entry is not None else None
         return key
 
     def prepare(self, wire: Wire, dns: Iterable[str]) -> None:
         """Asks for many at once, by the first part of their names, which servers keep an index of. Whom it does not find this way is
         asked for one by one later."""
-        names = (normal(dn) for dn in dns if self.known(dn) is None and below(dn, self._people.base))
-        wanted = list(dict.fromkeys(name for name in names if name.encode() not in self._keys))
+        unknown = (dn for dn in dns if self.known(dn) is None and dn not in self._answers and below(dn, self._people.base))
+        wanted = list(dict.fromkeys(map(normal, unknown)))
         if len(wanted) > MOST_ASKED_FOR:
             self.load(wire)
             return
@@ -79,12 +82,13 @@ class Book:
     def reopen(self) -> None:
         """Some time has passed: whoever is not in it may have come, or have another name."""
         self.complete = False
+        self._answers.clear()
 
     def load(self, wire: Wire) -> None:
         """Everybody, in one go: about two seconds for 100,000."""
         if self.complete:
             return
-        self._keys.clear()
+        self._names = Names()
         self._by_primary_group.clear()
         for entry in wire.pages(self._people.base, self._people.filter, self._wanted):
             self.write(entry, self._people.key(entry))
@@ -105,7 +109,3 @@ class Book:
                 for name in entry.texts("uid"):
                     self._by_uid[name] = self._people.key(entry)
         return self._by_uid.get(uid)
-
-
-def _name(dn: str) -> bytes:
-    return normal(dn).encode()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
+from functools import cache
 
 _SPECIAL = re.compile(r"[\\*()\x00-\x1f\x7f]")
-_PLAIN = re.compile(r"[^\\\"+;<>#\x00]*")
-_AROUND = re.compile(r"\s*([=,])\s*")
+_PLAIN = re.compile(r"[^\\\"+;<>#\x00-\x1f]*")
+_AROUND = re.compile(r" *, *")
 
 
 def escaped(value: str) -> str:
@@ -32,26 +34,54 @@ def either(*filters: str) -> str:
 
 
 def normal(dn: str) -> str:
-    """One spelling for what a directory holds to be one name: case, spaces around `,` `=` `+` and the way of escaping do not count.
+    """One spelling for what every directory holds to be one name: case, spaces around `,` `=` `+` and the way of escaping do not count.
 
-    Lower case and not case folding: `ß` is not `ss` to a directory, and two people must not become one. What cannot be taken
-    apart comes back in lower case; a wrong spelling is then found by nobody, which the caller has to expect.
+    Two people must not become one, so nothing is folded that any server tells apart: `ß` is not `ss`, and to Samba `é` of two
+    signs is not `é` of one. This is for comparing: no server is asked by it, which may hold it for another name, or for none. What
+    cannot be taken apart comes back in lower case; a wrong spelling is then found by nobody, which the caller has to expect.
     """
-    if _PLAIN.fullmatch(dn) and dn.isascii():
-        plain = _AROUND.sub(r"\1", dn.lower().strip())
+    return _spelled(dn, _lower)
+
+
+def rough(dn: str) -> str:
+    """The same for whatever any directory may hold to be one name, and for much that none does: accents and width do not count either."""
+    return _spelled(dn, _bare)
+
+
+def _spelled(dn: str, fold: Callable[[str], str]) -> str:
+    if dn.isascii() and _PLAIN.fullmatch(dn) and " =" not in dn and "= " not in dn:
+        plain = _AROUND.sub(",", dn.lower().strip())
         return re.sub(" +", " ", plain) if "  " in plain else plain
     try:
-        names = [sorted(_pair(pair) for pair in _split(name, "+")) for name in _split(dn, ",;")]
+        names = [sorted(_pair(pair, fold) for pair in _split(name, "+")) for name in _split(dn, ",;")]
     except ValueError:
-        return dn.lower()
+        return fold(dn)
     return ",".join("+".join(pairs) for pairs in names)
 
 
-def _pair(text: str) -> str:
+def _lower(text: str) -> str:
+    return text.lower() if text.isascii() else "".join(map(_small, text))
+
+
+@cache
+def _small(sign: str) -> str:
+    # Only letters that are a pair: the sign for Kelvin has a small `k`, whose capital is another, and servers differ over that.
+    small = sign.lower()
+    return small if small.upper() == sign else sign
+
+
+def _bare(text: str) -> str:
+    for _ in range(2):
+        # Once more, since what a sign is taken apart into may have capitals of its own.
+        text = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(sign for sign in text if unicodedata.category(sign) not in ("Mn", "Me", "Cf")).strip()
+
+
+def _pair(text: str, fold: Callable[[str], str]) -> str:
     name, equal, value = text.partition("=")
     if not equal:
         raise ValueError(text)
-    return f"{name.strip().lower()}={_value(value)}"
+    return f"{name.strip().lower()}={_value(value, fold)}"
 
 
 def _split(text: str, signs: str) -> list[str]:
@@ -69,10 +99,10 @@ def _split(text: str, signs: str) -> list[str]:
     return [*parts, text[start:]]
 
 
-def _value(text: str) -> str:
-    """The value meant, with what would part names escaped in one way again."""
+def _value(text: str, fold: Callable[[str], str]) -> str:
+    """The value meant, with what would part names, quote, or be cut off escaped in one way again."""
     raw, at = bytearray(), 0
-    text = text.lstrip()
+    text = text.lstrip(" ")
     # An escaped space at the end belongs to the value.
     while text.endswith(" ") and not text.endswith("\\ "):
         text = text[:-1]
@@ -88,11 +118,11 @@ def _value(text: str) -> str:
         else:
             raw += text[at + 1 : at + 2].encode()
             at += 2
-    meant = unicodedata.normalize("NFKC", raw.decode("utf-8", errors="replace")).lower()
-    return re.sub(r"[\\,+;]", lambda found: f"\\{ord(found[0]):02x}", re.sub(" +", " ", meant))
+    meant = fold(raw.decode("utf-8", errors="replace"))
+    return re.sub(r"""[\\,+;"\x00-\x1f]|^ | $""", lambda found: f"\\{ord(found[0]):02x}", re.sub(" +", " ", meant))
 
 
 def below(dn: str, base: str) -> bool:
-    """Is this the base, or something under it?"""
-    found, wanted = normal(dn), normal(base)
+    """Is this the base, or something under it? Roughly: bases are spelled by people, and whoever is meant is asked for at the server."""
+    found, wanted = rough(dn), rough(base)
     return found == wanted or found.endswith(f",{wanted}") or not wanted

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from connectors.source_contract import Incomplete, SourceGroup, SourceKey
 from connectors.sources.ldap_book import Book
 from connectors.sources.ldap_dialects import Dialect
-from connectors.sources.ldap_filters import below, both, either, equals, normal
+from connectors.sources.ldap_filters import below, both, either, equals
+from connectors.sources.ldap_names import Names
 from connectors.sources.ldap_settings import Settings
 from connectors.sources.ldap_wire import Entry, Wire, readable
 
@@ -19,7 +20,7 @@ ASKED_AT_ONCE = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Direct:
-    """One group as it is written: whom it names itself, which groups, and how many that are neither."""
+    """One group as it is written: whom it names itself, which groups by their DNs as they came, and how many that are neither."""
 
     dn: str
     key: SourceKey
@@ -46,10 +47,11 @@ class Groups:
         self._book = book
         self._names = [dialect.key_attribute, "cn"]
         self.attributes = (*self._names, *dialect.member_attributes, *(["objectsid"] if dialect.primary_groups else []))
+        # By DN as a member or the server itself writes it; spelled otherwise it is read once more.
         self._read: dict[str, Direct | None] = {}
         # Either every group that there is, or those that were asked for one by one.
-        self._all_groups: set[str] | None = None
-        self._asked: dict[str, bool] = {}
+        self._all_groups: Names[SourceKey] | None = None
+        self._asked: dict[str, SourceKey | None] = {}
 
     def key(self, entry: Entry) -> SourceKey:
         found = entry.values.get(self._dialect.key_attribute)
@@ -59,14 +61,14 @@ class Groups:
 
     def listing(self, context: str) -> Iterator[SourceGroup]:
         """Every group once. Those without groups in them are told as they come; only what holds groups is kept until the end."""
-        self._all_groups = set(self._every_name(context))
+        self._all_groups = Names(self._every_name(context))
         holding = []
         for entry in self._wire.pages(self.base, self.filter, self.attributes):
             direct = self.direct(entry)
             if not direct.groups:
                 yield SourceGroup(key=direct.key, name=direct.name, members=direct.people, ignored=direct.foreign)
             else:
-                self._read[normal(direct.dn)] = direct
+                self._read[direct.dn] = direct
                 holding.append(direct)
         for direct in holding:
             yield self.flattened(direct)
@@ -92,8 +94,8 @@ class Groups:
                     key = self._book.by_uid(self._wire, readable(value))
                 elif (key := self._book.at(value)) is None:
                     text = readable(value)
-                    if self._is_group(text):
-                        groups.add(normal(text))
+                    if self._group_at(text) is not None:
+                        groups.add(text)
                         continue
                     key = self._book.find(self._wire, text)
                 if key is None:
@@ -113,11 +115,10 @@ class Groups:
         )
 
     def flattened(self, top: Direct) -> SourceGroup:
-        own = normal(top.dn)
-        self._read[own] = top
+        self._read[top.dn] = top
         reached = self._reached(top)
-        circle = [group.name for group in reached.values() if own in self._reached(group)] if own in reached else []
-        within = {**reached, own: top}.values()
+        circle = [group.name for group in reached.values() if top.key in self._reached(group)] if top.key in reached else []
+        within = {**reached, top.key: top}.values()
         return SourceGroup(
             key=top.key,
             name=top.name,
@@ -126,14 +127,14 @@ class Groups:
             ignored=sum(group.foreign for group in within),
         )
 
-    def _reached(self, top: Direct) -> dict[str, Direct]:
+    def _reached(self, top: Direct) -> dict[SourceKey, Direct]:
         """Every group within it, at any depth; itself only where it is in a circle."""
-        found: dict[str, Direct] = {}
+        found: dict[SourceKey, Direct] = {}
         ahead = list(top.groups)
         while ahead:
-            dn = ahead.pop()
-            if dn not in found and (group := self._within(dn)) is not None:
-                found[dn] = group
+            group = self._within(ahead.pop())
+            if group is not None and group.key not in found:
+                found[group.key] = group
                 ahead.extend(group.groups)
         return found
 
@@ -144,20 +145,24 @@ class Groups:
             self._read[dn] = None if entry is None else self.direct(entry)
         return self._read[dn]
 
-    def _is_group(self, dn: str) -> bool:
-        name = normal(dn)
+    def _group_at(self, dn: str) -> SourceKey | None:
+        """Which group a member is; None where it is none."""
         if self._all_groups is not None:
-            return name in self._all_groups
-        if name not in self._asked:
-            self._asked[name] = self._wire.read(dn, ["1.1"], self._dialect.group_filter) is not None
-        return self._asked[name]
+            if (known := self._all_groups.get(dn)) is not None:
+                return known
+            if not self._all_groups.may_hold(dn):
+                return None
+        if dn not in self._asked:
+            entry = self._wire.read(dn, [self._dialect.key_attribute], self._dialect.group_filter)
+            self._asked[dn] = None if entry is None else self.key(entry)
+        return self._asked[dn]
 
     def holding(self, dn: str, context: str, *, uids: Iterable[str] = ()) -> dict[str, Entry]:
         """The groups that name this DN or one of these uids themselves, by DN; their members are not read."""
         named = self._naming([dn])
         named += [equals(OF_UIDS, uid) for uid in uids if OF_UIDS in self._dialect.member_attributes]
         found = self._wire.pages(context, both(self._dialect.group_filter, either(*named)), self._names)
-        return {normal(entry.dn): entry for entry in found}
+        return {entry.dn: entry for entry in found}
 
     def above(self, dns: Iterable[str], context: str) -> dict[str, Entry]:
         """Every group in which one of these is, at any depth."""
@@ -187,7 +192,7 @@ class Groups:
     def nesting(self, context: str) -> Nesting:
         """Which groups hold groups now, and which are held. Costs by the number of groups, not of their members."""
         keys = self._every_name(context)
-        self._all_groups = set(keys)
+        self._all_groups = Names(keys)
         dns, holders = list(keys), {}
         for start in range(0, len(dns), ASKED_AT_ONCE):
             some = dns[start : start + ASKED_AT_ONCE]
@@ -196,12 +201,13 @@ class Groups:
         held: set[SourceKey] = set()
         for entry in holders.values():
             for attribute in self._dialect.member_attributes:
-                held.update(keys[name] for value in self._values(entry, attribute) if (name := normal(readable(value))) in keys)
+                members = (self._group_at(readable(value)) for value in self._values(entry, attribute))
+                held.update(key for key in members if key is not None)
         return Nesting(holding=frozenset(holders), held=frozenset(held))
 
     def _every_name(self, context: str) -> dict[str, SourceKey]:
         found = self._wire.pages(context, self._dialect.group_filter, [self._dialect.key_attribute])
-        return {normal(entry.dn): self.key(entry) for entry in found}
+        return {entry.dn: self.key(entry) for entry in found}
 
     def is_ours(self, entry: Entry) -> bool:
         return below(entry.dn, self.base) and (

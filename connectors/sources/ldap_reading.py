@@ -19,7 +19,7 @@ from connectors.source_contract import (
 )
 from connectors.sources.ldap_book import Book
 from connectors.sources.ldap_dialects import ROOT_ATTRIBUTES, Dialect
-from connectors.sources.ldap_filters import below, normal
+from connectors.sources.ldap_filters import below
 from connectors.sources.ldap_groups import Groups
 from connectors.sources.ldap_people import People
 from connectors.sources.ldap_settings import Settings
@@ -57,7 +57,7 @@ class Reading:
                 self.require_that_nobody_is_there()
             self.book.close()
             for entry in waiting.entries():
-                yield self.people.person(entry, manager=self.book.known(self.people.manager_dn(entry)), at=at)
+                yield self.people.person(entry, manager=self.book.find(self.wire, self.people.manager_dn(entry)), at=at)
 
     def person(self, entry: Entry) -> SourcePerson:
         manager_dn = self.people.manager_dn(entry)
@@ -133,13 +133,10 @@ class Reading:
 
     def groups_anew(self, entries: Iterable[Entry], context: str) -> Iterator[Change]:
         """These groups and all that hold them, whole."""
-        moved = list(entries)
-        named = {normal(entry.dn): self.groups.key(entry) for entry in moved}
-        dns = {normal(entry.dn): entry.dn for entry in moved}
-        dns.update({name: entry.dn for name, entry in self.groups.above(dns.values(), context).items()})
-        for name, dn in dns.items():
+        named = {entry.dn: self.groups.key(entry) for entry in entries}
+        for dn in dict.fromkeys([*named, *self.groups.above(named, context)]):
             if (group := self.groups.whole(dn)) is not None:
                 yield group
-            elif name in named:
+            elif dn in named:
                 # It is there, but not for us any more.
-                yield Gone(kind=Kind.GROUP, key=named[name])
+                yield Gone(kind=Kind.GROUP, key=named[dn])

@@ -67,7 +67,7 @@ def test_whoever_waits_comes_back_as_they_were_and_in_their_order(in_memory: int
         ("cn=b\\, c,dc=x", "cn=b\\2C c,dc=x"),
         ("cn=b\\, c,dc=x", 'CN="b, c",dc=x'),
         ("cn=Zo\\C3\\AB,dc=x", "cn=Zoë,dc=x"),
-        ("cn=Zoe\u0308,dc=x", "cn=Zoë,dc=x"),
+        ("cn=ZOË,dc=x", "cn=Zoë,dc=x"),
         ("cn=a+uid=b,dc=x", "uid=B + cn=A,dc=x"),
         ("cn=two  spaces,dc=x", "cn=two spaces,dc=x"),
         ("cn=\\23hash,dc=x", "cn=\\#hash,dc=x"),
@@ -85,6 +85,7 @@ def test_one_name_has_one_normal_form(one: str, other: str) -> None:
         ("cn=a\\+b,dc=x", "cn=a+b=,dc=x"),
         ("cn=ada,dc=x", "cn=ada\\00,dc=x"),
         ("cn=ada,dc=x", "uid=ada,dc=x"),
+        ("cn=a = b,dc=x", "cn=a=b,dc=x"),
     ],
 )
 def test_different_names_have_different_normal_forms(one: str, other: str) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -48,6 +49,11 @@ class Held:
 
     people: Mapping[str, bool]
     groups: Mapping[str, frozenset[str]]
+
+
+def in_a_dn(name: str) -> str:
+    """A name as a distinguished name has it (RFC 4514 §2.4)."""
+    return re.sub(r'''[\\,+;"<>=]|^[ #]| $''', lambda found: f"\\{found[0]}", name)
 
 
 class DirectoryServer(ABC):
@@ -131,7 +137,7 @@ class DirectoryServer(ABC):
         return self._one(self._person_filter(uid)).entry_dn  # type: ignore[no-any-return]  # ldap3 has no types
 
     def group_dn(self, name: str) -> str:
-        return f"cn={name},{self.unit('groups')}"
+        return f"cn={in_a_dn(name)},{self.unit('groups')}"
 
     def add_unit(self, name: str) -> None:
         self._done(lambda admin: admin.add(self.unit(name), ["organizationalUnit"]))
@@ -179,7 +185,7 @@ class DirectoryServer(ABC):
         self._done(lambda admin: admin.add(self.group_dn(name), [self.group_class], self._group_attributes(name, dns)))
 
     def rename_group(self, name: str, to: str) -> None:
-        self._done(lambda admin: admin.modify_dn(self.group_dn(name), f"cn={to}"))
+        self._done(lambda admin: admin.modify_dn(self.group_dn(name), f"cn={in_a_dn(to)}"))
 
     def delete_group(self, name: str) -> None:
         self._done(lambda admin: admin.delete(self.group_dn(name)))
