@@ -8,13 +8,19 @@ from dataclasses import dataclass
 
 from app.audit.request_tables import RequestSeen
 from app.scim.bulk import MAX_PAYLOAD
+from app.scim.teller import is_search
 
 _DID = {"POST": "create", "PUT": "change", "PATCH": "change", "DELETE": "delete", "GET": "read", "HEAD": "look at"}
-_DONE = {"create": "created", "change": "changed", "delete": "deleted", "read": "read", "look at": "looked at"}
+_DONE = {
+    "create": "created", "change": "changed", "delete": "deleted", "read": "read", "look at": "looked at", "look for": "looked for", "send": "sent",
+}  # fmt: skip
+_LOOKED_FOR = {"User": "users", "Group": "groups"}
 # Our own sentences, in which Python quotes a text.
 _TAKEN = re.compile(r"""externalId ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*") belongs""")
 _LIMIT = re.compile(r"(?:larger than|maxPayloadSize of) (\d{1,18}) bytes")
 _MAPPING = "Mend the attribute mapping in the identity provider; nothing was written here."
+_ASKED_WRONGLY = frozenset({"invalidPath", "invalidValue", "invalidCount"})
+_MEND_WHAT_IS_ASKED = "Mend what the client asks with: the answer names the part that cannot be asked. A look-up writes nothing."
 _BY_PROBLEM = {
     "invalidFilter": "Mend the attribute by which the identity provider looks people up (its matching attribute); it must be one that the filter can name.",
     "invalidPath": _MAPPING,
@@ -54,25 +60,39 @@ class Circumstances:
 
 def what_happened(row: RequestSeen, around: Circumstances) -> str:
     """One sentence, or two with how the person stands today."""
-    did = _DID.get(row.method, row.method)
+    did, what = _deed(row, around)
     times = f", {row.times} times at once" if row.times > 1 else ""
     if row.status >= 400:
         problem = f" {row.scim_type}" if row.scim_type else ""
         why = f": {around.error}" if around.error else ""
         if not row.known:
             return f"Somebody came to the address of {around.source} and was turned away{times} with {row.status}{problem}{why}."
-        return f"{around.source} tried to {did} {around.subject} and was refused{times} with {row.status}{problem}{why}."
-    return f"{_of_success(row, around, did)}{f' Today {around.standing}.' if around.standing else ''}"
+        return f"{around.source} tried to {did} {what} and was refused{times} with {row.status}{problem}{why}."
+    return f"{_of_success(row, around)}{f' Today {around.standing}.' if around.standing else ''}"
 
 
-def _of_success(row: RequestSeen, around: Circumstances, did: str) -> str:
+def _deed(row: RequestSeen, around: Circumstances) -> tuple[str, str]:
+    """What it was to do, and with what: not every POST creates something."""
+    if _is_search(row):
+        return "look for", row.name or _LOOKED_FOR.get(row.resource_type or "", "users and groups")
+    if row.method == "POST" and row.resource_type == "Bulk":
+        return "send", "a Bulk"
+    return _DID.get(row.method, row.method), around.subject
+
+
+def _is_search(row: RequestSeen) -> bool:
+    return row.method == "POST" and is_search(row.path)
+
+
+def _of_success(row: RequestSeen, around: Circumstances) -> str:
     if row.resource_type == "Bulk":
         return f"{around.source} sent a Bulk; each of its operations is a request of its own in the list."
     if row.found is not None:
         asked = f"for {row.name}" if row.name else "for a list"
         return f"{around.source} asked {asked} and found {row.found or 'nobody' if row.name else row.found}."
+    did, what = _deed(row, around)
     touched = f" ({', '.join(row.attributes)})" if row.attributes and did == "change" else ""
-    return f"{around.source} {_DONE.get(did, did)} {around.subject}{touched}."
+    return f"{around.source} {_DONE.get(did, did)} {what}{touched}."
 
 
 def what_to_do(row: RequestSeen, around: Circumstances) -> str | None:
@@ -104,6 +124,8 @@ def what_to_do(row: RequestSeen, around: Circumstances) -> str | None:
         return _of_wrong_kind(row)
     if row.status == 409:
         return "Do what the answer says: where the access was taken, it has to be given back first."
+    if row.status == 400 and row.scim_type in _ASKED_WRONGLY and (row.method in ("GET", "HEAD") or _is_search(row)):
+        return _MEND_WHAT_IS_ASKED
     return _BY_PROBLEM.get(row.scim_type or "") or _BY_STATUS.get(row.status) or "Do what the answer says; nothing was written here."
 
 

@@ -27,7 +27,7 @@ from app.lifecycle.errors import NotFound
 from app.lifecycle.people import find_people
 from app.lifecycle.tables import Held, HeldLine, HeldState
 from app.scim.rehearsal import CannotRehearse, Restored, is_masked, rehearse, restored, said_now
-from app.scim.teller import key_asked
+from app.scim.teller import is_search, key_asked
 
 _GONE, _UNREAD = "gone", "unread"
 _READ_BODIES = frozenset({"POST", "PUT", "PATCH"})
@@ -363,7 +363,7 @@ def _refuse_meaningless(seen: _Seen) -> None:
         because = "it was turned away before it was read, and what it said was not kept"
     elif row.resource_type == "Bulk":
         because = f"a Bulk is replayed operation by operation: see 'doorlist requests list', those that are part of {row.id}"
-    elif is_masked(unquote_plus(row.query or "")) or (row.path.endswith(".search") and is_masked(seen.body)):
+    elif is_masked(unquote_plus(row.query or "")) or (is_search(row.path) and is_masked(seen.body)):
         because = "it asks for a value that is masked"
     elif seen.source.ended_at is not None:
         because = f"{seen.source.name} has ended"

@@ -88,7 +88,7 @@ class Teller:
         # An address of a resource, or of all of them, is not masked unless something in it was masked before.
         if (masking is not None and (masking.hidden or masking.secrets)) or _USUAL_PLACE.fullmatch(path) is None:
             path = _clean((masking or Masking()).sentence(path[:200]))
-        if one.status == 201 and resource_id is None and kind in ("User", "Group") and not one.path.endswith(".search"):
+        if one.status == 201 and resource_id is None and kind in ("User", "Group") and not is_search(one.path):
             resource_id = _new_id(one.answer)
         return Seen(
             organization_id=organization_id, id=one.id, at=round(one.at * 1_000_000), source_id=one.source_id, known=int(one.known),
@@ -99,7 +99,7 @@ class Teller:
     def _tell(self, organization_id: str, one: Captured) -> list[tuple[Seen, str | None]]:
         masking = Masking(shown=self._shown)
         kind, resource_id = placed(one.path)
-        is_resource = kind in ("User", "Group") and not one.path.endswith(".search")
+        is_resource = kind in ("User", "Group") and not is_search(one.path)
         said = _read(one.body)
         # What is masked of the body is looked for in everything else.
         masked = masking.body(said) if one.body and said is not _UNREADABLE else None
@@ -223,6 +223,11 @@ def placed(path: str) -> tuple[str | None, str | None]:
     if kind is None:
         return _text(first, 60), None
     return kind, None if rest.startswith(".") else _text(rest, 100)
+
+
+def is_search(path: str) -> bool:
+    """Whether a POST at this address asks for what is there (RFC 7644 §3.4.3), and writes nothing."""
+    return path.rstrip("/").endswith("/.search")
 
 
 def _read(raw: bytes | None) -> Any:

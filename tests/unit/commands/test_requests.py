@@ -21,6 +21,7 @@ from tests.unit.commands.pushing import Pusher
 pytestmark = pytest.mark.slow
 
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+SEARCH = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"]}
 
 
 def rows_of_all_tables(desk: Desk) -> dict[str, str]:
@@ -120,6 +121,12 @@ def test_show_says_what_happened_and_what_to_do(pusher: Pusher) -> None:
         ("GET", "/Users?filter=x x", None, "refused with 400 invalidFilter", "matching attribute"),
         ("POST", "/Groups", {"displayName": "G", "members": [{"value": "x"}]}, "okta tried to create G", "Mend the value"),
         ("PUT", "/Users/x", "{", "refused with 400 invalidSyntax", "no SCIM"),
+        ("POST", "/Users/.search", {**SEARCH, "filter": "x x"}, "okta tried to look for users and was refused with 400 invalidFilter", "matching attribute"),
+        ("POST", "/Groups/.search/", {**SEARCH, "sortBy": "x y"}, "okta tried to look for groups and was refused with 400", "what the client asks with"),
+        ("POST", "/.search", SEARCH | {"count": "x"}, "okta tried to look for users and groups and was refused with 400", "what the client asks with"),
+        ("POST", "/Users/.search", SEARCH | {"filter": 'userName eq "ada"'}, "okta asked for ada and found nobody.", "look for its POST"),
+        ("GET", "/Users?sortBy=x", None, "refused with 400 invalidPath", "what the client asks with"),
+        ("POST", "/Bulk", {}, "okta tried to send a Bulk and was refused with 400", "no SCIM"),
     ],
 )
 def test_show_has_a_sentence_for_each_kind_of_request(

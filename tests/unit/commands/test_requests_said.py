@@ -19,7 +19,7 @@ def _advice(row: RequestSeen, subject: str) -> str:
 
 
 def _row(**given: object) -> RequestSeen:
-    return RequestSeen(**{"method": "POST", "known": True, "found": None, "name": None, "times": 1, "error": None, "scim_type": "uniqueness", **given})
+    return RequestSeen(**{"method": "POST", "path": "/Users", "known": True, "found": None, "name": None, "times": 1, "error": None, "scim_type": "uniqueness", **given})
 
 
 @pytest.mark.parametrize(
