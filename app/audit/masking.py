@@ -17,12 +17,16 @@ MASK = "•••"
 DEEPEST = 32
 LONGEST_NAME = 200
 LONGEST_TEXT = 1_000
+CUTS = (40, 100)
+"""Where our errors cut what they quote."""
 
 _SECRET = re.compile(r"pass(word|wd|phrase|code)|pwd|secret|token|credential|(api|private|access)[-_]?key|\botp\b|totp|recovery", re.IGNORECASE)
 _OUR_TOKEN = re.compile(r"\bdl_[\w-]{16,}")
 _ADDRESS = re.compile(r"[^\s@\"'<>(),;:\[\]]+@([^\s@\"'<>(),;:\[\]]+)")
 _PLAIN_NAME = re.compile(r"[\w.:$-]*")
 _NAME = re.compile(r"[\w.:$-]+")
+_PLAIN_NAMES = re.compile(r"[\w.:$-]+(?:\s*,\s*[\w.:$-]+)*")
+_PLACE_OR_ORDER = re.compile(r"\s*(?:[+-]?[0-9]{1,18}|ascending|descending)?\s*", re.IGNORECASE)
 _USUAL_FILTER = re.compile(r'([\w.:$-]{1,100}) eq "[^"\\]*"')
 _USUAL_PLACE = re.compile(r'([A-Za-z]{1,40})\[([A-Za-z]{1,40}) eq "[0-9A-Fa-f-]{1,100}"\]')
 _FILTER = re.compile(r"\[[^\]]*\]?")
@@ -31,8 +35,16 @@ _SAYS_WHO = frozenset({"id", "externalid", "username", "displayname", "employeen
 _NO_VALUES = frozenset({"true", "false", "null"})
 _LINKS = frozenset({"members", "groups", "manager"})
 _OF_A_LINK = frozenset({"value", "$ref", "type"})
+# RFC 7643 §4.1.2, §3.1. What an extension calls so may mean anything.
+_LISTS = frozenset({"emails", "phonenumbers", "ims", "photos", "addresses", "entitlements", "roles", "x509certificates", "groups", "members"})
+_OF_META = frozenset({"resourcetype", "created", "lastmodified", "location", "version"})
+_OWN_SCHEMAS = ("urn:ietf:params:scim:schemas:core:", "urn:scim:schemas:core:")
+_EXTENSION = ""
+"""Stands first among the names of what is said by another schema than SCIM's own of users and groups."""
 _OF_AN_OPERATION = frozenset({"op", "method", "bulkid", "version"})
-_OF_A_SEARCH = frozenset({"filter", "attributes", "excludedattributes", "sortby", "sortorder", "startindex", "count"})
+_NAMED = frozenset({"attributes", "excludedattributes", "sortby"})
+ASKED_WITH = _NAMED | {"filter", "sortorder", "startindex", "count"}
+"""What a list may be asked with (RFC 7644 table 4), lower-case."""
 
 Names = tuple[str, ...]
 
@@ -73,11 +85,25 @@ class Masking:
         if not is_name or compares(shown):
             shown = "".join(map(self._piece, pieces(shown, goes_on=secret is not None)))
         else:
-            shown = without_addresses(shown)
+            shown = self._without_addresses(shown)
         if secret is None or secret.end() == len(text):
             return shown
         self._hide(text[secret.end() :], secret=True)
         return f"{shown} {MASK}"
+
+    def asked(self, name: str, text: str) -> str:
+        """One of the things `ASKED_WITH`: names, places and orders stay, and whatever else is said in their place is masked."""
+        if name == "filter":
+            return self.text(text)
+        if name in _NAMED and _PLAIN_NAMES.fullmatch(text[:LONGEST_TEXT]):
+            return without_tokens(text[:LONGEST_TEXT])
+        if name not in _NAMED and _PLACE_OR_ORDER.fullmatch(text):
+            return text
+        masked = self.text(text) if name in _NAMED else MASK
+        if masked != text:
+            # An error quotes it as a whole, with its blanks or without, and may cut a value in it.
+            self.hidden.update((text, text.strip()))
+        return masked
 
     def sentence(self, text: str) -> str:
         """An error of ours, without what was masked in the body it speaks of."""
@@ -89,8 +115,9 @@ class Masking:
             if start >= 0 and len(secret) > 2:
                 text = text[:start] + MASK
         # Only a backslash tells a value as it is from how an error quotes it.
-        found = "\\" in text or any(hidden in text for hidden in self.hidden)
-        for hidden in sorted(self.hidden, key=len, reverse=True) if found else ():
+        found = "\\" in text or any(hidden[: CUTS[0]] in text for hidden in self.hidden)
+        quotable = {hidden[:most] for hidden in self.hidden for most in (None, *CUTS)} if found else ()
+        for hidden in sorted(quotable, key=len, reverse=True):
             quoted = repr(hidden)[1:-1]
             # In a text that has both kinds of quotes Python escapes the single ones.
             for said in {hidden, quoted, quoted.replace("'", "\\'")}:
@@ -111,7 +138,7 @@ class Masking:
         for key, part in whole.items():
             usual = _usual(names, key) if len(key) <= LONGEST_NAME and depth < DEEPEST else None
             if usual is None:
-                shown = self._key(key)
+                shown = self.key(key)
                 masked[shown] = self._of_key(whole, key, part, names, depth)
             elif isinstance(part, dict | list):
                 masked[key] = self._value(part, usual[0], depth + 1)
@@ -124,13 +151,19 @@ class Masking:
     def _of_key(self, whole: Mapping[str, Any], key: str, part: Any, names: Names, depth: int) -> Any:
         if names == () and key.lower() == "operations" and isinstance(part, list):
             return [self._operation(one, depth + 1) if isinstance(one, dict) else self._hidden_whole(one) for one in part]
-        if names == () and key.lower() in _OF_A_SEARCH and _is_search(whole):
-            if key.lower() == "filter" and isinstance(part, str):
-                return self.text(part)
-            return _listed_names(part)
+        if names == () and key.lower() in ASKED_WITH and _is_search(whole):
+            return self._asked(key.lower(), part, depth)
         return self._value(part, (*names, *names_in(key)), depth + 1)
 
-    def _key(self, key: str) -> str:
+    def _asked(self, name: str, said: Any, depth: int) -> Any:
+        if isinstance(said, str):
+            return self.asked(name, said)
+        if isinstance(said, list) and depth < DEEPEST:
+            return [self._asked(name, one, depth + 1) for one in said]
+        return self._hidden_whole(said) if isinstance(said, dict | list) else said
+
+    def key(self, key: str) -> str:
+        """A name in the place of a name, in a body or a query."""
         return key if len(key) <= LONGEST_NAME and _is_plain(key) else cut_name(self.text(key, is_name=True))
 
     def _operation(self, said: Mapping[str, Any], depth: int) -> dict[str, Any]:
@@ -148,11 +181,11 @@ class Masking:
             elif word == "value":
                 masked[key] = self._value(part, names_in(path) if isinstance(path, str) else (), depth + 1)
             else:
-                masked[self._key(key)] = self._value(part, ("?", *names_in(key)), depth + 1)
+                masked[self.key(key)] = self._value(part, ("?", *names_in(key)), depth + 1)
         return masked
 
     def _single(self, value: Any, names: Names) -> Any:
-        if value is None or isinstance(value, bool) or value == "" or stays(names) or (names and names[0] in self.shown):
+        if value is None or isinstance(value, bool) or value == "" or stays(names) or (self.shown and self._is_shown(names)):
             return value if not isinstance(value, str) or "dl_" not in value else _OUR_TOKEN.sub(MASK, value)
         if not isinstance(value, str):
             return MASK
@@ -160,9 +193,17 @@ class Masking:
         address = _ADDRESS.fullmatch(value.strip()) if "@" in value else None
         return f"{MASK}@{address.group(1)}" if address is not None else MASK
 
+    def _is_shown(self, names: Names) -> bool:
+        return next((name for name in names if name != _EXTENSION), None) in self.shown
+
+    def _without_addresses(self, text: str) -> str:
+        if "@" in text:
+            self.hidden.update(found.group() for found in _ADDRESS.finditer(text))
+        return without_addresses(text)
+
     def _piece(self, piece: Piece) -> str:
         if piece.of is None:
-            return without_addresses(piece.text)
+            return self._without_addresses(piece.text)
         names = tuple(name for part in piece.of for name in names_in(part))
         if piece.text.startswith('"'):
             masked = self._single(piece.text[1:].removesuffix('"'), names)
@@ -212,7 +253,7 @@ def _is_plain(key: str) -> bool:
 @_remembered
 def _usual(names: Names, key: str) -> tuple[Names, bool] | None:
     """The names of a value at this key, and whether it `stays`; None where the key itself is not shown, or the value secret or special."""
-    special = names == () and (key.lower() == "operations" or key.lower() in _OF_A_SEARCH)
+    special = names == () and (key.lower() == "operations" or key.lower() in ASKED_WITH)
     whole = (*names, *names_in(key))
     return None if special or not _is_plain(key) or _is_secret(whole) else (whole, stays(whole))
 
@@ -221,19 +262,23 @@ def _usual(names: Names, key: str) -> tuple[Names, bool] | None:
 def stays(names: Names) -> bool:
     """Whether a value at these names is kept: it says who is meant, or how the body is built."""
     match names:
-        case ("schemas",) | ("meta", *_):
+        case ("schemas",):
             return True
+        case ("meta", name):
+            return name in _OF_META
+        case (listed, "type" | "primary") if listed in _LISTS:
+            return True
+        case ("", *rest) if rest and rest[0] not in ("schemas", "meta"):
+            return (len(rest) == 1 or rest[0] in _LINKS) and stays(tuple(rest))
         case (name,):
             return name in _SAYS_WHO or name in _LINKS
         case (link, name) if link in _LINKS:
             return name in _OF_A_LINK or (link, name) == ("manager", "displayname")
-        case (_, "type" | "primary"):
-            return True
     return False
 
 
 def names_in(text: str) -> Names:
-    """The names of an attribute's path, lower-case, without its schema and its filters."""
+    """The names of an attribute's path, lower-case, without its filters; of its schema only whether it is an `_EXTENSION`."""
     bare = _without_filters(text)
     if len(bare) > LONGEST_NAME:
         # No attribute is called so; what it may hide is masked.
@@ -245,10 +290,11 @@ def names_in(text: str) -> Names:
 @_remembered
 def _names_in(text: str) -> Names:
     last = text.rpartition(":")[2].lower()
+    of = (_EXTENSION,) if ":" in text and not text.lower().startswith(_OWN_SCHEMAS) else ()
     # A schema's own URN ends in its version and the resource's name; what follows in it is an attribute of the resource.
     if ":" in text and last in ("user", "group", ""):
-        return ()
-    return tuple(part for part in re.sub(r"^\d+\.\d+:?", "", last).split(".") if part)
+        return of
+    return (*of, *(part for part in re.sub(r"^\d+\.\d+:?", "", last).split(".") if part))
 
 
 def touched(body: Any) -> list[str]:
@@ -314,8 +360,8 @@ def _spelled(path: str) -> str:
 
 @_remembered
 def _spelled_name(path: str) -> str:
-    lower = names_in(path)
-    if not lower or lower == ("?",):
+    lower = [name for name in names_in(path) if name != _EXTENSION]
+    if not lower or lower == ["?"]:
         return ""
     return _without_filters(path)[-len(".".join(lower)) :]
 
@@ -332,13 +378,6 @@ def without_addresses(text: str) -> str:
 def without_tokens(text: str) -> str:
     """The text with any token of ours masked: of what was typed into the wrong place, this opens something here."""
     return _OUR_TOKEN.sub(MASK, text) if "dl_" in text else text
-
-
-def _listed_names(names: Any) -> Any:
-    """What a search asks for by name, or by number, without any token of ours."""
-    if isinstance(names, list):
-        return [_listed_names(one) for one in names]
-    return without_tokens(names) if isinstance(names, str) else names
 
 
 def cut_name(text: str) -> str:

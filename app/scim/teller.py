@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 
 from sqlalchemy import Connection, Select, select
 
-from app.audit.masking import MASK, Masking, touched, without_tokens
+from app.audit.masking import ASKED_WITH, MASK, Masking, touched, without_tokens
 from app.audit.request_rows import Seen, Told
 from app.audit.request_tables import BodyState
 from app.audit.requests import Captured
@@ -26,7 +26,6 @@ from app.statements import param
 
 LARGEST_BODY: Final = 64 * 1024
 _KINDS: Final = {"users": "User", "groups": "Group"}
-_PARAMETERS: Final = frozenset({"attributes", "excludedattributes", "sortby", "sortorder", "startindex", "count"})
 BEGINNING: Final = 300
 """Bytes of a list's answer that are looked at."""
 _TOTAL: Final = re.compile(rb'"totalResults":\s*(\d{1,9})')
@@ -298,14 +297,12 @@ def _query(text: str, masking: Masking) -> tuple[str | None, str | None]:
         pairs = parse_qsl(text, keep_blank_values=True, errors="replace", max_num_fields=50)
     except ValueError:
         return MASK, None
-    kept = [(_clean(without_tokens(key)[:60]), _clean(_parameter(key.lower(), value, masking)[:1000])) for key, value in pairs]
+    kept = [(_clean(masking.key(key)[:60]), _clean(_parameter(key.lower(), value, masking)[:1000])) for key, value in pairs]
     return urlencode(kept) or None, next((value for key, value in pairs if key.lower() == "filter"), None)
 
 
 def _parameter(name: str, value: str, masking: Masking) -> str:
-    if name == "filter":
-        return masking.text(value)
-    return without_tokens(value) if name in _PARAMETERS or not value else MASK
+    return masking.asked(name, value) if name in ASKED_WITH or not value else MASK
 
 
 def _refused(status: int, answer: Any, masking: Masking) -> dict[str, Any]:

@@ -75,6 +75,71 @@ def test_what_says_more_of_a_person_goes_and_leaves_its_shape() -> None:
     }  # fmt: skip
 
 
+ACME = "urn:acme:hr:2.0:User"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {ACME: {"leave": {"type": "CANARY"}, "disability": {"type": "CANARY", "primary": "CANARY"}}},
+        {ACME: {"meta": {"diagnosis": "CANARY", "location": "CANARY"}, "schemas": ["CANARY"], "roles": [{"type": "CANARY"}]}},
+        {ACME: {"filter": "title eq CANARY", "attributes": ["CANARY"], "schemas": ["x:SearchRequest"]}},
+        {ENTERPRISE_URN: {"meta": {"location": "CANARY"}}},
+        {f"{ACME}:meta": {"location": "CANARY"}},
+        {"leave": {"type": "CANARY"}, "meta": {"diagnosis": "CANARY", "created": {"x": "CANARY"}}},
+        {"meta": "CANARY"},
+        patch(op="add", path=f"{ACME}:leave.type", value="CANARY"),
+        patch(op="add", path=f"{ACME}:meta.location", value="CANARY"),
+        patch(op="add", path=ACME, value={"meta": {"location": "CANARY"}, "leave": [{"type": "CANARY"}]}),
+        patch(op="add", value={ACME: {"leave": {"primary": "CANARY"}}}),
+        patch(op="add", path=f'{ACME}:leave[type eq "CANARY"].value', value="x"),
+        patch(op="add", path="title", type="CANARY"),
+        {"Operations": [{"method": "POST", "path": "/Users", "data": {ACME: {"meta": {"location": "CANARY"}}}}]},
+    ],
+)
+def test_what_an_extension_calls_like_a_part_of_scim_is_masked_all_the_same(body: Any) -> None:
+    assert "CANARY" not in json.dumps(Masking().body(body))
+
+
+def test_who_is_meant_stays_in_an_extension() -> None:
+    body = {ACME: {"employeeNumber": "7", "manager": {"value": "m1", "displayName": "Bo"}}, f"{ENTERPRISE_URN}:department": "Sea"}
+
+    assert Masking().body(body) == body
+
+
+def test_a_setting_shows_an_attribute_of_an_extension() -> None:
+    assert Masking(shown=("leave",)).body({ACME: {"leave": {"type": "x"}, "sick": "x"}}) == {ACME: {"leave": {"type": "x"}, "sick": MASK}}
+
+
+SEARCH = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
+
+
+@pytest.mark.parametrize("name", ["filter", "attributes", "excludedAttributes", "sortBy", "sortOrder", "startIndex", "count"])
+@pytest.mark.parametrize("text", ['emails[value eq "CANARY"].value', "title eq CANARY", 'userName, title[value eq "CANARY, CANARY"]', "CANARY@x.example"])
+def test_nothing_that_a_search_asks_with_shows_what_it_compares(name: str, text: str) -> None:
+    for said in (text, [text], [[text]], {"value": text}):
+        assert "CANARY" not in json.dumps(Masking().body({"schemas": [SEARCH], name: said}))
+
+
+@pytest.mark.parametrize("name", ["sortBy", "sortOrder"])
+@pytest.mark.parametrize("most", [40, 100, None])
+def test_an_error_that_quotes_the_beginning_of_what_was_masked_shows_none_of_it(name: str, most: int | None) -> None:
+    one, text = Masking(), f'{"a" * 30}[value eq "CANARY{"x" * 200}"]'
+    one.body({"schemas": [SEARCH], name: f" {text}"})
+
+    assert one.sentence(f"{name}: {text[:most]!r} has a condition") == f"{name}: '{MASK}' has a condition"
+
+
+def test_names_places_and_orders_that_a_search_asks_with_stay() -> None:
+    body = {
+        "schemas": [SEARCH], "attributes": ["userName", f"{ENTERPRISE_URN}:department"], "excludedAttributes": ["members"], "sortBy": "name.familyName",
+        "sortOrder": "Descending", "startIndex": 1, "count": "100", "filter": None,
+    }  # fmt: skip
+
+    assert Masking().body(body) == body
+    assert Masking().asked("attributes", "userName, emails.value,title") == "userName, emails.value,title"
+
+
 def test_a_setting_shows_an_attribute_and_no_other() -> None:
     assert Masking(shown=("title",)).body({"title": "Captain", "nickName": "A"}) == {"title": "Captain", "nickName": MASK}
 

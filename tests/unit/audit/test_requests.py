@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_plus
 
 import pytest
 from sqlalchemy import select, text
@@ -147,6 +147,24 @@ def test_what_a_filter_or_a_path_compares_with_is_kept_in_no_form(directory: Dir
 
     assert len(seen(directory)) == 6
     assert not [word for word in ("85000", "Smith", "Jones", "CANARY", "Mary") if word in everything_stored(directory)]
+
+
+def test_what_a_list_is_asked_with_is_kept_like_a_filter(directory: Directory) -> None:
+    compared = 'emails[value eq "ada.home@private.example"].value'
+    search = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"]}
+    for name in ("sortBy", "attributes", "excludedAttributes", "sortOrder", "startIndex"):
+        directory.send("GET", f"/Users?{name}={quote(compared)}")
+        directory.send("POST", "/Users/.search", {**search, name: [compared] if name.endswith("ttributes") else compared})
+    directory.send("POST", "/Users/.search", {**search, "filter": [compared]})
+    directory.send("GET", f"/Users?{quote(compared)}")
+    directory.send("GET", "/Users?filter=ada.home@private.example")
+    directory.send("GET", "/Users?sortBy=name.familyName&attributes=userName,title&count=2")
+
+    rows = seen(directory)
+
+    assert "ada.home" not in everything_stored(directory)
+    assert "sortBy: '•••'" in (rows[0].error or "") and unquote_plus(rows[0].query or "") == 'sortBy=emails[value eq "•••@private.example"].value'
+    assert rows[-1].query == "sortBy=name.familyName&attributes=userName%2Ctitle&count=2"
 
 
 @pytest.mark.parametrize(
