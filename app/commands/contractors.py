@@ -59,7 +59,7 @@ def add(
         row = engagements.take_on(
             session, person, sponsor=by, starts_at=starts_at, ends_at=ends_at, kind=kind or contractors.CALLED, actor=acting.actor, at=at
         )
-        return _answer("contractor", person, row, by, notes=[f"{person.display_name} is {person.standing}, until {iso(person.access_until)}."])
+        return _answer("contractor", person, row, by, notes=[f"{person.display_name} is {person.standing}, until {iso(person.access_until or row.ends_at)}."])
 
     return in_transaction(act)
 
@@ -100,7 +100,7 @@ def attest(acting: Acting, name: str, until: str, by: str, zone: str | None) -> 
         person = engagements.attest(
             session, row, until=end_at(session, acting, until, zone), by=sponsor, actor=acting.actor, at=at
         )
-        return _answer("contractor", person, row, sponsor, notes=[f"{person.display_name} is {person.standing}, until {iso(person.access_until)}."])
+        return _answer("contractor", person, row, sponsor, notes=[f"{person.display_name} is {person.standing}, until {iso(person.access_until or row.ends_at)}."])
 
     return in_transaction(act)
 

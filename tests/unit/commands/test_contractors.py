@@ -52,6 +52,16 @@ def test_somebody_whom_nobody_names_is_entered_with_an_address(firm: Desk) -> No
     assert {one["kind"] for one in sources} == {"scim", "contractors"}
 
 
+def test_the_last_day_of_somebody_who_has_yet_to_start_is_said(firm: Desk) -> None:
+    entered = firm.types(
+        "contractor", "add", "Zoë Ng", "--email", "zoe@agency.example", "--sponsor", KIM, "--from", in_days(5), "--until", in_days(30)
+    )
+    attested = firm.types("contractor", "attest", "zoe@agency.example", "--until", in_days(60), "--by", KIM)
+
+    assert entered.err == f"Zoë Ng is expected, until {in_days(31)}T00:00:00.000Z.\n"
+    assert attested.err == f"Zoë Ng is expected, until {in_days(61)}T00:00:00.000Z.\n"
+
+
 def test_an_address_that_is_known_is_not_entered_again(firm: Desk) -> None:
     said = firm.types("contractor", "add", "Ada B.", "--email", ADA, "--sponsor", KIM, "--until", in_days(30), "--json")
 
