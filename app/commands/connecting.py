@@ -1,6 +1,7 @@
 """Verbs that connect an identity provider and read again what it publishes."""
 
 import ipaddress
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -197,7 +198,7 @@ def _saml_problems(known: Connection) -> list[str]:
         if said["entity_id"] != known.issuer:
             found.append(f"the metadata is of another provider: {said['entity_id']}")
         if not set(said["certificates"]) & set(kept.get("certificates", [])):
-            found.append("the provider's certificate has changed: doorlist connection refresh")
+            found.append(f"the provider's certificate has changed: doorlist connection refresh {shlex.quote(known.name)}")
     return found
 
 
@@ -211,7 +212,7 @@ def _oidc_problems(known: Connection) -> list[str]:
     except (UnusableConnection, ConnectorError) as error:
         return [str(error)]
     kept = settings_of(known).oidc
-    found = [f"the provider's {key} has changed: doorlist connection refresh" for key in ("authorization_endpoint", "token_endpoint", "jwks_uri") if said.get(key) != kept.get(key)]
+    found = [f"the provider's {key} has changed: doorlist connection refresh {shlex.quote(known.name)}" for key in ("authorization_endpoint", "token_endpoint", "jwks_uri") if said.get(key) != kept.get(key)]
     if keys.status != 200 or not keys.document().has("keys"):
         found.append(f"the provider's keys cannot be read: {provider.jwks_uri} answers {keys.status}")
     return found

@@ -1,6 +1,7 @@
 """The verb that looks for what is wrong: here, in the database, and in each workspace."""
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -145,7 +146,7 @@ def _of_clocks(session: Session, organization_id: str, *, at: datetime) -> Itera
         who = "1 person was" if people == 1 else f"{people:,} people were"
         sentence = (
             f"{who} changed by one that was ahead, or this one is behind: until {iso(last)} what is announced for them counts as if its day "
-            "had come. Who is out by mistake: doorlist reinstate PERSON"
+            "had come. Who is out by mistake: doorlist reinstate PERSON --reason TEXT"
         )
         yield Finding(about="clocks", level="note", sentence=sentence)
 
@@ -186,14 +187,14 @@ def _of_sources(acting: Acting, sources: list[Source]) -> Iterator[Finding]:
             yield Finding(about=one.name, level="fault", sentence=str(error))
         else:
             if not good:
-                yield Finding(about=one.name, level="note", sentence=f"its secret was revoked: doorlist source rotate {one.name}")
+                yield Finding(about=one.name, level="note", sentence=f"its secret was revoked: doorlist source rotate {shlex.quote(one.name)}")
 
 
 def _of_ways(ways: list[WayIn]) -> Iterator[Finding]:
     at = now()
     for one in ways:
         if one.shut:
-            yield Finding(about=one.source_name, level="note", sentence=f"it was revoked and can say nothing: doorlist source rotate {one.source_name}")
+            yield Finding(about=one.source_name, level="note", sentence=f"it was revoked and can say nothing: doorlist source rotate {shlex.quote(one.source_name)}")
         if (said := expiry_of(one, at=at)) is not None:
             expired = one.keys[0].expires_at is not None and one.keys[0].expires_at <= at
             yield Finding(about=one.source_name, level="fault" if expired else "note", sentence=said)
@@ -203,7 +204,7 @@ def _of_ways(ways: list[WayIn]) -> Iterator[Finding]:
 
 def _of_workspace(one: Workspace) -> Iterator[Finding]:
     if one.state == WorkspaceState.HALTED:
-        yield Finding(about=one.name, level="fault", sentence=f"is halted: {one.halted_reason}; then: doorlist workspace resume {one.name}")
+        yield Finding(about=one.name, level="fault", sentence=f"is halted: {one.halted_reason}; then: doorlist workspace resume {shlex.quote(one.name)}")
     try:
         found = open_workspace(one).check()
     except Unreachable as error:

@@ -71,7 +71,7 @@ def _shown(looked: Looked) -> tuple[dict[str, object], list[Table], list[str]]:
         rows += [(line.sign, workspace.name, line.channel, line.person) for line in one.lines]
         notes.append(f"{workspace.name}: {one.plan.added} to add, {one.plan.removed} to remove, {one.plan.kept} as they should be.")
     if not looked.found and not looked.failed:
-        notes.append("There is no workspace yet: doorlist workspace add")
+        notes.append("There is no workspace yet: doorlist workspace add matrix NAME --url URL --token-file FILE")
     for workspace, error in looked.failed:
         workspaces.append({"name": workspace.name, "error": str(error)})
         notes.append(f"{workspace.name} could not be read: {error}")

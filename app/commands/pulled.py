@@ -1,5 +1,6 @@
 """Verbs on directories that are pulled: connecting one, trying it step by step, and pulling it now."""
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,7 +83,7 @@ def _added(
         schema="source",
         fields={"id": made.id, "name": made.name, "kind": made.kind, **reached},
         tables=[Table(columns=("name", "kind", "url", "every", "full_every"), rows=[(name, kind, url, reached["every"], reached["full_every"])])],
-        notes=[f"Nothing was read yet. Try it: doorlist source test {name}; then: doorlist source pull {name} --dry-run"],
+        notes=[f"Nothing was read yet. Try it: doorlist source test {shlex.quote(name)}; then: doorlist source pull {shlex.quote(name)} --dry-run"],
     )
 
 

@@ -118,7 +118,7 @@ def of_orphans(acting: Acting, rows: Rows) -> Ended:
     notes += [f"{one.name} could not be read: what is there is unknown." for one in failed]
     return Ended(
         fields={"workspaces": [asdict(one) for one in found], "unknown": [one.name for one in failed]},
-        notes=notes or ["There is no workspace yet: doorlist workspace add"], exit=_exit(len(found), len(failed)),
+        notes=notes or ["There is no workspace yet: doorlist workspace add matrix NAME --url URL --token-file FILE"], exit=_exit(len(found), len(failed)),
     )  # fmt: skip
 
 

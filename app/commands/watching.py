@@ -1,5 +1,6 @@
 """The verb of watching: what waits, what is stuck, and how fast people were shut out."""
 
+import shlex
 from datetime import timedelta
 
 import click
@@ -116,7 +117,7 @@ def sweep_fields(one: Sweep, figures: Figures) -> dict[str, object]:
 
 
 def _alarms(figures: Figures) -> list[str]:
-    said = [f"{one.name} is halted: {one.halted_reason}; mend it, then: doorlist workspace resume {one.name}" for one in figures.workspaces if one.halted]
+    said = [f"{one.name} is halted: {one.halted_reason}; mend it, then: doorlist workspace resume {shlex.quote(one.name)}" for one in figures.workspaces if one.halted]
     said += [
         f"{one.overdue} departures are overdue in {one.name}" + (f": {one.last_error}" if one.last_error else "")
         for one in figures.workspaces

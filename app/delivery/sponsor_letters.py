@@ -5,6 +5,7 @@ none is sent, and the alarm alone tells of it.
 """
 
 import logging
+import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -170,10 +171,14 @@ def text(letter: Letter) -> str:
         [
             f"Dear {_one_line(letter.sponsor.display_name)},", "", said, "",
             "If they stay, tell an administrator until when. They enter it:", "",
-            f"  doorlist contractor attest {_one_line(letter.person.user_name)} --until DAY --by {_one_line(letter.sponsor.user_name)}", "",
+            f"  doorlist contractor attest {_typed(letter.person)} --until DAY --by {_typed(letter.sponsor)}", "",
             "If they do not, nothing is to be done.", "",
         ]
     )  # fmt: skip
+
+
+def _typed(person: Person) -> str:
+    return shlex.quote(_one_line(person.user_name))
 
 
 def _one_line(words: str) -> str:

@@ -1,5 +1,6 @@
 """Letters to sponsors, over a real mail server: when they are due, to whom they go, and that none asks about a day that was changed."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -47,6 +48,16 @@ def test_the_sponsor_is_asked_on_each_day_once_and_told_how_to_answer(installed:
     assert "Ada has access until 2025-08-01, and you answer for them." in first.get_content()
     assert "doorlist contractor attest ada@x.example --until DAY --by kim@x.example" in first.get_content()
     assert "their access is suspended" in last.get_content()
+
+
+def test_whatever_somebody_is_called_the_answer_can_be_typed(installed: Flask, mailbox: Mailbox) -> None:
+    firm = new_firm()
+    firm.takes_on(firm.joins("ada $(id) o'x"), until=60)
+
+    posts(installed, day=30)
+
+    [command] = [line.strip() for line in mailbox.mails[0].get_content().splitlines() if "doorlist" in line]
+    assert shlex.split(command)[2:4] == ["attest", "ada $(id) o'x@x.example"]
 
 
 def test_the_subject_names_nobody(installed: Flask, mailbox: Mailbox) -> None:

@@ -1,0 +1,81 @@
+"""What somebody is told to type can be pasted into a shell, whatever people and sources are called."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+from sqlalchemy.orm import Session
+
+from app.lifecycle.workspaces import workspaces_of
+from tests.unit.commands.conftest import Desk, Said
+
+ODD = "zoe o'ng $(id) & co"
+ZOE = f"{ODD}@acme.example"
+
+
+def told(said: str, *, text: str = "a slip") -> list[str]:
+    """The words after `doorlist`, as a shell takes them from the last line or sentence that has them."""
+    words = shlex.split(said.rpartition("doorlist ")[2].strip())
+    return [text if word == "TEXT" else word for word in words]
+
+
+def pasted(desk: Desk, said: str) -> Said:
+    return desk.types(*told(said), "--json")
+
+
+@pytest.fixture
+def zoe(desk: Desk) -> Desk:
+    """A desk with somebody whose userName a shell would take for something else."""
+    desk.hires(desk.directory(), ODD)
+    return desk
+
+
+def test_who_is_expected_is_called_off_as_it_says(zoe: Desk) -> None:
+    said = zoe.types("person", "expect", ZOE, "--at", "2031-03-01").err
+
+    called_off = pasted(zoe, said)
+    assert called_off.exit == 0, called_off
+    assert called_off.json["standing"] == "departed"
+
+
+def test_who_leaves_later_is_called_off_and_who_is_out_is_looked_at_as_it_says(zoe: Desk) -> None:
+    later = pasted(zoe, zoe.types("depart", ZOE, "--at", "2031-03-01T00:00:00Z").err)
+    out = pasted(zoe, zoe.types("depart", ZOE).err)
+
+    assert (later.exit, later.json["standing"]) == (0, "active")
+    assert out.exit == 0 and len(out.json["departures"]) == 1
+
+
+def test_who_has_left_is_brought_back_as_the_refusal_says(zoe: Desk) -> None:
+    zoe.asks("depart", ZOE)
+
+    refused = zoe.types("person", "expect", ZOE, "--at", "2031-03-01", "--json").json["error"]
+
+    back = zoe.types(*(("2031-03-01T00:00:00Z" if word == "T" else word) for word in told(refused)), "--json")
+    assert back.exit == 0, back
+
+
+def test_a_source_with_a_blank_in_its_name_is_given_another_token_as_doctor_says(desk: Desk) -> None:
+    desk.asks("source", "add", "scim", "Okta EU")
+    desk.asks("source", "revoke", "Okta EU")
+
+    [said] = [one["sentence"] for one in desk.asks("doctor")["findings"] if one["about"] == "Okta EU"]
+
+    rotated = pasted(desk, said)
+    assert rotated.exit == 0 and rotated.json["token"]
+
+
+def test_a_workspace_with_a_blank_in_its_name_is_resumed_as_status_says(desk: Desk) -> None:
+    desk.asks("workspace", "add", "matrix", "Chat EU", "--url", "https://chat.example", "--token-file", desk.file("token", "s3cret"))
+    organization_id = desk.organization_id
+
+    def halt(session: Session) -> None:
+        for one in workspaces_of(session, organization_id):
+            one.state, one.halted_reason = "halted", "the token is not accepted"
+
+    desk.acts(halt)
+    [said] = [one for one in desk.asks("status")["alarms"] if "halted" in one]
+
+    resumed = pasted(desk, said)
+    assert (resumed.exit, resumed.json["state"]) == (0, "running")
