@@ -56,7 +56,8 @@ def show_failure(failure: Failure, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"schema": "doorlist.error/1", "error": failure.message, "exit": int(failure.exit), **failure.more}))
         return
-    click.echo(f"doorlist: {failure.message}", err=True)
+    # Messages name organisations, people and files, and what others have answered.
+    click.echo(f"doorlist: {plain(failure.message)}", err=True)
     listed = failure.more.get("people")
     if isinstance(listed, list):
         for one in listed:

@@ -1,8 +1,10 @@
 """Verbs of setting up: the database, organisations, operators, an organisation's settings."""
 
+import shlex
+
 import click
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
@@ -48,21 +50,24 @@ def init(app: Flask, organization: str | None) -> Answer:
     schema.upgrade()
     key_made = make_key(chosen)
 
-    def act(session: Session) -> tuple[Organization, bool]:
+    def act(session: Session) -> tuple[Organization, bool, int]:
         if organization is None:
             there = session.scalars(select(Organization).order_by(Organization.created_at).limit(1)).first()
         else:
             there = session.scalar(select(Organization).where(Organization.name == organization))
         if there is not None:
-            return there, False
-        made = add_organization(session, organization or FIRST_ORGANIZATION, at=now())
+            return there, False, 0
+        # One that was made before names were checked is still found by its own.
+        name = FIRST_ORGANIZATION if organization is None else NAME.convert(organization, None, None)
+        others = session.scalars(select(func.count()).select_from(Organization)).one()
+        made = add_organization(session, name, at=now())
         entries.write(
             session, made.id, at=now(), actor=host_user(), verb="organisation added", because="doorlist init", subject_kind="organization",
             subject_id=made.id, after={"name": made.name},
         )  # fmt: skip
-        return made, True
+        return made, True, others
 
-    kept, made = in_transaction(act)
+    kept, made, others = in_transaction(act)
     database = make_url(chosen.database_url).render_as_string(hide_password=True)
     return Answer(
         schema="init",
@@ -73,9 +78,15 @@ def init(app: Flask, organization: str | None) -> Answer:
         tables=[Table(columns=("organisation", "database", "home"), rows=[(kept.name, database, chosen.home)])],
         notes=[
             *([f"The encryption key is new: keep a copy of {chosen.home / 'encryption.key'} apart from the database."] if key_made else []),
+            *([_beside(kept.name, others)] if others else []),
             "Next: doorlist source add scim NAME",
         ],
     )  # fmt: skip
+
+
+def _beside(name: str, others: int) -> str:
+    there = "the one that was" if others == 1 else f"the {others} that were"
+    return f"{name} is another organisation, beside {there} there before: from now on every verb needs --organization, such as --organization {shlex.quote(name)}."
 
 
 @verb(operator, "add", may=OWNERS)

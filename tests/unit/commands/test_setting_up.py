@@ -12,6 +12,7 @@ from app.database import reading
 from app.directory.tables import Person
 from app.journal.tables import Entry, Subject, Work
 from app.lifecycle.operators import Role, add_operator
+from app.lifecycle.sources import add_organization
 from tests.company import ADMIN
 from tests.unit.commands.conftest import Desk
 
@@ -62,6 +63,35 @@ def test_several_organisations_must_be_told_apart(desk: Desk) -> None:
     assert unclear.exit == 2
     assert unclear.json["organizations"] == ["Acme", "Globex"]
     assert named.json["organization"] == "Globex"
+
+
+@pytest.mark.parametrize("name", ["", " ", "Acme\n\x1b[31mGlobex", "x" * 5000])
+def test_no_organisation_gets_a_name_that_cannot_be_shown_or_typed(desk: Desk, name: str) -> None:
+    said = desk.types("init", "--organization", name, "--json")
+
+    assert said.exit == 2 and "is no name" in said.json["error"]
+    assert desk.asks("status")["organization"] == "Acme", "it is still the only one"
+
+
+def test_an_organisation_beside_others_is_pointed_out(desk: Desk) -> None:
+    again = desk.types("init", "--organization", "Acme")
+    second, third = (desk.types("init", "--organization", name) for name in ("Globex", "Init Ech"))
+
+    assert "another organisation" not in again.err
+    assert "Globex is another organisation, beside the one that was there before" in second.err
+    assert "beside the 2 that were there before" in third.err and "--organization 'Init Ech'" in third.err
+
+
+def test_an_odd_name_of_before_moves_no_cursor_and_is_found_by_itself(desk: Desk) -> None:
+    name = "Globex\n\x1b[31m"
+    desk.acts(lambda session: add_organization(session, name, at=now()))
+
+    unclear = desk.types("status")
+    again = desk.types("init", "--organization", name, "--json")
+
+    assert unclear.exit == 2 and "several organisations" in unclear.err
+    assert "\x1b" not in unclear.err and unclear.err.count("\n") == 1
+    assert (again.exit, again.json["made"]) == (0, False)
 
 
 def test_a_directory_gets_an_address_and_a_token_that_is_good(desk: Desk) -> None:
