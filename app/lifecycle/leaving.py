@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, func, select, true, update
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
@@ -26,8 +26,8 @@ def say(
     """A voice states something of a person. What a source pushes that takes access *now* goes past the brake; an operator's does not.
 
     A return also calls off what the same voice announced for later and what of it the brake holds, but never a start: that gives
-    nothing. It counts as said behind all that was said before; two calls that waited for their person (`heard_after`, `order.said_then`) keep
-    their order.
+    nothing; where it names an engagement, of that one alone. It counts as said behind all that was said before; two calls that waited for
+    their person (`heard_after`, `order.said_then`) keep their order.
     """
     person = lock_person(session, organization_id, person_id)
     heard_at = received_at or at
@@ -42,11 +42,12 @@ def say(
     comeback = kind in COMEBACKS
     if comeback and effective_at <= at:
         # What was announced for later, or is held, is called off, not merely outranked: it must not take effect on its day, nor wait for anybody.
+        of_it = Statement.engagement == engagement if kind is StatementKind.RETURNS and engagement else true()
         called_off = session.execute(
             update(Statement)
             .where(
                 Statement.organization_id == organization_id, Statement.person_id == person_id, Statement.voice == voice,
-                _is_for_later(at) | Statement.held, Statement.withdrawn_at.is_(None), Statement.kind != StatementKind.STARTS,
+                _is_for_later(at) | Statement.held, Statement.withdrawn_at.is_(None), Statement.kind != StatementKind.STARTS, of_it,
                 # A comeback that waited calls off nothing that was said after it was received.
                 Statement.said_at <= said_at,
             )

@@ -266,8 +266,11 @@ def _takes_back(said: Said, off: _Off) -> bool:
     """An operator's return undoes what any voice said before it, a new engagement every earlier leaving; a voice may
     take back its own. HR calling off a termination gives nobody back what the directory took. A bar only an operator lifts.
 
-    What was announced for later is left by a reinstatement. A sponsor's day is left by whoever is no sponsor: they name no other day.
+    What HR took back of its own is gone by now (`_of_hr`): what it says of one engagement undoes nothing of another. What was announced
+    for later is left by a reinstatement. A sponsor's day is left by whoever is no sponsor: they name no other day.
     """
+    if said.voice is Voice.HR and off.voice is Voice.HR:
+        return False
     if (said.heard_at if off.date else said.said_at) <= off.said_at:
         return False
     own = said.voice is off.voice or said.kind is StatementKind.REHIRES

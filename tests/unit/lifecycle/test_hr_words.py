@@ -158,6 +158,15 @@ def test_a_leaving_of_everything_that_an_operator_undid_lets_in_nobody_who_left_
     assert stands(words, 4, 21) == [Standing.DEPARTED, Standing.DEPARTED]
 
 
+def test_calling_off_the_end_of_one_engagement_undoes_no_other() -> None:
+    words = [
+        says(LEAVES, said=1, at=20, engagement="e-1"), says(LEAVES, said=2, at=20, engagement="e-2"),
+        says(RETURNS, said=3, engagement="e-2"), says(LEAVES, said=4, engagement="e-2"),
+    ]  # fmt: skip
+
+    assert stands(words, 5, 20) == [Standing.ACTIVE, Standing.DEPARTED]
+
+
 # What holds for everything that HR can say
 
 WORDS = st.lists(

@@ -82,6 +82,22 @@ def test_another_engagement_to_come_takes_nothing_from_who_is_here_and_keeps_the
     assert comes_due(company, ada, at=20).standing == Standing.ACTIVE
 
 
+def test_calling_off_the_end_of_one_engagement_leaves_the_announced_end_of_the_other(installed: Flask) -> None:
+    company = new_company()
+    ada = joins(company, "ada", number="E-1")
+    for number, engagement in enumerate(("e-1", "e-2")):
+        hr_says(company, ada, StatementKind.STARTS, said=1 + 2 * number, at=2 + 2 * number, engagement=engagement)
+        comes_due(company, ada, at=2 + 2 * number)
+    for engagement in ("e-1", "e-2"):
+        hr_says(company, ada, StatementKind.LEAVES, said=6, at=20, engagement=engagement)
+
+    hr_says(company, ada, StatementKind.RETURNS, said=7, engagement="e-2")
+    stays = comes_due(company, ada, at=21)
+    left = hr_says(company, ada, StatementKind.LEAVES, said=30, engagement="e-2")
+
+    assert (stays.standing, left.standing) == (Standing.ACTIVE, Standing.DEPARTED)
+
+
 def test_a_first_day_that_is_put_off_again_takes_access_also_where_it_names_its_engagement(installed: Flask) -> None:
     company = new_company()
     ada = joins(company, "ada", number="E-1", since=5)
