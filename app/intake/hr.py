@@ -25,6 +25,8 @@ from app.json_text import UnreadableJSON, read_json
 from app.lifecycle import leaving
 from app.lifecycle.days import NoSuchDay, read_day, start_of, zone_of
 from app.lifecycle.order import position
+from app.lifecycle.people import lock_person
+from app.lifecycle.standing import as_said, decide
 
 KINDS = {
     "employee.terminated": StatementKind.LEAVES,
@@ -203,14 +205,11 @@ def apply(
         event.state, event.problem = "parked", "they have departed: a rehire has to say so, with employee.rehired"
         return
     effective = call.effective_at if call.effective_at is not None and call.effective_at > at else at
-    if call.kind is StatementKind.LEAVES and effective > at and _out(session, source.organization_id, person_id, at=at):
-        # Access is revoked first, and the last day is entered afterwards: that must let nobody in again until then.
-        event.state, event.problem, event.person_id, event.due_at = "applied", "they are out already, and stay out", person_id, None
-        return
     leaving.say(
         session, source.organization_id, person_id, voice=Voice.HR, kind=call.kind, said_by=source.name, effective_at=effective,
         actor=Actor(kind=ActorKind.SOURCE, name=source.name), at=at, because=f"HR call {call.event_id} sha256 {event.sha256}",
-        engagement=call.engagement, source=source, received_at=event.received_at, heard_after=event.heard_after if waited else None,
+        engagement=_engagement_of(session, source.organization_id, person_id, call, later=effective > at, at=at), source=source,
+        received_at=event.received_at, heard_after=event.heard_after if waited else None,
     )  # fmt: skip
     event.state, event.problem, event.person_id, event.due_at = "applied", None, person_id, None
     if event.person_key is not None and known is None:
@@ -222,20 +221,24 @@ def _is_new(session: Session, organization_id: str, call: Call) -> bool:
     return call.kind is StatementKind.STARTS and call.employee_id is not None and not numbered(session, organization_id, call.employee_id)
 
 
-def _out(session: Session, organization_id: str, person_id: str, *, at: datetime) -> bool:
-    """Whether the last that HR said of somebody, and that has come, is that they leave; also where the brake holds its effect."""
-    last = session.scalars(
-        select(Statement)
-        .where(
+def _engagement_of(session: Session, organization_id: str, person_id: str, call: Call, *, later: bool, at: datetime) -> str:
+    """The engagement that a call counts for; none where that is all of them.
+
+    Whoever HR has out is not let in by an engagement that it names only now, to tell when that is to end or when they are to be away
+    from it: so that counts as told of all that they have. What the brake holds has nobody out.
+    """
+    if not (later and call.engagement and call.kind in (StatementKind.LEAVES, StatementKind.PAUSES)):
+        return call.engagement
+    # Locked here, so that no other call comes between this look and what follows from it.
+    lock_person(session, organization_id, person_id)
+    words = session.scalars(
+        select(Statement).where(
             Statement.organization_id == organization_id, Statement.person_id == person_id, Statement.voice == Voice.HR,
-            Statement.effective_at <= at, Statement.withdrawn_at.is_(None),
+            Statement.withdrawn_at.is_(None), Statement.held.is_(False),
         )
-        .order_by(Statement.said_at.desc(), Statement.id.desc())
-        .limit(1)
-    ).first()  # fmt: skip
-    if last is None or last.kind != StatementKind.LEAVES:
-        return False
-    return last.held or session.get_one(Person, (organization_id, person_id)).standing == Standing.DEPARTED
+    ).all()  # fmt: skip
+    out = decide([], [as_said(one) for one in words], now=at).standing in (Standing.DEPARTED, Standing.PAUSED)
+    return "" if out and call.engagement not in {one.engagement for one in words} else call.engagement
 
 
 def link(session: Session, source: Source, key: str, person_id: str, *, at: datetime) -> None:

@@ -209,7 +209,7 @@ def words_of(leaver: Leaver) -> list[Word]:
             continue
         # A statement was heard when its call was received, to the microsecond.
         heard_at = one.heard_at or one.said_at
-        mine = [call for call in calls if one.voice == Voice.HR and (call.received_at, call.engagement) == (heard_at, one.engagement)]
+        mine = [call for call in calls if one.voice == Voice.HR and call.received_at == heard_at and one.engagement in (call.engagement, "")]
         call = next((call for call in mine if call.source == one.said_by), mine[0] if mine else None)
         if call is not None:
             calls.remove(call)

@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -17,9 +18,17 @@ from app.database import in_transaction, reading
 from app.directory.tables import Person, RecordEmail, Source, Standing
 from app.intake.hr import BadCall, read, try_again
 from app.intake.tables import HREvent
-from app.lifecycle.sources import revoke, rotate
+from app.journal.tables import Organization
+from app.lifecycle import brake
+from app.lifecycle import leaving as verbs
+from app.lifecycle.reinstating import reinstate
+from app.lifecycle.sources import revoke, rotate, set_setting
 from tests.company import ADMIN, Company, new_company
 from tests.hr_system import HR, leaving
+
+
+def away(number: str, **data: Any) -> dict[str, Any]:
+    return {"type": "employee.on_leave", "data": {"employee_id": number, **data}}
 
 
 def standing(company: Company, person_id: str) -> str:
@@ -95,7 +104,7 @@ def test_a_leave_pauses_and_calling_it_off_puts_back(installed: Flask) -> None:
     ada = company.joins("ada@x.example", "E-1")
     hr = HR(installed, company)
 
-    hr.call({"type": "employee.on_leave", "data": {"employee_id": "E-1"}})
+    hr.call(away("E-1"))
     assert standing(company, ada.person_id) == Standing.PAUSED
 
     hr.call({"type": "employee.termination_cancelled", "data": {"employee_id": "E-1"}}, event_id="msg_2")
@@ -105,8 +114,8 @@ def test_a_leave_pauses_and_calling_it_off_puts_back(installed: Flask) -> None:
 @pytest.mark.parametrize(
     ("first", "then", "stands"),
     [
-        (leaving("E-1", revoke_access="immediately"), {"type": "employee.on_leave", "data": {"revoke_access": "2199-12-31T00:00:00Z"}}, "departed"),
-        ({"type": "employee.on_leave", "data": {"employee_id": "E-1"}}, leaving("E-1", last_day_of_work="2199-12-31"), "paused"),
+        (leaving("E-1", revoke_access="immediately"), away("E-1", revoke_access="2199-12-31T00:00:00Z"), "departed"),
+        (away("E-1"), leaving("E-1", last_day_of_work="2199-12-31"), "paused"),
     ],
 )
 def test_a_leave_or_a_last_day_that_is_told_of_somebody_who_is_out_lets_nobody_in_until_then(
@@ -118,7 +127,7 @@ def test_a_leave_or_a_last_day_that_is_told_of_somebody_who_is_out_lets_nobody_i
     hr.call(first)
     assert standing(company, ada.person_id) == stands
 
-    answer = hr.call({**then, "data": {"employee_id": "E-1", **then["data"]}}, event_id="msg_2")
+    answer = hr.call(then, event_id="msg_2")
 
     assert answer.status_code == 200
     assert standing(company, ada.person_id) == stands
@@ -146,6 +155,72 @@ def test_a_termination_that_names_its_engagement_takes_effect_after_calls_that_n
     hr.call(leaving("E-1", engagement_id="e-7", revoke_access="immediately"))
 
     assert standing(company, ada.person_id) == Standing.DEPARTED
+
+
+@pytest.mark.parametrize("first", [leaving("E-1", engagement_id="e-1", revoke_access="immediately"), away("E-1", engagement_id="e-1")])
+def test_the_last_day_of_an_engagement_that_hr_names_when_they_are_out_lets_nobody_in_and_counts(installed: Flask, first: dict[str, Any]) -> None:
+    company = new_company()
+    ada = company.joins("ada@x.example", "E-1", at=now())
+    hr = HR(installed, company)
+    hr.call(first)
+    out = standing(company, ada.person_id)
+
+    hr.call(leaving("E-1", engagement_id="e-2", last_day_of_work="2199-12-31"), event_id="msg_2")
+    then = standing(company, ada.person_id)
+    person = in_transaction(
+        lambda s: reinstate(s, company.organization_id, ada.person_id, said_by="ana", actor=ADMIN, at=now(), reason="not yet")
+    )
+
+    assert out != Standing.ACTIVE and then == out
+    assert (person.standing, str(person.access_until)) == (Standing.ACTIVE, "2200-01-01 00:00:00+00:00")
+
+
+# What the brake holds
+
+
+@pytest.fixture
+def braked(installed: Flask) -> Company:
+    """A company whose HR system takes nobody's access by itself."""
+    company = new_company()
+    in_transaction(lambda s: set_setting(s, s.get_one(Organization, company.organization_id), "push_brake", "0/60s", actor=ADMIN, at=now()))
+    return company
+
+
+def decide_on_what_waits(company: Company, verb: Callable[..., list[str]]) -> None:
+    def act(session: Session) -> None:
+        [(held, lines)] = brake.waiting(session, company.organization_id)
+        verb(session, held, lines, actor=ADMIN, at=now())
+
+    in_transaction(act)
+
+
+@pytest.mark.parametrize("told", ["while it waits", "after that"])
+@pytest.mark.parametrize("engagement", ["", "e-2"])
+def test_a_last_day_counts_though_an_earlier_termination_was_rejected(installed: Flask, braked: Company, told: str, engagement: str) -> None:
+    ada = braked.joins("ada@x.example", "E-1", at=now())
+    hr = HR(installed, braked)
+    hr.call(leaving("E-1", engagement_id="e-1", revoke_access="immediately"))
+    corrected = leaving("E-1", last_day_of_work="2199-12-31", **({"engagement_id": engagement} if engagement else {}))
+
+    if told == "after that":
+        decide_on_what_waits(braked, verbs.reject)
+    hr.call(corrected, event_id="msg_2")
+    if told == "while it waits":
+        decide_on_what_waits(braked, verbs.reject)
+
+    person = braked.person(ada)
+    assert (person.standing, str(person.access_until)) == (Standing.ACTIVE, "2200-01-01 00:00:00+00:00")
+
+
+def test_a_termination_that_is_let_through_counts_though_a_last_day_was_told_meanwhile(installed: Flask, braked: Company) -> None:
+    ada = braked.joins("ada@x.example", "E-1", at=now())
+    hr = HR(installed, braked)
+    hr.call(leaving("E-1", revoke_access="immediately"))
+    hr.call(leaving("E-1", last_day_of_work="2199-12-31"), event_id="msg_2")
+
+    decide_on_what_waits(braked, verbs.release)
+
+    assert braked.person(ada).standing == Standing.DEPARTED
 
 
 def test_what_is_not_acted_on_is_kept_sealed_alone(installed: Flask) -> None:

@@ -16,6 +16,7 @@ from app.intake.termination_words import Departed, Leaver, Outcome, terminations
 from app.lifecycle import brake
 from app.lifecycle import leaving as verbs
 from app.lifecycle.people import reconsider
+from app.lifecycle.reinstating import reinstate
 from app.lifecycle.tables import Held, HeldLine
 from tests.company import ADMIN
 from tests.unit.intake.terminating import Firm, date, days, midnight, new_firm
@@ -195,6 +196,20 @@ def test_one_of_two_engagements_takes_nothing_and_the_person_stays(firm: Firm) -
 
     assert told.outcomes == {"stays": 1}
     assert told.of("ada")[0]["why"] == "another engagement goes on"
+
+
+def test_an_engagement_that_hr_names_when_they_are_out_ends_what_an_operator_gave_back(firm: Firm) -> None:
+    ada = firm.joins("ada", "E-1")
+    firm.calls("E-1", "msg_1", engagement_id="1", revoke_access="immediately")
+    firm.calls("E-1", "msg_2", engagement_id="2", last_day_of_work=date(9))
+    firm.acts(lambda s: reinstate(s, firm.company.organization_id, ada.person_id, said_by="ana", reason="not yet", actor=ADMIN, at=now()))
+    later = midnight(20)
+    firm.acts(lambda session: reconsider(session, firm.company.organization_id, ada.person_id, at=later))
+
+    told = firm.report((9, 9), at=later)
+
+    assert {line["hr_event"] for line in told.of("ada")} == {"msg_2"}
+    assert (told.totals.population, told.totals.matched) == (1, 1)
 
 
 def test_an_operator_who_kept_somebody_before_their_day_is_named(firm: Firm) -> None:
