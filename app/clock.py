@@ -65,8 +65,14 @@ def _second(seconds: int) -> str:
 
 
 def parse_instant(text: str) -> datetime:
-    """An ISO 8601 instant with zone. Raises ValueError when the text has no zone: a guess would be an hour wrong."""
+    """An ISO 8601 instant with zone. Raises ValueError when the text has no zone: a guess would be an hour wrong.
+
+    So it does where the instant is in no year from 1 to 9999 in UTC.
+    """
     instant = datetime.fromisoformat(text.strip())
     if instant.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone; write it like 2026-11-30T17:00:00+01:00")
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is beyond the years that a calendar has") from None

@@ -120,16 +120,16 @@ def _effective(data: dict[str, Any], kind: StatementKind, *, time_zone: str) -> 
         text = _text(data, "last_day_of_work") or _text(data, "termination_date", needed=True)
         assert text is not None
         try:
-            last_day = date.fromisoformat(text)
-        except ValueError as error:
+            # The end of a day is the start of the next one there, whatever daylight saving does in between.
+            day_after = date.fromisoformat(text) + timedelta(days=1)
+        except (ValueError, OverflowError) as error:
             raise BadCall(f"data.last_day_of_work must be a date such as 2026-11-30, not {text!r}") from error
         zone_name = _text(data, "time_zone") or time_zone
         try:
             zone = ZoneInfo(zone_name)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise BadCall(f"data.time_zone must be a name such as Europe/Berlin, not {zone_name!r}") from error
-        # The end of a day is the start of the next one there, whatever daylight saving does in between.
-        return datetime.combine(last_day + timedelta(days=1), time(), zone).astimezone(UTC)
+        return datetime.combine(day_after, time(), zone).astimezone(UTC)
     try:
         return parse_instant(when)
     except ValueError as error:

@@ -333,6 +333,10 @@ def test_access_ends_at_the_end_of_the_last_day_there_or_at_the_instant_given(da
         (leaving("E-1", last_day_of_work="31.12.2026"), "last_day_of_work"),
         (leaving("E-1", last_day_of_work="2026-12-31", time_zone="Mars/Base"), "time_zone"),
         (leaving("E-1", revoke_access="2026-12-31T12:00:00"), "revoke_access"),
+        (leaving("E-1", last_day_of_work="9999-12-31"), "last_day_of_work"),
+        (leaving("E-1", revoke_access="9999-12-31T23:59:59-12:00"), "revoke_access"),
+        (leaving("E-1", revoke_access="0001-01-01T00:00:00+14:00"), "revoke_access"),
+        ({"type": "employee.hired", "data": {"employee_id": "E-1", "starts_at": "9999-12-31T23:59:59-12:00"}}, "starts_at"),
         ([], "must be an object"),
     ],
 )
