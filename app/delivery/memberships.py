@@ -17,38 +17,46 @@ from app.rules.moves import SETTLING
 from app.rules.revisions import current_rules
 from app.rules.shapes import ChannelShape, shapes
 from app.rules.tables import BESIDE, MOVED, RULE, ChannelMember, Room
-from connectors.contract import Account, ChannelRef, HoldsChannels, Permit
+from connectors.contract import Account, ChannelRef, Conflict, HoldsChannels, Missing, Permit, Refused
+
+Refusal = Refused | Conflict | Missing
 
 
 def ensure_channels(taken: Claim, target: HoldsChannels, desired: Desired, account: Account, *, permit: Permit, clock: Clock) -> int:
-    """Join and leave channels; returns how many wanted ones are not there yet."""
+    """Leave and join channels; returns how many wanted ones are not there yet.
+
+    What is refused in one channel stands in no other's way; the first refusal is raised at the end, once nothing is being made any more.
+    """
     joined = target.channels_of(account.id)
+    refusals: list[Refusal] = []
+    # First, since what is taken waits for nothing that is given.
+    removed = _leave(taken, target, desired, account, joined, refusals, clock=clock)
     ready = [one for one in desired.channels.values() if one.ref is not None]
+    settled: list[Wanted] = []
     added: list[Wanted] = []
     left_by_choice: list[str] = []
     for one in ready:
         assert one.ref is not None
-        known = desired.mirror.get(one.channel_id)
-        if one.ref in joined:
-            continue
-        if one.shape.membership != "enforced" and known is not None:
-            # Added or invited once already: they left, and a rule that only adds does not bring them back.
-            left_by_choice.append(one.channel_id)
-            continue
-        if one.shape.membership == "suggested":
-            target.invite_members(one.ref, [account.id], permit=permit)
-        else:
-            target.add_members(one.ref, [account.id], permit=permit)
-        added.append(one)
-    removed = _leave(taken, target, desired, account, joined, clock=clock)
+        if one.ref not in joined:
+            if one.shape.membership != "enforced" and one.channel_id in desired.mirror:
+                # Added or invited once already: they left, and a rule that only adds does not bring them back.
+                left_by_choice.append(one.channel_id)
+            else:
+                try:
+                    _give(target, one, one.ref, account, permit=permit)
+                except (Refused, Conflict, Missing) as error:
+                    refusals.append(error)
+                    continue
+                added.append(one)
+        settled.append(one)
     if added or removed:
         # Look again: an answer that said yes is not yet a membership.
         now = target.channels_of(account.id)
         missing = [one.shape.name for one in added if one.ref not in now and one.shape.membership != "suggested"]
         if missing:
             raise NotYet(f"{account.id} is not yet seen in {', '.join(missing)}")
-    changed = [one for one in ready if one.channel_id not in desired.mirror]
-    retold = [one for one in ready if (known := desired.mirror.get(one.channel_id)) and one.why and (known.why != one.why or known.keep_until)]
+    changed = [one for one in settled if one.channel_id not in desired.mirror]
+    retold = [one for one in settled if (known := desired.mirror.get(one.channel_id)) and one.why and (known.why != one.why or known.keep_until)]
     if changed or left_by_choice or added or retold:
         did = [f"added to {one.shape.name}" for one in added]
 
@@ -59,10 +67,20 @@ def ensure_channels(taken: Claim, target: HoldsChannels, desired: Desired, accou
                 session.execute(update(ChannelMember).where(*_mine(taken), ChannelMember.channel_id == one.channel_id).values(why=one.why, keep_until=None))
             _record(session, taken, did, at=clock())
             if desired.mirror:
-                moving.came_about(session, taken, joined=[one.channel_id for one in ready], at=clock())
+                moving.came_about(session, taken, joined=[one.channel_id for one in settled], at=clock())
 
         in_transaction(act)
-    return len(desired.channels) - len(ready)
+    pending = len(desired.channels) - len(ready)
+    if refusals and not pending:
+        raise refusals[0]
+    return pending
+
+
+def _give(target: HoldsChannels, one: Wanted, ref: ChannelRef, account: Account, *, permit: Permit) -> None:
+    if one.shape.membership == "suggested":
+        target.invite_members(ref, [account.id], permit=permit)
+    else:
+        target.add_members(ref, [account.id], permit=permit)
 
 
 def _record(session: Session, taken: Claim, did: list[str], *, at: datetime) -> None:
@@ -111,7 +129,7 @@ def _surplus(taken: Claim, refs: frozenset[ChannelRef]) -> list[tuple[str, str |
 
 
 def _leave(
-    taken: Claim, target: HoldsChannels, desired: Desired, account: Account, joined: frozenset[ChannelRef], *, clock: Clock
+    taken: Claim, target: HoldsChannels, desired: Desired, account: Account, joined: frozenset[ChannelRef], refusals: list[Refusal], *, clock: Clock
 ) -> list[str]:
     """Leave channels of ours that nothing asks for any more; a mover keeps the old one for as long as its rule says."""
     at = clock()
@@ -121,6 +139,7 @@ def _leave(
     kept: dict[str, datetime] = {}
     later = [row.keep_until for row in desired.mirror.values() if row.keep_until is not None and row.keep_until > at]
     removed: list[str] = []
+    stuck: set[str] = set()
     for channel_id, ref, one in extra:
         known = desired.mirror.get(channel_id)
         if known is None and one.membership != "enforced":
@@ -131,11 +150,17 @@ def _leave(
             kept[channel_id] = at + one.keep_for
             continue
         assert ref is not None
-        target.remove_members(ChannelRef(ref), [account.id])
-        removed.append(channel_id)
+        try:
+            target.remove_members(ChannelRef(ref), [account.id])
+        except (Refused, Conflict, Missing) as error:
+            # They are in it still, and the mirror goes on saying why.
+            refusals.append(error)
+            stuck.add(channel_id)
+        else:
+            removed.append(channel_id)
 
     def act(session: Session) -> None:
-        drop = [channel_id for channel_id in gone if channel_id not in kept]
+        drop = [channel_id for channel_id in gone if channel_id not in kept and channel_id not in stuck]
         if drop:
             # Kept for a while, so that a whole channel that moves bit by bit is still seen to have moved.
             session.execute(delete(ChannelMember).where(*_mine(taken), ChannelMember.why == MOVED, ChannelMember.left_at < at - SETTLING))
