@@ -14,6 +14,7 @@ from connectors.contract import (
     Check,
     Conflict,
     Member,
+    Missing,
     Permit,
     Profile,
 )
@@ -30,6 +31,7 @@ class Workspace:
     addresses: dict[str, ChannelRef] = field(default_factory=dict)
     members: dict[ChannelRef, set[AccountId]] = field(default_factory=dict)
     invited: dict[ChannelRef, set[AccountId]] = field(default_factory=dict)
+    made: int = 0
     before_call: Callable[[str, int], None] | None = None
     calls: int = 0
 
@@ -144,17 +146,23 @@ class Workspace:
             return self.update_channel(there.ref, wanted)
         if there is not None:
             raise Conflict(f"{wanted.key} leads to another channel")
-        ref = ChannelRef(f"!{len(self.rooms)}")
+        ref = ChannelRef(f"!{self.made}")
+        self.made += 1
         self.rooms[ref] = ChannelSeen(
             ref=ref, key=wanted.key, name=wanted.name, topic=wanted.topic, parent=wanted.parent, space=wanted.space,
             read_only=wanted.read_only, private=wanted.private, owners=frozenset(), ours=True,
         )  # fmt: skip
         self.members[ref] = set()
         self.addresses[wanted.key] = ref
+        if wanted.parent is not None:
+            self._require_room(wanted.parent)
         return self.rooms[ref]
 
     def update_channel(self, ref: ChannelRef, wanted: ChannelWanted) -> ChannelSeen:
         self._called("update_channel")
+        self._require_room(ref)
+        if wanted.parent is not None:
+            self._require_room(wanted.parent)
         if self.addresses.setdefault(wanted.key, ref) != ref:
             raise Conflict(f"{wanted.key} leads to another channel")
         self.rooms[ref] = replace(
@@ -165,10 +173,13 @@ class Workspace:
 
     def set_owners(self, ref: ChannelRef, owners: frozenset[AccountId]) -> None:
         self._called("set_owners")
+        self._require_room(ref)
         self.rooms[ref] = replace(self.rooms[ref], owners=owners)
 
     def list_members(self, ref: ChannelRef) -> Iterator[Member]:
+        self._require_room(ref)
         yield from [Member(account=account, joined=True) for account in sorted(self.members[ref])]
+        yield from [Member(account=account, joined=False) for account in sorted(self.invited.get(ref, set()))]
 
     def channels_of(self, id: AccountId) -> frozenset[ChannelRef]:
         self._called("channels_of")
@@ -178,17 +189,31 @@ class Workspace:
         for account in accounts:
             permit()
             self._called("add_members")
+            self._require_room(ref)
             self.members[ref].add(account)
 
     def invite_members(self, ref: ChannelRef, accounts: Iterable[AccountId], *, permit: Permit) -> None:
         for account in accounts:
             permit()
             self._called("invite_members")
+            self._require_room(ref)
             self.invited.setdefault(ref, set()).add(account)
 
     def remove_members(self, ref: ChannelRef, accounts: Iterable[AccountId]) -> None:
         self._called("remove_members")
-        self.members[ref] -= set(accounts)
+        for account in accounts:
+            self.members.get(ref, set()).discard(account)
+            self.invited.get(ref, set()).discard(account)
+
+    def _require_room(self, ref: ChannelRef) -> None:
+        if ref not in self.members:
+            raise Missing(f"there is no channel {ref}")
+
+    def deletes(self, name: str) -> None:
+        """An administrator over there deletes a channel; its address stays, and leads nowhere."""
+        ref = next(room.ref for room in self.rooms.values() if room.name == name)
+        for kept in (self.rooms, self.members, self.invited):
+            kept.pop(ref, None)
 
     def names_of(self, id: AccountId) -> set[str]:
         """Names of the channels that an account has joined."""

@@ -12,6 +12,7 @@ from app.access.tables import Workspace
 from app.actors import Actor
 from app.clock import now
 from app.database import reading
+from app.delivery.lost_rooms import forget
 from app.delivery.workspaces import open_workspace
 from app.directory.tables import Person, Standing
 from app.journal import entries, work
@@ -23,8 +24,8 @@ from app.rules.membership import belongings, desired, keys_in_use
 from app.rules.revisions import current_rules
 from app.rules.scopes import render_all
 from app.rules.shapes import shapes
-from app.rules.tables import MOVED, Channel, ChannelMember, Reach, Room
-from connectors.contract import AccountId, AccountState, ChannelRef, HoldsChannels
+from app.rules.tables import LOST, MOVED, Channel, ChannelMember, Reach, Room
+from connectors.contract import AccountId, AccountState, ChannelRef, HoldsChannels, Member, Missing, Refused
 
 ACCOUNTS = ""
 """Stands where a channel would: the pair then means the person's account itself. Sorts before every channel."""
@@ -50,6 +51,8 @@ class Differences:
     leavers: frozenset[str]
     channels: frozenset[str]
     crowded: frozenset[str]
+    lost: Mapping[str, ChannelRef]
+    """Rooms that somebody deleted over there, by the channel that people belong in."""
 
     @property
     def empty(self) -> bool:
@@ -66,6 +69,7 @@ class _Wanted:
     joining: dict[str, Joining]
     rooms: dict[str, ChannelRef]
     mirror: dict[str, set[str]]
+    left: dict[str, set[str]]
     active: frozenset[str]
 
 
@@ -79,22 +83,30 @@ def find_differences(organization_id: str, workspace: Workspace) -> Differences:
     there = {person_id for person_id, state in accounts.values() if person_id is not None and state is AccountState.ACTIVE}
     tally = Tally()
     planned = [*tally.lines(((ACCOUNTS, one) for one in sorted(wanted.active)), ((ACCOUNTS, one) for one in sorted(there)))]
-    planned += _members(target, wanted, owner, tally) if isinstance(target, HoldsChannels) else ()
+    lost: dict[str, ChannelRef] = {}
+    planned += _members(target, wanted, owner, tally, lost) if isinstance(target, HoldsChannels) else ()
     with reading() as session:
         names = _people_names(session, organization_id, {line.person for line in planned})
-    return _differences(tally.plan(), planned, wanted, names)
+    return _differences(tally.plan(), planned, wanted, names, lost)
 
 
-def _members(target: HoldsChannels, wanted: _Wanted, owner: Mapping[AccountId, str], tally: Tally) -> Iterator[Planned]:
-    """Channel by channel, so that only one channel's members are in memory."""
+def _members(
+    target: HoldsChannels, wanted: _Wanted, owner: Mapping[AccountId, str], tally: Tally, lost: dict[str, ChannelRef]
+) -> Iterator[Planned]:
+    """Channel by channel, so that only one channel's members are in memory. Adds to `lost` what is not there any more."""
     for channel_id in sorted(wanted.pairs.keys() | wanted.rooms.keys()):
         should = wanted.pairs.get(channel_id, set())
-        members = list(target.list_members(wanted.rooms[channel_id])) if channel_id in wanted.rooms else []
+        ref = wanted.rooms.get(channel_id)
+        found = _read(target, ref) if ref is not None else []
+        if ref is not None and found is None:
+            lost[channel_id] = ref
+        members = found or []
         # Somebody invited only counts where the rule does no more than invite.
         joining = wanted.joining.get(channel_id, Joining.ENFORCED)
         present = {owner.get(one.account, one.account) for one in members if one.joined or joining is Joining.SUGGESTED}
         if joining is not Joining.ENFORCED:
-            mirrored = wanted.mirror.get(channel_id, set())
+            # Whoever was in a room that was deleted is put into the new one; who had left it is not.
+            mirrored = (wanted.left if channel_id in lost else wanted.mirror).get(channel_id, set())
             # Who left by choice is not brought back, and who came by hand is not put out.
             should = {one for one in should if one in present or one not in mirrored}
             present = {one for one in present if one in should or one in mirrored}
@@ -103,16 +115,30 @@ def _members(target: HoldsChannels, wanted: _Wanted, owner: Mapping[AccountId, s
         yield from tally.lines(((f"~{name}", one) for one in sorted(people)), ())
 
 
+def _read(target: HoldsChannels, ref: ChannelRef) -> list[Member] | None:
+    """Who is in a room; None where there is none any more."""
+    try:
+        return list(target.list_members(ref))
+    except (Missing, Refused):
+        if target.get_channel(ref) is not None:
+            raise
+        return None
+
+
 def _wanted(session: Session, organization_id: str, workspace_id: str, at: datetime) -> _Wanted:
     rules = current_rules(session, organization_id)
     pairs = {channel_id: {person for _, person in rows} for channel_id, rows in groupby(desired(session, organization_id, rules), lambda row: row[0])}
     mirror: dict[str, set[str]] = {}
+    left: dict[str, set[str]] = {}
     for row in session.scalars(
         select(ChannelMember).where(
             ChannelMember.organization_id == organization_id, ChannelMember.workspace_id == workspace_id, ChannelMember.why != MOVED
         )
     ):
-        mirror.setdefault(row.channel_id, set()).add(row.person_id)
+        if row.why != LOST:
+            mirror.setdefault(row.channel_id, set()).add(row.person_id)
+        if row.left_at is not None:
+            left.setdefault(row.channel_id, set()).add(row.person_id)
         if row.keep_until is not None and row.keep_until > at:
             pairs.setdefault(row.channel_id, set()).add(row.person_id)
     rooms = {
@@ -133,7 +159,7 @@ def _wanted(session: Session, organization_id: str, workspace_id: str, at: datet
     active = select(Person.id).where(Person.organization_id == organization_id, Person.standing == Standing.ACTIVE)
     return _Wanted(
         pairs=pairs, unmade=_unmade(session, organization_id, rules), names=names,
-        joining={channel_id: one.membership for channel_id, one in shaped.items()}, rooms=rooms, mirror=mirror,
+        joining={channel_id: one.membership for channel_id, one in shaped.items()}, rooms=rooms, mirror=mirror, left=left,
         active=frozenset(session.scalars(active)),
     )  # fmt: skip
 
@@ -162,7 +188,9 @@ def _people_names(session: Session, organization_id: str, ids: set[str]) -> dict
     return names
 
 
-def _differences(plan: Plan, planned: Sequence[Planned], wanted: _Wanted, names: dict[str, str]) -> Differences:
+def _differences(
+    plan: Plan, planned: Sequence[Planned], wanted: _Wanted, names: dict[str, str], lost: Mapping[str, ChannelRef]
+) -> Differences:
     def channel_of(line: Planned) -> str | None:
         if line.channel == ACCOUNTS:
             return None
@@ -170,7 +198,7 @@ def _differences(plan: Plan, planned: Sequence[Planned], wanted: _Wanted, names:
 
     ours = {line.person for line in planned if line.person in names}
     # A channel is made for the people in it; one that nobody belongs in is not missed.
-    new = {channel_id for channel_id, people in wanted.pairs.items() if people and channel_id not in wanted.rooms}
+    new = {channel_id for channel_id, people in wanted.pairs.items() if people and (channel_id not in wanted.rooms or channel_id in lost)}
     return Differences(
         plan=plan,
         lines=[Line(sign=line.kind.value, channel=channel_of(line), person=names.get(line.person, line.person)) for line in planned],
@@ -179,6 +207,7 @@ def _differences(plan: Plan, planned: Sequence[Planned], wanted: _Wanted, names:
         leavers=frozenset(ours - wanted.active),
         channels=frozenset(new),
         crowded=frozenset(line.channel for line in planned if line.person not in names and line.channel != ACCOUNTS),
+        lost={channel_id: ref for channel_id, ref in lost.items() if channel_id in new},
     )
 
 
@@ -188,6 +217,8 @@ def want_all(session: Session, organization_id: str, workspace: Workspace, found
         session, organization_id, at=at, actor=actor, verb="plan applied", because="operator", subject_kind="workspace", subject_id=workspace.id,
         after={"digest": found.plan.digest, "add": found.plan.added, "remove": found.plan.removed},
     )  # fmt: skip
+    for ref in found.lost.values():
+        forget(session, organization_id, workspace.id, ref, at=at)
     # Through the person, whose expansion also makes channels that a rule reaches for the first time.
     work.want(session, organization_id, subject=Subject.PERSON, subject_ids=found.people, because=entry, due_at=at)
     for subject, ids, lane in (

@@ -10,6 +10,7 @@ from app.access.tables import Account as AccountRow
 from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
+from app.delivery.lost_rooms import is_lost, make_anew
 from app.delivery.wanted import NotYet
 from app.directory.tables import Person, Standing
 from app.journal import work
@@ -18,7 +19,7 @@ from app.journal.work import Claim
 from app.rules.revisions import current_rules
 from app.rules.shapes import ChannelShape, shape
 from app.rules.tables import MOVED, Channel, ChannelMember, ChannelState, Room
-from connectors.contract import AccountId, ChannelRef, ChannelSeen, ChannelWanted, Conflict, HoldsChannels, Target
+from connectors.contract import AccountId, ChannelRef, ChannelSeen, ChannelWanted, Conflict, HoldsChannels, Missing, Refused, Target
 
 
 def deliver_channel(taken: Claim, target: Target, *, clock: Clock) -> None:
@@ -38,7 +39,15 @@ def deliver_channel(taken: Claim, target: Target, *, clock: Clock) -> None:
     if ref is not None and shown == digest:
         return
     seen = target.get_channel(ref) if ref is not None else None
-    seen = _create(taken, target, wanted) if seen is None else _update(taken, target, seen, wanted)
+    if ref is not None and seen is None:
+        make_anew(taken, ref, clock=clock)
+    try:
+        seen = _create(taken, target, wanted) if seen is None else _update(taken, target, seen, wanted)
+    except (Refused, Missing):
+        if wanted.parent is None or not is_lost(target, wanted.parent):
+            raise
+        make_anew(taken, wanted.parent, clock=clock)
+        raise NotYet("the space above was deleted, and is made anew") from None
     if seen.owners != owners:
         target.set_owners(seen.ref, owners)
     found = seen
@@ -197,6 +206,12 @@ def deliver_roster(taken: Claim, target: Target) -> None:
             )
         )  # fmt: skip
         ref = ChannelRef(room.ref)
-    strangers = [member.account for member in target.list_members(ref) if member.account not in people]
+    try:
+        strangers = [member.account for member in target.list_members(ref) if member.account not in people]
+    except (Refused, Missing):
+        if not is_lost(target, ref):
+            raise
+        # Nobody is in it; whoever belongs there is put into the one that is made in its place.
+        return
     if strangers:
         target.remove_members(ref, strangers)

@@ -9,6 +9,7 @@ from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
 from app.delivery import moving
+from app.delivery.lost_rooms import is_lost, make_anew
 from app.delivery.wanted import Desired, NotYet, Wanted
 from app.journal import work
 from app.journal.tables import Subject
@@ -16,14 +17,14 @@ from app.journal.work import Claim
 from app.rules.moves import SETTLING
 from app.rules.revisions import current_rules
 from app.rules.shapes import ChannelShape, shapes
-from app.rules.tables import BESIDE, MOVED, RULE, ChannelMember, Room
+from app.rules.tables import BESIDE, LOST, MOVED, RULE, ChannelMember, Room
 from connectors.contract import Account, ChannelRef, Conflict, HoldsChannels, Missing, Permit, Refused
 
 Refusal = Refused | Conflict | Missing
 
 
 def ensure_channels(taken: Claim, target: HoldsChannels, desired: Desired, account: Account, *, permit: Permit, clock: Clock) -> int:
-    """Leave and join channels; returns how many wanted ones are not there yet.
+    """Leave and join channels; returns how many wanted ones are not there yet, or not any more.
 
     What is refused in one channel stands in no other's way; the first refusal is raised at the end, once nothing is being made any more.
     """
@@ -35,20 +36,30 @@ def ensure_channels(taken: Claim, target: HoldsChannels, desired: Desired, accou
     settled: list[Wanted] = []
     added: list[Wanted] = []
     left_by_choice: list[str] = []
+    lost: list[ChannelRef] = []
     for one in ready:
         assert one.ref is not None
+        known = desired.mirror.get(one.channel_id)
         if one.ref not in joined:
-            if one.shape.membership != "enforced" and one.channel_id in desired.mirror:
+            if one.shape.membership != "enforced" and known is not None and known.why != LOST:
+                if known.left_at is None and is_lost(target, one.ref):
+                    lost.append(one.ref)
+                    continue
                 # Added or invited once already: they left, and a rule that only adds does not bring them back.
                 left_by_choice.append(one.channel_id)
             else:
                 try:
                     _give(target, one, one.ref, account, permit=permit)
                 except (Refused, Conflict, Missing) as error:
-                    refusals.append(error)
+                    if is_lost(target, one.ref):
+                        lost.append(one.ref)
+                    else:
+                        refusals.append(error)
                     continue
                 added.append(one)
         settled.append(one)
+    for ref in lost:
+        make_anew(taken, ref, clock=clock)
     if added or removed:
         # Look again: an answer that said yes is not yet a membership.
         now = target.channels_of(account.id)
@@ -56,24 +67,34 @@ def ensure_channels(taken: Claim, target: HoldsChannels, desired: Desired, accou
         if missing:
             raise NotYet(f"{account.id} is not yet seen in {', '.join(missing)}")
     changed = [one for one in settled if one.channel_id not in desired.mirror]
-    retold = [one for one in settled if (known := desired.mirror.get(one.channel_id)) and one.why and (known.why != one.why or known.keep_until)]
+    retold = [one for one in settled if (known := desired.mirror.get(one.channel_id)) and _is_retold(one, known, inside=one.ref in joined)]
     if changed or left_by_choice or added or retold:
         did = [f"added to {one.shape.name}" for one in added]
 
         def act(session: Session) -> None:
             _mirror(session, taken, changed, left_by_choice, at=clock())
             for one in retold:
-                # They belong there again, or for another reason; since when they are there stays.
-                session.execute(update(ChannelMember).where(*_mine(taken), ChannelMember.channel_id == one.channel_id).values(why=one.why, keep_until=None))
+                # They belong there again, or for another reason; since when they are there stays, and until when who is only kept.
+                told: dict[str, object] = {"why": RULE} if one.why is None else {"why": one.why, "keep_until": None}
+                if one.channel_id not in left_by_choice:
+                    told["left_at"] = None
+                session.execute(update(ChannelMember).where(*_mine(taken), ChannelMember.channel_id == one.channel_id).values(told))
             _record(session, taken, did, at=clock())
             if desired.mirror:
                 moving.came_about(session, taken, joined=[one.channel_id for one in settled], at=clock())
 
         in_transaction(act)
-    pending = len(desired.channels) - len(ready)
+    pending = len(desired.channels) - len(ready) + len(lost)
     if refusals and not pending:
         raise refusals[0]
     return pending
+
+
+def _is_retold(one: Wanted, known: ChannelMember, *, inside: bool) -> bool:
+    """Whether the mirror has to say it differently; who came in by themselves, or accepted, has not left."""
+    if known.why == LOST or (inside and known.left_at is not None):
+        return True
+    return one.why is not None and (known.why != one.why or known.keep_until is not None)
 
 
 def _give(target: HoldsChannels, one: Wanted, ref: ChannelRef, account: Account, *, permit: Permit) -> None:

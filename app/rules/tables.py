@@ -12,6 +12,8 @@ from app.database import Base, ByteText, Document, Instant
 RULE = "rule"
 BESIDE = "beside the rules"
 """Why a member is there whom no rule put there: an exception, or a channel that was handed over (`stays`)."""
+LOST = "its room was deleted"
+"""Why a member is there whose room somebody deleted: they are put into the new one, although they were put in before."""
 MOVED = "moved"
 """Why a member's row is still there although they were taken out: for `moves` to see where everybody went."""
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.access.sealing import seal
 from app.access.tables import Account, Workspace
 from app.clock import now
+from app.commands.differences import find_differences
 from app.database import in_transaction, new_id, reading
 from app.delivery.worker import Worker
 from app.delivery.workspaces import open_workspace
@@ -23,6 +24,7 @@ from app.rules.revisions import apply_rules
 from app.settings import Settings
 from tests.company import ADMIN, OKTA, Company, document, new_company
 from tests.servers.synapse import Synapse
+from tests.waiting import until
 
 pytestmark = pytest.mark.synapse
 
@@ -161,3 +163,30 @@ def test_a_leaver_is_shut_and_gone_by_the_workspaces_own_word_and_a_return_resto
 
     assert synapse.admin("GET", f"/_synapse/admin/v2/users/{account}")["deactivated"] is False
     assert rooms_of(synapse, account) == before
+
+
+def test_a_room_that_was_deleted_by_hand_is_made_anew_and_keeps_nobody_from_moving_on(
+    installed: Flask, company: Company, synapse: Synapse
+) -> None:
+    tag = new_id()[-6:]
+    sales, legal = f"dept-sales-{tag}", f"dept-legal-{tag}"
+    ada, bob = (company.joins(f"{name}-{tag}@x.example", f"{name}-{tag}", department=f"Sales {tag}") for name in ("ada", "bob"))
+    company.joins(f"mo-{tag}@x.example", f"mo-{tag}", department=f"Legal {tag}")
+    deliver(installed)
+    [hall] = [room["room_id"] for room in synapse.admin("GET", "/_synapse/admin/v1/rooms?search_term=all-hands")["rooms"]]  # type: ignore[attr-defined]  # a list
+    synapse.admin("DELETE", f"/_synapse/admin/v2/rooms/{hall}", {"purge": True})
+    assert until(lambda: "all-hands" not in rooms_of(synapse, account_of(company, ada.person_id)))
+
+    moved = RecordDraft(
+        external_id=bob.external_id, user_name=bob.user_name, active=True, document=document(bob.user_name, f"bob-{tag}", department=f"Legal {tag}")
+    )
+    in_transaction(
+        lambda s: change_record(s, company.organization_id, company.source_id, bob.id, moved, actor=OKTA, at=now(), because="moved")
+    )
+    deliver(installed)
+
+    assert rooms_of(synapse, account_of(company, bob.person_id)) == {"all-hands", legal, "company"}
+    assert rooms_of(synapse, account_of(company, ada.person_id)) == {"all-hands", sales, "company"}
+    with reading() as session:
+        found = find_differences(company.organization_id, session.scalars(select(Workspace)).one())
+    assert not [line for line in found.lines if line.sign == "+"]
