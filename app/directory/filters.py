@@ -9,16 +9,7 @@ from typing import Any, NoReturn
 from scim2_filter_parser.lexer import SCIMLexer
 
 from app.directory.values import Operator, Scalar, Sense, compare, instant_or_none, leaves, present
-from app.directory.vocabulary import (
-    ENTERPRISE,
-    ENTERPRISE_OR_TOP,
-    ENTERPRISE_URN,
-    GROUP_URN,
-    STANDARD,
-    USER_URN,
-    Kind,
-    Vocabulary,
-)
+from app.directory.vocabulary import ENTERPRISE, ENTERPRISE_OR_TOP, ENTERPRISE_URN, GROUP_URN, STANDARD, USER_URN, Kind, Vocabulary
 
 LONGEST = 4_000
 DEEPEST = 30
@@ -102,7 +93,8 @@ def parse(text: str, vocabulary: Vocabulary = STANDARD) -> Filter:
 def parse_asked(text: str, vocabulary: Vocabulary = STANDARD) -> Filter:
     """Read the filter of a SCIM request: an attribute is the one that has the name. Raises FilterError.
 
-    `department` and its like are the enterprise extension's, and besides what no schema has and was kept under that name.
+    `department` and its like are the enterprise extension's, and besides what no schema has and was kept under that name. What looks
+    like an attribute of a schema that nobody here knows may be the whole of another one, and both are meant.
     """
     return _whole_filter(_Reader(text, vocabulary, over_scim=True))
 
@@ -175,9 +167,7 @@ class _Lexer(SCIMLexer):  # type: ignore[misc]  # the library has no types
 
     def error(self, token: Any) -> NoReturn:
         what = "a text that does not end" if token.value[0] == '"' else repr(token.value[0])
-        raise FilterError(
-            f"at character {token.index + 1}: {what} was not expected", position=token.index + 1
-        )
+        raise FilterError(f"at character {token.index + 1}: {what} was not expected", position=token.index + 1)
 
 
 class _Reader:
@@ -222,20 +212,28 @@ class _Reader:
             return Not(term=self._enclosed("LPAREN", "RPAREN", within))
         if self.at("LPAREN"):
             return self._enclosed("LPAREN", "RPAREN", within)
-        if self._over_scim and not within and self.at("ATTRNAME") and self._tokens[self._next].value.lower() in ENTERPRISE_OR_TOP:
+        if self._over_scim and not within and self._names_two_places():
             return self._in_both_places()
         return self._asked_at(self.path(within), within)
 
+    def _names_two_places(self) -> bool:
+        """Whether an enterprise attribute comes without its schema, or a URN that no schema here has."""
+        if self.at("ATTRNAME"):
+            return self._tokens[self._next].value.lower() in ENTERPRISE_OR_TOP
+        return self.at("SCHEMA_URI") and self._vocabulary.attributes_of(self._vocabulary.schema_named(self._tokens[self._next].value)) is None
+
     def _in_both_places(self) -> Filter:
-        """What is asked of an enterprise attribute without its schema, and of what has that name at the top."""
+        """What is asked of an attribute of an extension, and of what has that name at the top as it is written."""
         begins, ands = self._next, self._ands
-        enterprise = self._asked_at(self.path(()), ())
+        within = self._asked_at(self.path(()), ())
         self._next, self._ands = begins, ands
-        at_top = self._asked_at(self.path((), short=False), ())
-        if isinstance(enterprise, Not) and isinstance(at_top, Not):
+        at_top = self._asked_at(self.path((), as_written=True), ())
+        if within == at_top:
+            return within
+        if isinstance(within, Not) and isinstance(at_top, Not):
             # What is not there is in neither place.
-            return Not(term=Or(terms=(enterprise.term, at_top.term)))
-        return Or(terms=(enterprise, at_top))
+            return Not(term=Or(terms=(within.term, at_top.term)))
+        return Or(terms=(within, at_top))
 
     def _asked_at(self, path: AttributePath, within: tuple[str, ...]) -> Filter:
         if not self.at("LBRACKET"):
@@ -261,8 +259,8 @@ class _Reader:
     def bracket(self, within: tuple[str, ...]) -> Filter:
         return self._enclosed("LBRACKET", "RBRACKET", within)
 
-    def path(self, within: tuple[str, ...], *, short: bool = True) -> AttributePath:
-        """`short` words stand for others."""
+    def path(self, within: tuple[str, ...], *, as_written: bool = False) -> AttributePath:
+        """Short words stand for others, and the last name of a URN for an attribute, unless all is the name of what stands at the top."""
         start = self._next
         names: tuple[str, ...] = ()
         core: str | None = None
@@ -282,10 +280,12 @@ class _Reader:
         if self._vocabulary.attributes_of(whole) is not None:
             return AttributePath(names=(whole,))
         sub = self._sub_name()
-        at_top = not within and self._next - start == (1 if sub is None else 2)
-        if at_top and short and not self._over_scim and sub is None and name.lower() == "location":
+        if names and as_written:
+            return AttributePath(names=(f"{names[0]}:{name}" if sub is None else f"{names[0]}:{name}.{sub}",))
+        at_top = not within and not as_written and self._next - start == (1 if sub is None else 2)
+        if at_top and not self._over_scim and sub is None and name.lower() == "location":
             return WORK_LOCALITY
-        if at_top and short and name.lower() in ENTERPRISE:
+        if at_top and name.lower() in ENTERPRISE:
             names = (ENTERPRISE_URN,)
         names = (*names, name) if sub is None else (*names, name, sub)
         return AttributePath(names=self._vocabulary.spelled((*within, *names))[len(within) :], core=core)
@@ -326,16 +326,12 @@ class _Reader:
         if known is not None and known.kind is Kind.COMPLEX:
             # RFC 7643 §2.4: the significant value of a complex attribute is its `value`.
             if "value" not in known.subs:
-                self._refuse(
-                    f"{known.name} is made of parts; name one, such as {known.name}.formatted", at=where
-                )
+                self._refuse(f"{known.name} is made of parts; name one, such as {known.name}.formatted", at=where)
             known = known.subs["value"]
             path = replace(path, names=(*path.names, known.name))
         sense = Sense.FOLDED
         if known is not None:
-            sense = (
-                Sense.INSTANT if known.kind is Kind.DATETIME else Sense.EXACT if known.exact else Sense.FOLDED
-            )
+            sense = Sense.INSTANT if known.kind is Kind.DATETIME else Sense.EXACT if known.exact else Sense.FOLDED
             # Entra writes roles[primary eq "True"]; for an attribute that is true or false this can mean one thing only.
             said = value.lower() if isinstance(value, str) and word in ("eq", "ne") else ""
             if known.kind is Kind.BOOLEAN and said in ("true", "false"):
@@ -362,9 +358,7 @@ class _Reader:
         # Taken from the text itself: the library cuts quotes off both ends, escaped ones too.
         raw = self._text[token.index : token.end]
         try:
-            value: Any = json.loads(
-                raw if token.type in ("COMP_VALUE", "NUMBER") else raw.lower(), strict=False
-            )
+            value: Any = json.loads(raw if token.type in ("COMP_VALUE", "NUMBER") else raw.lower(), strict=False)
         except ValueError:
             self._refuse("this value is not written as JSON writes it")
         if isinstance(value, str) and ("\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value)):

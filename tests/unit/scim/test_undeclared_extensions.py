@@ -1,12 +1,13 @@
 """Extensions that nobody declared: a URN that no schema here has is told from an attribute by what the resource holds."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, USER_URN
 from tests.clients.directory import Directory
-from tests.unit.scim.choosing import get
+from tests.unit.scim.choosing import get, group_with
 
 URNS = ("urn:example:tags:2.0:User", "urn:example:tags", "urn:okta:acme:1.0:user:custom")
 X = URNS[0]
@@ -100,3 +101,22 @@ def test_a_text_of_a_list_that_no_schema_has_is_picked_out_as_value(directory: D
     assert marks({"op": "replace", "path": f'{path}[value eq "Y"]', "value": "z"}) == ["z"]
     assert marks({"op": "add", "path": path, "value": [{"value": "o", "type": "t"}]}, {"op": "remove", "path": f'{path}[type eq "t"]'}) == ["z"]
     assert marks({"op": "remove", "path": f"{path}[value pr]"}) is None
+
+
+@pytest.mark.parametrize("urn", URNS)
+def test_a_filter_finds_who_has_an_extension(directory: Directory, urn: str) -> None:
+    directory.add_user("ada", **{urn: {"a": 1, "o": {"k": "v"}}})
+    directory.add_user("bob", **{f"{urn}:a": 1})
+    directory.add_user("cy", **{urn: []})
+    group_with(directory, name="ants")
+    asked = {
+        f"{urn} pr": "ada", f"not ({urn} pr)": "bob cy", f"{urn} eq null": "bob cy", f"{urn} ne null": "ada", f"{urn}[a eq 1]": "ada",
+        f"{urn}:a pr": "ada bob", f"{urn}:a eq 1": "ada bob", f"{urn}:a ne 1": "cy", f"not ({urn}:a eq 1)": "cy", f'{urn}:o.k eq "V"': "ada",
+        f"{urn}:a pr and not ({urn} pr)": "bob",
+    }  # fmt: skip
+
+    for text, names in asked.items():
+        answer = directory.send("GET", f"/Users?filter={quote(text, safe='')}")
+        assert answer.status == 200, answer.text
+        assert [one["userName"] for one in answer.document["Resources"]] == names.split(), text
+    assert get(directory, f"/Groups?filter={quote(f'{urn} pr')}")["totalResults"] == 0
