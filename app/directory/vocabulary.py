@@ -31,6 +31,7 @@ class Attribute:
     """`exact` means that case tells two values apart; `many` that the value is a list.
 
     `checked` means that texts are looked into: whether they are base64, for instance. SCIM's own are taken as they come.
+    `link` means that it names another resource by its `value`, and is that or nothing.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Attribute:
     mutability: str = "readWrite"
     returned: str = "default"
     checked: bool = False
+    link: bool = False
     subs: Mapping[str, "Attribute"] = field(default_factory=dict)
 
     @cached_property
@@ -55,8 +57,8 @@ def _by_name(attributes: Iterable[Attribute]) -> Mapping[str, Attribute]:
     return MappingProxyType({attribute.name.lower(): attribute for attribute in attributes})
 
 
-def _complex(name: str, *subs: Attribute, many: bool = False, mutability: str = "readWrite") -> Attribute:
-    return Attribute(name=name, kind=Kind.COMPLEX, many=many, mutability=mutability, subs=_by_name(subs))
+def _complex(name: str, *subs: Attribute, many: bool = False, mutability: str = "readWrite", link: bool = False) -> Attribute:
+    return Attribute(name=name, kind=Kind.COMPLEX, many=many, mutability=mutability, link=link, subs=_by_name(subs))
 
 
 def _strings(*names: str) -> tuple[Attribute, ...]:
@@ -75,7 +77,7 @@ def _link(name: str, *names: str, many: bool = False, mutability: str = "readWri
     """A reference to another resource; what it holds is our own id, and ids are exact."""
     value = Attribute(name="value", exact=True)
     reference = Attribute(name="$ref", kind=Kind.REFERENCE, exact=True)
-    return _complex(name, value, reference, *_strings(*names), many=many, mutability=mutability)
+    return _complex(name, value, reference, *_strings(*names), many=many, mutability=mutability, link=True)
 
 
 META = _complex(

@@ -286,7 +286,7 @@ def _fitted_one(attribute: Attribute, value: Any, label: str) -> Any:
             if not isinstance(value, dict):
                 refuse_kind(f"each value of {label}" if attribute.many else label, "an object", value)
             kept = _members(attribute.subs, value, label)
-            return None if not kept or (not attribute.many and says_nobody(kept)) else kept
+            return None if not kept or (attribute.link and not attribute.many and says_nobody(kept)) else kept
         case _:
             return looked_into(attribute, value, label)
 
@@ -302,8 +302,8 @@ def truth_in(value: Any) -> Any:
 
 
 def complex_in(value: Any, attribute: Attribute) -> Any:
-    """Of a reference such as the manager, a list of one is that one, an empty list nobody, and a bare text its `value`."""
-    if "value" not in attribute.subs:
+    """Of the manager, a list of one is that one, an empty list nobody, and a bare text its `value`."""
+    if not attribute.link:
         return value
     if isinstance(value, list) and len(value) <= 1:
         value = value[0] if value else None

@@ -92,7 +92,7 @@ def _place(text: str, vocabulary: Vocabulary) -> AttributePath:
     except FilterError as error:
         raise refused(f"path {text!r}, {error}", Problem.INVALID_PATH) from None
     known = vocabulary.attribute_at(path.names)
-    if path.where is not None and known is not None and not (known.many or "value" in known.subs):
+    if path.where is not None and known is not None and not (known.many or known.link):
         raise refused(f"path {text!r}: {known.name} has one value, so that none is picked by a filter", Problem.INVALID_PATH)
     return path
 

@@ -76,6 +76,25 @@ def test_a_wrong_value_is_refused_wherever_it_comes(declared: Directory, name: s
     assert declared.written() == before
 
 
+SITE = attribute("site", "complex", subAttributes=[attribute("value"), attribute("label")])
+
+
+def test_what_is_no_manager_is_not_taken_for_one(directory: Directory) -> None:
+    """An attribute of yours may have a `value` too, and that names nobody."""
+    declares(SITE)
+    empty = {"value": "", "label": "none yet"}
+    record_id = directory.add_user("ada", **{HR: {"site": empty}})
+    path = f"/Users/{record_id}"
+
+    assert kept(directory, record_id) == {"site": empty}
+    assert directory.patch(path, {"op": "replace", "path": f"{HR}:site", "value": {**empty, "label": "L"}}).status == 200
+    assert kept(directory, record_id) == {"site": {**empty, "label": "L"}}
+    for value, kind in (("b1", "a text"), ([{"value": "b1"}], "a list"), ([], "a list")):
+        assert says(posts(directory, "bob", **{HR: {"site": value}}), "invalidValue", f"{HR}:site must be an object, not {kind}")
+        assert says(directory.patch(path, {"op": "replace", "path": f"{HR}:site", "value": value}), "invalidValue", f"not {kind}")
+    assert says(directory.patch(path, {"op": "remove", "path": f'{HR}:site[value eq ""]'}), "invalidPath", "site has one value")
+
+
 def test_an_extension_that_is_no_object_is_refused(declared: Directory) -> None:
     assert says(posts(declared, "bob", **{HR: "Oslo"}), "invalidValue", HR, "an object, not a text")
 
