@@ -153,6 +153,7 @@ GROUP = _by_name(
 SCHEMAS: Mapping[str, Mapping[str, Attribute]] = MappingProxyType(
     {USER_URN: USER, GROUP_URN: GROUP, ENTERPRISE_URN: ENTERPRISE}
 )
+CORES = frozenset({USER_URN, GROUP_URN})
 _CORE = {**GROUP, **USER, **COMMON}
 Place = tuple[str, str]
 """Where an attribute of an extension stands in a document, in lower case: the URN, and its name."""

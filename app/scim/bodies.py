@@ -9,10 +9,9 @@ from app import json_text
 from app.database import same_document
 from app.directory.vocabulary import (
     COMMON,
-    GROUP_URN,
+    CORES,
     SCHEMAS,
     STANDARD,
-    USER_URN,
     Attribute,
     Extension,
     Kind,
@@ -22,7 +21,6 @@ from app.json_text import UnreadableJSON, UnstorableText, parse_json, read_json
 from app.scim.answers import Problem, refused
 from app.scim.kinds import looked_into, refuse_kind, word_for
 
-_CORES = frozenset({USER_URN, GROUP_URN})
 _KNOWN: Mapping[str, Mapping[str, Attribute]] = {urn: {**COMMON, **attributes} for urn, attributes in SCHEMAS.items()}
 
 
@@ -98,7 +96,7 @@ def tidied(
             continue
         if ":" in key:
             urn = vocabulary.schema_named(key)
-            if urn in _CORES:
+            if urn in CORES:
                 _refuse_core(urn, key, before)
                 continue
             declared = vocabulary.extension_named(urn, core)

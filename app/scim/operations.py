@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.directory.filters import AttributePath, FilterError, split_asked_path
-from app.directory.vocabulary import STANDARD, Place, Vocabulary, attribute_at
+from app.directory.vocabulary import CORES, STANDARD, Place, Vocabulary, attribute_at
 from app.scim.answers import Problem, refused
 from app.scim.bodies import is_echo, message
 from app.scim.bounds import refuse_too_many
@@ -66,9 +66,7 @@ def _read_operation(said: Mapping[str, Any], number: int, vocabulary: Vocabulary
         return _without_path(verb, value, number, vocabulary)
     if not isinstance(path, str):
         raise refused(f"operation {number}: path must be a text", Problem.INVALID_PATH)
-    place = _place(path, vocabulary)
-    _refuse_read_only(place.names, number)
-    return [Operation(verb=verb, path=place, value=value, urn=_urn_in(path, place, vocabulary))]
+    return _at(path, verb, value, number, vocabulary, named=True)
 
 
 def _without_path(verb: Verb, value: Any, number: int, vocabulary: Vocabulary) -> list[Operation]:
@@ -80,10 +78,21 @@ def _without_path(verb: Verb, value: Any, number: int, vocabulary: Vocabulary) -
         if is_echo(key):
             continue
         # Entra's keys are paths themselves, such as `name.givenName`.
-        place = _place(key, vocabulary)
-        _refuse_read_only(place.names, number)
-        operations.append(Operation(verb=verb, path=place, value=part, named=False, urn=_urn_in(key, place, vocabulary)))
+        operations += _at(key, verb, part, number, vocabulary, named=False)
     return operations
+
+
+def _at(text: str, verb: Verb, value: Any, number: int, vocabulary: Vocabulary, *, named: bool) -> list[Operation]:
+    """The operation at this path; where it says an extension that is known, one for each attribute of it."""
+    place = _place(text, vocabulary)
+    _refuse_read_only(place.names, number)
+    urn = place.names[0]
+    whole = len(place.names) == 1 and urn not in CORES and vocabulary.attributes_of(urn) is not None
+    if not whole or not isinstance(value, dict) or verb is Verb.REMOVE:
+        return [Operation(verb=verb, path=place, value=value, named=named, urn=_urn_in(text, place, vocabulary))]
+    refuse_too_many(len(value))
+    paths = ((AttributePath(names=vocabulary.spelled((urn, key))), part) for key, part in value.items())
+    return [Operation(verb=verb, path=path, value=part, named=False) for path, part in paths]
 
 
 def _place(text: str, vocabulary: Vocabulary) -> AttributePath:

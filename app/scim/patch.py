@@ -9,7 +9,7 @@ from app.directory.filters import And, AttributePath, Compare, Filter, matches
 from app.directory.values import Operator, leaves
 from app.directory.vocabulary import COMMON, ENTERPRISE_URN, SCHEMAS, STANDARD, USER_URN, Attribute, Kind, Vocabulary
 from app.scim.answers import Problem, refused
-from app.scim.bodies import is_meant, spelled, spelled_members, spelled_one, takes_away, tidied, under_own_names
+from app.scim.bodies import is_meant, spelled, spelled_one, takes_away, tidied, under_own_names
 from app.scim.bounds import refuse_too_costly
 from app.scim.elements import NOTHING, Known, is_true, only_primary, without_listed
 from app.scim.operations import Operation, Verb
@@ -39,11 +39,7 @@ def _path_in(document: Mapping[str, Any], operation: Operation, vocabulary: Voca
 
 
 def _spelled(operation: Operation, vocabulary: Vocabulary) -> Any:
-    names, value = _whole(operation.path), operation.value
-    schema = vocabulary.attributes_of(vocabulary.schema_named(names[0])) if len(names) == 1 and ":" in names[0] else None
-    if schema is not None:
-        return spelled_members(schema, value) if isinstance(value, dict) else value
-    known = vocabulary.attribute_at(names)
+    value, known = operation.value, vocabulary.attribute_at(_whole(operation.path))
     if known is None:
         return value
     # Behind a filter stands one element, whatever the attribute.
@@ -52,7 +48,7 @@ def _spelled(operation: Operation, vocabulary: Vocabulary) -> Any:
 
 def sets_number(operations: Sequence[Operation]) -> bool:
     """Whether these operations say an employee number themselves, in any of the ways to write one."""
-    said = patched({}, [one for one in operations if one.path.names in ((ENTERPRISE_URN,), (ENTERPRISE_URN, "employeeNumber"))])
+    said = patched({}, [one for one in operations if one.path.names == (ENTERPRISE_URN, "employeeNumber")])
     return bool(tidied(said, USER_URN).get(ENTERPRISE_URN, {}).get("employeeNumber"))
 
 
@@ -165,7 +161,8 @@ def _added(there: Any, value: Any, known: Attribute | None) -> Any:
 def _replaced(there: Any, value: Any, known: Attribute | None) -> Any:
     if not isinstance(there, dict) or not isinstance(value, dict):
         return value
-    if known is not None and (known.kind is not Kind.COMPLEX or "value" in known.subs):
+    another = known is not None and known.link and value.get("value", there.get("value")) != there.get("value")
+    if another or (known is not None and known.kind is not Kind.COMPLEX):
         # Another manager must not keep the former one's displayName.
         return value
     # RFC 7644 §3.5.2.3: of a complex attribute, the sub-attributes that are given are replaced.

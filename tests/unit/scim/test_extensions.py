@@ -71,7 +71,7 @@ def test_a_wrong_value_is_refused_wherever_it_comes(declared: Directory, name: s
     assert says(posts(declared, "bob", **{HR: {name: value}}), "invalidValue", label, sentence)
     assert says(declared.send("PUT", f"/Users/{record_id}", {"userName": "ada", HR: {name: value}}), "invalidValue", label, sentence)
     assert says(declared.patch(f"/Users/{record_id}", {"op": "replace", "path": label, "value": value}), "invalidValue", label, sentence)
-    assert says(declared.patch(f"/Users/{record_id}", {"op": "add", "value": {HR: {name: value}}}), "invalidValue", label, sentence)
+    assert says(declared.patch(f"/Users/{record_id}", {"op": "replace", "value": {HR: {name: value}}}), "invalidValue", label, sentence)
     assert is_refused(bulk(declared, {"method": "POST", "path": "/Users", "bulkId": "bob", "data": {"userName": "bob", HR: {name: value}}})[0], "400", "invalidValue")
     assert declared.written() == before
 
@@ -93,6 +93,22 @@ def test_what_is_no_manager_is_not_taken_for_one(directory: Directory) -> None:
         assert says(posts(directory, "bob", **{HR: {"site": value}}), "invalidValue", f"{HR}:site must be an object, not {kind}")
         assert says(directory.patch(path, {"op": "replace", "path": f"{HR}:site", "value": value}), "invalidValue", f"not {kind}")
     assert says(directory.patch(path, {"op": "remove", "path": f'{HR}:site[value eq ""]'}), "invalidPath", "site has one value")
+
+
+@pytest.mark.parametrize("verb", ["add", "replace"])
+def test_what_is_not_said_of_an_attribute_with_parts_stays(directory: Directory, verb: str) -> None:
+    """RFC 7644 §3.5.2.1 and §3.5.2.3, wherever it is said."""
+    declares(attribute("cost", "complex", subAttributes=[attribute("value", "decimal"), attribute("currency")]), attribute("skills", multiValued=True))
+    record_id = directory.add_user("ada", **{HR: {"cost": {"value": 5, "currency": "USD"}, "skills": ["go"]}})
+
+    def after(**said: Any) -> Any:
+        assert directory.patch(f"/Users/{record_id}", {"op": verb, **said}).status == 200
+        return kept(directory, record_id)["cost"]
+
+    assert after(path=f"{HR}:cost", value={"currency": "EUR"}) == {"value": 5, "currency": "EUR"}
+    assert after(path=HR, value={"COST": {"value": 9}}) == {"value": 9, "currency": "EUR"}
+    assert after(value={HR.upper(): {"cost": {"currency": "GBP"}, "skills": ["py"]}}) == {"value": 9, "currency": "GBP"}
+    assert kept(directory, record_id)["skills"] == (["go", "py"] if verb == "add" else ["py"])
 
 
 def test_an_extension_that_is_no_object_is_refused(declared: Directory) -> None:

@@ -129,6 +129,26 @@ def test_another_manager_does_not_keep_the_former_ones_name() -> None:
     assert changed[ENTERPRISE_URN] == {"manager": {"value": "m-2"}, "department": "X"}
 
 
+@pytest.mark.parametrize("verb", ["add", "replace"])
+@pytest.mark.parametrize("how", ["path", "extension", "no path"])
+def test_what_is_not_said_of_a_manager_stays(verb: str, how: str) -> None:
+    def after(said: Any) -> Any:
+        managed = {**ADA, ENTERPRISE_URN: {"manager": {"value": "m-1", "displayName": "Em"}, "department": "X"}}
+        ways: dict[str, dict[str, Any]] = {
+            "path": {"path": "manager", "value": said}, "extension": {"path": ENTERPRISE_URN, "value": {"Manager": said}},
+            "no path": {"value": {ENTERPRISE_URN.upper(): {"manager": said}}},
+        }  # fmt: skip
+        changed = _after(managed, {"op": verb, **ways[how]})[ENTERPRISE_URN]
+        assert changed["department"] == "X"
+        return changed["manager"]
+
+    assert after({"displayName": "The Boss"}) == {"value": "m-1", "displayName": "The Boss"}
+    assert after({"$ref": "../Users/m-1"}) == {"value": "m-1", "displayName": "Em", "$ref": "../Users/m-1"}
+    assert after({"Value": "m-1", "displayName": None}) == {"value": "m-1"}
+    assert after([{"value": "m-1"}]) == {"value": "m-1", "displayName": "Em"}
+    assert after("m-2") == {"value": "m-2"}
+
+
 def test_an_empty_manager_is_no_manager() -> None:
     managed = {**ADA, ENTERPRISE_URN: {"manager": {"value": "m-1"}}}
 

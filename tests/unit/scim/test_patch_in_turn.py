@@ -10,6 +10,7 @@ from app.scim.bodies import tidied
 from app.scim.operations import read_operations
 from app.scim.patch import patched
 from tests.clients.directory import Directory
+from tests.unit.scim.choosing import person_of
 
 MANAGER = f"{ENTERPRISE_URN}:manager"
 
@@ -128,6 +129,15 @@ def test_what_stands_below_the_resources_own_schema_from_long_ago_keeps_nobody_f
     before = {"active": True, urn: {"active": False}}
 
     assert _after(before, {"op": "replace", "path": "active", "value": False}) == {"active": False}
+
+
+def test_a_manager_of_whom_only_the_name_is_said_stays_the_manager(directory: Directory) -> None:
+    boss = directory.add_user("boss")
+    ada = directory.add_user("ada", **{ENTERPRISE_URN: {"manager": {"value": boss}}})
+
+    for said in ({"path": MANAGER, "value": {"displayName": "The Boss"}}, {"value": {ENTERPRISE_URN: {"manager": {"displayName": "B"}}}}):
+        assert directory.patch(f"/Users/{ada}", {"op": "replace", **said}).status == 200
+        assert person_of(ada).manager_id == person_of(boss).id
 
 
 @pytest.mark.parametrize("op", ["add", "replace", "remove"])
