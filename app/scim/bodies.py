@@ -99,6 +99,11 @@ def tidied(
             if urn in CORES:
                 _refuse_core(urn, key, before)
                 continue
+            if (named := _named_in_full(urn, core, vocabulary)) is not None:
+                if is_kept(named):
+                    _refuse_in_full(key, value, named, before)
+                    kept[key] = value
+                continue
             declared = vocabulary.extension_named(urn, core)
             _put(kept, urn, _extension(urn, value) if declared is None else _declared(declared, value, _stood(declared.urn, before)))
             continue
@@ -188,6 +193,22 @@ def _refuse_core(urn: str, key: str, before: Mapping[str, Any] | None) -> None:
     """What stood below it said nothing, and would look as if it had; what still stands so from long ago is left out."""
     if not any(name.lower() == key.lower() for name in before or {}):
         raise refused(f"{urn} is no extension of it: a resource says what is of its own schema at the top, not below the schema's URN", Problem.INVALID_SYNTAX)
+
+
+def _named_in_full(key: str, core: str, vocabulary: Vocabulary) -> Attribute | None:
+    """The attribute that a key names by its schema's URN, as paths and filters do (RFC 7644 §3.10), and no resource."""
+    urn, _, name = key.rpartition(":")
+    known = _KNOWN.get(vocabulary.schema_named(urn))
+    declared = vocabulary.extension_named(urn, core) if known is None else None
+    return (known or (declared.attributes if declared is not None else {})).get(name.partition(".")[0].lower())
+
+
+def _refuse_in_full(key: str, value: Any, named: Attribute, before: Mapping[str, Any] | None) -> None:
+    """It would be kept as what it is called, and nobody would read it. What still stands so from before keeps nobody from being changed."""
+    stood = [there for name, there in (before or {}).items() if name.lower() == key.lower()]
+    # But nobody is to be taken for switched off, or on, who is not.
+    if not stood or (named.name == "active" and not _is_among(value, stood)):
+        raise refused(f"{key} names {named.name} as a path does: a resource says it at the top, or below its extension's URN", Problem.INVALID_SYNTAX)
 
 
 def _stood(urn: str, before: Mapping[str, Any] | None) -> list[Any]:

@@ -250,6 +250,20 @@ def test_an_empty_list_for_an_undeclared_extension_becomes_an_object_once_someth
     assert kept(directory, record_id) == {"grade": 3}
 
 
+def test_what_is_named_as_a_path_names_it_from_before_the_schema_keeps_nobody_in(directory: Directory) -> None:
+    flat = {f"{HR}:grade": "x", f"{HR}:desk": {"floor": 1}}
+    record_id = directory.add_user("ada", **flat)
+    declares(*USUAL)
+
+    off = directory.patch(f"/Users/{record_id}", OFF, {"op": "replace", "path": f"{HR}:grade", "value": 3})
+    put = directory.send("PUT", f"/Users/{record_id}", {"userName": "ada", "active": False, **flat})
+
+    assert (off.status, off.document["active"], off.document[HR], {name: off.document[name] for name in flat}) == (200, False, {"grade": 3}, flat)
+    assert put.status == 200 and put.document[f"{HR}:grade"] == "x"
+    assert says(posts(directory, "bob", **flat), "invalidSyntax", f"{HR}:grade names grade as a path does")
+    assert directory.add_user("cy", **{f"{HR}:other": "x"})
+
+
 def test_a_schema_for_groups_is_asked_of_groups_only(directory: Directory) -> None:
     team = "urn:example:team"
     declares(attribute("size", "integer"), urn=team, core=GROUP_URN)

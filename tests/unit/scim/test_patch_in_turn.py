@@ -131,6 +131,42 @@ def test_what_stands_below_the_resources_own_schema_from_long_ago_keeps_nobody_f
     assert _after(before, {"op": "replace", "path": "active", "value": False}) == {"active": False}
 
 
+IN_FULL = [
+    (USER_URN, f"{USER_URN}:displayName", "Ada"), (USER_URN, f"{USER_URN}:active", False), (USER_URN, f"{USER_URN.upper()}:ACTIVE", "False"),
+    (USER_URN, f"{USER_URN}:name.givenName", "Ada"), (USER_URN, f"{ENTERPRISE_URN}:employeeNumber", "7"), (USER_URN, f"{GROUP_URN}:members", []),
+    (USER_URN, f"{ENTERPRISE_URN}:manager", {"value": "m"}), (GROUP_URN, f"{GROUP_URN}:externalId", "7"), (GROUP_URN, f"{GROUP_URN}:displayName", "x"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("core", "key", "value"), IN_FULL)
+def test_a_resource_that_names_an_attribute_as_a_path_does_is_refused(core: str, key: str, value: Any) -> None:
+    """Answered as done, it would join, switch off or rename nobody."""
+    for before in (None, {}, {"title": "x"}):
+        with pytest.raises(SCIMError, match="as a path does") as refused:
+            tidied({"userName": "ada", key: value}, core, before=before)
+        assert (refused.value.status, refused.value.problem) == (400, "invalidSyntax")
+
+
+@pytest.mark.parametrize(("core", "key", "value"), IN_FULL)
+def test_what_stands_under_such_a_name_from_long_ago_keeps_nobody_from_being_switched_off(core: str, key: str, value: Any) -> None:
+    before = {"active": True, key: value}
+
+    assert _after(before, {"op": "replace", "path": "active", "value": False}, core=core) == {"active": False, key: value}
+
+
+def test_nobody_is_taken_for_switched_off_by_such_a_name() -> None:
+    key = f"{USER_URN}:active"
+
+    with pytest.raises(SCIMError, match="as a path does"):
+        tidied({"userName": "ada", key: False}, USER_URN, before={"userName": "ada", key: True})
+
+
+def test_what_is_never_kept_is_not_kept_under_such_a_name_either() -> None:
+    said = {f"{USER_URN}:{name}": "x" for name in ("password", "id", "meta", "groups", "schemas")}
+
+    assert tidied({"userName": "ada", **said}, USER_URN, before=said) == {"schemas": [USER_URN], "userName": "ada"}
+
+
 def test_a_manager_of_whom_only_the_name_is_said_stays_the_manager(directory: Directory) -> None:
     boss = directory.add_user("boss")
     ada = directory.add_user("ada", **{ENTERPRISE_URN: {"manager": {"value": boss}}})
