@@ -6,6 +6,7 @@ Rows go into a temporary file that has no name, so a report may be longer than m
 import csv
 import functools
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -29,6 +30,8 @@ DRAWN_AT_ONCE: Final = 500
 COPIED_AT_ONCE: Final = 1 << 16
 FORMULAS: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "﹦", "﹢", "﹣", "﹫")
 """What a spreadsheet takes for the beginning of a formula, in whichever width it is written (OWASP, CSV Injection)."""
+# Where `;` parts lists, as in most of Europe, a spreadsheet begins a cell behind each: quotes only hold where a cell begins with them.
+_BEHIND_A_SEMICOLON: Final = re.compile(rf';(?=[\s"]*[{re.escape("".join(FORMULAS))}])')
 
 
 class Form(StrEnum):
@@ -131,6 +134,7 @@ def as_cell(value: object) -> object:
     if isinstance(told, int | float):
         return told
     text = told if isinstance(told, str) and told.isprintable() else plain(told)
+    text = _BEHIND_A_SEMICOLON.sub(";'", text) if ";" in text else text
     return f"'{text}" if text.lstrip().startswith(FORMULAS) else text
 
 

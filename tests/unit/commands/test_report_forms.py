@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from app.commands.report_forms import Form, Rows, as_cell
+from app.commands.report_forms import FORMULAS, Form, Rows, as_cell
 
 COLUMNS = ("name", "count", "said")
 
@@ -89,11 +89,22 @@ def test_no_text_becomes_a_formula_in_a_spreadsheet(name: str) -> None:
     assert not any(letter < " " for letter in cell)
 
 
+@pytest.mark.parametrize("name", ["Bob;=HYPERLINK(1)", "B,ob; =1", "Bob;\t+1", 'Bob;"=1"', 'a";"@x', "a;;-1;\u00a0＝1", ";=1;=2,=3", "=1;=2", '"";=1'])
+def test_none_does_where_a_semicolon_parts_the_cells(name: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    out = written(capsysbinary, Form.CSV, {"name": name, "count": 1, "said": [name]}, {"name": "a", "said": name})
+
+    # A spreadsheet is more lenient with quotes than csv is, and drops them.
+    cells = [cell.replace('"', "").lstrip() for line in out.decode().splitlines() for cell in line.split(";")]
+    assert not [cell for cell in cells if cell.startswith(FORMULAS)]
+    assert {row["said"] for row in csv.DictReader(io.StringIO(out.decode(), newline=""), strict=True)} == {as_cell(name)}
+
+
 @pytest.mark.parametrize(
     ("value", "cell"),
     [
         (None, ""), (True, "yes"), (False, "no"), (-0.5, -0.5), (0, 0), ([], ""), (["a", "=b"], "a, =b"), (["=b"], "'=b"),
         ({"sessions": 2, "grants": 0}, "2 sessions, 0 grants"), ({}, ""), ("Zoë", "Zoë"), ("\ud800x", " x"),
+        ("R&D; Sales", "R&D; Sales"), ("a;=b", "a;'=b"),
     ],
 )  # fmt: skip
 def test_a_cell_says_what_json_says(value: object, cell: object) -> None:
