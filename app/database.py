@@ -272,6 +272,15 @@ def reading() -> Iterator[Session]:
         yield session
 
 
+@contextmanager
+def one_moment() -> Iterator[Session]:
+    """A transaction that only reads and sees one moment all through, however long it takes: else what it reads first would not fit the rest."""
+    with reading() as session:
+        if session.get_bind().dialect.name == "postgresql":
+            session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        yield session
+
+
 def plain_rows(session: Session, query: Select[Any, Any]) -> Iterator[tuple[Any, ...]]:
     """Stream the rows of a query of texts as the driver gives them: tuples, a thousand at a time, no value converted.
 

@@ -9,20 +9,17 @@ import json
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Concatenate, Final, ParamSpec, Self
 
 import click
-from sqlalchemy.orm import Session
 
 from app.commands.acting import ROLES, Acting, verb
 from app.commands.exits import Exit
 from app.commands.output import Answer, Table, plain, show
-from app.database import reading
 from app.lifecycle.operators import Role
 
 Given = ParamSpec("Given")
@@ -136,15 +133,6 @@ def as_cell(value: object) -> object:
     text = told if isinstance(told, str) and told.isprintable() else plain(told)
     text = _BEHIND_A_SEMICOLON.sub(";'", text) if ";" in text else text
     return f"'{text}" if text.lstrip().startswith(FORMULAS) else text
-
-
-@contextmanager
-def one_moment() -> Iterator[Session]:
-    """A transaction that only reads and sees one moment all through, however long it takes: else totals would not fit the lines."""
-    with reading() as session:
-        if session.get_bind().dialect.name == "postgresql":
-            session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
-        yield session
 
 
 _inner = click.Group()

@@ -9,8 +9,8 @@ from app.clock import iso, now
 from app.commands.acting import INFORMED, Acting
 from app.commands.drifting import drifts
 from app.commands.exits import CommandError, Exit
-from app.commands.report_forms import Ended, Rows, one_moment, report
-from app.database import reading
+from app.commands.report_forms import Ended, Rows, report
+from app.database import one_moment, reading
 from app.delivery.orphans import Seen, orphans_of
 from app.delivery.workspaces import open_workspace
 from app.directory.settings import value_of

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select, update
 
-from app.commands import report_forms
 from app.commands.acting import ROLES
 from app.commands.reports import reports
+from app.database import one_moment
 from app.intake.tables import HREvent
 from app.lifecycle.operators import Role
 from tests.unit.commands.conftest import Desk
@@ -63,7 +63,7 @@ def read_only(url: str) -> str:
 
 
 def test_a_report_sees_one_moment_however_long_it_takes(firm: Desk) -> None:
-    with firm.app.app_context(), report_forms.one_moment() as session:
+    with firm.app.app_context(), one_moment() as session:
         before = session.scalars(select(HREvent.problem).order_by(HREvent.event_id)).all()
         firm.acts(lambda other: other.execute(update(HREvent).values(problem="changed")))
         after = session.scalars(select(HREvent.problem).order_by(HREvent.event_id)).all()
