@@ -15,6 +15,8 @@ LONGEST = 4_000
 DEEPEST = 30
 MOST_ANDS = 40
 """Each of them may become a join, and what PostgreSQL takes to plan grows with more than their square: 128 took 13 seconds."""
+MOST_ORS_INSIDE = 100
+"""SQLite takes an expression of a thousand parts in each other, and each term inside brackets is several."""
 _LARGEST = 2**63 - 1
 _SHORT = 100
 """Characters of a path that is remembered."""
@@ -185,7 +187,7 @@ class _Reader:
         self._tokens = list(_Lexer().tokenize(text))
         self._next = 0
         self._depth = 0
-        self._ands = 0
+        self._ands = self._brackets = 0
 
     def at(self, *kinds: str) -> bool:
         return self._next < len(self._tokens) and self._tokens[self._next].type in kinds
@@ -193,6 +195,8 @@ class _Reader:
     def any_of(self, within: tuple[str, ...]) -> Filter:
         terms = [self._all_of(within)]
         while self._take("OR"):
+            if self._brackets and len(terms) == MOST_ORS_INSIDE:
+                self._refuse(f"more than {MOST_ORS_INSIDE} terms in brackets are joined by `or`")
             terms.append(self._all_of(within))
         return terms[0] if len(terms) == 1 else Or(terms=tuple(terms))
 
@@ -257,7 +261,13 @@ class _Reader:
         return inner
 
     def bracket(self, within: tuple[str, ...]) -> Filter:
-        return self._enclosed("LBRACKET", "RBRACKET", within)
+        # Each is a query inside the one around it, of which databases take a few; RFC 7644 (valFilter) knows none within another.
+        if self._over_scim and self._brackets:
+            self._refuse("brackets stand within brackets")
+        self._brackets += 1
+        inner = self._enclosed("LBRACKET", "RBRACKET", within)
+        self._brackets -= 1
+        return inner
 
     def path(self, within: tuple[str, ...], *, as_written: bool = False) -> AttributePath:
         """Short words stand for others, and the last name of a URN for an attribute, unless all is the name of what stands at the top."""
@@ -347,8 +357,7 @@ class _Reader:
             self._refuse("true and false have no order", at=where)
         if sense is Sense.INSTANT and (not isinstance(value, str) or instant_or_none(value) is None):
             self._refuse("expected an instant with its time zone, such as 2026-11-30T17:00:00Z", at=where)
-        operator = Operator.EQ if word == "ne" else Operator(word)
-        found = Compare(path=path, op=operator, value=value, sense=sense)
+        found = Compare(path=path, op=Operator.EQ if word == "ne" else Operator(word), value=value, sense=sense)
         return Not(term=found) if word == "ne" else found
 
     def _value(self) -> Scalar | None:
@@ -387,7 +396,5 @@ class _Reader:
 
 
 WORK_LOCALITY = AttributePath(
-    names=("addresses",),
-    where=Compare(path=AttributePath(names=("type",)), op=Operator.EQ, value="work", sense=Sense.FOLDED),
-    sub="locality",
+    names=("addresses",), sub="locality", where=Compare(path=AttributePath(names=("type",)), op=Operator.EQ, value="work", sense=Sense.FOLDED)
 )

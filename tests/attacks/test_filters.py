@@ -231,3 +231,25 @@ def test_p20_a_cursor_belongs_to_the_question_it_was_given_for(directory: Direct
 
     assert [answer.status for answer in (other, groups)] == [400, 400]
     assert _pages(directory, f"cursor={cursor}&count=1&filter={asked}").status == 200
+
+
+def test_p01_what_brackets_may_hold_is_bounded_and_what_they_may_is_answered(directory: Directory) -> None:
+    """Each term inside is several expressions, and each pair of brackets a query in another: databases take a thousand, and a few."""
+    directory.add_user("ada", emails=[{"value": "ada@x.example", "type": "work"}], title="Cook")
+    refused = (
+        "emails[" + " or ".join(["a pr"] * 480) + "]", "emails[" + " or ".join(['type eq "a"'] * 101) + "]",
+        "emails[not (" + " or ".join(["type pr"] * 101) + ")]", *("a[" * deep + "c pr" + "]" * deep for deep in (2, 14, 29)),
+        *("a.b[c pr or " * deep + "x pr" + "]" * deep for deep in (2, 14, 29)), "emails[addresses[type pr]]", "emails[type pr and a[b pr].c pr]",
+    )  # fmt: skip
+    taken = (
+        "emails[" + " or ".join(['type eq "WORK"'] * 100) + "]", " or ".join(["title pr"] * 330), "emails[" + "not (" * 28 + "type pr" + ")" * 28 + "]",
+        'emails[type eq "x"] or ' + " or ".join(['emails[type eq "work"]'] * 60), "emails[" + " or ".join(["a pr"] * 99) + " or value pr]",
+    )  # fmt: skip
+
+    for text in refused:
+        answer = _filtered(directory, text)
+        assert (answer.status, answer.document["scimType"]) == (400, "invalidFilter"), text[:60]
+        assert "brackets" in answer.document["detail"]
+    for text in taken:
+        answer = _filtered(directory, text)
+        assert (answer.status, answer.document.get("totalResults")) == (200, 1), (text[:60], answer.document)
