@@ -4,6 +4,7 @@ import functools
 import getpass
 import os
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Concatenate, Final, ParamSpec
 
@@ -95,7 +96,9 @@ def _framed(group: click.Group, name: str, act: Callable[..., Answer], inside: C
                 answer = inside(app, organization, *args, **given)
             finally:
                 db.engine.dispose()
-        show(answer, as_json=as_json)
+        # Whoever read has seen enough: what was done ends as it does.
+        with suppress(BrokenPipeError):
+            show(answer, as_json=as_json)
         return int(answer.exit)
 
     organization = click.option("--organization", metavar="NAME", help="Which organisation; may be left out where there is one.")

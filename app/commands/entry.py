@@ -2,15 +2,16 @@
 
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, Final
 
 import click
 from flask import Flask
 
-from app.commands.exits import Exit, Failure, failure_of
-from app.commands.output import show_failure
+from app.commands.exits import Exit, Failure, NotReady, failure_of
+from app.commands.output import let_go, nobody_reads, show_failure
 
 FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "alarms": ("alarms",), "apply": ("planning",), "audit": ("audit",), "break-glass": ("break_glass",), "client": ("clients",),
@@ -106,21 +107,56 @@ class CommandLine(click.Group):
             _refuse_unreadable(given)
             ended = super().main(given, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.ctx.get_help(), err=True)
+            with suppress(OSError):
+                click.echo(error.ctx.get_help(), err=True)
             return Exit.USAGE
-        except BrokenPipeError:
-            # Whoever read our output has seen enough; Python would complain once more when it closes stdout.
-            sys.stdout = None
+        except _Unheard:
             return Exit.DONE
         except (Exception, KeyboardInterrupt) as error:
             failure = failure_of(error)
             if failure is None:
                 # Shown whole, since only who mends it can make sense of it.
-                traceback.print_exception(error)
+                with suppress(OSError):
+                    traceback.print_exception(error)
                 failure = Failure(exit=Exit.ERROR, message=f"a fault of Doorlist itself: {type(error).__name__}: {error}")
-            show_failure(failure, as_json=as_json)
+            _say(failure, as_json=as_json)
             return failure.exit
+        finally:
+            let_go()
         return ended if isinstance(ended, int) else Exit.DONE
+
+    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
+        with _heard():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _heard():
+            return super().invoke(ctx)
+
+
+class _Unheard(Exception):
+    """Whoever read our output has seen enough."""
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Tell a reader who has gone from another connection that broke: of either click would make an end with 1, without a word."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise (_Unheard() if nobody_reads() else NotReady(f"a connection was broken off: {error}")) from error
+
+
+def _say(failure: Failure, *, as_json: bool) -> None:
+    """Say it on stderr where stdout takes nothing, a full disk for instance; where that takes nothing either, the exit code says it."""
+    try:
+        show_failure(failure, as_json=as_json)
+    except BrokenPipeError:
+        return
+    except OSError:
+        let_go()
+        with suppress(OSError):
+            show_failure(failure, as_json=False)
 
 
 def _refuse_unreadable(given: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from select import POLLERR, POLLHUP, poll
 
 import click
 
@@ -36,6 +37,35 @@ def plain(value: object) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in str(value))
 
 
+def is_terminal() -> bool:
+    """Whether a person reads; nobody does where the output was closed before we began."""
+    # What the types leave out: Python has no stdout at all then.
+    return bool(sys.stdout) and sys.stdout.isatty()
+
+
+def nobody_reads() -> bool:
+    """Whether whoever read what we print has gone."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            asked = poll()
+            asked.register(stream.fileno(), 0)
+        except (AttributeError, OSError, ValueError):
+            continue
+        if any(event & (POLLERR | POLLHUP) for _, event in asked.poll(0)):
+            return True
+    return False
+
+
+def let_go() -> None:
+    """Give up what cannot be written: else Python would try it once more at its end, complain, and end with a code of its own."""
+    for name in ("stdout", "stderr"):
+        try:
+            if stream := getattr(sys, name):
+                stream.flush()
+        except (OSError, ValueError):
+            setattr(sys, name, None)
+
+
 def show(answer: Answer, *, as_json: bool) -> None:
     """Print an answer; with `as_json` exactly one object on stdout and nothing else anywhere."""
     if as_json:
@@ -44,7 +74,7 @@ def show(answer: Answer, *, as_json: bool) -> None:
     for note in answer.notes:
         click.echo(plain(note), err=True)
     for table in answer.tables:
-        if sys.stdout.isatty():
+        if is_terminal():
             _draw(table)
         else:
             for row in (table.columns, *table.rows):

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -104,7 +105,8 @@ def receipt(
     if person is not None or out is not None or html is not None or keys is None:
         raise click.UsageError("--verify FILE takes --keys KEYS, and neither PERSON nor anything to write")
     answer = _verified(file, keys)
-    show(answer, as_json=as_json)
+    with suppress(BrokenPipeError):
+        show(answer, as_json=as_json)
     return int(answer.exit)
 
 

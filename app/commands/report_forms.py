@@ -7,9 +7,9 @@ import csv
 import functools
 import json
 import re
-import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import TracebackType
@@ -19,7 +19,7 @@ import click
 
 from app.commands.acting import ROLES, Acting, verb
 from app.commands.exits import Exit
-from app.commands.output import Answer, Table, plain, show
+from app.commands.output import Answer, Table, is_terminal, plain, show
 from app.lifecycle.operators import Role
 
 Given = ParamSpec("Given")
@@ -87,7 +87,7 @@ class Rows:
     def show(self) -> None:
         """Print everything. Raises BrokenPipeError where whoever reads has seen enough."""
         self._file.seek(0)
-        if self._form is Form.TABLE and sys.stdout.isatty():
+        if self._form is Form.TABLE and is_terminal():
             self._draw()
             return
         while text := self._file.read(COPIED_AT_ONCE):
@@ -150,7 +150,8 @@ def report(
             with Rows(f"report.{name}", columns, shown, form) as rows:
                 ended = act(acting, rows, *args, **given)
                 rows.end(ended.fields)
-                rows.show()
+                with suppress(BrokenPipeError):
+                    rows.show()
             # The rows are printed by now; what is left to say is for people.
             return Answer(schema=f"report.{name}", notes=() if form is Form.JSON else ended.notes, exit=ended.exit)
 

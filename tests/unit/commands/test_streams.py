@@ -1,0 +1,95 @@
+"""How the command line ends where nobody reads what it says, or where it cannot be written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.assembly import without_doors
+from app.commands.entry import doorlist
+from app.settings import from_environment
+
+HOUSE = Path(__file__).parents[3]
+FULL = Path("/dev/full")
+REPORT = ("report", "terminations", "--from", "2026-10-01", "--to", "2026-10-02")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Of an installation with one organisation."""
+    ours = {"DOORLIST_HOME": str(tmp_path / "home"), "PYTHONPATH": str(HOUSE)}
+    assert doorlist.main(["init", "--organization", "Acme"], standalone_mode=False, obj=lambda: without_doors(from_environment(ours))) == 0
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DOORLIST_") and name != "DATABASE_URL"}
+    return kept | ours | {"PYTHONUNBUFFERED": ""}
+
+
+def ended(environment: dict[str, str], *arguments: str, shell: str = 'exec "$@"', stdout: int | None = None) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, started by a shell that has arranged its streams."""
+    typed = [sys.executable, "-c", "from app.assembly import main; main()", *arguments]
+    return subprocess.run(
+        ["sh", "-c", shell, "sh", *typed], stdout=subprocess.PIPE if stdout is None else stdout, stderr=subprocess.PIPE, text=True, cwd=HOUSE,
+        env=environment, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def unheard(environment: dict[str, str], *arguments: str) -> tuple[int, str]:
+    """How it ends, and what it says on stderr, where nobody reads its output from the beginning."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        said = ended(environment, *arguments, stdout=writing)
+    finally:
+        os.close(writing)
+    return said.returncode, said.stderr
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [("settings", "list"), ("settings", "list", "--json"), ("settings", "--help"), (*REPORT, "--csv")],
+)
+def test_a_reader_who_has_seen_enough_is_no_error(environment: dict[str, str], typed: tuple[str, ...]) -> None:
+    code, said = unheard(environment, *typed)
+
+    assert code == 0, said
+    assert "Traceback" not in said and "doorlist:" not in said
+
+
+def test_a_reader_who_has_seen_enough_is_no_error_where_nothing_waits_to_be_written(environment: dict[str, str]) -> None:
+    assert unheard(environment | {"PYTHONUNBUFFERED": "1"}, "settings", "list") == (0, "")
+    assert unheard(environment | {"PYTHONUNBUFFERED": "1"}, "settings", "--help") == (0, "")
+
+
+def test_what_was_found_decides_how_it_ends_though_nobody_reads_it(environment: dict[str, str]) -> None:
+    (Path(environment["DOORLIST_HOME"]) / "encryption.key").unlink()
+
+    assert unheard(environment, "doctor", "--json") == (1, "")
+    assert unheard(environment, "stauts", "--json") == (2, "")
+
+
+@pytest.mark.parametrize("typed", [("status",), REPORT])
+def test_an_output_that_was_closed_before_is_written_to_by_nobody(environment: dict[str, str], typed: tuple[str, ...]) -> None:
+    said = ended(environment, *typed, shell='exec "$@" >&-')
+
+    assert (said.returncode, "Traceback" in said.stderr) == (0, False), said.stderr
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("typed", [("status",), ("status", "--json")])
+def test_an_output_that_takes_nothing_is_an_error_said_on_stderr(environment: dict[str, str], typed: tuple[str, ...]) -> None:
+    said = ended(environment, *typed, shell='exec "$@" >/dev/full')
+
+    assert said.returncode == 1
+    assert said.stderr.splitlines()[-1] == "doorlist: [Errno 28] No space left on device"
+    assert "Traceback" not in said.stderr and "Exception ignored" not in said.stderr
+
+
+def test_what_is_read_is_whole(environment: dict[str, str]) -> None:
+    said = ended(environment, "status", "--json")
+
+    assert (said.returncode, said.stderr) == (0, "")
+    assert json.loads(said.stdout)["organization"] == "Acme"
