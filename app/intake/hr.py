@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask import current_app
@@ -37,6 +37,8 @@ KINDS = {
 }
 KEPT = ("employee_id", "work_email", "engagement_id", "last_day_of_work", "termination_date", "time_zone", "revoke_access", "start_date", "starts_at")
 """What of `data` is acted on, and kept in the clear. The rest is in the sealed bytes alone, and goes with them."""
+LONGEST: Final = 2_048
+"""Bytes in UTF-8 of what a call or a person is found by. A row of an index of PostgreSQL's ends at 2,704, and holds our own ids beside it."""
 
 
 class BadCall(ValueError):
@@ -98,7 +100,11 @@ def read(body: bytes, event_id: str, *, time_zone: str) -> Call:
     kind = KINDS.get(str(document.get("type")))
     if kind is None:
         raise BadCall(f"type must be one of {', '.join(KINDS)}, not {document.get('type')!r}")
-    return _call_of(kind, document["data"], event_id, time_zone=time_zone, number_needed=True)
+    call = _call_of(kind, document["data"], event_id, time_zone=time_zone, number_needed=True)
+    for field, text in (("webhook-id", event_id), ("data.employee_id", call.employee_id or "")):
+        if (length := len(text.encode())) > LONGEST:
+            raise BadCall(f"{field} is {length} bytes long; at most {LONGEST} can be looked up by")
+    return call
 
 
 def _call_of(kind: StatementKind, data: dict[str, Any], event_id: str, *, time_zone: str, number_needed: bool) -> Call:

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import random
+import string
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -11,6 +13,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from werkzeug.test import TestResponse
 
 from app.access.sealing import unseal
 from app.clock import now
@@ -343,3 +346,18 @@ def test_access_ends_at_the_end_of_the_last_day_there_or_at_the_instant_given(da
 def test_a_call_that_cannot_be_read_is_refused_with_what_was_wrong(event: Any, names: str) -> None:
     with pytest.raises(BadCall, match=names):
         read(json.dumps(event).encode(), "m", time_zone="UTC")
+
+
+@pytest.mark.parametrize("field", ["webhook-id", "employee_id"])
+def test_what_is_too_long_to_be_found_by_is_refused_on_either_database(installed: Flask, field: str) -> None:
+    hr = HR(installed, new_company())
+    longest = "".join(random.Random(0).choices(string.ascii_letters, k=2048))
+
+    def call(text: str) -> TestResponse:
+        event_id, number = (text, "E-1") if field == "webhook-id" else ("msg_1", text)
+        return hr.call(leaving(number, revoke_access="immediately"), event_id=event_id)
+
+    taken, refused = call(longest), call(longest + "a")
+
+    assert (taken.status_code, refused.status_code) == (202, 422)
+    assert field in refused.get_json()["detail"]
