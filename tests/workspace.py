@@ -113,8 +113,8 @@ class Workspace:
 
     def _leave_all(self, id: AccountId) -> None:
         self.sessions[id] = 0
-        for joined in self.members.values():
-            joined.discard(id)
+        for some in (*self.members.values(), *self.invited.values()):
+            some.discard(id)
 
     def end_sessions(self, id: AccountId) -> int:
         return self.sessions.pop(id, 0)

@@ -1,5 +1,6 @@
 """Delivering an account's channels: which ones somebody comes into, which ones they leave, and what the mirror says of it."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, select, update
@@ -149,10 +150,22 @@ def _surplus(taken: Claim, refs: frozenset[ChannelRef]) -> list[tuple[str, str |
         return [(channel_id, ref, shaped[channel_id]) for channel_id, ref in rows if channel_id in shaped]
 
 
+def _rooms_of(taken: Claim, channel_ids: Collection[str]) -> list[tuple[str, ChannelRef]]:
+    if not channel_ids:
+        return []
+    with reading() as session:
+        rows = session.execute(
+            select(Room.channel_id, Room.ref).where(
+                Room.organization_id == taken.organization_id, Room.workspace_id == taken.workspace_id, Room.channel_id.in_(channel_ids)
+            )
+        ).all()
+    return [(channel_id, ChannelRef(ref)) for channel_id, ref in rows if ref is not None]
+
+
 def _leave(
     taken: Claim, target: HoldsChannels, desired: Desired, account: Account, joined: frozenset[ChannelRef], refusals: list[Refusal], *, clock: Clock
 ) -> list[str]:
-    """Leave channels of ours that nothing asks for any more; a mover keeps the old one for as long as its rule says."""
+    """Leave channels of ours that nothing asks for any more, or withdraw the invitation; a mover keeps the old one for as long as its rule says."""
     at = clock()
 
     extra = _surplus(taken, joined - {one.ref for one in desired.channels.values()})
@@ -179,6 +192,13 @@ def _leave(
             stuck.add(channel_id)
         else:
             removed.append(channel_id)
+    for channel_id, ref in _rooms_of(taken, set(gone) - {channel_id for channel_id, _, _ in extra}):
+        try:
+            # They may be invited still: whoever came in by that later would stay for good, and nothing here would know of it.
+            target.remove_members(ref, [account.id])
+        except (Refused, Conflict, Missing) as error:
+            refusals.append(error)
+            stuck.add(channel_id)
 
     def act(session: Session) -> None:
         drop = [channel_id for channel_id in gone if channel_id not in kept and channel_id not in stuck]

@@ -29,6 +29,7 @@ from connectors.targets.matrix_check import inspect
 from connectors.targets.matrix_erasing import MatrixErasing
 from connectors.targets.matrix_handing_over import MatrixHandingOver
 from connectors.targets.matrix_homeserver import ADMIN, Homeserver
+from connectors.targets.matrix_members import HOLDING
 
 _beside = ThreadPoolExecutor(max_workers=24, thread_name_prefix="matrix-beside")
 PROVIDER = "oidc-doorlist"
@@ -153,7 +154,8 @@ class Matrix(MatrixErasing, MatrixHandingOver):
         # Before the rooms, which may be many: a locked account's phone still gets every push with its text.
         self.end_sessions(id)
         # The kick ends an open sliding sync, which lock and deleted devices leave open for one more message.
-        for ref in sorted(self.channels_of(id)):
+        # Invitations go as well: whoever comes back to something else would still have them.
+        for ref in sorted(ref for ref, how in self._memberships(id).items() if how in HOLDING):
             try:
                 self.remove_members(ref, (id,))
             except Refused:

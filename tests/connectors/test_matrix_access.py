@@ -12,6 +12,7 @@ from connectors.http import path
 from connectors.targets.matrix import Matrix
 from tests.connectors.matrix_arrangement import (
     allowed,
+    as_user,
     classic_sync,
     joiner,
     refused,
@@ -74,6 +75,19 @@ def test_someone_shut_out_has_no_session_no_push_and_no_way_in(
     assert again.status_code in (401, 403)
     assert until(lambda: chat.show_access(ada).gone)
     assert Member(account=ada, joined=True) not in set(chat.list_members(ref))
+
+
+def test_a_pause_withdraws_invitations_too(chat: Matrix, synapse: Synapse) -> None:
+    ada, owner = joiner(chat), synapse.sign_in(joiner(chat))
+    made = room(chat)
+    chat.invite_members(made.ref, [ada], permit=allowed)
+    as_user(owner, synapse, "POST", "/_matrix/client/v3/createRoom", preset="private_chat", invite=[ada]).raise_for_status()
+
+    chat.pause_account(ada)
+
+    # Into other people's rooms she is invited still, which is theirs to say.
+    assert list(chat.list_members(made.ref)) == []
+    assert chat.show_access(ada).gone
 
 
 def test_taking_access_away_may_be_done_twice(chat: Matrix) -> None:
