@@ -125,7 +125,10 @@ def change_record(
     if expected_version is not None and record.version != expected_version:
         raise StaleVersion(f"version {expected_version} was expected, {record.version} stands")
     active = record.active if draft.active is None else draft.active and not _off_since(record, said_at, at=at)
-    before = {"userName": record.user_name, "externalId": record.external_id, "active": record.active, "document": record.document}
+    before = {
+        "userName": record.user_name, "externalId": record.external_id, "active": record.active, "document": record.document,
+        **_dates(record, but=draft),
+    }  # fmt: skip
     if (draft.user_name, draft.external_id, active, draft.starts_at, draft.ends_at) == (
         record.user_name, record.external_id, record.active, record.starts_at, record.ends_at,
     ) and same_document(draft.document, record.document) and (active or draft.off_means in (None, record.off_means)):  # fmt: skip
@@ -143,7 +146,8 @@ def change_record(
     person = lock_person(session, organization_id, record.person_id)
     entry = entries.write(
         session, organization_id, at=at, actor=actor, verb=_verb(record, active=active), because=because, subject_kind="record",
-        subject_id=record.id, before=before, after={"userName": draft.user_name, "externalId": draft.external_id, "active": active},
+        subject_id=record.id, before=before,
+        after={"userName": draft.user_name, "externalId": draft.external_id, "active": active, **_dates(draft, but=record)},
     )  # fmt: skip
     went_off = record.active and not active
     number_before = record.employee_number
@@ -260,6 +264,12 @@ def _refuse_outvoted(session: Session, record: Record, draft: RecordDraft, *, at
 def _off_since(record: Record, said_at: datetime | None, *, at: datetime) -> bool:
     """Whether the record was switched off since this was said. An *off* of a clock that is ahead says nothing of that."""
     return said_at is not None and not record.active and said_at < record.active_said_at <= at
+
+
+def _dates(said: Record | RecordDraft, *, but: Record | RecordDraft) -> dict[str, str | None]:
+    """The dates of one that the other has otherwise."""
+    dates = {"startsAt": (said.starts_at, but.starts_at), "endsAt": (said.ends_at, but.ends_at)}
+    return {name: None if mine is None else mine.isoformat() for name, (mine, other) in dates.items() if mine != other}
 
 
 def _verb(record: Record, *, active: bool) -> str:

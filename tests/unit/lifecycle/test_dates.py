@@ -52,6 +52,19 @@ def test_a_directory_that_puts_the_end_off_lets_somebody_back_in_who_was_out_by_
     assert (person.standing, person.access_until) == (Standing.ACTIVE, on(20))
 
 
+def test_the_journal_says_which_dates_were_changed(installed: Flask) -> None:
+    company = new_company()
+    ada = joins(company, "ada", until=10)
+
+    changed = dated(company, ada, at=1, ends_at=on(5))
+
+    with reading() as session:
+        entry = session.get_one(Entry, changed.journal_id)
+    assert entry.before is not None and entry.after is not None
+    assert (entry.before["endsAt"], entry.after["endsAt"]) == (on(10).isoformat(), on(5).isoformat())
+    assert "startsAt" not in entry.before | entry.after
+
+
 def test_a_directory_that_puts_the_end_off_gives_nobody_back_whom_hr_took(installed: Flask) -> None:
     company = new_company()
     ada = joins(company, "ada", until=10, number="E-1")
