@@ -3,20 +3,23 @@
 The first line says what the file holds; then come leaves, each with what its digests stand for as long as that is kept,
 and after the leaf that completed it each signed checkpoint. The last line signs a digest of the whole file and a mark of
 each line, so that a line that was altered, taken out or moved can be named.
+
+What is stored is told as it is. Whether it is what it was is for whoever checks, so a row that is gone, emptied or changed is told too.
 """
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, BinaryIO, Final, Protocol
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.audit import checkpoints, tree
-from app.audit.leaves import EVIDENCE, KINDS, Evidence, opened
+from app.audit.leaves import EVIDENCE, Evidence, Row, differing, opened, read_leaf
 from app.audit.spelling import END, MARK, SCHEMA, canonical, exact
 from app.audit.stored import StoredTree
 from app.audit.tree_tables import AuditCheckpoint, AuditLeaf, AuditTree
@@ -53,9 +56,12 @@ class Exported:
 
 def write_export(
     session: Session, organization_id: str, name: str, file: BinaryIO, signer: SignsEvidence, *,
-    at: datetime, since: datetime | None = None, until: datetime | None = None,
+    at: datetime, kept: timedelta, since: datetime | None = None, until: datetime | None = None,
 ) -> Exported:  # fmt: skip
-    """Write the leaves that came `since` and before `until` (all of them, unless said) up to the last checkpoint. Raises NothingToExport."""
+    """Write the leaves that came `since` and before `until` (all of them, unless said) up to the last checkpoint. Raises NothingToExport.
+
+    `kept` is how long content is. The session has to see one moment: what retention takes meanwhile would look as if it had been taken out.
+    """
     last = checkpoints.latest(session, organization_id)
     grown = session.get(AuditTree, organization_id)
     if last is None or grown is None:
@@ -69,7 +75,7 @@ def write_export(
     out.add(
         {
             "schema": SCHEMA, "organization": {"id": organization_id, "name": name}, "origin": grown.origin, "first": first, "end": end,
-            "size": last.size, "exported": exact(at), "before": [one.hex() for one in tree.frontier_at(first, stored).hashes],
+            "size": last.size, "exported": exact(at), "kept_days": kept.days, "before": [one.hex() for one in tree.frontier_at(first, stored).hashes],
         }
     )  # fmt: skip
     signed = _signed(session, organization_id, first, end)
@@ -140,31 +146,37 @@ def _signed(session: Session, organization_id: str, first: int, end: int) -> Ite
 
 def _leaves(session: Session, organization_id: str, first: int, end: int) -> Iterator[tuple[int, dict[str, Any]]]:
     for start in range(first, end, AT_A_TIME):
-        leaves = session.execute(
-            select(AuditLeaf.number, AuditLeaf.kind, AuditLeaf.source_id, AuditLeaf.hash, AuditLeaf.leaf, AuditLeaf.salt)
-            .where(AuditLeaf.organization_id == organization_id, AuditLeaf.number >= start, AuditLeaf.number < min(start + AT_A_TIME, end))
-            .order_by(AuditLeaf.number)
-        ).all()
-        rows = {
-            evidence.kind: _rows(session, evidence, [leaf.source_id for leaf in leaves if leaf.kind == evidence.kind and leaf.salt is not None])
+        lines = [
+            (row["number"], _line(evidence, row))
             for evidence in EVIDENCE
-        }
-        for leaf in leaves:
-            yield leaf.number, _line(leaf, rows)
+            for row in _rows(session, organization_id, evidence, start, min(start + AT_A_TIME, end))
+        ]
+        yield from sorted(lines, key=itemgetter(0))
 
 
-def _rows(session: Session, evidence: Evidence, ids: Sequence[int]) -> dict[int, RowMapping]:
-    if not ids:
-        return {}
-    return {row["id"]: row for row in session.execute(evidence.rows().where(evidence.table.id.in_(ids))).mappings()}
+def _rows(session: Session, organization_id: str, evidence: Evidence, start: int, end: int) -> Iterator[Row]:
+    """Leaves of one kind, each with the row that it was made from; of one that is gone everything is null."""
+    table = evidence.table
+    query = (
+        select(AuditLeaf.number, AuditLeaf.hash, AuditLeaf.leaf, AuditLeaf.salt, AuditLeaf.sequenced_at, *evidence.columns)
+        .outerjoin(table, (table.organization_id == AuditLeaf.organization_id) & (table.id == AuditLeaf.source_id))
+        .where(AuditLeaf.organization_id == organization_id, AuditLeaf.kind == evidence.kind, AuditLeaf.number >= start, AuditLeaf.number < end)
+    )
+    return (dict(row) for row in session.execute(query).mappings())
 
 
-def _line(leaf: Any, rows: dict[str, dict[int, RowMapping]]) -> dict[str, Any]:
-    if leaf.leaf is None:
-        return {"leaf": leaf.number, "hash": base64.b64encode(leaf.hash).decode()}
-    said: dict[str, Any] = {"leaf": leaf.number, "text": leaf.leaf}
-    row = rows[leaf.kind].get(leaf.source_id)
-    if leaf.salt is not None and row is not None:
-        shown = opened(KINDS[leaf.kind], dict(row), salt=leaf.salt)
-        said["opened"] = {name: {"key": one.key, "value": one.value} for name, one in shown.items()}
+def _line(evidence: Evidence, row: Row) -> dict[str, Any]:
+    said: dict[str, Any] = {"leaf": row["number"]}
+    is_there = row["id"] is not None
+    if row["leaf"] is None:
+        said |= {"hash": base64.b64encode(row["hash"]).decode(), "sequenced": exact(row["sequenced_at"])}
+    else:
+        said["text"], leaf = row["leaf"], read_leaf(row["leaf"])
+        if is_there and (differs := differing(evidence, leaf, row)):
+            said["row"] = differs
+        if is_there and row["salt"] is not None:
+            shown = opened(evidence, leaf, row, salt=row["salt"])
+            said["opened"] = {name: {"key": one.key, "value": one.value} for name, one in shown.items()}
+    if not is_there:
+        said["row"] = None
     return said

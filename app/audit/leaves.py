@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from sqlalchemy import JSON, Select, Text, cast, select, type_coerce
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.audit.spelling import canonical, digest_of, exact, key_of
 from app.audit.tables import Deed
@@ -35,7 +36,7 @@ class Evidence:
 
     def rows(self) -> Select[Any]:
         """Everything that leaves are made from, one row for each."""
-        return select(*(getattr(self.table, name) for name in self._columns))
+        return select(*self.columns)
 
     def texts(self, dialect: str) -> Select[Any]:
         """The same with documents as JSON text, for `read`: what makes thousands of leaves a second reads as few objects as it can."""
@@ -49,6 +50,11 @@ class Evidence:
                 row[name] = None if text == "null" else json.loads(text)
         row["kind"] = self.kind
         return row
+
+    @property
+    def columns(self) -> list[InstrumentedAttribute[Any]]:
+        """All that leaves are made from."""
+        return [getattr(self.table, name) for name in self._columns]
 
     @cached_property
     def _columns(self) -> tuple[str, ...]:
@@ -83,21 +89,41 @@ class Opened:
 def leaf_of(row: Row, *, salt: bytes, sequenced: str) -> str:
     """The text of one leaf, of what `Evidence.read` gives. Columns that are null are left out, which says that they were null."""
     evidence = KINDS[row["kind"]]
-    said: dict[str, Any] = {"v": VERSION, "kind": evidence.kind, "id": row["id"], "at": exact(row["at"]), "sequenced": sequenced}
-    for name in evidence.plain:
-        if (value := row[name]) is not None:
-            said[name] = value
+    said = {"v": VERSION, "kind": evidence.kind, "sequenced": sequenced, **_in_the_open(evidence, row)}
     for name in evidence.hidden:
         if (value := row[name]) is not None:
             said[name] = digest_of(key_of(salt, name), value)
     return canonical(said).decode()
 
 
-def opened(evidence: Evidence, row: Mapping[str, Any], *, salt: bytes) -> dict[str, Opened]:
-    """What is needed to check a leaf's digests, for those columns that still hold something."""
+def read_leaf(text: str | None) -> Mapping[str, Any]:
+    """What a leaf says; nothing where its text is gone, or was made unreadable, which its hash will show."""
+    try:
+        said = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _in_the_open(evidence: Evidence, row: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in a leaf as it stands in its row."""
+    said: dict[str, Any] = {"id": row["id"], "at": exact(row["at"])}
+    for name in evidence.plain:
+        if (value := row[name]) is not None:
+            said[name] = value
+    return said
+
+
+def differing(evidence: Evidence, leaf: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row says in the open by now that its leaf does not, or not so; null for what it says no more."""
+    now = _in_the_open(evidence, row)
+    return {name: now.get(name) for name in ("id", "at", *evidence.plain) if now.get(name) != leaf.get(name)}
+
+
+def opened(evidence: Evidence, leaf: Mapping[str, Any], row: Mapping[str, Any], *, salt: bytes) -> dict[str, Opened]:
+    """What is needed to check a leaf's digests, also where a value is gone: as long as the salt is kept, so is what it opens."""
     return {
         name: Opened(key=key_of(salt, name).hex(), value=row[name])
         for name in evidence.hidden
-        # What was pruned while the export was being read holds nothing any more.
-        if row[name] not in (None, "")
+        if name in leaf or row[name] is not None
     }  # fmt: skip

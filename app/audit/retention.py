@@ -11,6 +11,7 @@ from sqlalchemy import Update, null, select, update
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
+from app.audit.contents import ERASING
 from app.audit.tables import Deed
 from app.audit.tree_tables import AuditLeaf, AuditTree
 from app.journal import entries
@@ -54,11 +55,15 @@ def prune(session: Session, organization_id: str, *, at: datetime, kept: timedel
 def forget(session: Session, organization_id: str, subject_ids: Collection[str], *, actor: Actor, at: datetime, because: str) -> int:
     """Erase what was written about these people and records; returns how many entries lost their content.
 
-    That it was done is written down; so is, as before, that there were entries, when, and of which kind. What is said of
+    That it was done is written down, of each by itself: whoever checks an export finds why nothing of them can be opened. So is, as before, that there were entries, when, and of which kind. What is said of
     others stays: that is their history. Who acted stays in the journal, but can be proved no more.
     """
-    ids = list(session.scalars(select(Entry.id).where(Entry.organization_id == organization_id, Entry.subject_id.in_(subject_ids))))
-    deeds = list(session.scalars(select(Deed.id).where(Deed.organization_id == organization_id, Deed.subject_id.in_(subject_ids))))
+    return sum(_forget(session, organization_id, subject_id, actor=actor, at=at, because=because) for subject_id in sorted(subject_ids))
+
+
+def _forget(session: Session, organization_id: str, subject_id: str, *, actor: Actor, at: datetime, because: str) -> int:
+    ids = list(session.scalars(select(Entry.id).where(Entry.organization_id == organization_id, Entry.subject_id == subject_id)))
+    deeds = list(session.scalars(select(Deed.id).where(Deed.organization_id == organization_id, Deed.subject_id == subject_id)))
     for kind, numbers in (("journal", ids), ("deed", deeds)):
         for start in range(0, len(numbers), AT_A_TIME):
             some = numbers[start : start + AT_A_TIME]
@@ -70,8 +75,8 @@ def forget(session: Session, organization_id: str, subject_ids: Collection[str],
                 .values(salt=None),
             )
     entries.write(
-        session, organization_id, at=at, actor=actor, verb="erased", because=because, subject_kind="person",
-        subject_id=sorted(subject_ids)[0], after={"entries": len(ids), "deeds": len(deeds)},
+        session, organization_id, at=at, actor=actor, verb=ERASING, because=because, subject_kind="person",
+        subject_id=subject_id, after={"entries": len(ids), "deeds": len(deeds)},
     )  # fmt: skip
     session.flush()
     return len(ids) + len(deeds)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from app.audit import notes, tree
+from app.audit.contents import Contents
 from app.audit.notes import BadNote, Checkpoint
 from app.audit.public_keys import EvidenceKey, from_base64
 from app.audit.spelling import END, MARK, SCHEMA, canonical, digest_of
@@ -46,6 +47,7 @@ class Verdict:
     first: int = 0
     end: int = 0
     opened: int = 0
+    without_content: int = 0
     checkpoints: int = 0
 
     @property
@@ -181,6 +183,7 @@ class _Telling:
         self._elsewhere = elsewhere
         self._published: dict[int, list[Checkpoint]] = {}
         self._faulty = {one.line for one in verdict.faults}
+        self._contents: Contents | None = None
         self.leaves: dict[int, int] = {}
         """Which leaf stands, by its own word, in a line that is known to be at fault."""
 
@@ -211,6 +214,10 @@ class _Telling:
                 return False
             before = [bytes.fromhex(one) for one in said["before"]]
             self._verdict.origin, self._verdict.first, self._verdict.end = str(said["origin"]), int(said["first"]), int(said["end"])
+            # Older files do not say what became of their content.
+            if "kept_days" in said:
+                exported, kept = parse_instant(said["exported"]), timedelta(days=int(said["kept_days"]))
+                self._contents = Contents(exported=exported, kept=kept)
         except (ValueError, KeyError, TypeError, RecursionError):
             return False
         if len(before) != self._verdict.first.bit_count():
@@ -248,6 +255,10 @@ class _Telling:
             self._content(line, number, said)
         else:
             hashed = from_base64(said["hash"])
+            if self._contents is not None:
+                self._contents.gone(line, number, sequenced=parse_instant(said["sequenced"]))
+        if said.get("row", ...) is None:
+            self._verdict.fault("the row that it was made from is gone", line=line, leaf=number)
         if self._whole:
             self._frontier.append(hashed)
         else:
@@ -262,10 +273,16 @@ class _Telling:
         self._sequenced = max(self._sequenced, leaf["sequenced"])
         if parse_instant(leaf["sequenced"]) - parse_instant(leaf["at"]) > LATE:
             self._verdict.remark(f"says {leaf['at']} and was appended only at {leaf['sequenced']}", line=line, leaf=number)
-        for name, one in said.get("opened", {}).items():
+        opened, row = said.get("opened", {}), said.get("row") or {}
+        for name, one in opened.items():
             self._verdict.opened += 1
             if digest_of(bytes.fromhex(one["key"]), one["value"]) != leaf.get(name):
-                self._verdict.fault(f"'{name}' is not what was written down", line=line, leaf=number)
+                missing = one["value"] in (None, "")
+                self._verdict.fault(f"'{name}' is {'there no more' if missing else 'not what was written down'}", line=line, leaf=number)
+        for name in row:
+            self._verdict.fault(f"'{name}' of its row is not what was written down", line=line, leaf=number)
+        if self._contents is not None:
+            self._contents.there(line, number, leaf, opened="opened" in said or said.get("row", ...) is None)
 
     def _checkpoint(self, line: int, said: dict[str, Any]) -> None:
         self._verdict.checkpoints += 1
@@ -309,6 +326,12 @@ class _Telling:
             self._verdict.fault(f"the leaves do not lead to the checkpoint of {checkpoint.size} leaves", line=line)
 
     def _finish(self) -> None:
+        if self._contents is not None:
+            self._verdict.without_content = self._contents.missing
+            for run, what in self._contents.taken_out():
+                self._verdict.fault(what, line=run.line, leaf=run.first)
+            for run, what in self._contents.unexplained():
+                self._verdict.remark(what, line=run.line, leaf=run.first)
         if self._frontier.size != self._verdict.end:
             self._verdict.fault(f"the file should go on to leaf {self._verdict.end - 1}, and ends at leaf {self._frontier.size - 1}")
         elif self._whole and self._good_until != self._verdict.end:

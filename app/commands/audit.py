@@ -21,7 +21,7 @@ from app.commands.acting import ADMINS, ANYONE, INSTANT, Acting, verb
 from app.commands.exits import CommandError, Exit
 from app.commands.offline import FILE, keys_from, offline_verb
 from app.commands.output import Answer, Table
-from app.database import reading
+from app.database import one_moment, reading
 from app.lifecycle.operators import Role
 
 AUDITORS = ADMINS | {Role.AUDITOR}
@@ -114,11 +114,12 @@ def export(acting: Acting, out: Path, since: datetime | None, until: datetime | 
     beside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file, reading() as session:
+        with os.fdopen(descriptor, "wb") as file, one_moment() as session:
             signer = signing.signer(session, acting.settings, Purpose.EVIDENCE, at=now())
             done = write_export(
-                session, acting.organization_id, acting.organization, file, signer, at=now(), since=since, until=until
-            )
+                session, acting.organization_id, acting.organization, file, signer, at=now(), kept=evidence.kept(acting.settings),
+                since=since, until=until,
+            )  # fmt: skip
         beside.replace(out)
     except (NothingToExport, TreeBroken) as error:
         raise (Altered if isinstance(error, TreeBroken) else CommandError)(str(error)) from error
@@ -146,11 +147,12 @@ def verify(file: Path, keys: Path, elsewhere: tuple[Path, ...]) -> Answer:
         schema="audit_verified",
         fields={
             "good": verdict.good, "origin": verdict.origin, "first": verdict.first, "end": verdict.end, "checkpoints": verdict.checkpoints,
-            "values_checked": verdict.opened, "altered": shown(verdict.faults), "remarks": shown(verdict.remarks),
+            "values_checked": verdict.opened, "without_content": verdict.without_content, "altered": shown(verdict.faults), "remarks": shown(verdict.remarks),
         },
         tables=[Table(columns=("line", "leaf", "what"), rows=[(one.line, one.leaf, one.what) for one in verdict.faults])] if verdict.faults else [],
         notes=[
             f"{file}: leaves {verdict.first} to {verdict.end - 1} of {verdict.origin} are as they were signed." if verdict.good else f"{file} was altered.",
+            *([f"{verdict.without_content} of them can be opened no more."] if verdict.without_content else []),
             *(f"Look at this: {one}" for one in verdict.remarks),
         ],
         exit=Exit.DONE if verdict.good else Exit.ALTERED,

@@ -233,14 +233,18 @@ def _taken(organization_id: str, receiver: str, events: Sequence[siem.Event]) ->
     in_transaction(lambda session: siem.note_taken(session, organization_id, receiver, events, at=now()))
 
 
+def kept(settings: Settings) -> timedelta:
+    """How long the content of leaves is kept."""
+    return timedelta(days=min(settings.audit_kept_days, 36_500))
+
+
 def prune(settings: Settings) -> None:
     """Take the content from what is older than it is kept. Needs an application context."""
-    kept = timedelta(days=min(settings.audit_kept_days, 36_500))
     with reading() as session:
         organizations = session.scalars(select(AuditTree.organization_id)).all()
     for organization_id in organizations:
         for _ in range(PRUNINGS):
-            if not in_transaction(lambda session, o=organization_id: retention.prune(session, o, at=now(), kept=kept)):  # type: ignore[misc]  # defaults bind the loop's values
+            if not in_transaction(lambda session, o=organization_id: retention.prune(session, o, at=now(), kept=kept(settings))):  # type: ignore[misc]  # defaults bind the loop's values
                 break
 
 

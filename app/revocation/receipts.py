@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.access.session_tables import RelyingParty
 from app.access.tables import Workspace
 from app.audit import checkpoints, sequencer
-from app.audit.leaves import KINDS, opened
+from app.audit.leaves import KINDS, opened, read_leaf
 from app.audit.stored import StoredTree
 from app.audit.tree import inclusion_proof
 from app.audit.tree_tables import AuditLeaf
@@ -195,7 +195,7 @@ def audit_proof(session: Session, entry: Entry) -> dict[str, Any] | None:
     }  # fmt: skip
     if leaf.salt is not None:
         row = {name: getattr(entry, name) for name in KINDS["journal"].hidden}
-        shown = opened(KINDS["journal"], row, salt=leaf.salt)
+        shown = opened(KINDS["journal"], read_leaf(leaf.leaf), row, salt=leaf.salt)
         # Who did it and why; what stood in the row before and after is for the audit's own export.
         said["opened"] = {name: {"key": shown[name].key, "value": shown[name].value} for name in ("actor", "because") if name in shown}
     return said

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.access import keys
 from app.access.keys import Purpose
@@ -30,6 +30,7 @@ from tests.company import new_company
 from tests.lagging import audit_may_lag
 from tests.unit.audit.evidence import Evidence, exported_from, history
 from tests.unit.audit.growing import AT, GRACE, Ledger, later, ledger_in
+from tests.unit.audit.tampering import tampered
 
 Change = Callable[[list[bytes]], list[bytes]]
 
@@ -130,6 +131,7 @@ def test_a01_one_flipped_bit_anywhere_is_found_and_its_line_is_named(ledger: Led
 
 def _rewritten(ledger: Ledger, leaf: int) -> None:
     """Whoever has the database and the key makes another history, and signs it as well."""
+    tampered(update(Entry).where(Entry.id == ledger.sources()[leaf]).values(verb="moved"))
     with transaction() as session:
         frontier = tree.Frontier()
         for row in session.scalars(select(AuditLeaf).where(AuditLeaf.organization_id == "acme").order_by(AuditLeaf.number)):

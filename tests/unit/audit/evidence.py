@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from app.access import keys
@@ -14,6 +14,9 @@ from app.audit.public_keys import EvidenceKey, read_keys
 from app.audit.verifying import Verdict, verify_export
 from app.database import transaction
 from tests.unit.audit.growing import AT, Ledger, later
+
+KEPT = timedelta(0)
+"""Of these tests nothing is too young to lose its content, unless they are about that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +46,13 @@ class Evidence:
 
 
 def exported_from(
-    ledger: Ledger, folder: Path, *, organization_id: str = "acme", since: datetime | None = None, until: datetime | None = None
-) -> Evidence:
+    ledger: Ledger, folder: Path, *, organization_id: str = "acme", at: datetime | None = None, kept: timedelta = KEPT, since: datetime | None = None,
+    until: datetime | None = None,
+) -> Evidence:  # fmt: skip
     path = folder / f"{organization_id}.jsonl"
     with transaction() as session, path.open("wb") as file:
         signer = ledger.signer(session)
-        done = write_export(session, organization_id, organization_id.title(), file, signer, at=later(3600), since=since, until=until)
+        done = write_export(session, organization_id, organization_id.title(), file, signer, at=at or later(3600), kept=kept, since=since, until=until)
         public = json.dumps({"keys": keys.all_public(session)})
     return Evidence(path=path, keys=read_keys(public), exported=done)
 

@@ -40,7 +40,7 @@ def test_what_is_older_than_is_kept_loses_its_content_and_keeps_its_place(ledger
 
     evidence = exported_from(ledger, tmp_path)
     assert evidence.verdict().good
-    assert [sorted(json.loads(line)) for line in evidence.lines[1:3]] == [["hash", "leaf"]] * 2
+    assert [sorted(json.loads(line)) for line in evidence.lines[1:3]] == [["hash", "leaf", "sequenced"]] * 2
     with transaction() as session:
         gone = session.scalars(select(Entry).where(Entry.organization_id == "acme").order_by(Entry.id)).first()
         assert gone is not None

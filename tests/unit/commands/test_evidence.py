@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import select, text, update
+from sqlalchemy import null, select, text, update
 
 from app.access import keys
 from app.audit.tree_tables import AuditLeaf
@@ -123,6 +123,19 @@ def test_a_receipt_that_was_altered_says_what(desk: Desk, public: str) -> None:
     assert "departures/0/event/id: was altered" in said.out
 
 
+def test_a_receipt_of_an_entry_that_was_emptied_says_so(desk: Desk, public: str) -> None:
+    leaves(desk)
+    desk.asks("audit", "checkpoint")
+    desk.acts(lambda session: session.execute(update(Entry).where(Entry.verb == "hr says leaves").values(because="", before=null(), after=null())))
+    out = desk.folder / "ada.json"
+    desk.asks("receipt", "ada@acme.example", "--out", str(out))
+
+    said = elsewhere("receipt", "--verify", str(out), "--keys", public)
+
+    assert said.exit == 8
+    assert "audit/opened/because: is not what was written down" in said.out
+
+
 def test_a_receipt_counts_what_doorlist_itself_closed(desk: Desk, public: str) -> None:
     leaves(desk)
     organization_id = desk.organization_id
@@ -227,7 +240,7 @@ def test_a_database_that_was_altered_is_found_by_whoever_checks_its_export(desk:
 
     assert said.exit == 8
     whats = [one["what"] for one in said.json["altered"]]
-    assert ("another root" in whats[0]) if what == "leaf" else (whats == ["'actor' is not what was written down"] * len(whats))
+    assert ("another root" in whats[-1]) if what == "leaf" else (whats == ["'actor' is not what was written down"] * len(whats))
 
 
 def test_a_file_of_keys_that_is_none_is_a_mistake(desk: Desk) -> None:

@@ -1,0 +1,20 @@
+"""What whoever has the database can do to it: the triggers keep out mistakes, not them."""
+
+from sqlalchemy import Executable, text
+
+from app.database import transaction
+
+GUARDED = ("journal", "deed")
+
+
+def tampered(*statements: Executable) -> None:
+    """Change rows as if nothing guarded them."""
+    with transaction() as session:
+        if session.get_bind().dialect.name == "postgresql":
+            session.execute(text("SET LOCAL session_replication_role = replica"))
+        else:
+            for table in GUARDED:
+                for what in ("update", "delete"):
+                    session.execute(text(f"DROP TRIGGER IF EXISTS {table}_no_{what}"))
+        for statement in statements:
+            session.execute(statement)
