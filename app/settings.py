@@ -176,11 +176,11 @@ def _public_url(environment: Mapping[str, str], default: str = "http://127.0.0.1
 
 def _smtp(environment: Mapping[str, str]) -> tuple[str | None, str]:
     """The mail server, and who mails come from."""
-    from connectors.mail import Mailer, check_address
-
     url = _address(environment, "DOORLIST_SMTP_URL", such_as="smtp://user:password@host:587")
     sender = environment.get("DOORLIST_SMTP_FROM") or f"doorlist@{urlsplit(_public_url(environment, 'http://localhost')).hostname}"
     if url is not None:
+        from connectors.mail import Mailer, check_address
+
         with _named("DOORLIST_SMTP_FROM"):
             check_address(sender)
         with _named("DOORLIST_SMTP_URL"):
@@ -189,10 +189,10 @@ def _smtp(environment: Mapping[str, str]) -> tuple[str | None, str]:
 
 
 def _siem_syslog(environment: Mapping[str, str]) -> str | None:
-    from connectors.syslog import SyslogServer
-
     url = _address(environment, "DOORLIST_SIEM_SYSLOG", such_as="tls://host:6514")
     if url is not None:
+        from connectors.syslog import SyslogServer
+
         with _named("DOORLIST_SIEM_SYSLOG"):
             SyslogServer(url, host="-")
     return url
@@ -200,11 +200,11 @@ def _siem_syslog(environment: Mapping[str, str]) -> str | None:
 
 def _told(environment: Mapping[str, str], whom: str) -> tuple[str | None, str | None]:
     """An address that something is POSTed to, and the token for it."""
-    from connectors.visits import Visitor, bearer
-
     name = whom.partition("_")[2].lower()
     url, token = environment.get(f"{whom}_URL") or None, environment.get(f"{whom}_TOKEN") or None
     if url is not None:
+        from connectors.visits import Visitor, bearer
+
         with _named(f"{whom}_URL"):
             Visitor(name=name, allow_private=True).check(url)
         with _named(f"{whom}_TOKEN"):
