@@ -3,9 +3,11 @@
 import functools
 import getpass
 import os
+import sys
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec
 
 import click
@@ -173,6 +175,16 @@ def person_fields(person: Person) -> dict[str, object]:
 
 
 _LONGEST_NAME: Final = 200
+NUMBERED = click.IntRange(1, 2**63 - 1)
+"""The number of a run or a question; neither database can be asked for a larger one."""
+
+
+def text_in(file: Path) -> str:
+    """What a file that was named holds; `-` is stdin. Raises UsageError where it is no text, and OSError."""
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{file} is no text in UTF-8") from error
 
 
 class InstantType(click.ParamType[Any]):
@@ -185,7 +197,7 @@ class InstantType(click.ParamType[Any]):
             return value
         try:
             return parse_instant(value)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             self.fail(f"{error}" if "time zone" in str(error) else f"{value!r} is no instant; write it like 2026-11-30T17:00:00+01:00", param, ctx)
 
 

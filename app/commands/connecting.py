@@ -36,11 +36,15 @@ def add() -> None:
 
 def _private_by_itself(url: str) -> bool:
     """Whether the address that an operator typed is one of their own network, so that they mean it."""
-    address = urlsplit(url)
     try:
-        return ipaddress.ip_address(address.hostname or "").is_private
+        host = urlsplit(url).hostname
     except ValueError:
-        return address.hostname == "localhost"
+        # What is wrong with it is said by whoever calls it.
+        return False
+    try:
+        return ipaddress.ip_address(host or "").is_private
+    except ValueError:
+        return host == "localhost"
 
 
 @verb(add, "saml", may=ADMINS)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.access.connection_tables import Connection, ConnectionKind
 from app.access.sealing import seal
 from app.clock import iso, now
-from app.commands.acting import ADMINS, ANYONE, DESK, Acting, one_person, verb
+from app.commands.acting import ADMINS, ANYONE, DESK, Acting, one_person, text_in, verb
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
 from app.lifecycle.sources import find_source
@@ -71,7 +71,7 @@ def secret_in(file: Path | None) -> str | None:
     """The secret in a file that was named."""
     if file is None:
         return None
-    secret = file.read_text(encoding="utf-8").strip()
+    secret = text_in(file).strip()
     if not secret:
         raise click.UsageError(f"{file} is empty")
     return secret

@@ -1,7 +1,6 @@
 """Verbs on HR systems: try a description on a sample, change what a system is known by, link ids, poll now."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from app.clock import Clock, iso, now, parse_instant
-from app.commands.acting import ADMINS, ANYONE, DESK, Acting, host_verb, one_person, verb
+from app.commands.acting import ADMINS, ANYONE, DESK, Acting, host_verb, one_person, text_in, verb
 from app.commands.exits import CommandError, Exit
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
@@ -79,9 +78,17 @@ def try_description(_app: Flask, _organization: str | None, file: str, sample: P
 def description_in(file: str) -> Description:
     """A description by file or name. Raises Unusable with the line, and OSError."""
     try:
-        return descriptions.read(descriptions.text_of(file))
-    except (DescriptionError, UnicodeDecodeError) as error:
+        return descriptions.read(description_text(file))
+    except DescriptionError as error:
         raise Unusable(f"{file}: {error}") from error
+
+
+def description_text(file: str) -> str:
+    """The text of a description by file or name. Raises Unusable where it is none, and OSError."""
+    try:
+        return descriptions.text_of(file)
+    except UnicodeDecodeError as error:
+        raise Unusable(f"{file} is no text in UTF-8") from error
 
 
 def _sample(file: Path) -> tuple[Request, str, datetime]:
@@ -209,7 +216,7 @@ def secret_in(file: Path | None) -> str | None:
     """The one line of a file that holds a secret: on a command line it would be seen by everybody on the machine."""
     if file is None:
         return None
-    text = (sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")).strip()
+    text = text_in(file).strip()
     is_key = text.startswith("-----BEGIN ") and all(line.isprintable() for line in text.splitlines())
     if not text or not (text.isprintable() or is_key):
         raise Unusable(f"{file} must hold one line, or a public key as PEM")
@@ -253,7 +260,7 @@ def set_system(
     acting: Acting, name: str, file: str | None, secret_file: Path | None, credential_file: Path | None, given: tuple[str, ...]
 ) -> Answer:
     """Change what an HR system is read and asked by; what is not named stays."""
-    text = descriptions.text_of(file) if file is not None else None
+    text = description_text(file) if file is not None else None
     secret, credential, variables = secret_in(secret_file), secret_in(credential_file), variables_of(given)
 
     def act(session: Session) -> Source:

@@ -130,7 +130,7 @@ def _row(acting: Acting, said: Person, *, own: datetime | None) -> Table:
 
 
 @verb(_root, "expect-departures", may=ADMINS)
-@click.argument("count", type=click.IntRange(min=0), metavar="N")
+@click.argument("count", type=click.IntRange(0, 1_000_000_000), metavar="N")
 @click.option("--until", type=INSTANT, required=True, metavar="T", help="Until when they may come, such as 2026-11-30T17:00:00+01:00.")
 def expect(acting: Acting, count: int, until: datetime) -> Answer:
     """Announce a layoff: of each source, so many more departures pass the brake until then. 0 takes it back."""

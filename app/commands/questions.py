@@ -4,7 +4,7 @@ import click
 from sqlalchemy.orm import Session
 
 from app.clock import iso, now
-from app.commands.acting import ADMINS, ANYONE, Acting, person_fields, verb
+from app.commands.acting import ADMINS, ANYONE, NUMBERED, Acting, person_fields, verb
 from app.commands.exits import Unclear
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
@@ -25,7 +25,7 @@ def questions() -> None:
     """Is this the same person? What is in doubt waits for somebody who knows."""
 
 
-_NUMBER = click.argument("number", type=int)
+_NUMBER = click.argument("number", type=NUMBERED)
 
 
 @verb(questions, "list", may=ANYONE)

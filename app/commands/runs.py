@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.clock import iso, now
-from app.commands.acting import ADMINS, ANYONE, Acting, verb
+from app.commands.acting import ADMINS, ANYONE, NUMBERED, Acting, verb
 from app.commands.exits import Exit
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
@@ -27,7 +27,7 @@ def run() -> None:
     """Pulls and decisions, by number: what each saw and did, and undoing one."""
 
 
-_number = click.argument("number", type=click.IntRange(min=1))
+_number = click.argument("number", type=NUMBERED)
 _COUNTS = ("seen", "joined", "moved", "left", "unchanged", "missing", "asked")
 
 

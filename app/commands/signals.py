@@ -13,7 +13,7 @@ from app.access.keys import ALGORITHMS as OWN_ALGORITHMS
 from app.access.keys import Purpose
 from app.access.signed_tokens import ALGORITHMS
 from app.clock import iso, now
-from app.commands.acting import ADMINS, ANYONE, NAME, Acting, verb
+from app.commands.acting import ADMINS, ANYONE, NAME, Acting, text_in, verb
 from app.commands.output import Answer, Table
 from app.commands.sources import TERM
 from app.database import in_transaction, reading
@@ -98,7 +98,7 @@ def add_transmitter(acting: Acting, /, name: str, issuer: str, jwks_uri: str | N
 
 
 def _header(file: Path) -> str:
-    text = file.read_text(encoding="utf-8").strip()
+    text = text_in(file).strip()
     if not text or not text.isascii() or not text.isprintable():
         raise click.UsageError(f"{file} holds no value of a header")
     # A bare token is meant as a bearer's.

@@ -147,8 +147,8 @@ def add_hr(
     acting: Acting, name: str, file: str | None, secret_file: Path | None, credential_file: Path | None, given: tuple[str, ...], allow_private: bool
 ) -> Answer:
     """Connect an HR system; it signs its calls with the secret (Standard Webhooks, or as its description says)."""
-    from app.commands.hr import secret_in, usable, variables_of
-    from app.intake import descriptions, hr_systems
+    from app.commands.hr import description_text, secret_in, usable, variables_of
+    from app.intake import hr_systems
 
     if file is None:
         if secret_file is not None or credential_file is not None or given or allow_private:
@@ -157,7 +157,7 @@ def add_hr(
             lambda session: add_hr_source(session, acting.organization_id, name, settings=acting.settings, actor=acting.actor, at=now())
         )
         return _shown(acting, made, secret)
-    text = usable(descriptions.text_of, file)
+    text = description_text(file)
     theirs, credential, variables = secret_in(secret_file), secret_in(credential_file), variables_of(given)
     made, secret = usable(
         in_transaction,

@@ -77,9 +77,10 @@ class Discovered:
 
 def discover(issuer: str, *, allow_private: bool = False) -> Discovered:
     """Read a transmitter's metadata (SSF 1.0 §7). Raises ConnectorError; Misconfigured where they are another issuer's."""
-    parts = urlsplit(issuer)
+    visitor = Visitor(name="transmitter", allow_private=allow_private)
+    parts = urlsplit(visitor.check(issuer))
     url = parts._replace(path=f"/.well-known/ssf-configuration{parts.path.rstrip('/')}").geturl()
-    document = Visitor(name="transmitter", allow_private=allow_private).get(url).document()
+    document = visitor.get(url).document()
     # A transmitter that calls itself otherwise could have its events taken for another's.
     if document.text("issuer") != issuer or not document.text("jwks_uri"):
         raise Misconfigured(f"the metadata at {url} are of another issuer, or name no keys")

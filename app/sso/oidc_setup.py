@@ -67,7 +67,11 @@ def discover(issuer: str, *, allow_private: bool) -> dict[str, Any]:
     Raises UnusableConnection where they are those of another issuer, or leave out what a sign-in needs, and ConnectorError.
     """
     visitor = Visitor(name="OpenID provider", allow_private=allow_private)
-    if urlsplit(issuer).query or "#" in issuer:
+    try:
+        has_query = bool(urlsplit(issuer).query)
+    except ValueError as error:
+        raise UnusableConnection(f"{issuer[:200]!r} is no URL") from error
+    if has_query or "#" in issuer:
         raise UnusableConnection("an issuer is a URL without a query and a fragment")
     _refuse_everybodys(issuer)
     url = get_well_known_url(visitor.check(issuer), external=True)

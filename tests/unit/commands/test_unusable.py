@@ -1,0 +1,68 @@
+"""What nobody can use, numbers, instants, files and addresses, is said to be so: never as a fault of Doorlist itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.commands.conftest import Desk
+
+TOO_LARGE = "99999999999999999999"
+BEYOND = ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00")
+UNREADABLE = "http://[::1"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *((*verb, TOO_LARGE) for verb in (("run", "show"), ("run", "undo"), ("questions", "show"))), ("questions", "answer", TOO_LARGE, "--new"),
+        ("run", "show", "0"), ("expect-departures", TOO_LARGE, "--until", "2031-01-01T00:00:00Z"),
+        *(("expect-departures", "1", "--until", instant) for instant in BEYOND), *(("depart", "ada", "--at", instant) for instant in BEYOND),
+    ],
+)  # fmt: skip
+def test_a_number_or_an_instant_beyond_all_is_a_usage_error(desk: Desk, typed: tuple[str, ...]) -> None:
+    assert desk.types(*typed, "--json").exit == 2
+
+
+@pytest.mark.parametrize("number", ["1", "9223372036854775807"])
+def test_a_number_that_nothing_has_is_not_found(desk: Desk, number: str) -> None:
+    assert desk.types("run", "show", number, "--json").exit == 1
+    assert desk.types("questions", "show", number, "--json").exit == 1
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("hr", "set", "workday", "--description"), ("hr", "set", "workday", "--secret-file"), ("hr", "set", "workday", "--credential-file"),
+        ("source", "add", "hr", "other", "--description"), ("source", "add", "hr", "other", "--description", "gusto", "--secret-file"),
+        ("connection", "add", "oidc", "google", "--issuer", "https://accounts.google.com", "--client-id", "x", "--client-secret-file"),
+        ("signals", "transmitter", "add", "okta", "--issuer", "https://okta.example", "--jwks-uri", "https://okta.example/keys", "--authorization-file"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_text_is_named(desk: Desk, tmp_path: Path, typed: tuple[str, ...]) -> None:
+    file = tmp_path / "binary"
+    file.write_bytes(b"\xff\x00\xfe" * 10)
+
+    said = desk.types(*typed, str(file), "--json")
+
+    assert said.exit == 2 and f"{file} is no text in UTF-8" in said.json["error"]
+    assert [one["name"] for one in desk.asks("source", "list")["sources"]] == []
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("signals", "transmitter", "add", "okta", "--issuer", UNREADABLE),
+        ("signals", "transmitter", "add", "okta", "--issuer", "https://okta.example", "--jwks-uri", UNREADABLE),
+        ("connection", "add", "oidc", "google", "--issuer", UNREADABLE, "--client-id", "x"),
+        ("connection", "add", "saml", "acme", "--metadata", UNREADABLE),
+        ("client", "add", "wiki", "--redirect-uri", UNREADABLE),
+        ("alarms", "route", "add", "webhook", UNREADABLE),
+    ],
+)
+def test_an_address_that_cannot_be_read_is_no_fault_of_ours(desk: Desk, typed: tuple[str, ...]) -> None:
+    said = desk.types(*typed, "--json")
+
+    assert said.exit in (1, 2)
+    assert "a fault of Doorlist" not in said.json["error"] and "Traceback" not in said.err
