@@ -2,8 +2,8 @@
 FROM python:3.13-slim
 
 WORKDIR /srv/doorlist
-COPY requirements.lock pyproject.toml LICENSE ./
-RUN pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY image.lock pyproject.toml LICENSE ./
+RUN pip install --no-cache-dir --require-hashes -r image.lock
 
 COPY app app
 COPY connectors connectors

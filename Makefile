@@ -83,10 +83,13 @@ soak: setup synapse servers
 soak-scim: setup servers
 	$(BIN)/python -m tests.benchmarks.scim.together
 
-# Needs uv; the lock then holds for every Python from 3.11 on and every system.
+# Needs uv; a lock then holds for every Python from 3.11 on and every system. That of the image is the part of it that runs.
+lock_what = uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock" --quiet pyproject.toml --extra build
+
 lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --extra dev pyproject.toml -o requirements.lock --quiet
+	$(lock_what) --extra dev -o requirements.lock
+	$(lock_what) --constraint requirements.lock -o image.lock
 
 clean:
 	rm -rf .venv .synapse .idps .demo .bench .soak build dist *.egg-info \

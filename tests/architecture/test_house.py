@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ NAMES_THAT_SAY_NOTHING = frozenset(
 )
 
 TOP_LEVEL = frozenset(
-    {"app", "connectors", "docs", "migrations", "tests", "wsgi.py", "pyproject.toml", "requirements.lock"}
+    {"app", "connectors", "docs", "migrations", "tests", "wsgi.py", "pyproject.toml", "requirements.lock", "image.lock"}
     | {"CONTRIBUTING.md", "LICENSE", "README.md", "Dockerfile", "Makefile"}
     | {".ci", ".dockerignore", ".gitignore"}
 )
@@ -101,3 +103,26 @@ def test_the_contract_of_connectors_needs_only_the_standard_library() -> None:
     foreign = [name for name in imported if name.partition(".")[0] not in sys.stdlib_module_names]
 
     assert foreign == []
+
+
+def locked(name: str) -> dict[str, str]:
+    """What a lock names, and at which version."""
+    lines = (HOUSE / name).read_text().splitlines()
+    return dict(line.partition(" ")[0].split("==") for line in lines if line[:1].isalnum())
+
+
+def wanted(names: list[str]) -> set[str]:
+    """The packages of a list in `pyproject.toml`."""
+    return {re.split(r"[^A-Za-z0-9-]", name)[0].lower() for name in names}
+
+
+def test_the_image_has_what_runs_as_it_was_tested_and_no_tools_of_tests() -> None:
+    project = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    image, everything = locked("image.lock"), locked("requirements.lock")
+
+    assert image.items() <= everything.items()
+    assert wanted(project["dependencies"]) | wanted(extras["build"]) <= image.keys()
+    # What security keys speak is needed by who checks them as well.
+    assert wanted(extras["dev"]) & image.keys() == {"cbor2"}
+    assert wanted(extras["dev"]) <= everything.keys()
