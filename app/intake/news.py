@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -82,10 +82,12 @@ def news_of(session: Session, vendor: Vendor, records: Sequence[Said], *, at: da
         return []
     here = [one for one in records if one.event is Event.HERE]
     if not here:
-        # Several records of one engagement: the person is out when the last of them is.
-        leaving = sorted((one for one in records if one.event in OUT and not one.engagement), key=lambda one: one.at or at)
-        engaged = [one for one in records if one.event in OUT and one.engagement]
-        return [*engaged, *leaving[-1:]] or [one for one in records if one.acts][-1:]
+        leaving = sorted((one for one in records if one.event in OUT), key=lambda one: one.at or at)
+        if any(not one.engagement for one in leaving):
+            # They may be of one engagement: the person is out when the last of them is.
+            return [replace(leaving[-1], engagement="")]
+        # What ends last is said first, so that nobody is out for a moment who is here by it.
+        return leaving[::-1] or [one for one in records if one.acts][-1:]
     if not known:
         return []
     person_id = next(iter(known.values())).person_id

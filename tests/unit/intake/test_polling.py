@@ -62,6 +62,32 @@ def test_a_notice_that_was_taken_back_and_is_given_again_ends_the_engagement_tha
     assert person(company, mara).standing == Standing.DEPARTED
 
 
+@pytest.mark.parametrize("other", [{"Position": "e-8"}, {}])
+def test_whoever_has_several_records_is_here_until_the_last_of_them_ends(
+    installed: Flask, company: Company, api: Answers, other: dict[str, str]
+) -> None:
+    mara = company.joins("mara@x.example", "1").person_id
+    workday = Vendor(installed, company, "workday", answers=api, change=("number: Employee_ID", "number: Employee_ID\n  engagement: Position"))
+    for day, last_day in ((0, "2026-12-31"), (15, "2027-01-15")):
+        says(api, row("1", Position="e-7", Termination_Date="2026-12-05"), row("1", Termination_Date=last_day, **other))
+        workday.polls(at=CLOCK + timedelta(days=day))
+
+    assert str(person(company, mara).access_until) == "2027-01-16 00:00:00+00:00"
+
+
+def test_several_records_of_which_one_has_ended_take_nothing_from_who_is_here_by_the_other(
+    installed: Flask, company: Company, api: Answers
+) -> None:
+    mara = company.joins("mara@x.example", "1").person_id
+    epoch = person(company, mara).access_epoch
+    workday = Vendor(installed, company, "workday", answers=api, change=("number: Employee_ID", "number: Employee_ID\n  engagement: Position"))
+    says(api, row("1", Position="e-7", **GONE), row("1", Position="e-8", Termination_Date="2199-12-31"))
+
+    workday.polls()
+
+    assert (person(company, mara).standing, person(company, mara).access_epoch) == (Standing.ACTIVE, epoch)
+
+
 def test_a_leaver_of_whom_no_call_told_is_out_with_the_next_poll_and_said_once(company: Company, workday: Vendor, api: Answers) -> None:
     mara, bob = company.joins("mara@x.example", "1").person_id, company.joins("bob@x.example", "2").person_id
     says(api, row("1"), row("2"))
