@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from typing import Any, Final, NoReturn
 
 import orjson
@@ -19,20 +20,29 @@ class UnstorableText(UnreadableJSON):
     """It is JSON, but holds a character that no text can hold."""
 
 
-def read_json(raw: bytes, *, unique: bool = False) -> Any:
-    """The value. With `unique` an object that names a member twice is refused as well (RFC 8259 §4). Raises UnreadableJSON."""
-    value = parse_json(raw, unique=unique)
+class SaidTwice(dict[str, Any]):
+    """An object in which the text named members twice: the last of each, and `names`, those of which there were several."""
+
+    names: frozenset[str] = frozenset()
+
+
+def read_json(raw: bytes, *, unique: bool = False, marked: bool = False) -> Any:
+    """The value. With `unique` an object that names a member twice is refused as well (RFC 8259 §4), with `marked` it is a `SaidTwice`.
+
+    Raises UnreadableJSON.
+    """
+    value = parse_json(raw, unique=unique, marked=marked)
     # A text that no database can hold is only sent escaped, and nothing is deeper than it has brackets.
     if _UNSTORABLE.search(raw) or raw.count(b"{") + raw.count(b"[") > DEEPEST:
         refuse_unstorable(value)
     return value
 
 
-def parse_json(raw: bytes, *, unique: bool = False) -> Any:
+def parse_json(raw: bytes, *, unique: bool = False, marked: bool = False) -> Any:
     """The same of which nobody has looked yet whether every database can hold it (`refuse_unstorable`). Raises UnreadableJSON."""
     try:
         # Bytes would be taken for UTF-16 or UTF-32 where they look like it; JSON that is sent is UTF-8 (RFC 8259 §8.1).
-        return (_UNIQUE if unique else _PLAIN).decode(raw.decode("utf-8-sig"))
+        return (_UNIQUE if unique else _MARKING if marked else _PLAIN).decode(raw.decode("utf-8-sig"))
     except RecursionError:
         raise UnreadableJSON("it is nested too deeply") from None
     except UnreadableJSON:
@@ -64,8 +74,18 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
+def _marked(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    twice = SaidTwice(members)
+    twice.names = frozenset(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+    return twice
+
+
 _PLAIN: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 _UNIQUE: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_members)
+_MARKING: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_marked)
 _AS_JSON_DOES: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _WRITER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 

@@ -17,7 +17,7 @@ from app.directory.vocabulary import (
     Kind,
     Vocabulary,
 )
-from app.json_text import UnreadableJSON, UnstorableText, parse_json, read_json
+from app.json_text import SaidTwice, UnreadableJSON, UnstorableText, parse_json, read_json
 from app.scim.answers import Problem, refused
 from app.scim.kinds import looked_into, refuse_kind, word_for
 
@@ -30,10 +30,16 @@ def read_object(raw: bytes) -> dict[str, Any]:
         return _object(read_json(raw))
 
 
-def parse_object(raw: bytes) -> dict[str, Any]:
+def read_message(raw: bytes) -> dict[str, Any]:
+    """The same of one of which `message` shall know what it says twice. Raises SCIMError."""
+    with _refusing():
+        return _object(read_json(raw, marked=True))
+
+
+def parse_message(raw: bytes) -> dict[str, Any]:
     """The same before anybody looked whether every database can hold what is in it (`refuse_unstorable`). Raises SCIMError."""
     with _refusing():
-        return _object(parse_json(raw))
+        return _object(parse_json(raw, marked=True))
 
 
 def refuse_unstorable(value: Any, label: str = "") -> None:
@@ -59,18 +65,20 @@ def _object(body: Any) -> dict[str, Any]:
 
 
 def message(said: Mapping[str, Any], *names: str, within: str = "") -> dict[str, Any]:
-    """What a message says under these names, in whatever letters it writes them. Raises SCIMError for one in two ways of writing it.
+    """What a message says under these names, in whatever letters it writes them. Raises SCIMError for one that it says twice.
 
     Of a resource the last of them counts; but of what is to be done, nobody guesses which was meant.
     """
     spelling = {name.lower(): name for name in names}
+    twice = said.names if isinstance(said, SaidTwice) else ()
     found: dict[str, Any] = {}
     for key, value in said.items():
         name = spelling.get(key.lower())
-        if name in found:
-            raise refused(f"{within}{name} is said twice, in different letters", Problem.INVALID_SYNTAX)
-        if name is not None:
-            found[name] = value
+        if name is None:
+            continue
+        if name in found or key in twice:
+            raise refused(f"{within}{name} is said twice{'' if key in twice else ', in different letters'}", Problem.INVALID_SYNTAX)
+        found[name] = value
     return found
 
 

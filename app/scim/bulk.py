@@ -12,8 +12,9 @@ from flask import Blueprint, Response, current_app, request
 from app.clock import now
 from app.scim import acts
 from app.scim.answers import Problem, SCIMError, answer, refused
-from app.scim.bodies import message, parse_object, refuse_unstorable
+from app.scim.bodies import message, parse_message, refuse_unstorable
 from app.scim.door import Caller, body, caller, version_in
+from app.scim.operations import refuse_said_twice
 from app.scim.resources import Resource
 from app.scim.selection import Selection
 from app.scim.standing import group_now
@@ -49,7 +50,7 @@ def _body() -> dict[str, Any]:
     # A body that came in chunks says no length before it was read.
     if (request.content_length or 0) > most or len(request.get_data()) > most:
         raise SCIMError(413, f"the size of this Bulk exceeds the maxPayloadSize of {most} bytes: send its operations in several requests")
-    said = body(parse_object)
+    said = body(parse_message)
     for key, value in said.items():
         refuse_unstorable(key)
         # RFC 7644 §3.7: what is wrong with an operation is no matter of the others.
@@ -189,6 +190,9 @@ def _sound(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, SCIM
                 # Of data it is said as it would be of the body it stands for.
                 refuse_unstorable(value, "" if isinstance(value, dict) else name)
                 said[name] = value
+            if name == "data" and operation.get("method") == "PATCH" and isinstance(said.get(name), dict):
+                # Once ids stand in place of bulkIds, nobody can tell any more what was said twice.
+                refuse_said_twice(said[name])
         except SCIMError as error:
             faults[name] = error
     return said, faults

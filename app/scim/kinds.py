@@ -30,7 +30,7 @@ def refuse_kind(label: str, expected: str, value: Any) -> NoReturn:
 
 def word_for(value: Any) -> str:
     """What kind of JSON a value is."""
-    return _WORDS.get(type(value), "null")
+    return next((word for kind, word in _WORDS.items() if isinstance(value, kind)), "null")
 
 
 def looked_into(attribute: Attribute, value: Any, label: str) -> Any:

@@ -20,6 +20,7 @@ class Verb(StrEnum):
 
 
 _VERBS = frozenset(Verb)
+_OF_A_PATCH = ("schemas", "Operations")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Operation:
 
 def read_operations(body: Mapping[str, Any], vocabulary: Vocabulary = STANDARD) -> list[Operation]:
     """The operations of a PATCH body, in order. Raises SCIMError."""
-    listed = message(body, "schemas", "Operations").get("Operations")
+    listed = message(body, *_OF_A_PATCH).get("Operations")
     if not isinstance(listed, list):
         raise refused("Operations must be a list", Problem.INVALID_SYNTAX)
     operations: list[Operation] = []
@@ -50,8 +51,20 @@ def read_operations(body: Mapping[str, Any], vocabulary: Vocabulary = STANDARD) 
     return operations
 
 
+def refuse_said_twice(body: Mapping[str, Any]) -> None:
+    """Refuse a PATCH body that says a name of the message twice, whatever else is wrong with it. Raises SCIMError."""
+    listed = message(body, *_OF_A_PATCH).get("Operations")
+    for number, said in enumerate(listed if isinstance(listed, list) else (), start=1):
+        if isinstance(said, dict):
+            _one(said, number)
+
+
+def _one(said: Mapping[str, Any], number: int) -> dict[str, Any]:
+    return message(said, "op", "path", "value", within=f"operation {number}: ")
+
+
 def _read_operation(said: Mapping[str, Any], number: int, vocabulary: Vocabulary) -> list[Operation]:
-    said = message(said, "op", "path", "value", within=f"operation {number}: ")
+    said = _one(said, number)
     verb = verb_in(said.get("op"))
     if verb is None:
         raise refused(f"operation {number}: op must be add, replace or remove", Problem.INVALID_SYNTAX)

@@ -12,6 +12,7 @@ from app.lifecycle.groups import read_group
 from app.lifecycle.records import read_record
 from app.scim import acts
 from app.scim.answers import created_answer, no_content, resource_answer
+from app.scim.bodies import read_message
 from app.scim.bulk import add_bulk
 from app.scim.discovery import add_discovery
 from app.scim.door import MAYBE_MADE, authenticate, body, caller, expected_version, selection, selects
@@ -98,7 +99,7 @@ def _add_users(routes: Blueprint) -> None:
 
     @routes.patch("/Users/<resource:record_id>", strict_slashes=False)
     def patch_user(record_id: str) -> Response:
-        return resource_answer(acts.patch_user(caller(), record_id, body(), selection(), version=expected_version()))
+        return resource_answer(acts.patch_user(caller(), record_id, body(read_message), selection(), version=expected_version()))
 
     @routes.delete("/Users/<resource:record_id>", strict_slashes=False)
     def delete_user(record_id: str) -> Response:
@@ -129,7 +130,7 @@ def _add_groups(routes: Blueprint) -> None:
 
     @routes.patch("/Groups/<resource:group_id>", strict_slashes=False)
     def patch_group(group_id: str) -> Response:
-        who, chosen, said = caller(), selection(), body()
+        who, chosen, said = caller(), selection(), body(read_message)
         acts.patch_group(who, group_id, said, version=expected_version())
         if not selects():
             return no_content()

@@ -9,7 +9,7 @@ from app.database import reading
 from app.directory.sort_sql import GROUPS, USERS, Sortable
 from app.scim import acts
 from app.scim.answers import Problem, SCIMError, list_answer, refused
-from app.scim.bodies import message
+from app.scim.bodies import message, read_message
 from app.scim.cursors import Place, read_cursor, write_cursor
 from app.scim.door import Caller, body, caller, selection
 from app.scim.paging import PAGE_NAMES, Found, Page, asked_page, found_by_cursor, found_by_index, searched_page
@@ -51,7 +51,7 @@ def listed(kinds: Sequence[Sortable]) -> Response:
 
 
 def _searched(kinds: Sequence[Sortable]) -> Response:
-    asked = message(body(), "schemas", "attributes", "excludedAttributes", *PAGE_NAMES)
+    asked = message(body(read_message), "schemas", "attributes", "excludedAttributes", *PAGE_NAMES)
     said = asked.get("schemas")
     if not isinstance(said, list) or not any(isinstance(urn, str) and urn.lower() == SEARCH_URN.lower() for urn in said):
         raise refused(f"schemas must name {SEARCH_URN}", Problem.INVALID_SYNTAX)
