@@ -13,7 +13,7 @@ from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
 from app.directory.tables import Group, Person, Record, Source
 from app.lifecycle import runs
-from app.lifecycle.pulled_tables import Run, RunLine
+from app.lifecycle.pulled_tables import Run, RunLine, Took
 
 _AT_ONCE = 500
 
@@ -49,7 +49,9 @@ def show(acting: Acting, number: int) -> Answer:
     with reading() as session:
         one = runs.find(session, acting.organization_id, number)
         fields = _fields(one, _sources(session, acting.organization_id))
-        lines = _lines(session, acting.organization_id, runs.lines_of(session, acting.organization_id, number))
+        # That somebody is to end is not for everybody.
+        taken = [line for line in runs.lines_of(session, acting.organization_id, number) if acting.informed or line.took != Took.ENDS]
+        lines = _lines(session, acting.organization_id, taken)
     columns = ("took", "person", "group", "undone_by")
     return Answer(
         schema="run", fields={**fields, "notes": one.notes, "lines": lines},

@@ -13,10 +13,10 @@ from app.clock import Clock, now
 from app.database import in_transaction, reading
 from app.directory.tables import Group, Membership, Record, Source
 from app.intake.mapping import Unmappable
-from app.intake.pull_drafts import says_on
+from app.intake.pull_drafts import dates_of, says_on
 from app.intake.pull_here import batches
 from app.intake.pull_reading import Mapped
-from app.intake.pull_weighing import GONE, GROUP, KIND, MEMBER, OFF, RECORD, is_unreadable
+from app.intake.pull_weighing import GONE, GROUP, KIND, MEMBER, OFF, RECORD, end_in, is_unreadable
 from app.intake.pulling import Opening, mapped_by, open_source_of
 from app.journal import entries
 from app.lifecycle import brake, pulled_entries, runs, seconding, taking
@@ -80,7 +80,9 @@ def reject(session: Session, held: Held, lines: Sequence[HeldLine], *, actor: Ac
         else:
             kind = EntryKind.PERSON if line.subject_kind == RECORD else EntryKind.GROUP
             entry = pulled_entries.of_subject(session, *where, line.subject_id, kind=kind)
-            if entry is not None:
+            if entry is not None and (ends_at := end_in(line.becomes)) is not None:
+                pulled_entries.keep_without_end(session, entry, ends_at)
+            elif entry is not None:
                 entry.kept = why
                 if line.becomes == GONE:
                     entry.missing_since = entry.missing_since or at
@@ -141,10 +143,14 @@ def _is_enough(
 
 
 def _ask_once_more(app_settings: Settings, source: Source, lines: Sequence[HeldLine], *, at: datetime, opening: Opening) -> None:
-    """Whoever is to be gone, or off, is asked for once more. Raises WorldMoved, ConnectorError."""
+    """Whoever is to be gone, or off, or to end, is asked for once more. Raises WorldMoved, ConnectorError."""
     gone, off = ([line.subject_id for line in lines if line.subject_kind == RECORD and line.becomes == becomes] for becomes in (GONE, OFF))
+    ending: dict[datetime, list[str]] = {}
+    for line in lines:
+        if (ends_at := end_in(line.becomes)) is not None:
+            ending.setdefault(ends_at, []).append(line.subject_id)
     groups = [line.subject_id for line in lines if line.subject_kind == GROUP]
-    if not gone and not off and not groups:
+    if not gone and not off and not ending and not groups:
         return
     opened, mapped = opening(app_settings, source), mapped_by(source)
     for key, name in _keys(source, EntryKind.PERSON, gone).items():
@@ -154,6 +160,11 @@ def _ask_once_more(app_settings: Settings, source: Source, lines: Sequence[HeldL
         found = opened.find_person(SourceKey(key))
         if found is not None and _is_on(found, mapped, at=at):
             raise WorldMoved(f"{name} is on again, says {source.name}; pull again, and look at what is held then")
+    for ends_at, ids in ending.items():
+        for key, name in _keys(source, EntryKind.PERSON, ids).items():
+            found = opened.find_person(SourceKey(key))
+            if found is not None and _is_on(found, mapped, at=at, until=ends_at):
+                raise WorldMoved(f"{name} has another end, says {source.name}; pull again, and look at what is held then")
     if groups:
         there = {str(group.key) for group in opened.list_groups()}
         for key, name in _keys(source, EntryKind.GROUP, groups).items():
@@ -161,13 +172,14 @@ def _ask_once_more(app_settings: Settings, source: Source, lines: Sequence[HeldL
                 raise WorldMoved(f"group {name} is there again, says {source.name}; pull again, and look at what is held then")
 
 
-def _is_on(person: SourcePerson, mapped: Mapped, *, at: datetime) -> bool:
-    """Whether a pull would take them for *on*."""
+def _is_on(person: SourcePerson, mapped: Mapped, *, at: datetime, until: datetime | None = None) -> bool:
+    """Whether a pull would take them for *on*; and beyond that instant, where one is given."""
     try:
         person = mapped(person)
     except Unmappable as error:
         person = replace(person, active=error.active)
-    return says_on(person, at=at)
+    _, ends_at = dates_of(person)
+    return says_on(person, at=at) and (until is None or ends_at is None or ends_at > until)
 
 
 def _keys(source: Source, kind: EntryKind, ids: Sequence[str]) -> dict[str, str]:
@@ -238,6 +250,8 @@ class _Act:
                 # The next pull compares anew.
                 entry.digest = None
                 pulled_entries.look_again(self.session, *self._where, entry.key)
+            if (ends_at := end_in(line.becomes)) is not None:
+                return taking.let_end(self.session, self.source, record, ends_at, actor=self.actor, at=self.at, because=self.because)
             return taking.switch_off(self.session, self.source, record, actor=self.actor, at=self.at, because=self.because)
         taken = taking.end(self.session, self.source, record, actor=self.actor, at=self.at, because=self.because)
         if entry is not None:

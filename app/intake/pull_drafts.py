@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from app.clock import parse_instant
@@ -24,6 +24,8 @@ LONGEST: Final = 2_048
 LONGEST_KEY: Final = 1_024
 PAUSING: Final = frozenset({"SUSPENDED"})
 """Okta's state of somebody who is to come back: https://developer.okta.com/docs/api/openapi/okta-management/management/tag/UserLifecycle/"""
+SOON: Final = timedelta(days=7)
+"""An end that is news and no further ahead takes like one that has come: nobody might look before it has."""
 # What others decide, or nobody here asks for.
 _OURS: Final = ("id", "meta", "groups", "password", "active", "schemas", "userName", "externalId")
 _TOO_DEEP: Final = f"it is nested more than {DEEPEST} deep"
@@ -75,16 +77,25 @@ def pauses(person: SourcePerson) -> bool:
 
 def says_on(person: SourcePerson, *, at: datetime) -> bool:
     """Whether a source says that somebody is on now. A date that cannot be read says neither: then only `active` is heard."""
+    return stands_on(person.active, *dates_of(person), at=at)
+
+
+def dates_of(person: SourcePerson) -> tuple[datetime | None, datetime | None]:
+    """From and until when a source says that somebody is on; neither, where one of both cannot be read."""
     try:
-        starts_at, ends_at = _instant(person.starts_at, "startsAt"), _instant(person.ends_at, "endsAt")
+        return _instant(person.starts_at, "startsAt"), _instant(person.ends_at, "endsAt")
     except Unusable:
-        return person.active
-    return stands_on(person.active, starts_at, ends_at, at=at)
+        return None, None
 
 
 def stands_on(active: bool, starts_at: datetime | None, ends_at: datetime | None, *, at: datetime) -> bool:
     """Whether that is *on* at this instant."""
     return active and (starts_at is None or starts_at <= at) and (ends_at is None or ends_at > at)
+
+
+def ends_soon(said: datetime | None, here: datetime | None, *, at: datetime) -> bool:
+    """Whether an end to come is news that takes: there was none here, or a later one, and it comes within days."""
+    return said is not None and at < said <= at + SOON and (here is None or said < here)
 
 
 def _text(said: Mapping[str, Any]) -> str:

@@ -30,11 +30,13 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class OnHere:
-    """Whether a record lets its person in, as far as this source is concerned, and whether anybody else's word keeps them out anyway."""
+    """Whether a record lets its person in, as far as this source is concerned, until when, and whether anybody else's word keeps them
+    out anyway."""
 
     on: bool
     ended: bool
     counts: bool
+    ends_at: datetime | None
 
 
 def batches(items: Iterable[Item], most: int = AT_ONCE) -> Iterator[list[Item]]:
@@ -92,7 +94,7 @@ def records_here(session: Session, organization_id: str, ids: Sequence[str], *, 
         )
         for record_id, active, starts_at, ends_at, ended_at, standing in session.execute(query):
             on = ended_at is None and stands_on(active, starts_at, ends_at, at=at)
-            found[record_id] = OnHere(on=on, ended=ended_at is not None, counts=standing in HERE)
+            found[record_id] = OnHere(on=on, ended=ended_at is not None, counts=standing in HERE, ends_at=ends_at)
     return found
 
 

@@ -1,12 +1,13 @@
 """What a source's pulls took lately: many small ones weigh as much as one that takes the same at once."""
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
-from app.directory.tables import Person, Source, Standing
+from app.directory.tables import Person, Record, Source, Standing
+from app.intake.pull_drafts import SOON
 from app.lifecycle.pulled_tables import Run, RunKind, RunLine, Took
 from app.lifecycle.tables import Held, HeldState
 from app.revocation.tables import Departure
@@ -19,10 +20,6 @@ def people_taken(session: Session, source: Source, *, at: datetime) -> int:
 
     Whoever lost it by another voice is not counted, nor what an administrator let through.
     """
-    pulls = select(Run.number).where(
-        Run.organization_id == source.organization_id, Run.source_id == source.id, Run.kind == RunKind.PULL,
-        Run.started_at > _since(session, source, at=at),
-    )  # fmt: skip
     query = (
         select(func.count(RunLine.person_id.distinct()))
         # The departure that this very line opened: whoever was out already lost nothing by it.
@@ -32,13 +29,47 @@ def people_taken(session: Session, source: Source, *, at: datetime) -> int:
             & (Departure.journal_id == RunLine.journal_id),
         )
         .join(Person, (Person.organization_id == RunLine.organization_id) & (Person.id == RunLine.person_id))
-        .where(
-            # Not joined: SQLite would begin with every line that there ever was.
-            RunLine.organization_id == source.organization_id, RunLine.run.in_(pulls), RunLine.took.in_((Took.OFF, Took.GONE)),
-            RunLine.undone_by.is_(None), Person.standing != Standing.ACTIVE,
-        )
+        .where(*_lines(session, source, at=at), RunLine.took.in_((Took.OFF, Took.GONE)), Person.standing != Standing.ACTIVE)
     )  # fmt: skip
     return session.scalar(query) or 0
+
+
+class Ends(NamedTuple):
+    """How many people are out since their end has come, and how many are still here for some days."""
+
+    come: int
+    ahead: int
+
+
+def ends_brought(session: Session, source: Source, *, at: datetime) -> Ends:
+    """What became of ends within days that pulls of this source brought as news, but for those that were put off since. Costs as `people_taken` does."""
+    # The departure of that very end: whoever was out before by another voice lost nothing by it.
+    by_it = exists().where(
+        Departure.organization_id == RunLine.organization_id, Departure.person_id == RunLine.person_id, Departure.due_at == Record.ends_at
+    )
+    query = (
+        select(RunLine.person_id, Person.standing)
+        .join(Person, (Person.organization_id == RunLine.organization_id) & (Person.id == RunLine.person_id))
+        .join(Record, (Record.organization_id == RunLine.organization_id) & (Record.id == RunLine.subject_id))
+        .where(
+            *_lines(session, source, at=at), RunLine.took == Took.ENDS,
+            ((Person.standing != Standing.ACTIVE) & by_it)
+            | ((Person.standing == Standing.ACTIVE) & Record.ended_at.is_(None) & (Record.ends_at > at) & (Record.ends_at <= at + SOON)),
+        )
+        .distinct()
+    )  # fmt: skip
+    here = [standing == Standing.ACTIVE for _, standing in session.execute(query)]
+    return Ends(come=here.count(False), ahead=here.count(True))
+
+
+def _lines(session: Session, source: Source, *, at: datetime) -> tuple[Any, ...]:
+    """What pulls took lately, and nobody has undone."""
+    pulls = select(Run.number).where(
+        Run.organization_id == source.organization_id, Run.source_id == source.id, Run.kind == RunKind.PULL,
+        Run.started_at > _since(session, source, at=at),
+    )  # fmt: skip
+    # Not joined: SQLite would begin with every line that there ever was.
+    return RunLine.organization_id == source.organization_id, RunLine.run.in_(pulls), RunLine.undone_by.is_(None)
 
 
 def _since(session: Session, source: Source, *, at: datetime) -> datetime:

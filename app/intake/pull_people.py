@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import update
@@ -10,7 +10,7 @@ from sqlalchemy import update
 from app.directory.settings import off_means
 from app.directory.tables import Record, Standing
 from app.intake.pull_asking import NOT_THERE, UNASKED, UNKNOWN, gone_for_good
-from app.intake.pull_drafts import Unusable, draft_of, pauses, read_back, stands_on
+from app.intake.pull_drafts import Unusable, draft_of, ends_soon, pauses, read_back, stands_on
 from app.intake.pull_here import batches, of_kind
 from app.intake.pull_joining import join_one
 from app.intake.pull_managers import circle_of, records_of_keys
@@ -37,7 +37,8 @@ class KnownPeople:
     wait: timedelta
 
     def take(self) -> None:
-        """Whoever is off is off, and whoever is gone is gone; of whom it was said for the first time, that is remembered."""
+        """Whoever is off is off, or ends when it is said, and whoever is gone is gone; of whom it was said for the first time, that is
+        remembered."""
         self._change_each("leaving", self.found.staging.changed(taking=True))
         self._end_gone()
         first = [one.key for one in self.found.staging.absent("person") if one.answer == NOT_THERE and one.since is None and one.subject is not None]
@@ -76,9 +77,10 @@ class KnownPeople:
 
     def _change_some(self, part: Part, people: list[StagedPerson], *, patient: bool) -> list[str]:
         managers = records_of_keys(part.session, self.pull.source, {one.manager for one in people if one.manager is not None})
-        return [staged.key for staged in people if not self._change(part, staged, managers, patient=patient)]
+        unheard = pulled_entries.kept_ends(part.session, *part.where, [one.key for one in people])
+        return [one.key for one in people if not self._change(part, one, managers, unheard=unheard.get(one.key), patient=patient)]
 
-    def _change(self, part: Part, staged: StagedPerson, managers: dict[str, str], *, patient: bool) -> bool:
+    def _change(self, part: Part, staged: StagedPerson, managers: dict[str, str], *, unheard: datetime | None, patient: bool) -> bool:
         """Returns whether that was all that can be done of it."""
         entry = part.entry(staged.key)
         if entry is None or entry.subject_id is None:
@@ -98,8 +100,14 @@ class KnownPeople:
             self._only_off(part, person, entry, record)
             part.set_aside(staged.key, person.user_name, str(error))
             return True
+        if unheard is not None and unheard == draft.ends_at:
+            draft = replace(draft, ends_at=record.ends_at)
+        elif unheard is not None:
+            # The source says otherwise than when somebody decided that this end does not count.
+            pulled_entries.forget(part.session, *part.where, staged.key, kind=EntryKind.KEPT_END)
         on = stands_on(person.active, draft.starts_at, draft.ends_at, at=part.at)
-        stays = not on and self._stays(part, entry, record)
+        soon = on and ends_soon(draft.ends_at, record.ends_at, at=part.at)
+        stays = (soon or not on) and self._stays(part, entry, record, off=not on)
         if stays:
             draft = replace(draft, active=True, starts_at=record.starts_at, ends_at=record.ends_at)
         if not person.active and not pauses(person) and record.off_means == Standing.PAUSED:
@@ -130,10 +138,11 @@ class KnownPeople:
             part.taken.append(taking.switch_off(part.session, part.source, record, **part.saying))
             part.count.left += 1
 
-    def _stays(self, part: Part, entry: PulledEntry, record: Record) -> bool:
-        """Whether a record that is on stays so although the source says *off*: that is held, or somebody decided against it."""
+    def _stays(self, part: Part, entry: PulledEntry, record: Record, *, off: bool = True) -> bool:
+        """Whether a record that is on stays as it is although the source says *off*, or an end: that is held, or somebody decided against
+        an *off*."""
         on = stands_on(record.active, record.starts_at, record.ends_at, at=part.at)
-        return on and (_is_kept(entry) or self.verdict.holds(RECORD, record.id))
+        return on and ((off and _is_kept(entry)) or self.verdict.holds(RECORD, record.id))
 
     def _end_gone(self) -> None:
         gone = [
@@ -149,7 +158,7 @@ class KnownPeople:
 
 
 def _say(part: Part, record: Record, draft: RecordDraft) -> None:
-    version, was_on = record.version, stands_on(record.active, record.starts_at, record.ends_at, at=part.at)
+    version, was_on, ended_at = record.version, stands_on(record.active, record.starts_at, record.ends_at, at=part.at), record.ends_at
     if not record.active and record.external_id is not None and record.external_id != draft.external_id:
         # The key says that it is the same entry, so that another externalId is no successor's. It is said once the record is on.
         before = replace(draft, external_id=record.external_id, document={**draft.document, "externalId": record.external_id})
@@ -158,6 +167,9 @@ def _say(part: Part, record: Record, draft: RecordDraft) -> None:
     changed = change_record(part.session, *part.where, record.id, draft, braked=False, **part.saying)
     if was_on and not stands_on(changed.active, changed.starts_at, changed.ends_at, at=part.at):
         part.taken.append(taking.taken_off(changed))
+        part.count.left += 1
+    elif was_on and ends_soon(changed.ends_at, ended_at, at=part.at):
+        part.taken.append(taking.given_an_end(changed))
         part.count.left += 1
     elif changed.version != version:
         part.count.moved += 1

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.database import reading
 from app.intake.mapping import Unmappable
-from app.intake.pull_drafts import Said, digest_of_group, odd_key, said_of, says_on
+from app.intake.pull_drafts import Said, dates_of, digest_of_group, ends_soon, odd_key, said_of, says_on
 from app.intake.pull_here import (
     AT_ONCE,
     KNOWN,
@@ -28,7 +28,7 @@ from app.intake.pull_here import (
     records_here,
 )
 from app.intake.pull_staging import Absent, Kind, StagedGroup, Staging, since_of
-from app.lifecycle.pulled_entries import EntryKind, keeps_members, kept_members, membership_key
+from app.lifecycle.pulled_entries import EntryKind, keeps_members, kept_ends, kept_members, membership_key
 from app.lifecycle.pulled_tables import AwaitedMember, PulledEntry
 from connectors.source_contract import Change, Gone, Incomplete, Memberships, Source, SourceGroup, SourcePerson
 from connectors.source_contract import Kind as ToldKind
@@ -139,11 +139,14 @@ class Reading:
         first = self.listing and fresh == len(told)
         with reading() as session:
             known = known_among(session, *self._where, EntryKind.PERSON, told)
-            differing = [entry.subject_id for key, entry in known.items() if entry.subject_id is not None and entry.digest != said[key].digest]
-            records = records_here(session, self.organization_id, differing, at=self.at)
+            differing = {key: entry.subject_id for key, entry in known.items() if entry.subject_id is not None and entry.digest != said[key].digest}
+            records = records_here(session, self.organization_id, list(differing.values()), at=self.at)
+            unheard = kept_ends(session, *self._where, differing)
             self.groups_lost |= groups_lost(session, *self._where, [key for key in told if key not in known])
         for key, person in told.items():
-            self._compare(person, said[key], known.get(key), records, first=first)
+            # An end of which somebody decided that it does not count.
+            drops = key in unheard and unheard[key] == dates_of(person)[1]
+            self._compare(replace(person, ends_at=None) if drops else person, said[key], known.get(key), records, first=first)
         return len(known)
 
     def _said(self, person: SourcePerson) -> tuple[SourcePerson, Said]:
@@ -170,8 +173,12 @@ class Reading:
             self.staging.stage_person(said, subject=entry.subject_id, new=True)
             return
         kept = entry.kept is not None and entry.missing_since is None
-        takes = here.on and not kept and not says_on(person, at=self.at)
-        self.staging.stage_person(said, subject=entry.subject_id, new=False, takes=takes, counts=takes and here.counts)
+        off, (_, ends_at) = not says_on(person, at=self.at), dates_of(person)
+        # What somebody decided on an *off* says nothing of an end to come.
+        soon = not off and said.broken is None and ends_soon(ends_at, here.ends_at, at=self.at)
+        takes = here.on and (soon or (off and not kept))
+        ends = ends_at.isoformat() if soon and ends_at is not None else None
+        self.staging.stage_person(said, subject=entry.subject_id, new=False, takes=takes, counts=takes and here.counts, ends=ends)
 
     # Groups
 

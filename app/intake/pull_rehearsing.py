@@ -27,7 +27,7 @@ def rehearse(read: Read, source: Source, *, at: datetime) -> Outcome:
     for batch in found.staging.joining():
         with reading() as session:
             _would_join(session, source, batch, count)
-    takers = list(found.staging.takers())
+    takers = [subject for subject, _ in found.staging.takers()]
     stay = sum(holds(RECORD, one) for one in takers)
     gone = [one for one in gone_for_good(found, "person", at=at, wait=read.wait) if one.subject is not None]
     count.left = len(takers) - stay + sum(not holds(RECORD, one.subject or "") for one in gone)

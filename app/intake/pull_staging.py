@@ -23,7 +23,7 @@ CREATE TABLE again (kind TEXT, key TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID;
 CREATE TABLE absent (kind TEXT, key TEXT, subject TEXT, since INTEGER, counts INTEGER, answer TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID;
 CREATE TABLE person (
     key TEXT PRIMARY KEY, place INTEGER, subject TEXT, new INTEGER, said TEXT, digest BLOB, manager TEXT, takes INTEGER, counts INTEGER,
-    level INTEGER
+    ends TEXT, level INTEGER
 );
 CREATE INDEX person_manager ON person (manager);
 CREATE INDEX person_subject ON person (subject) WHERE takes = 1;
@@ -36,7 +36,8 @@ AT_ONCE: Final = 500
 
 @dataclass(frozen=True, kw_only=True)
 class StagedPerson:
-    """Somebody who is new, or of whom something else is said. `takes` where it takes them off, `counts` where that costs somebody access."""
+    """Somebody who is new, or of whom something else is said. `takes` where it takes them off, or will within days; `counts` where that
+    costs somebody access."""
 
     key: str
     subject: str | None
@@ -154,12 +155,12 @@ class Staging:
 
     # People
 
-    def stage_person(self, said: Said, *, subject: str | None, new: bool, takes: bool = False, counts: bool = False) -> None:
-        """What is told last of somebody is what counts."""
+    def stage_person(self, said: Said, *, subject: str | None, new: bool, takes: bool = False, counts: bool = False, ends: str | None = None) -> None:
+        """What is told last of somebody is what counts. `ends` is when it will take them, where it has yet to."""
         self._place += 1
         self._db.execute(
-            "INSERT OR REPLACE INTO person VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
-            (said.key, self._place, subject, new, said.text, said.digest, said.manager, takes, counts),
+            "INSERT OR REPLACE INTO person VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+            (said.key, self._place, subject, new, said.text, said.digest, said.manager, takes, counts, ends),
         )
         self.is_there("person", said.key)
 
@@ -259,7 +260,7 @@ class Staging:
             yield subject, json.loads(removed)
 
     def leaving_among(self, subjects: Sequence[str]) -> set[str]:
-        """Which of these records are to be switched off, or are not there."""
+        """Which of these records are to be switched off, or to end, or are not there."""
         marks = ", ".join("?" * len(subjects))
         query = (
             f"SELECT subject FROM person WHERE takes = 1 AND subject IN ({marks}) "
@@ -267,10 +268,9 @@ class Staging:
         )
         return {subject for (subject,) in self._db.execute(query, (*subjects, *subjects))}
 
-    def takers(self) -> Iterator[str]:
-        """The records that are to be switched off."""
-        for (subject,) in self._db.execute("SELECT subject FROM person WHERE takes = 1 AND subject IS NOT NULL ORDER BY place").fetchall():
-            yield subject
+    def takers(self) -> Iterator[tuple[str, str | None]]:
+        """The records that are to be switched off; or to end, then with the instant."""
+        yield from self._db.execute("SELECT subject, ends FROM person WHERE takes = 1 AND subject IS NOT NULL ORDER BY place").fetchall()
 
 
 _COUNTS: Final = {

@@ -8,13 +8,14 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
+from app.clock import parse_instant
 from app.database import new_id, reading
 from app.directory.settings import parse_pull_brake, value_of
 from app.directory.tables import Group, Membership, Person, Record, Source
 from app.intake.pull_asking import NOT_THERE, UNASKED, WAITING
 from app.intake.pull_drafts import stands_on
 from app.intake.pull_here import HERE, batches, records_here
-from app.intake.pull_lately import LATELY, people_taken
+from app.intake.pull_lately import LATELY, Ends, ends_brought, people_taken
 from app.intake.pull_reading import Reading
 from app.intake.pull_staging import Staging
 from app.lifecycle import brake
@@ -25,6 +26,8 @@ from app.reconcile.ceiling import Ceiling
 KIND: Final = "pull"
 RECORD, MEMBER, GROUP = "record", "member", "group"
 OFF, GONE, OUT = "off", "gone", "out"
+ENDS: Final = "ends "
+"""What a record becomes that is to end: this and the instant."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,11 @@ class Line(NamedTuple):
     version: str
     becomes: str
     person_id: str | None
+
+
+def end_in(becomes: str) -> datetime | None:
+    """When a record is to end, where that is what it would become."""
+    return parse_instant(becomes.removeprefix(ENDS)) if becomes.startswith(ENDS) else None
 
 
 def people_on(session: Session, source: Source, *, at: datetime) -> int:
@@ -96,8 +104,9 @@ def most_people(source: Source, *, at: datetime) -> int | None:
         ceiling = ceiling_of(session, source.organization_id)
         if ceiling is None:
             return None
-        lately = people_taken(session, source, at=at)
-        return max(0, ceiling.allowed(people_on(session, source, at=at) + lately) - lately)
+        ends = ends_brought(session, source, at=at)
+        out = people_taken(session, source, at=at) + ends.come
+        return max(0, ceiling.allowed(people_on(session, source, at=at) + out) - out - ends.ahead)
 
 
 def weigh(found: Reading, source: Source, *, at: datetime) -> Verdict:
@@ -120,9 +129,11 @@ def _too_much(session: Session, source: Source, *, lost: int, outs: int, no_grou
         return None
     said = f"pull_brake = {value_of(session, source.organization_id, 'pull_brake')} allows"
     free = ceiling.allowed(0)
-    lately = people_taken(session, source, at=at) if lost else 0
-    if lost + lately > free and lost + lately > (allowed := ceiling.allowed((on := people_on(session, source, at=at)) + lately)):
-        share = _share(lost + lately, on + lately)
+    ends = ends_brought(session, source, at=at) if lost else Ends(0, 0)
+    out = ends.come + (people_taken(session, source, at=at) if lost else 0)
+    lately = out + ends.ahead
+    if lost + lately > free and lost + lately > (allowed := ceiling.allowed((on := people_on(session, source, at=at)) + out)):
+        share = _share(lost + lately, on + out)
         before = f", after {lately} in the last {LATELY // timedelta(hours=1)} hours" if lately else ""
         return f"{source.name}: {lost} of {on} people would lose access{before} ({share}{' together' if lately else ''}); {said} {allowed}"
     if no_group_left:
@@ -280,35 +291,37 @@ def _who_would_lose(session: Session, source: Source, lines: Iterable[Line], *, 
 
 def lines_now(session: Session, source: Source, staging: Staging, verdict: Verdict, *, at: datetime) -> Iterator[Line]:
     """What would be taken and is held, as it stands at this moment: what has gone otherwise meanwhile is none any more."""
-    offs = (subject for subject in staging.takers() if verdict.holds(RECORD, subject))
+    offs = ((subject, OFF if ends is None else f"{ENDS}{ends}") for subject, ends in staging.takers() if verdict.holds(RECORD, subject))
     for some in batches(offs):
-        yield from (line for line in _records(session, source, some, OFF, at=at))
+        yield from _records(session, source, dict(some), at=at)
     gone = (
         one.subject for one in staging.absent("person")
         if one.subject is not None and one.answer in (NOT_THERE, WAITING, UNASKED) and verdict.holds(RECORD, one.subject)
     )  # fmt: skip
-    for some in batches(gone):
-        yield from _records(session, source, some, GONE, at=at)
+    for keys in batches(gone):
+        yield from _records(session, source, dict.fromkeys(keys, GONE), at=at)
     for group_id, removed in staging.removals():
         held = [record for record in removed.values() if verdict.holds(MEMBER, membership_key(group_id, record))]
-        for some in batches(sorted(held)):
-            yield from _members(session, source, group_id, some)
+        for keys in batches(sorted(held)):
+            yield from _members(session, source, group_id, keys)
     groups = [one.subject for one in staging.absent("group") if one.subject is not None and verdict.holds(GROUP, one.subject)]
-    for some in batches(groups):
+    for keys in batches(groups):
         query = select(Group.id, Group.version).where(
-            Group.organization_id == source.organization_id, Group.id.in_(some), Group.ended_at.is_(None)
+            Group.organization_id == source.organization_id, Group.id.in_(keys), Group.ended_at.is_(None)
         )
         for group_id, version in session.execute(query):
             yield Line(GROUP, group_id, str(version), GONE, None)
 
 
-def _records(session: Session, source: Source, ids: list[str], becomes: str, *, at: datetime) -> Iterator[Line]:
+def _records(session: Session, source: Source, becomes: dict[str, str], *, at: datetime) -> Iterator[Line]:
     query = select(Record.id, Record.version, Record.person_id, Record.active, Record.starts_at, Record.ends_at).where(
-        Record.organization_id == source.organization_id, Record.id.in_(ids), Record.ended_at.is_(None)
+        Record.organization_id == source.organization_id, Record.id.in_(becomes), Record.ended_at.is_(None)
     )
     for record_id, version, person_id, active, starts_at, ends_at in session.execute(query):
-        if becomes == GONE or stands_on(active, starts_at, ends_at, at=at):
-            yield Line(RECORD, record_id, str(version), becomes, person_id)
+        ends = end_in(becomes[record_id])
+        sooner = ends is None or ends_at is None or ends < ends_at
+        if becomes[record_id] == GONE or (sooner and stands_on(active, starts_at, ends_at, at=at)):
+            yield Line(RECORD, record_id, str(version), becomes[record_id], person_id)
 
 
 def _members(session: Session, source: Source, group_id: str, ids: list[str]) -> Iterator[Line]:

@@ -1,6 +1,7 @@
 """What is remembered of the entries of a pulled source: which is whose here, which went, and what stays although the source says otherwise."""
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -17,7 +18,8 @@ class EntryKind(StrEnum):
     """What a row is about. One that went keeps its row, so that whoever comes again under the same key is the same.
 
     `KEPT_MEMBER` is a membership that stays although the source has taken it back; its key is made of both ids. `AGAIN` stands beside
-    the row of a person whom the next pull asks for in any case, since not all that the source says of them was taken over.
+    the row of a person whom the next pull asks for in any case, since not all that the source says of them was taken over. `KEPT_END`
+    stands beside it too: the end that does not count although the source says it, as an instant in `kept`.
     """
 
     PERSON = "person"
@@ -26,6 +28,7 @@ class EntryKind(StrEnum):
     GONE_GROUP = "gone group"
     KEPT_MEMBER = "kept member"
     AGAIN = "again"
+    KEPT_END = "kept end"
 
 
 WENT: Final = {EntryKind.PERSON: EntryKind.GONE_PERSON, EntryKind.GROUP: EntryKind.GONE_GROUP}
@@ -92,7 +95,7 @@ def forget(session: Session, organization_id: str, source_id: str, key: str, *, 
 def has_gone(session: Session, entry: PulledEntry) -> None:
     """What it was has ended: only whose it was is remembered, or nothing where it never was anybody's."""
     kind = WENT[EntryKind(entry.kind)]
-    for former in (kind, EntryKind.AGAIN):
+    for former in (kind, EntryKind.AGAIN, EntryKind.KEPT_END):
         forget(session, entry.organization_id, entry.source_id, entry.key, kind=former)
     if entry.subject_id is None:
         session.delete(entry)
@@ -119,6 +122,34 @@ def _row(entry: PulledEntry) -> tuple[ColumnElement[bool], ...]:
         PulledEntry.organization_id == entry.organization_id, PulledEntry.source_id == entry.source_id, PulledEntry.kind == entry.kind,
         PulledEntry.key == entry.key,
     )  # fmt: skip
+
+
+def keep_without_end(session: Session, entry: PulledEntry, ends_at: datetime) -> None:
+    """This end does not count, for as long as the source says it."""
+    row = {
+        "organization_id": entry.organization_id, "source_id": entry.source_id, "kind": EntryKind.KEPT_END, "key": entry.key,
+        "subject_id": entry.subject_id, "kept": ends_at.astimezone(UTC).isoformat(),
+    }  # fmt: skip
+    statement = insert_for(session.get_bind().dialect.name)(PulledEntry).values(row)
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["organization_id", "source_id", "kind", "key"],
+            set_={"kept": statement.excluded.kept, "subject_id": statement.excluded.subject_id},
+        )
+    )
+
+
+def kept_ends(session: Session, organization_id: str, source_id: str, keys: Iterable[str]) -> dict[str, datetime]:
+    """The ends of these that do not count, by key."""
+    found: dict[str, datetime] = {}
+    asked = sorted(keys)
+    for start in range(0, len(asked), AT_ONCE):
+        query = select(PulledEntry.key, PulledEntry.kept).where(
+            PulledEntry.organization_id == organization_id, PulledEntry.source_id == source_id, PulledEntry.kind == EntryKind.KEPT_END,
+            PulledEntry.key.in_(asked[start : start + AT_ONCE]),
+        )  # fmt: skip
+        found.update({key: datetime.fromisoformat(kept) for key, kept in session.execute(query) if kept is not None})
+    return found
 
 
 def keep_members(session: Session, organization_id: str, source_id: str, group_id: str, record_ids: Iterable[str], *, why: str) -> None:

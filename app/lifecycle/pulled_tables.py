@@ -118,9 +118,10 @@ class Run(Base):
 
 
 class Took(StrEnum):
-    """What a run takes: a record switched off or gone, a record out of a group, a group that ends."""
+    """What a run takes: a record switched off, given an end, or gone, a record out of a group, a group that ends."""
 
     OFF = "off"
+    ENDS = "ends"
     GONE = "gone"
     OUT = "out"
     GROUP_GONE = "group gone"

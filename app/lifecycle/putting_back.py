@@ -110,6 +110,8 @@ def _put_back(session: Session, undoing: _Undoing, lines: Sequence[RunLine]) -> 
             why = _record_again(session, undoing, first)
         case Took.OFF:
             why = _on_again(session, undoing, first)
+        case Took.ENDS:
+            why = _without_end(session, undoing, first)
     return {} if why is None else {first.subject_id: why}
 
 
@@ -138,6 +140,32 @@ def _on_again(session: Session, undoing: _Undoing, line: RunLine) -> str | None:
     entry = pulled_entries.of_subject(session, undoing.organization_id, undoing.source.id, record.id, kind=EntryKind.PERSON)
     if entry is not None:
         entry.kept = undoing.because
+    return None
+
+
+def _without_end(session: Session, undoing: _Undoing, line: RunLine) -> str | None:
+    """As long as before, also where the end has come meanwhile: on that day the record is written anew, and nobody has changed it."""
+    record = _record(session, undoing, line.subject_id)
+    changes = select(Entry.id).where(
+        Entry.organization_id == record.organization_id, Entry.subject_id == record.id, Entry.id > line.journal_id
+    )  # fmt: skip
+    before, ends_at = _before(session, line.journal_id), record.ends_at
+    if record.ended_at is not None or record.person_id != line.person_id or session.scalar(changes.limit(1)) is not None or not before or ends_at is None:
+        return f"{record.user_name} has changed since"
+    former = before.get("endsAt")
+    until = None if former is None else datetime.fromisoformat(former)
+    if until is not None and until <= undoing.at:
+        return f"what {record.user_name} had until then has ended as well"
+    draft = RecordDraft(
+        external_id=record.external_id, user_name=record.user_name, active=None, document=record.document, starts_at=record.starts_at,
+        ends_at=until,
+    )  # fmt: skip
+    change_record(
+        session, undoing.organization_id, undoing.source.id, record.id, draft, actor=undoing.actor, at=undoing.at, because=undoing.because
+    )
+    entry = pulled_entries.of_subject(session, undoing.organization_id, undoing.source.id, record.id, kind=EntryKind.PERSON)
+    if entry is not None:
+        pulled_entries.keep_without_end(session, entry, ends_at)
     return None
 
 

@@ -33,6 +33,21 @@ def taken_off(record: Record) -> Taken:
     return Taken(took=Took.OFF, subject_id=record.id, person_id=record.person_id, journal_id=record.journal_id)
 
 
+def let_end(session: Session, source: Source, record: Record, ends_at: datetime, *, actor: Actor, at: datetime, because: str) -> Taken:
+    """The record ends then; all else that is said of it stays."""
+    draft = RecordDraft(
+        external_id=record.external_id, user_name=record.user_name, active=None, document=record.document, starts_at=record.starts_at,
+        ends_at=ends_at,
+    )  # fmt: skip
+    ending = change_record(session, source.organization_id, source.id, record.id, draft, braked=False, actor=actor, at=at, because=because)
+    return given_an_end(ending)
+
+
+def given_an_end(record: Record) -> Taken:
+    """That what changed this record last let it end, or end sooner."""
+    return Taken(took=Took.ENDS, subject_id=record.id, person_id=record.person_id, journal_id=record.journal_id)
+
+
 def end(session: Session, source: Source, record: Record, *, actor: Actor, at: datetime, because: str) -> Taken:
     """The record ends, its memberships with it."""
     end_record(session, source.organization_id, source.id, record.id, braked=False, actor=actor, at=at, because=because)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from sqlalchemy.orm import Session
 
-from app.clock import now
+from app.clock import iso, now
 from app.commands.exits import Exit
 from app.database import new_id
 from app.directory.tables import Source
@@ -194,6 +195,19 @@ def test_runs_are_listed_and_shown_with_what_they_took(corp: Desk, people: Path)
     left = next(run for run in taken if run["left"] == 2)
     lines = corp.asks("run", "show", str(left["run"]))["lines"]
     assert {line["person"] for line in lines} == {f"{name}@acme.example" for name in NAMES[38:]} and pulled["left"] in (0, 2)
+
+
+def test_whom_a_pull_gave_an_end_is_not_shown_to_helpdesk(corp: Desk, people: Path) -> None:
+    ends_at = iso(now() + timedelta(days=2))
+    rows = people.read_text(encoding="utf-8").splitlines()
+    people.write_text("\n".join([f"{rows[0]},endsAt", f"{rows[1]},{ends_at}", *(f"{row}," for row in rows[2:]), ""]), encoding="utf-8")
+    number = str(corp.asks("source", "pull", "list")["run"])
+    desk = str(corp.asks("operator", "add", "desk", "--role", "helpdesk")["token"])
+
+    shown = corp.asks("run", "show", number)["lines"]
+
+    assert [(line["took"], line["person"]) for line in shown] == [("ends", f"{NAMES[0]}@acme.example")]
+    assert corp.asks("run", "show", number, token=desk)["lines"] == []
 
 
 def test_a_source_is_changed_and_its_lag_is_shown(corp: Desk) -> None:

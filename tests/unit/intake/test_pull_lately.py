@@ -13,7 +13,7 @@ from sqlalchemy import event
 from app.database import db, in_transaction, reading
 from app.directory.tables import Source, StatementKind, Voice
 from app.intake.pull_here import batches
-from app.intake.pull_lately import people_taken
+from app.intake.pull_lately import ends_brought, people_taken
 from app.intake.pulling import Outcome
 from app.lifecycle.leaving import say
 from tests.company import ADMIN
@@ -308,6 +308,8 @@ def test_it_costs_by_what_was_taken_lately(corp: Pulled) -> None:
     event.listen(db.engine, "before_cursor_execute", lambda _connection, _cursor, statement, given, *_: asked.append((statement, given)))
 
     lately(corp)
+    with reading() as session:
+        ends_brought(session, session.get_one(Source, (corp.organization_id, corp.source_id)), at=corp.at)
 
     with db.engine.connect() as connection:
         plans = [
@@ -317,7 +319,8 @@ def test_it_costs_by_what_was_taken_lately(corp: Pulled) -> None:
             for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
         ]
     searched = sorted(step.partition(" (")[2] for step in plans if "SEARCH" in step or "SCAN" in step)
+    # Each of both once, and the record besides, which has the end.
     assert searched == [
-        "organization_id=? AND id=?)", "organization_id=? AND person_id=?)", "organization_id=? AND run=?)",
-        "organization_id=? AND source_id=? AND started_at>?)",
+        *3 * ["organization_id=? AND id=?)"], *2 * ["organization_id=? AND person_id=?)"], *2 * ["organization_id=? AND run=?)"],
+        *2 * ["organization_id=? AND source_id=? AND started_at>?)"],
     ], plans  # fmt: skip
