@@ -38,23 +38,29 @@ def sign(session: Session, organization_id: str, signer: SignsNotes, *, at: date
         return there
     # Clocks of several machines differ: a log whose checkpoints go back in time would read as an altered one.
     at = max(at, grown.checkpoint_at or at)
-    root = frontier_of(grown).root()
-    stored = StoredTree(session, organization_id)
-    if tree.root_at(grown.size, stored) != root:
-        raise TreeBroken(f"the tree's {grown.size} leaves do not lead to its root any more")
-    last = session.get(AuditCheckpoint, (organization_id, grown.checkpoint_size)) if grown.checkpoint_size else None
-    if last is None and grown.checkpoint_size:
-        raise TreeBroken(f"the checkpoint of {grown.checkpoint_size} leaves is missing")
-    if last is not None and not tree.consistent(
-        last.size, last.root, grown.size, root, tree.consistency_proof(last.size, grown.size, stored)
-    ):
-        raise TreeBroken(f"the tree does not begin with the {last.size} leaves that were signed")
+    root = root_of(session, grown)
     note = notes.signed(Checkpoint(origin=grown.origin, size=grown.size, root=root), signer)
     made = AuditCheckpoint(organization_id=organization_id, size=grown.size, at=at, root=root, note=note)
     session.add(made)
     grown.checkpoint_size, grown.checkpoint_at = grown.size, at
     session.flush()
     return made
+
+
+def root_of(session: Session, grown: AuditTree) -> bytes:
+    """The root of a tree, once the hashes that are stored are seen to lead to it, and it to begin with what was signed. Raises TreeBroken."""
+    root = frontier_of(grown).root()
+    stored = StoredTree(session, grown.organization_id)
+    if tree.root_at(grown.size, stored) != root:
+        raise TreeBroken(f"the tree's {grown.size} leaves do not lead to its root any more")
+    last = session.get(AuditCheckpoint, (grown.organization_id, grown.checkpoint_size)) if grown.checkpoint_size else None
+    if last is None and grown.checkpoint_size:
+        raise TreeBroken(f"the checkpoint of {grown.checkpoint_size} leaves is missing")
+    if last is not None and not tree.consistent(
+        last.size, last.root, grown.size, root, tree.consistency_proof(last.size, grown.size, stored)
+    ):
+        raise TreeBroken(f"the tree does not begin with the {last.size} leaves that were signed")
+    return root
 
 
 def latest(session: Session, organization_id: str) -> AuditCheckpoint | None:

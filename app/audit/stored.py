@@ -24,8 +24,12 @@ class StoredTree:
             found = self._found[level, number] = self._fold(level, number)
         return found
 
-    def _fold(self, level: int, number: int) -> bytes:
-        below = level % KEPT_EVERY
+    def anew(self, level: int, number: int) -> bytes:
+        """The hash of a complete subtree that is stored itself, worked out from what is stored of the level below."""
+        return self._fold(level, number, KEPT_EVERY)
+
+    def _fold(self, level: int, number: int, below: int | None = None) -> bytes:
+        below = level % KEPT_EVERY if below is None else below
         hashes = [row[0] for row in self._stored(level - below, number << below, (number + 1) << below)]
         if len(hashes) != 1 << below:
             raise TreeBroken(f"{(1 << below) - len(hashes)} hashes of level {level - below} are missing below node {number} of level {level}")

@@ -79,7 +79,10 @@ class AuditSequencer(Base):
 
 
 class AuditDelivery(Base):
-    """How far a tree's leaves were handed to one receiver: `next` is moved only once it has them."""
+    """How far a tree's leaves were handed to one receiver: `next` is moved only once it has them.
+
+    So is how far they were looked at again (`rounds.RECEIVER`).
+    """
 
     __tablename__ = "audit_delivery"
     organization_id: Mapped[str] = mapped_column(Text, primary_key=True)

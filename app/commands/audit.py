@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from app.access import keys as signing
 from app.access.keys import Purpose
-from app.audit import checkpoints, lag
+from app.audit import checkpoints, lag, rounds
 from app.audit.exports import NothingToExport, write_export
 from app.audit.publishing import Forked
 from app.audit.stored import TreeBroken
@@ -49,13 +49,17 @@ def status(acting: Acting) -> Answer:
         waiting = lag.waiting_since(session)
         behind = lag.audit_is_behind(session, at=now())
         receivers = session.scalars(
-            select(AuditDelivery).where(AuditDelivery.organization_id == acting.organization_id).order_by(AuditDelivery.receiver)
+            select(AuditDelivery)
+            .where(AuditDelivery.organization_id == acting.organization_id, AuditDelivery.receiver != rounds.RECEIVER)
+            .order_by(AuditDelivery.receiver)
         ).all()
+        round_ = session.get(AuditDelivery, (acting.organization_id, rounds.RECEIVER))
     fields: dict[str, object] = {
         "origin": grown.origin if grown else None, "leaves": grown.size if grown else 0, "sequenced": iso(grown.sequenced_at) if grown else None,
         "signed_leaves": latest.size if latest else 0, "signed": iso(latest.at) if latest else None,
         "published": iso(latest.published_at) if latest else None, "waiting_since": iso(waiting), "behind": behind,
-        "without_content": grown.pruned if grown else 0,
+        "without_content": grown.pruned if grown else 0, "looked_again": iso(round_.delivered_at) if round_ else None,
+        "look_goes_on_at": round_.next if round_ else 0, "broken": round_.last_error if round_ else None,
         "receivers": [
             {"name": one.receiver, "leaves": one.next, "delivered": iso(one.delivered_at), "last_error": one.last_error} for one in receivers
         ],
@@ -76,6 +80,10 @@ def status(acting: Acting) -> Answer:
 def checkpoint(acting: Acting) -> Answer:
     """Sign the tree as it is now, publish that where it is set up, and print it."""
     evidence.append(acting.settings)
+    with reading() as session:
+        grown = session.get(AuditTree, acting.organization_id)
+    if grown is not None:
+        evidence.look_at(acting.organization_id)
     made = _signed(acting)
     if made is None:
         raise CommandError("nothing has been written down yet")

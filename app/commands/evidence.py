@@ -21,12 +21,12 @@ from sqlalchemy.orm import Session
 from app.access import keys
 from app.access.keys import NoSigningKey, Purpose
 from app.access.sealing import KeyMissing
-from app.audit import checkpoints, notes, publishing, retention, sequencer, siem
+from app.audit import checkpoints, notes, publishing, retention, rounds, sequencer, siem
 from app.audit.publishing import Forked, Places
 from app.audit.stored import TreeBroken
 from app.audit.tree_tables import AuditCheckpoint, AuditTree
 from app.clock import now
-from app.database import db, in_transaction, reading
+from app.database import db, in_transaction, one_moment, reading
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarms import raise_alarm
 from app.settings import Settings
@@ -40,8 +40,10 @@ DELIVERIES = 50
 PRUNINGS = 20
 PAUSE = 10.0
 """Seconds for which a receiver that did not take what it was sent is left alone."""
-_ONE_HANDS_ON, _ONE_PUBLISHES = 0x646C73656E64, 0x646C70756273
-"""PostgreSQL's advisory locks of whoever hands leaves on, and of whoever publishes checkpoints."""
+BLOCKS = 40
+"""Blocks of 256 leaves that a minute's tick looks at again, in all trees together: a few hundredths of a second."""
+_ONE_HANDS_ON, _ONE_PUBLISHES, _ONE_LOOKS = 0x646C73656E64, 0x646C70756273, 0x646C6C6F6F6B
+"""PostgreSQL's advisory locks of whoever hands leaves on, of whoever publishes checkpoints, and of whoever looks at leaves again."""
 _CHECKPOINTS = "checkpoints"
 
 
@@ -89,16 +91,43 @@ def sign_due(settings: Settings) -> None:
         try:
             sign(settings, organization_id)
         except TreeBroken as error:
-            _alarm(organization_id, f"The audit tree is not signed any more: {error}.")
+            _alarm_of_tree(organization_id, str(error))
 
 
 def sign(settings: Settings, organization_id: str) -> AuditCheckpoint | None:
     """Sign one tree as it is now; None where there is none. Raises TreeBroken, KeyMissing, NoSigningKey."""
 
     def act(session: Session) -> AuditCheckpoint | None:
+        rounds.refuse_if_broken(session, organization_id)
         return checkpoints.sign(session, organization_id, keys.signer(session, settings, Purpose.EVIDENCE, at=now()), at=now())
 
     return in_transaction(act)
+
+
+def look_again(app: Flask) -> None:
+    """Look at some leaves again, of whichever trees have waited longest for it; what is not as it was is an alarm. Runs every minute."""
+    _take_turn(app, _ONE_LOOKS, _look_again)
+
+
+def _look_again(settings: Settings) -> None:
+    with reading() as session:
+        organizations = rounds.in_turn(session, most=BLOCKS)
+    left = BLOCKS
+    for organization_id in organizations:
+        looked = look_at(organization_id, blocks=left)
+        if looked.broken is not None:
+            _alarm_of_tree(organization_id, looked.broken)
+        left -= looked.blocks
+        if left <= 0:
+            break
+
+
+def look_at(organization_id: str, *, blocks: int = BLOCKS) -> rounds.Looked:
+    """Look at some leaves of one tree again, and write down what was found."""
+    with one_moment() as session:
+        looked = rounds.look(session, organization_id, blocks=blocks)
+    in_transaction(lambda session: rounds.note(session, organization_id, looked, at=now()))
+    return looked
 
 
 def hand_on(app: Flask) -> None:
@@ -246,6 +275,10 @@ def prune(settings: Settings) -> None:
         for _ in range(PRUNINGS):
             if not in_transaction(lambda session, o=organization_id: retention.prune(session, o, at=now(), kept=kept(settings))):  # type: ignore[misc]  # defaults bind the loop's values
                 break
+
+
+def _alarm_of_tree(organization_id: str, why: str) -> None:
+    _alarm(organization_id, f"The audit tree is not signed any more: {why}.")
 
 
 def _alarm(organization_id: str, sentence: str) -> None:

@@ -83,6 +83,7 @@ def tick(app: Flask) -> None:
             _prune(app)
             in_transaction(_forget)
             evidence.prune(app.config["DOORLIST"])
+            evidence.look_again(app)
             for _ in range(NAMINGS):
                 if not in_transaction(name_parts.catch_up):
                     break

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import null, select, text, update
+from sqlalchemy import delete, insert, null, select, text, update
 
 from app.access import keys
+from app.audit.tree import leaf_hash
 from app.audit.tree_tables import AuditLeaf
 from app.clock import now
 from app.commands import evidence
@@ -24,6 +25,7 @@ from app.directory.tables import Source
 from app.intake import hr
 from app.journal.tables import HERE, Entry
 from app.revocation.tables import Departure, Proof
+from tests.unit.audit.growing import Ledger
 from tests.unit.commands.conftest import Desk, Said
 
 
@@ -295,6 +297,41 @@ def test_an_audit_that_was_altered_raises_an_alarm_and_is_signed_no_more(desk: D
 
     assert desk.asks("audit", "status")["signed_leaves"] == signed
     assert [one["kind"] for one in desk.asks("alarms", "list")["alarms"]] == ["audit_altered"]
+
+
+def test_a_leaf_that_was_deleted_far_back_stops_the_signing_until_it_is_there_again(desk: Desk) -> None:
+    with desk.app.app_context():
+        ledger = Ledger(app=desk.app)
+        ledger.writes(600, desk.organization_id)
+    desk.asks("audit", "checkpoint")
+    third = select(*AuditLeaf.__table__.columns).where(AuditLeaf.number == 3)
+    with desk.app.app_context(), reading() as session:
+        was = dict(session.execute(third).mappings().one())
+    desk.acts(lambda session: session.execute(delete(AuditLeaf).where(AuditLeaf.number == 3)))
+
+    evidence.look_again(desk.app)
+
+    alarms = desk.asks("alarms", "list")["alarms"]
+    assert [(one["kind"], one["sentence"]) for one in alarms] == [("audit_altered", "The audit tree is not signed any more: leaf 3 is missing.")]
+    assert desk.asks("audit", "status")["broken"] == "leaf 3 is missing"
+    assert desk.types("audit", "checkpoint").exit == 8
+    desk.acts(lambda session: session.execute(insert(AuditLeaf).values(was)))
+    desk.asks("audit", "checkpoint")
+    assert desk.asks("audit", "status")["broken"] is None
+
+
+def test_a_checkpoint_that_is_asked_for_looks_at_what_lies_far_back(desk: Desk) -> None:
+    with desk.app.app_context():
+        Ledger(app=desk.app).writes(400, desk.organization_id)
+    desk.asks("audit", "checkpoint")
+    signed = desk.asks("audit", "status")["signed_leaves"]
+    desk.acts(lambda session: session.execute(update(AuditLeaf).where(AuditLeaf.number == 7).values(leaf="{}", hash=leaf_hash(b"{}"))))
+    desk.hires(desk.directory(), "ada")
+
+    said = desk.types("audit", "checkpoint", "--json")
+
+    assert said.exit == 8 and "leaves 0 to 255" in said.json["error"]
+    assert desk.asks("audit", "status")["signed_leaves"] == signed
 
 
 def test_keys_of_two_installations_are_not_mixed_up(desk: Desk) -> None:
