@@ -117,7 +117,12 @@ def export(acting: Acting, out: Path, since: datetime | None, until: datetime | 
     It holds what was written down, in the open: names, and what stood in a row before and after.
     """
     evidence.append(acting.settings)
-    _signed(acting)
+    broken = None
+    try:
+        evidence.sign(acting.settings, acting.organization_id)
+    except TreeBroken as error:
+        # Whoever is to find the place needs the file: it goes as far as was signed.
+        broken = str(error)
     # Beside, and moved there when it is whole: half an export looks like one that was cut off.
     beside = out.with_name(f".{out.name}.{os.getpid()}")
     try:
@@ -133,10 +138,14 @@ def export(acting: Acting, out: Path, since: datetime | None, until: datetime | 
         raise (Altered if isinstance(error, TreeBroken) else CommandError)(str(error)) from error
     finally:
         beside.unlink(missing_ok=True)
-    fields = {"file": str(out), "first": done.first, "end": done.end, "size": done.size, "checkpoints": done.checkpoints, "lines": done.lines}
+    fields = {"file": str(out), "first": done.first, "end": done.end, "size": done.size, "checkpoints": done.checkpoints, "lines": done.lines, "broken": broken}
     return Answer(
         schema="audit_export", fields=fields, tables=[Table(columns=tuple(fields), rows=[list(fields.values())])],
-        notes=["Check it with: doorlist audit verify FILE --keys KEYS (doorlist keys export --json > KEYS)"],
+        notes=[
+            *([] if broken is None else [f"The audit in the database was altered, and nothing newer is signed: {broken}."]),
+            "Check it with: doorlist audit verify FILE --keys KEYS (doorlist keys export --json > KEYS)",
+        ],
+        exit=Exit.DONE if broken is None else Exit.ALTERED,
     )  # fmt: skip
 
 

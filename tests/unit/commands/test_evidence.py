@@ -334,6 +334,20 @@ def test_a_checkpoint_that_is_asked_for_looks_at_what_lies_far_back(desk: Desk) 
     assert desk.asks("audit", "status")["signed_leaves"] == signed
 
 
+def test_of_a_tree_that_is_signed_no_more_what_was_signed_is_exported(desk: Desk, public: str) -> None:
+    leaves(desk)
+    signed = desk.asks("audit", "checkpoint")["size"]
+    desk.hires(desk.asks("source", "add", "scim", "entra")["id"], "grace")
+    desk.acts(lambda session: session.execute(delete(AuditLeaf).where(AuditLeaf.number == 1)))
+    out = desk.folder / "audit.jsonl"
+
+    said = desk.types("audit", "export", "--out", str(out), "--json")
+
+    assert (said.exit, said.json["end"]) == (8, signed) and "are missing" in said.json["broken"]
+    faults = elsewhere("audit", "verify", str(out), "--keys", public, "--json").json["altered"]
+    assert ("leaf 1 is missing", 2) in [(one["what"], one["leaf"]) for one in faults]
+
+
 def test_keys_of_two_installations_are_not_mixed_up(desk: Desk) -> None:
     desk.asks("keys", "export")
 
