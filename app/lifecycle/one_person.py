@@ -1,6 +1,8 @@
 """Two people turn out to be one: whatever was said of the one was said of the other, and only one of them is let in."""
 
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,13 +12,19 @@ from app.directory.names import name_key
 from app.directory.tables import Person, Record, Statement, StatementKind, Voice
 from app.journal import entries, work
 from app.journal.tables import Subject
-from app.lifecycle import joins, leaving
+from app.lifecycle import joins, leaving, order
 from app.lifecycle.belongings import pass_on, pass_reports_on
+from app.lifecycle.joined_words import said_again
 from app.lifecycle.people import lock_person, records_of, settle
+from app.lifecycle.standing import as_said
+
+_JUST: Final = timedelta(microseconds=1)
 
 
 def become_one(session: Session, organization_id: str, was: str, now: str, *, actor: Actor, at: datetime, because: str) -> Person:
     """The records of `was`, and what voices said of them, are `now`'s; returns that person, whose standing follows from all of it as ever.
+
+    That gives nobody access: what was taken from either of them is not given back by who brought back the other (`joined_words`).
 
     `was` has left then, with all that they held: no session, device or sign-in of theirs counts for `now`, who signs in again.
     Nobody is found under their names any more.
@@ -28,7 +36,7 @@ def become_one(session: Session, organization_id: str, was: str, now: str, *, ac
         session, organization_id, at=at, actor=actor, verb="is the same person", because=because, subject_kind="person", subject_id=was,
         before={"userName": old.user_name, "employeeNumber": old.employee_number, "standing": old.standing}, after={"person": now},
     )  # fmt: skip
-    records = _hear_of(session, old, now, journal_id=entry, at=at)
+    records = _hear_of(session, old, new, journal_id=entry, at=at)
     reports = pass_reports_on(session, organization_id, was, now, journal_id=entry, at=at)
     pass_on(session, organization_id, was, now, actor=actor, at=at, because=because)
     settle(session, new, at=at, received_at=at, actor=actor, because=because, journal_id=entry)
@@ -42,18 +50,40 @@ def become_one(session: Session, organization_id: str, was: str, now: str, *, ac
     return new
 
 
-def _hear_of(session: Session, old: Person, now: str, *, journal_id: int, at: datetime) -> list[Record]:
-    """Everything that voices say of `old` is said of `now`, and their names mean `now`. Returns the records."""
+def _hear_of(session: Session, old: Person, new: Person, *, journal_id: int, at: datetime) -> list[Record]:
+    """Everything that voices say of `old` is said of `new`, and their names mean `new`. Returns the records."""
     records = records_of(session, old)
-    said = select(Statement).where(Statement.organization_id == old.organization_id, Statement.person_id == old.id)
+    said = {person.id: _said_of(session, person) for person in (old, new)}
     with session.no_autoflush:
+        _say_again(session, (old, new), said, [*records, *records_of(session, new)], journal_id=journal_id, at=at)
         for record in records:
-            record.person_id, record.journal_id = now, journal_id
-        for statement in session.scalars(said).all():
+            record.person_id, record.journal_id = new.id, journal_id
+        for statement in said[old.id]:
             statement.said_in = statement.said_in or statement.journal_id
-            statement.person_id, statement.journal_id = now, journal_id
-        old.user_name = f"{old.user_name} (now {now})"
+            statement.person_id, statement.journal_id = new.id, journal_id
+        old.user_name = f"{old.user_name} (now {new.id})"
         old.user_name_key, old.employee_number, old.email, old.manager_id = name_key(old.user_name), None, None, None
         old.version, old.modified_at, old.journal_id = old.version + 1, max(at, old.modified_at), journal_id
     session.flush()
     return records
+
+
+def _said_of(session: Session, person: Person) -> Sequence[Statement]:
+    mine = Statement.organization_id == person.organization_id, Statement.person_id == person.id
+    return session.scalars(select(Statement).where(*mine).order_by(Statement.said_at, Statement.id)).all()
+
+
+def _say_again(
+    session: Session, people: Sequence[Person], said: Mapping[str, Sequence[Statement]], records: Sequence[Record], *, journal_id: int, at: datetime
+) -> None:
+    """Put what stands of either behind all that was said of both. When it was heard stays written."""
+    # What the brake holds may count later, and then against all that was said before.
+    one, other = ({word.id: as_said(word) for word in said[person.id] if word.withdrawn_at is None} for person in people)
+    off = [record.active_said_at for record in records if not (record.held or (record.active and record.ended_at is None))]
+    again = said_again(one, other, off_since=max(off) if len(off) == len(records) else None, now=at)
+    behind = max(order.behind_all(session, person, at=at) for person in people)
+    statements = {word.id: word for person in people for word in said[person.id]}
+    for number, statement_id in enumerate(again):
+        word = statements[statement_id]
+        word.heard_at, word.said_in = word.heard_at or word.said_at, word.said_in or word.journal_id
+        word.said_at, word.journal_id = behind + number * _JUST, journal_id

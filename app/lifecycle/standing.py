@@ -162,11 +162,8 @@ def _of_statements(statements: Sequence[Said], *, now: datetime) -> list[_Off]:
     """Operators, sponsors and signals are heard one by one; HR is out only when its last engagement is."""
     others = [said for said in statements if said.voice is not Voice.HR]
     offs = [
-        _Off(voice=said.voice, said_at=said.said_at, heard_at=said.heard_at, effective_at=said.effective_at,
-             means=said.means or Standing.DEPARTED, bar=said.kind is StatementKind.BARS)
-        for said in others
-        if said.kind is not StatementKind.STARTS and said.kind not in COMEBACKS and _due(said, now=now)
-    ]  # fmt: skip
+        _off(said) for said in others if said.kind is not StatementKind.STARTS and said.kind not in COMEBACKS and _due(said, now=now)
+    ]
     for voice in {said.voice for said in others}:
         start = _last(said for said in others if said.voice is voice and said.kind is StatementKind.STARTS)
         if start is not None and not _due(start, now=now):
@@ -246,8 +243,20 @@ def _last(statements: Iterable[Said]) -> Said | None:
     return max(statements, key=lambda said: said.said_at, default=None)
 
 
+def _off(said: Said) -> _Off:
+    return _Off(
+        voice=said.voice, said_at=said.said_at, heard_at=said.heard_at, effective_at=said.effective_at, means=said.means or Standing.DEPARTED,
+        bar=said.kind is StatementKind.BARS,
+    )  # fmt: skip
+
+
 def _expected(start: Said) -> _Off:
     return _Off(voice=start.voice, said_at=start.said_at, heard_at=start.heard_at, effective_at=start.said_at, means=Standing.EXPECTED)
+
+
+def takes_back(comeback: Said, said: Said) -> bool:
+    """Whether a comeback, once it is due, takes back that a voice said somebody leaves, or is away."""
+    return _takes_back(comeback, _off(said))
 
 
 def _undone(off: _Off, statements: Sequence[Said], *, now: datetime) -> bool:

@@ -65,10 +65,12 @@ def record(company: Company, record_id: str) -> Record:
         return session.get_one(Record, (company.organization_id, record_id))
 
 
-def says(company: Company, person_id: str, kind: StatementKind, *, voice: Voice = Voice.HR, at: float = 1) -> None:
+def says(
+    company: Company, person_id: str, kind: StatementKind, *, voice: Voice = Voice.HR, at: float = 1, effective: float | None = None
+) -> None:
     in_transaction(
         lambda session: leaving.say(
-            session, company.organization_id, person_id, voice=voice, kind=kind, said_by="x", effective_at=later(at), actor=ADMIN, at=later(at),
-            because="test",
+            session, company.organization_id, person_id, voice=voice, kind=kind, said_by="x", effective_at=later(at if effective is None else effective),
+            actor=ADMIN, at=later(at), because="test",
         )
     )  # fmt: skip

@@ -7,19 +7,20 @@ from sqlalchemy.orm import Session
 
 from app.access.connection_tables import Identity
 from app.database import in_transaction, reading
-from app.directory.tables import Membership, Person, Standing, StatementKind, Voice
+from app.directory.tables import Membership, Person, Source, Standing, Statement, StatementKind, Voice
 from app.intake import hr
 from app.intake.hr_tables import HRPerson
 from app.journal.tables import Subject, Work
-from app.lifecycle import legal_hold, matching
+from app.lifecycle import leaving, legal_hold, matching
 from app.lifecycle.engagements import open_engagement, take_on
 from app.lifecycle.groups import GroupDraft, add_group
 from app.lifecycle.handover import name_heir
 from app.lifecycle.handover_tables import Heir
 from app.lifecycle.matching import One
-from app.lifecycle.people import find_people
+from app.lifecycle.one_person import become_one
+from app.lifecycle.people import find_people, reconsider
 from app.revocation.departures import current
-from tests.company import ADMIN, OKTA, Company, another_source, later, new_company
+from tests.company import ADMIN, OKTA, Company, another_source, company_that_holds_all, decides, later, new_company
 from tests.unit.lifecycle.asking import answers, draft, person, pushes, question, record, says
 
 
@@ -133,6 +134,91 @@ def test_a_leaver_does_not_come_back_by_a_pushed_record_that_is_theirs(company: 
 
     assert answers(company, 1, ada.person_id).standing == Standing.DEPARTED
     assert person(company, again.person_id).standing == Standing.DEPARTED
+
+
+# Comebacks
+
+
+PAUSED_AND_BACK = ((Voice.OPERATOR, StatementKind.PAUSES), (Voice.OPERATOR, StatementKind.RETURNS))
+LEFT_AND_HIRED = ((Voice.HR, StatementKind.LEAVES), (Voice.HR, StatementKind.REHIRES))
+
+
+@pytest.mark.parametrize("leaver", [0, 1])
+@pytest.mark.parametrize(
+    ("voice", "back"), [(Voice.HR, PAUSED_AND_BACK), (Voice.OPERATOR, LEFT_AND_HIRED), (Voice.OPERATOR, PAUSED_AND_BACK), (Voice.SIGNAL, PAUSED_AND_BACK)]
+)
+def test_who_brought_the_one_back_has_given_the_other_nothing_back(
+    company: Company, entra: str, leaver: int, voice: Voice, back: tuple[tuple[Voice, StatementKind], ...]
+) -> None:
+    ada = company.joins("ada@x.example", "E-1")
+    again = pushes(company, entra, draft("lovelace@y.example", "E-1"))
+    who = (ada.person_id, again.person_id)
+    says(company, who[leaver], StatementKind.LEAVES, voice=voice, at=3)
+    for at, (by, kind) in enumerate(back, start=4):
+        says(company, who[1 - leaver], kind, voice=by, at=at)
+    assert person(company, who[1 - leaver]).standing == Standing.ACTIVE
+
+    one = answers(company, 1, ada.person_id)
+
+    assert (one.standing, one.standing_reason) == (Standing.DEPARTED, f"departed by {voice}")
+    says(company, ada.person_id, StatementKind.RETURNS, voice=Voice.OPERATOR, at=20)
+    assert person(company, ada.person_id).standing == Standing.ACTIVE, "who knows of both brings back both"
+
+
+@pytest.mark.parametrize("leaver", [0, 1])
+def test_a_last_day_that_was_announced_of_the_one_comes_though_the_other_was_brought_back(company: Company, entra: str, leaver: int) -> None:
+    ada = company.joins("ada@x.example", "E-1")
+    again = pushes(company, entra, draft("lovelace@y.example", "E-1"))
+    who = (ada.person_id, again.person_id)
+    says(company, who[leaver], StatementKind.LEAVES, at=3, effective=500)
+    for at, (by, kind) in enumerate(PAUSED_AND_BACK, start=4):
+        says(company, who[1 - leaver], kind, voice=by, at=at)
+
+    one = answers(company, 1, ada.person_id)
+
+    assert (one.standing, one.access_until) == (Standing.ACTIVE, later(500))
+    in_transaction(lambda session: reconsider(session, company.organization_id, ada.person_id, at=later(500)))
+    assert person(company, ada.person_id).standing == Standing.DEPARTED
+
+
+@pytest.mark.parametrize("away", [0, 1])
+def test_who_is_away_until_a_day_is_back_on_it_and_it_stays_written_when_that_was_said(company: Company, entra: str, away: int) -> None:
+    ada = company.joins("ada@x.example", "E-1")
+    again = pushes(company, entra, draft("lovelace@y.example", "E-1"))
+    who = (ada.person_id, again.person_id)
+    says(company, who[away], StatementKind.PAUSES, voice=Voice.OPERATOR, at=1)
+    says(company, who[away], StatementKind.RETURNS, voice=Voice.OPERATOR, at=2, effective=500)
+    for at, (by, kind) in enumerate(PAUSED_AND_BACK, start=4):
+        says(company, who[1 - away], kind, voice=by, at=at)
+
+    assert answers(company, 1, ada.person_id).standing == Standing.PAUSED
+
+    in_transaction(lambda session: reconsider(session, company.organization_id, ada.person_id, at=later(500)))
+    assert person(company, ada.person_id).standing == Standing.ACTIVE
+    with reading() as session:
+        heard = session.scalars(select(Statement.heard_at).where(Statement.person_id == ada.person_id)).all()
+    assert sorted(one for one in heard if one is not None) == [later(at) for at in (1, 2, 4, 5)]
+
+
+def test_what_the_brake_holds_of_the_one_counts_once_it_is_let_through_though_the_other_was_brought_back(installed: Flask) -> None:
+    company = company_that_holds_all()
+    ada, other = company.joins("ada@x.example"), company.joins("lovelace@y.example")
+    in_transaction(
+        lambda session: leaving.say(
+            session, company.organization_id, ada.person_id, voice=Voice.HR, kind=StatementKind.LEAVES, said_by="hr", effective_at=later(1), actor=OKTA,
+            at=later(1), because="test", source=session.get_one(Source, (company.organization_id, company.source_id)),
+        )
+    )  # fmt: skip
+    for at, (by, kind) in enumerate(PAUSED_AND_BACK, start=4):
+        says(company, other.person_id, kind, voice=by, at=at)
+    in_transaction(
+        lambda session: become_one(session, company.organization_id, other.person_id, ada.person_id, actor=ADMIN, at=later(10), because="test")
+    )
+    assert company.person(ada).standing == Standing.ACTIVE
+
+    decides(company, leaving.release, at=20)
+
+    assert company.person(ada).standing == Standing.DEPARTED
 
 
 def test_reports_of_the_one_report_to_the_other(company: Company, entra: str) -> None:
