@@ -62,6 +62,7 @@ def _join_some(part: Part, people: list[StagedPerson]) -> None:
         Joiner(draft=one.draft, key=key, digest=one.staged.digest, manager_key=one.manager_key)
         for key, one in newcomers.items() if key not in known
     ]  # fmt: skip
+    matching.hold(part.session, part.source.organization_id, [one.draft for one in newcomers.values()])
     found = plain_joiners.sort_out(part.session, *part.where, joiners)
     joined: set[str] = set()
 

@@ -1,6 +1,6 @@
 """Whose is this record? One person's, nobody's whom we know, or that is in doubt: then somebody is asked, and nothing is guessed."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,7 @@ from app.directory.names import name_key
 from app.directory.settings import matching_keys, value_of
 from app.directory.tables import Person, Record, RecordEmail, Source, Standing
 from app.lifecycle.drafts import RecordDraft, addresses_of, number_of
+from app.lifecycle.key_locks import NUMBER, hold_keys
 from app.lifecycle.pulled_entries import EntryKind
 from app.lifecycle.pulled_tables import PulledEntry
 
@@ -58,7 +59,7 @@ def whom(session: Session, organization_id: str, source_id: str, draft: RecordDr
     `key` is what a pulled source calls the entry for ever: whoever it meant before, it means now. Else the organisation's own
     keys are asked in turn, and the first that anybody has decides: it is theirs where they are the only one and nothing
     contradicts. Never by an address or a name alone, unless the organisation chose that. `given` is the record that somebody
-    else may have had until now. Only reads.
+    else may have had until now. Only reads; whoever goes by the answer calls `hold` before.
     """
     known = None if key is None else _of_key(session, organization_id, source_id, key)
     if known is not None:
@@ -71,6 +72,15 @@ def whom(session: Session, organization_id: str, source_id: str, draft: RecordDr
         if ids:
             return _of_one(session, organization_id, source_id, draft, ids[0], by=chosen, given=given)
     return Nobody()
+
+
+def hold(session: Session, organization_id: str, drafts: Iterable[RecordDraft]) -> None:
+    """Hold what these say for the organisation's keys: of two who join by one at the same time the second finds the first.
+
+    And the employee number, whatever the keys are: an HR call may wait for it. To be called before anybody's row is held.
+    """
+    keys = {*matching_keys(value_of(session, organization_id, "matching")), NUMBER}
+    hold_keys(session, organization_id, ((key, value) for draft in drafts for key in keys for value in _values(draft, key)))
 
 
 _WORDS: Final = {"employeeNumber": "employee number", "email": "the address", "userName": "the name"}

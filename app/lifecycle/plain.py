@@ -3,7 +3,8 @@ too; a few short ones on SQLite.
 
 `records.add_record` says what a join is; this writes the same rows (a test compares them) where nothing has to be decided:
 no name or key that is taken, no number that joins records, no manager to be found. Where an organisation joins records by
-addresses or names, every join has to be decided.
+addresses or names, every join has to be decided. So a plain one says nothing by which anybody else may be meant, and holds
+no key (`matching.hold`).
 """
 
 from collections.abc import Mapping, Sequence

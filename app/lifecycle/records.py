@@ -75,6 +75,8 @@ def add_record(
         return change_record(
             session, organization_id, source_id, returning.id, replace(draft, active=True), said_at=said_at, actor=actor, at=at, because=because
         )
+    if match is None:
+        matching.hold(session, organization_id, [draft])
     if returning is None:
         _end_namesake(session, organization_id, source_id, draft, actor=actor, at=at, because=because)
     _refuse_taken(session, organization_id, source_id, draft, but=None)
@@ -139,6 +141,7 @@ def change_record(
         if not draft.number_said:
             # A number that nobody said of whoever has the new externalId is the predecessor's.
             draft = without_number(draft)
+        matching.hold(session, organization_id, [draft])
         match = matching.whom(session, organization_id, source_id, draft, given=record.id)
         if not isinstance(match, One) or match.person_id != record.person_id:
             _end_reports(session, record, actor=actor, at=at, because=because)
