@@ -24,6 +24,7 @@ from app.journal.work import insert_for
 from app.json_text import UnreadableJSON, read_json
 from app.lifecycle import leaving
 from app.lifecycle.days import NoSuchDay, read_day, start_of, zone_of
+from app.lifecycle.key_locks import hold_numbers
 from app.lifecycle.order import position
 from app.lifecycle.people import lock_person
 from app.lifecycle.standing import as_said, decide
@@ -263,6 +264,15 @@ def relink(session: Session, organization_id: str, was: str, now: str) -> None:
 
 
 def _match(session: Session, organization_id: str, call: Call, *, known: str | None) -> tuple[str | None, str | None]:
+    """Who is meant, or why that is not clear. Then whoever is just getting the number is waited for, so that a call never waits for somebody who is here."""
+    found = _meant(session, organization_id, call, known=known)
+    if found[0] is not None or call.employee_id is None:
+        return found
+    hold_numbers(session, organization_id, [call.employee_id])
+    return _meant(session, organization_id, call, known=known)
+
+
+def _meant(session: Session, organization_id: str, call: Call, *, known: str | None) -> tuple[str | None, str | None]:
     if known is not None and (call.employee_id is None or known in numbered(session, organization_id, call.employee_id)):
         return known, None
     if call.employee_id is None:

@@ -119,7 +119,6 @@ def _keep(session: Session, vendor: Vendor, source: Source, news: Said, rows: li
     """One piece of news, kept like a call. That of somebody unknown waits for them without an alarm: lists name leavers of years."""
     raw = json.dumps(rows, sort_keys=True)
     linked = bool(known_by(session, vendor, [news.key]))
-    here = linked or (news.number is not None and bool(numbered(session, source.organization_id, news.number)))
     # What was said last is only kept of somebody who is linked. Of others each poll says it again, and it is one piece of news all the same.
     same = hashlib.sha256(f"{news.key} {news.digest} {digest}".encode()).hexdigest()
     event_id = f"poll:{new_id() if linked else same}"
@@ -132,7 +131,8 @@ def _keep(session: Session, vendor: Vendor, source: Source, news: Said, rows: li
     session.add(event)
     session.flush()
     act_on(session, source, event, news, waited=False, at=at)
-    if event.state == "parked" and not here:
+    # Asked only now, when whoever was just joining has been waited for.
+    if event.state == "parked" and not linked and (news.number is None or not numbered(session, source.organization_id, news.number)):
         event.state, event.problem = "awaited", None
 
 

@@ -5,6 +5,8 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from app.lifecycle.key_locks import hold_numbers
+
 JoinListener = Callable[[Session, str, list[str], datetime], int]
 _listeners: list[JoinListener] = []
 
@@ -24,5 +26,7 @@ def announce_all(session: Session, organization_id: str, employee_numbers: list[
     """People with these employee numbers have a record now."""
     if not employee_numbers:
         return
+    # Whoever looks for one of these numbers at this moment, and does not see them yet, is waited for: then what they leave behind is seen.
+    hold_numbers(session, organization_id, employee_numbers)
     for listener in _listeners:
         listener(session, organization_id, employee_numbers, at)
