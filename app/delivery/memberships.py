@@ -1,6 +1,7 @@
 """Delivering an account's channels: which ones somebody comes into, which ones they leave, and what the mirror says of it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, delete, select, update
@@ -24,6 +25,16 @@ from connectors.contract import Account, ChannelRef, Conflict, HoldsChannels, Mi
 Refusal = Refused | Conflict | Missing
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Came:
+    """The channels in which somebody is as they should be, those of them they were put into just now or had left by themselves, and lost rooms."""
+
+    settled: list[Wanted] = field(default_factory=list)
+    added: list[Wanted] = field(default_factory=list)
+    left_by_choice: list[str] = field(default_factory=list)
+    lost: list[ChannelRef] = field(default_factory=list)
+
+
 def ensure_channels(taken: Claim, target: HoldsChannels, desired: Desired, account: Account, *, permit: Permit, clock: Clock) -> int:
     """Leave and join channels; returns how many wanted ones are not there yet, or not any more.
 
@@ -34,33 +45,10 @@ def ensure_channels(taken: Claim, target: HoldsChannels, desired: Desired, accou
     # First, since what is taken waits for nothing that is given.
     removed = _leave(taken, target, desired, account, joined, refusals, clock=clock)
     ready = [one for one in desired.channels.values() if one.ref is not None]
-    settled: list[Wanted] = []
-    added: list[Wanted] = []
-    left_by_choice: list[str] = []
-    lost: list[ChannelRef] = []
-    for one in ready:
-        assert one.ref is not None
-        known = desired.mirror.get(one.channel_id)
-        if one.ref not in joined:
-            if one.shape.membership != "enforced" and known is not None and known.why != LOST:
-                if known.left_at is None and is_lost(target, one.ref):
-                    lost.append(one.ref)
-                    continue
-                # Added or invited once already: they left, and a rule that only adds does not bring them back.
-                left_by_choice.append(one.channel_id)
-            else:
-                try:
-                    _give(target, one, one.ref, account, permit=permit)
-                except (Refused, Conflict, Missing) as error:
-                    if is_lost(target, one.ref):
-                        lost.append(one.ref)
-                    else:
-                        refusals.append(error)
-                    continue
-                added.append(one)
-        settled.append(one)
-    for ref in lost:
+    came = _come_in(target, ready, desired, account, joined, refusals, permit=permit)
+    for ref in came.lost:
         make_anew(taken, ref, clock=clock)
+    added, settled, left_by_choice = came.added, came.settled, came.left_by_choice
     if added or removed:
         # Look again: an answer that said yes is not yet a membership.
         now = target.channels_of(account.id)
@@ -85,10 +73,39 @@ def ensure_channels(taken: Claim, target: HoldsChannels, desired: Desired, accou
                 moving.came_about(session, taken, joined=[one.channel_id for one in settled], at=clock())
 
         in_transaction(act)
-    pending = len(desired.channels) - len(ready) + len(lost)
+    pending = len(desired.channels) - len(ready) + len(came.lost)
     if refusals and not pending:
         raise refusals[0]
     return pending
+
+
+def _come_in(
+    target: HoldsChannels, ready: Sequence[Wanted], desired: Desired, account: Account, joined: frozenset[ChannelRef], refusals: list[Refusal], *,
+    permit: Permit,
+) -> _Came:  # fmt: skip
+    came = _Came()
+    for one in ready:
+        assert one.ref is not None
+        known = desired.mirror.get(one.channel_id)
+        if one.ref not in joined:
+            if one.shape.membership != "enforced" and known is not None and known.why != LOST:
+                if known.left_at is None and is_lost(target, one.ref):
+                    came.lost.append(one.ref)
+                    continue
+                # Added or invited once already: they left, and a rule that only adds does not bring them back.
+                came.left_by_choice.append(one.channel_id)
+            else:
+                try:
+                    _give(target, one, one.ref, account, permit=permit)
+                except (Refused, Conflict, Missing) as error:
+                    if is_lost(target, one.ref):
+                        came.lost.append(one.ref)
+                    else:
+                        refusals.append(error)
+                    continue
+                came.added.append(one)
+        came.settled.append(one)
+    return came
 
 
 def _is_retold(one: Wanted, known: ChannelMember, *, inside: bool) -> bool:
