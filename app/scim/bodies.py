@@ -354,7 +354,7 @@ def takes_away(value: Any) -> bool:
 
 def is_meant(there: Any, named: Any) -> bool:
     """A remove that names the value it takes away does not mean another that has come since."""
-    return named in (None, "") or isinstance(named, list | dict) or there == named
+    return named in (None, "") or isinstance(named, list | dict) or same_document(there, named)
 
 
 def is_echo(key: str) -> bool:

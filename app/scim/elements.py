@@ -14,6 +14,9 @@ def _value_of(element: Any) -> Any:
 def key_of(element: Any) -> Any:
     """What two elements of one value have in common, as a key."""
     value = _value_of(element)
+    if isinstance(value, bool):
+        # Python takes true for 1.
+        return bool, value
     return ("", json.dumps(value, sort_keys=True)) if isinstance(value, dict | list) else value
 
 
