@@ -79,7 +79,7 @@ def _apply(document: dict[str, Any], operation: Operation, core: str, vocabulary
         if _has_texts(parent.get(name), known) and path.sub in (None, "value"):
             _apply_to_texts(parent, name, operation, value)
         else:
-            _apply_to_elements(parent, name, operation, value)
+            _apply_to_elements(parent, name, operation, value, known)
     elif operation.verb is Verb.REMOVE:
         _remove(parent, name, value)
     elif value is None:
@@ -170,7 +170,7 @@ def _replaced(there: Any, value: Any, known: Attribute | None) -> Any:
     return {**there, **{folded.get(key.lower(), key): part for key, part in value.items()}}
 
 
-def _apply_to_elements(parent: dict[str, Any], name: str, operation: Operation, value: Any) -> None:
+def _apply_to_elements(parent: dict[str, Any], name: str, operation: Operation, value: Any, known: Attribute | None) -> None:
     where, sub = operation.path.where, operation.path.sub
     assert where is not None
     there = parent.get(name)
@@ -181,7 +181,8 @@ def _apply_to_elements(parent: dict[str, Any], name: str, operation: Operation, 
         elements = _without(elements, fitting, sub, operation.value)
     else:
         if not fitting:
-            fitting = [made_to_fit(where)]
+            # Where there is one at most, another one is not what the path means.
+            fitting = [made_to_fit(where if not single or known is None or known.many else None)]
             elements.append(fitting[0])
         for element in fitting:
             _set_in_element(element, sub, value, where, replace=operation.verb is Verb.REPLACE)
@@ -291,9 +292,9 @@ def _written(path: AttributePath) -> str:
     return first if not others else f"{first}{':' if ':' in first else '.'}{'.'.join(others)}"
 
 
-def made_to_fit(where: Filter) -> dict[str, Any]:
-    """An element that fits the path, where there is none. RFC 7644 §3.5.2.3 refuses with noTarget. Raises SCIMError."""
-    pairs = _pairs(where)
+def made_to_fit(where: Filter | None) -> dict[str, Any]:
+    """An element that fits the path, where there is none and there can be one. RFC 7644 §3.5.2.3 refuses with noTarget. Raises SCIMError."""
+    pairs = None if where is None else _pairs(where)
     if pairs is None:
         raise refused("no element fits the path, and none can be made from it", Problem.NO_TARGET)
     return pairs

@@ -149,6 +149,19 @@ def test_what_is_not_said_of_a_manager_stays(verb: str, how: str) -> None:
     assert after("m-2") == {"value": "m-2"}
 
 
+@pytest.mark.parametrize("verb", ["add", "replace"])
+@pytest.mark.parametrize(("path", "value"), [('manager[value eq "m-2"].value', "m-3"), ('manager[value eq "m-2"]', {"value": "m-3"})])
+def test_a_manager_who_is_another_is_no_target(verb: str, path: str, value: Any) -> None:
+    managed = {**ADA, ENTERPRISE_URN: {"manager": {"value": "m-1"}}}
+
+    with pytest.raises(SCIMError) as refused:
+        _after(managed, {"op": verb, "path": path, "value": value})
+
+    assert (refused.value.status, refused.value.problem) == (400, "noTarget")
+    assert _after(managed, {"op": verb, "path": path.replace("m-2", "m-1"), "value": value})[ENTERPRISE_URN] == {"manager": {"value": "m-3"}}
+    assert _after(ADA, {"op": verb, "path": path, "value": value})[ENTERPRISE_URN] == {"manager": {"value": "m-3"}}
+
+
 def test_an_empty_manager_is_no_manager() -> None:
     managed = {**ADA, ENTERPRISE_URN: {"manager": {"value": "m-1"}}}
 
