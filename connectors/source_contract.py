@@ -146,6 +146,14 @@ class TellsChanges(Protocol):
         """The cursor behind the last change that `changes_since` told."""
 
 
+@runtime_checkable
+class KnowsColumns(Protocol):
+    """A source whose lists have columns, of which its cursors tell."""
+
+    def expect(self, cursor: Cursor) -> None:
+        """From here on a list is Incomplete that lacks what everybody in it had at this cursor. Speaks to nobody."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceSettings:
     """What a source is opened with. `options` are its own, such as base, filter, page size, attribute names."""

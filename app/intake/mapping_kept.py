@@ -17,6 +17,7 @@ from app.intake.yaml_nodes import DescriptionError, Node
 from app.journal import entries
 from app.lifecycle.extensions import vocabulary_of
 from app.lifecycle.pulled_tables import SourceState
+from app.lifecycle.sources import begin_anew
 
 LONGEST_FILE: Final = 100_000
 
@@ -87,6 +88,6 @@ def keep(session: Session, source: Source, said: Mapping[str, str], *, actor: Ac
     source.settings = {**others, "mapping": dict(said)} if said else others
     state = session.get(SourceState, (source.organization_id, source.id), with_for_update=True, populate_existing=True)
     if state is not None:
-        state.cursor = state.cursor_at = state.full_at = state.claimed_by = state.claimed_until = None
+        begin_anew(state)
     session.flush()
     return True

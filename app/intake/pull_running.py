@@ -28,7 +28,7 @@ from app.lifecycle import runs
 from app.lifecycle.pulled_entries import EntryKind
 from app.lifecycle.pulled_tables import Run, RunKind, RunState, SourceState
 from connectors.contract import ConnectorError, RateLimited
-from connectors.source_contract import Cursor, CursorLost, Incomplete, NothingThere, TellsChanges
+from connectors.source_contract import Cursor, CursorLost, Incomplete, KnowsColumns, NothingThere, TellsChanges
 from connectors.source_contract import Source as Opened
 
 _KINDS: Final[tuple[Kind, ...]] = ("person", "group")
@@ -75,6 +75,7 @@ class Reader:
     def read(self, stack: ExitStack, *, whole: bool) -> Read:
         """Everything, or what changed where the source can tell. Raises ConnectorError, Incomplete among them."""
         state = self._state()
+        self._expect(state)
         changed = None if whole or self._needs_whole(state) else self._read_changes(stack, state)
         if changed is not None:
             return changed
@@ -97,6 +98,7 @@ class Reader:
 
     def ask(self, stack: ExitStack) -> Read:
         """Only those whose second answer is due. Raises ConnectorError."""
+        self._expect(self._state())
         found = self._new(stack)
         before = self.clock() - self._wait()
         for kind in _KINDS:
@@ -134,6 +136,11 @@ class Reader:
     def _state(self) -> SourceState | None:
         with reading() as session:
             return session.get(SourceState, self._where)
+
+    def _expect(self, state: SourceState | None) -> None:
+        """Columns that what was taken over last had must be there; also where all of it is read, by whatever way."""
+        if state is not None and state.cursor is not None and isinstance(self.opened, KnowsColumns):
+            self.opened.expect(Cursor(state.cursor))
 
     def _wait(self) -> timedelta:
         with reading() as session:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from connectors.source_contract import Incomplete, SourceGroup, SourceKey, SourcePerson
-from connectors.sources.file_tables import Entry, Listing
+from connectors.sources.file_tables import Entry, Headings, Listing
 from connectors.sources.person_documents import FIELDS, document_of
 
 FROM: Final[Mapping[str, str]] = {
@@ -42,6 +42,8 @@ FROM: Final[Mapping[str, str]] = {
     "department": "department",
 }
 """Which column says what, unless an option of that name says otherwise."""
+NO_COLUMN: Final = "-"
+"""Instead of a column's name: there is none, and that is meant so."""
 assert set(FIELDS) <= set(FROM)
 
 ON: Final = frozenset({"true", "yes", "y", "1", "on", "active"})
@@ -76,7 +78,8 @@ class People:
 
     def __init__(self, *, name: str, columns: Mapping[str, str], between: str, manager_by: str, dates: Dates) -> None:
         self.name = name
-        self._columns = columns
+        self._columns = {field: "" if column == NO_COLUMN else column for field, column in columns.items()}
+        self.headings = Headings([column for column in self._columns.values() if column])
         self._between = between
         self._manager_by = manager_by
         self._dates = dates
@@ -118,6 +121,24 @@ class People:
         else:
             yield from _taken_apart(listing.groups, frozenset(keys), name=self.name)
 
+    def fields_in(self, columns: Collection[str]) -> frozenset[str]:
+        """What these columns say, by the names of our options."""
+        return frozenset(field for field, column in self._columns.items() if column and column in columns)
+
+    def require(self, listing: Listing, fields: Collection[str]) -> None:
+        """Raises Incomplete where one of these is not in the list any more, of which everybody had it before."""
+        lost = {field for field in fields if self._columns.get(field) and self._columns[field] not in listing.columns}
+        active = self._columns["active"]
+        if "active" in fields and active and any(active not in entry.values for entry in listing.people):
+            # Without it somebody is on: whoever was off would be let in again.
+            lost.add("active")
+        if listing.people and lost:
+            raise Incomplete(
+                f"{self.name}: there is no column {', '.join(sorted(self._columns[field] for field in lost))} any more, which the list had when it was "
+                f"last taken over; there are {', '.join(sorted(listing.columns))}. Put back what is missing, or set "
+                f"{', '.join(f'{field}=NAME' for field in sorted(lost))}, with {NO_COLUMN} for a name where it is to be gone"
+            )
+
     def _require_columns(self, listing: Listing) -> None:
         # A column that an option names must be there: else everybody would seem to have lost what it says.
         wanted = {column for field, column in self._columns.items() if column and (column != FROM[field] or field == "key")}
@@ -153,7 +174,7 @@ class People:
 
     def _active(self, entry: Entry) -> bool:
         said = self._text(entry, "active").lower()
-        if self._columns["active"] not in entry.values:
+        if not self._columns["active"] or self._columns["active"] not in entry.values:
             return True
         if said in ON or said in OFF:
             return said in ON
@@ -171,7 +192,7 @@ class People:
         return next(iter(self._texts(entry, field)), "")
 
     def _texts(self, entry: Entry, field: str, *, between: str = "") -> tuple[str, ...]:
-        value = entry.values.get(self._columns[field], "")
+        value = entry.values.get(self._columns[field], "") if self._columns[field] else ""
         if isinstance(value, tuple):
             return tuple(text for text in value if text)
         parts = value.split(between) if between else [value]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from connectors.source_contract import Incomplete
 from connectors.sources.person_documents import plain
@@ -15,6 +15,16 @@ from connectors.sources.person_documents import plain
 DELIMITERS: Final = ",;\t|"
 
 Value = str | tuple[str, ...]
+
+
+class Rows(Protocol):
+    """Rows of a CSV, one after the other."""
+
+    line_num: int
+
+    def __iter__(self) -> Iterator[list[str]]: ...
+
+    def __next__(self) -> list[str]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,27 +37,45 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """`groups` None: none are listed by themselves, and each person names their own."""
+    """`columns` are those that anybody has. `groups` None: none are listed by themselves, and each person names their own."""
 
     people: Sequence[Entry]
     columns: frozenset[str]
     groups: Sequence[Entry] | None = None
 
 
-def read_csv(text: str, *, name: str, delimiter: str = "") -> Listing:
+class Headings:
+    """Columns by the names that are looked for: capitals and blanks around them do not count, unless there is one that is named to the letter."""
+
+    def __init__(self, wanted: Collection[str]) -> None:
+        self._wanted: dict[str, str] = {}
+        for name in wanted:
+            # Two that differ in nothing else are only found by the letter.
+            self._wanted[_folded(name)] = name if self._wanted.get(_folded(name), name) == name else ""
+
+    def named(self, columns: Collection[str], where: str) -> list[str]:
+        """Raises Incomplete where two may be meant."""
+        named = [column if (meant := self._wanted.get(_folded(column)) or column) in columns else meant for column in columns]
+        if len(set(named)) != len(named):
+            twice = {column for column in named if named.count(column) > 1}
+            raise Incomplete(f"{where} names {', '.join(sorted(twice))} more than once, in other capitals each time")
+        return named
+
+
+def _folded(column: str) -> str:
+    return column.strip().casefold()
+
+
+def columns_of(text: str, headings: Headings, *, name: str, delimiter: str = "") -> frozenset[str]:
+    """Those of a CSV, whose rows are not read. Raises Incomplete."""
+    return frozenset(_opened(text, headings, name=name, delimiter=delimiter)[1])
+
+
+def read_csv(text: str, headings: Headings, *, name: str, delimiter: str = "") -> Listing:
     """The first row names the columns. Raises Incomplete."""
-    heading = text.split("\n", 1)[0].strip("\r")
-    if not heading.strip():
-        raise Incomplete(f"{name}: the file is empty, even of a row that names the columns")
-    if (nul := text.find("\0")) >= 0:
-        raise Incomplete(f"{name}: line {text.count(chr(10), 0, nul) + 1} holds a NUL; is the encoding right?")
-    delimiter = delimiter or max(DELIMITERS, key=heading.count)
+    rows, columns = _opened(text, headings, name=name, delimiter=delimiter)
+    people = []
     try:
-        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        columns = [column.strip() for column in next(rows)]
-        if len(set(columns)) != len(columns) or "" in columns:
-            raise Incomplete(f"{name}: the first row must name every column, and each once")
-        people = []
         for row in rows:
             if not row:
                 continue
@@ -55,12 +83,33 @@ def read_csv(text: str, *, name: str, delimiter: str = "") -> Listing:
                 raise Incomplete(f"{name}: line {rows.line_num} has {len(row)} fields instead of {len(columns)}: was the file cut off?")
             people.append(Entry(at=f"line {rows.line_num}", values=dict(zip(columns, (field.strip() for field in row), strict=True))))
     except csv.Error as error:
-        # Its sentences speak of quotes and line ends, not of what stands there.
-        raise Incomplete(f"{name}: line {rows.line_num} is not CSV: {error}") from None
+        raise _no_csv(name, rows.line_num, error) from None
     return Listing(people=people, columns=frozenset(columns))
 
 
-def read_json(text: str, *, name: str) -> Listing:
+def _opened(text: str, headings: Headings, *, name: str, delimiter: str) -> tuple[Rows, list[str]]:
+    """The rows behind the first, and the columns that it names."""
+    heading = text.split("\n", 1)[0].strip("\r")
+    if not heading.strip():
+        raise Incomplete(f"{name}: the file is empty, even of a row that names the columns")
+    if (nul := text.find("\0")) >= 0:
+        raise Incomplete(f"{name}: line {text.count(chr(10), 0, nul) + 1} holds a NUL; is the encoding right?")
+    rows: Rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter or max(DELIMITERS, key=heading.count), strict=True)
+    try:
+        columns = [column.strip() for column in next(rows)]
+    except csv.Error as error:
+        raise _no_csv(name, rows.line_num, error) from None
+    if len(set(columns)) != len(columns) or "" in columns:
+        raise Incomplete(f"{name}: the first row must name every column, and each once")
+    return rows, headings.named(columns, f"{name}: the first row")
+
+
+def _no_csv(name: str, line: int, error: csv.Error) -> Incomplete:
+    # Its sentences speak of quotes and line ends, not of what stands there.
+    return Incomplete(f"{name}: line {line} is not CSV: {error}")
+
+
+def read_json(text: str, headings: Headings, *, name: str) -> Listing:
     """A list of people, or `{"people": […], "groups": […]}`. Raises Incomplete."""
     try:
         read: object = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
@@ -69,7 +118,10 @@ def read_json(text: str, *, name: str) -> Listing:
     people, groups = (read.get("people"), read.get("groups")) if isinstance(read, dict) else (read, None)
     if not isinstance(people, list) or not isinstance(groups, list | None):
         raise Incomplete(f"{name}: the file must be a list of people, or hold one named people and perhaps one named groups")
-    listed = _entries(people, "person", name=name)
+    listed = [
+        Entry(at=one.at, values=dict(zip(headings.named(one.values, f"{name}: {one.at}"), one.values.values(), strict=True)))
+        for one in _entries(people, "person", name=name)
+    ]
     columns = frozenset(column for entry in listed for column in entry.values)
     return Listing(people=listed, columns=columns, groups=None if groups is None else _entries(groups, "group", name=name))
 

@@ -26,13 +26,15 @@ from connectors.source_contract import (
     SourcePerson,
     SourceSettings,
 )
-from connectors.sources.file_people import FROM, Dates, People
-from connectors.sources.file_tables import Listing, read_csv, read_json
+from connectors.sources.file_people import FROM, NO_COLUMN, Dates, People
+from connectors.sources.file_tables import Listing, columns_of, read_csv, read_json
 from connectors.sources.source_steps import take
 from connectors.sources.vendor_options import Options
 from connectors.visits import Visitor
 
 LARGEST: Final = 256 * 1024 * 1024
+PARTS: Final = 3
+"""Of a cursor: a digest of the settings, one of the file, and what everybody in it has."""
 
 _OPTIONS: Final = ("format", "encoding", "delimiter", "between", "zone", "manager_by", "timeout", "allow_private", *FROM)
 
@@ -70,6 +72,8 @@ class Files:
             zone = ZoneInfo(options.text("zone", "UTC"))
         except (KeyError, ValueError, OSError) as error:
             raise Misconfigured(f"{settings.name}: zone is a name such as Europe/Berlin") from error
+        if options.text("key") == NO_COLUMN:
+            raise Misconfigured(f"{settings.name}: key is a column: nobody can be told from others without it")
         self._people = People(
             name=settings.name,
             columns={field: options.text(field, column) for field, column in FROM.items()},
@@ -79,6 +83,7 @@ class Files:
         )
         self._fingerprint = options.fingerprint(without=("timeout",))
         self._reached: Cursor | None = None
+        self._expected: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -135,11 +140,16 @@ class Files:
 
     def changes_since(self, cursor: Cursor) -> Iterator[Change]:
         self._reached = None
-        now = self._cursor(self._content())
-        if now != cursor:
+        # Of an older cursor without columns the file is read once more, so that they are known.
+        if len(parts := _parts_of(cursor)) != PARTS or parts[:2] != self._parts(self._content()):
             raise CursorLost(f"{self.name}: the file is another one than before, and has to be read whole")
-        self._reached = now
+        self._reached = cursor
         yield from ()
+
+    def expect(self, cursor: Cursor) -> None:
+        # Also of one that was made under other settings: what these say of a column is asked for by itself.
+        parts = _parts_of(cursor)
+        self._expected = frozenset(parts[2].split(",")) if len(parts) == PARTS else frozenset()
 
     def cursor_reached(self) -> Cursor:
         if self._reached is None:
@@ -147,7 +157,19 @@ class Files:
         return self._reached
 
     def _cursor(self, content: bytes) -> Cursor:
-        return Cursor(f"{self._fingerprint}:{hashlib.sha256(content).hexdigest()}")
+        return Cursor(":".join([*self._parts(content), ",".join(sorted(self._fields(content)))]))
+
+    def _parts(self, content: bytes) -> list[str]:
+        return [self._fingerprint, hashlib.sha256(content).hexdigest()]
+
+    def _fields(self, content: bytes) -> frozenset[str]:
+        """What everybody in it has, be it empty."""
+        if self._format == "csv":
+            columns = columns_of(self._text(content), self._people.headings, name=self.name, delimiter=self._delimiter)
+        else:
+            people = read_json(self._text(content), self._people.headings, name=self.name).people
+            columns = frozenset.intersection(*(frozenset(entry.values) for entry in people)) if people else frozenset()
+        return self._people.fields_in(columns)
 
     def _content(self) -> bytes:
         return self._fetched() if self._path is None else self._read(self._path)
@@ -184,13 +206,23 @@ class Files:
         return reply.content
 
     def _listing(self, content: bytes) -> Listing:
+        text, headings = self._text(content), self._people.headings
+        if self._format == "json":
+            listing = read_json(text, headings, name=self.name)
+        else:
+            listing = read_csv(text, headings, name=self.name, delimiter=self._delimiter)
+        self._people.require(listing, self._expected)
+        return listing
+
+    def _text(self, content: bytes) -> str:
         try:
-            text = content.decode("utf-8-sig" if self._encoding == "utf-8" else self._encoding)
+            return content.decode("utf-8-sig" if self._encoding == "utf-8" else self._encoding)
         except UnicodeDecodeError as error:
             raise Incomplete(f"{self.name}: the file is not {self._encoding}: byte {error.start}") from None
-        if self._format == "json":
-            return read_json(text, name=self.name)
-        return read_csv(text, name=self.name, delimiter=self._delimiter)
+
+
+def _parts_of(cursor: Cursor) -> list[str]:
+    return cursor.split(":")
 
 
 def unchanged(before: os.stat_result, after: os.stat_result, *, length: int) -> bool:

@@ -223,7 +223,7 @@ def test_the_next_pull_after_a_change_begins_anew(staff: Desk) -> None:
     staff.asks("mapping", "set", "staff", "--file", staff.file("m.yaml", "title: person.key\n"))
 
     state = staff.acts(lambda session: session.get_one(SourceState, (organization_id, source_id)))
-    assert (state.cursor, state.full_at, state.claimed_by) == (None, None, None)
+    assert (state.cursor, state.full_at, state.claimed_by) == ("c1", None, None)
 
 
 def people_here(desk: Desk) -> dict[str, tuple[str, bool]]:

@@ -199,7 +199,9 @@ def test_where_it_is_read_otherwise_the_next_pull_is_whole_and_due_at_once(corp:
 
     corp.asks("source", "set", "corp", *typed)
 
-    assert due(corp) and state(corp).cursor is None
+    assert due(corp) and state(corp).full_at is None
+    # What is read at another address has nothing to do with what was read here.
+    assert (state(corp).cursor is None) == (typed[0] == "--url")
     corp.asks("source", "pull", "corp")
     assert directory.listings == 2 and corp.asks("run", "list")["runs"][0]["full"] is True and not due(corp)
 
