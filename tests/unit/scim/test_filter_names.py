@@ -1,11 +1,12 @@
 """Which attribute a filter names: of which kind of resource, and whether it is the one of that name or one further down."""
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from app.directory.filters import Compare, ValuePath, parse, parse_asked
+from app.directory.filters import DEEPEST, LONGEST, MOST_ANDS, Compare, ValuePath, parse, parse_asked
 from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, USER_URN
 from tests.clients.directory import Directory
 from tests.unit.scim.choosing import group_with
@@ -117,3 +118,15 @@ def test_a_rule_that_was_stored_with_a_core_schema_means_what_it_meant(text: str
 
     assert isinstance(asked, Compare | ValuePath) and asked.path.core == GROUP_URN
     assert isinstance(stored, Compare | ValuePath) and stored.path.core is None
+
+
+def test_a_filter_joins_as_often_as_the_page_says(directory: Directory) -> None:
+    directory.add_user("ada")
+    told = (Path(__file__).parents[3] / "docs" / "scim.md").read_text()
+    joined = " and ".join(['title ne "x"'] * (MOST_ANDS + 1))
+
+    refused = directory.send("GET", f"/Users?filter={quote(f'{joined} and title pr')}")
+
+    assert f"{LONGEST:,} characters, {DEEPEST} deep, {MOST_ANDS} times `and`" in told
+    assert _found(directory, "/Users", joined) == ["ada"]
+    assert (refused.status, refused.document["scimType"]) == (400, "invalidFilter")
