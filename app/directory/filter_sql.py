@@ -56,7 +56,7 @@ class _Scope(Protocol):
 
     def some(self, names: tuple[str, ...], claim: _Question) -> Claim: ...
 
-    def element(self, path: AttributePath, inner: Filter) -> Claim: ...
+    def element(self, asked_of: ValuePath) -> Claim: ...
 
 
 def _compiled(filter: Filter, scope: _Scope) -> Claim:
@@ -69,8 +69,12 @@ def _compiled(filter: Filter, scope: _Scope) -> Claim:
             return not_(_compiled(term, scope))
         case Compare() | Present():
             return scope.some(filter.path.names, filter)
-        case ValuePath(path=path, filter=inner):
-            return scope.element(path, inner)
+        case ValuePath():
+            return scope.element(filter)
+
+
+def _asked_of_element(element: Any, claim: _Question, json: JSONReader) -> Claim:
+    return json.is_present(element) if isinstance(claim, Present) else json.fits(element, claim.op, claim.value, claim.sense)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,19 +85,32 @@ class _Element:
     json: JSONReader
 
     def some(self, names: tuple[str, ...], claim: _Question) -> Claim:
-        def asked(element: Any) -> Claim:
-            if isinstance(claim, Present):
-                return self.json.is_present(element)
-            return self.json.fits(element, claim.op, claim.value, claim.sense)
+        return self.json.some(self.node, names, lambda element: _asked_of_element(element, claim, self.json))
 
-        return self.json.some(self.node, names, asked)
-
-    def element(self, path: AttributePath, inner: Filter) -> Claim:
+    def element(self, asked_of: ValuePath) -> Claim:
         def asked(element: Any) -> Claim:
             scope = _Element(node=self.json.node(element), json=self.json)
-            return and_(self.json.is_object(element), _compiled(inner, scope))
+            an_object = and_(self.json.is_object(element), _compiled(asked_of.filter, scope))
+            if not asked_of.bare:
+                return an_object
+            bare = _Bare(itself=element, json=self.json)
+            return or_(an_object, and_(self.json.is_simple(element), _compiled(asked_of.filter, bare)))
 
-        return self.json.some(self.node, path.names, asked)
+        return self.json.some(self.node, asked_of.path.names, asked)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Bare:
+    """An element that is no object, and so its own `value`."""
+
+    itself: Any
+    json: JSONReader
+
+    def some(self, names: tuple[str, ...], claim: _Question) -> Claim:
+        return _asked_of_element(self.itself, claim, self.json) if names == ("value",) else false()
+
+    def element(self, asked_of: ValuePath) -> Claim:
+        return false()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +125,7 @@ class _Fields:
         found = self.fields.get(names)
         return false() if found is None else _asked_of_field(found, claim, self.json, self.base)
 
-    def element(self, path: AttributePath, inner: Filter) -> Claim:
+    def element(self, asked_of: ValuePath) -> Claim:
         return false()
 
 
@@ -135,17 +152,17 @@ class _Row:
         found_there = self._document().some(names, claim)
         return self._narrowed(found_there, [_plain_text(claim)]) if names == ("emails", "value") else found_there
 
-    def element(self, path: AttributePath, inner: Filter) -> Claim:
-        if self._lacks(path):
+    def element(self, asked_of: ValuePath) -> Claim:
+        if self._lacks(asked_of.path):
             return false()
-        names = path.names
+        names, inner = asked_of.path.names, asked_of.filter
         if names[0] in self.over.relations:
             relation = self.over.relations[names[0]]()
             return relation.rows.where(_compiled(inner, self._within(relation.fields))).exists()
         if names == ("meta",) and names in self.over.fields:
             parts = {field[1:]: found for field, found in self.over.fields.items() if field[:1] == names}
             return _compiled(inner, self._within(parts))
-        found = self._document().element(path, inner)
+        found = self._document().element(asked_of)
         return self._narrowed(found, _addresses_required(inner)) if names == ("emails",) else found
 
     def _narrowed(self, found: Claim, addresses: Sequence[str | None]) -> Claim:

@@ -75,10 +75,11 @@ class Compare:
 
 @dataclass(frozen=True, kw_only=True)
 class ValuePath:
-    """Some one element there fits the whole inner filter."""
+    """Some one element there fits the whole inner filter. Where they may be `bare`, what is no object is its own `value` (RFC 7643 §2.4)."""
 
     path: AttributePath
     filter: "Filter"
+    bare: bool = False
 
 
 Filter = And | Or | Not | Present | Compare | ValuePath
@@ -154,7 +155,8 @@ def matches(filter: Filter, value: Mapping[str, Any]) -> bool:
         case Compare(path=path, op=op, value=wanted, sense=sense):
             return any(compare(leaf, op, wanted, sense) for leaf in leaves(value, path.names))
         case ValuePath(path=path, filter=inner):
-            return any(isinstance(leaf, dict) and matches(inner, leaf) for leaf in leaves(value, path.names))
+            found = [leaf if isinstance(leaf, dict) else {"value": leaf} for leaf in leaves(value, path.names) if filter.bare or isinstance(leaf, dict)]
+            return any(matches(inner, element) for element in found)
 
 
 class _Lexer(SCIMLexer):  # type: ignore[misc]  # the library has no types
@@ -242,12 +244,15 @@ class _Reader:
     def _asked_at(self, path: AttributePath, within: tuple[str, ...]) -> Filter:
         if not self.at("LBRACKET"):
             return self._asked_of(path, within)
-        inner = self.bracket((*within, *path.names))
-        sub = self.sub_of((*within, *path.names))
+        names = (*within, *path.names)
+        inner, sub = self.bracket(names), self.sub_of(names)
+        known = self._vocabulary.attribute_at(names)
+        # Rules go on asking objects only.
+        bare = self._over_scim and known is not None and known.bare
         if sub is None:
-            return ValuePath(path=path, filter=inner)
-        asked = self._asked_of(AttributePath(names=(sub,)), (*within, *path.names))
-        return ValuePath(path=path, filter=And(terms=(inner, asked)))
+            return ValuePath(path=path, filter=inner, bare=bare)
+        asked = self._asked_of(AttributePath(names=(sub,)), names)
+        return ValuePath(path=path, filter=And(terms=(inner, asked)), bare=bare)
 
     def _enclosed(self, opening: str, closing: str, within: tuple[str, ...]) -> Filter:
         self._depth += 1
@@ -333,6 +338,8 @@ class _Reader:
                 self._refuse(f"null cannot be compared by {word}", at=where)
             return Present(path=path) if word == "ne" else Not(term=Present(path=path))
         known = self._vocabulary.attribute_at((*within, *path.names))
+        if known is None and within and path.names == ("value",) and (above := self._vocabulary.attribute_at(within)) is not None:
+            known = above if above.bare else None
         if known is not None and known.kind is Kind.COMPLEX:
             # RFC 7643 §2.4: the significant value of a complex attribute is its `value`.
             if "value" not in known.subs:

@@ -67,6 +67,8 @@ class JSONReader(Protocol):
 
     def is_object(self, element: Any) -> Claim: ...
 
+    def is_simple(self, element: Any) -> Claim: ...
+
     def is_present(self, element: Any) -> Claim: ...
 
     def fits(self, element: Any, operator: Operator, wanted: Scalar, sense: Sense) -> Claim: ...
@@ -201,6 +203,10 @@ class _SQLite(_Common):
         claim: Claim = element.c.type == "object"
         return claim
 
+    def is_simple(self, element: Any) -> Claim:
+        claim: Claim = element.c.type.not_in(("object", "array", "null"))
+        return claim
+
     def is_present(self, element: Any) -> Claim:
         kind, value = element.c.type, element.c.value
         node = func.json_tree(value).table_valued("atom", joins_implicitly=True)
@@ -252,6 +258,10 @@ class _Postgres(_Common):
 
     def is_object(self, element: Any) -> Claim:
         claim: Claim = self._kind(element) == "object"
+        return claim
+
+    def is_simple(self, element: Any) -> Claim:
+        claim: Claim = self._kind(element).not_in(("object", "array", "null"))
         return claim
 
     def is_present(self, element: Any) -> Claim:

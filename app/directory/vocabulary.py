@@ -52,6 +52,11 @@ class Attribute:
         unchecked = (Kind.STRING, Kind.REFERENCE) if self.checked else (Kind.STRING, Kind.REFERENCE, Kind.DATETIME, Kind.BINARY)
         return not self.many and self.kind in unchecked
 
+    @cached_property
+    def bare(self) -> bool:
+        """Whether it is a list of what are no objects."""
+        return self.many and self.kind is not Kind.COMPLEX
+
 
 def _by_name(attributes: Iterable[Attribute]) -> Mapping[str, Attribute]:
     return MappingProxyType({attribute.name.lower(): attribute for attribute in attributes})

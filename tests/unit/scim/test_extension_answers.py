@@ -93,6 +93,38 @@ def test_filters_compare_by_the_declared_type(people: Directory, asked: str, nam
 
 
 @pytest.mark.parametrize(
+    ("asked", "names"),
+    [
+        ('marks[value eq "A"]', "ada bob"), ('marks[value eq "a" and value ne "b"]', "ada bob"), ('marks[value sw "a" and value ew "b"]', ""),
+        ('marks[not (value eq "a")]', "ada"), ('marks[value eq "a" or value eq "c"]', "ada bob"), ("marks[value pr]", "ada bob"), ('marks[type eq "a"]', ""),
+        ('not (marks[value eq "a"])', "cy"), ('marks[value eq "b"].value eq "b"', "ada"), ('marks[value eq "x"].value eq "b"', ""),
+    ],
+)  # fmt: skip
+def test_texts_of_a_list_are_asked_for_as_value(directory: Directory, asked: str, names: str) -> None:
+    """RFC 7643 §2.4: `value` is what each of them is."""
+    declares(attribute("marks", multiValued=True))
+    said: dict[str, Any] = {"ada": ["a", "b"], "bob": ["a"], "cy": []}
+    for name, marks in said.items():
+        directory.add_user(name, **{HR: {"marks": marks}})
+
+    assert " ".join(found(directory, asked.replace("marks", f"{HR}:marks"))) == names
+
+
+def test_elements_that_are_no_texts_are_asked_for_by_their_type(directory: Directory) -> None:
+    declares(attribute("codes", multiValued=True, caseExact=True), attribute("flags", "boolean", multiValued=True), attribute("sizes", "integer", multiValued=True))
+    ada = directory.add_user("ada", **{HR: {"codes": ["aB"], "flags": [True], "sizes": [1, 20]}})
+
+    for asked, there in (
+        (f'{HR}:codes[value eq "aB"]', True), (f'{HR}:codes[value eq "ab"]', False), (f'{HR}:flags[value eq "True"]', True),
+        (f"{HR}:flags[value eq false]", False), (f"{HR}:sizes[value gt 1 and value lt 10]", False), (f"{HR}:sizes[value gt 10]", True),
+        (f'{HR}:sizes[not (value eq 1)]', True), (f"{HR}:sizes[not (value pr)]", False), (f"{HR}:none[not (value pr)]", False),
+    ):  # fmt: skip
+        assert found(directory, asked) == (["ada"] if there else []), asked
+    answer = directory.patch(f"/Users/{ada}", {"op": "remove", "path": f'{HR}:flags[value eq "True"]'}, {"op": "remove", "path": f'{HR}:codes[value eq "ab"]'})
+    assert answer.document[HR] == {"codes": ["aB"], "sizes": [1, 20]}
+
+
+@pytest.mark.parametrize(
     ("asked", "sentence"),
     [
         ('grade eq "9"', "grade is a number"),
