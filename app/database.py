@@ -37,6 +37,10 @@ _PENS: dict[str, "Pen"] = {}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class BeginAnew(Exception):
+    """What a transaction goes by has changed since it was read: it is to be begun anew."""
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
@@ -311,7 +315,7 @@ def look_at(session: Session, *tables: type[Base]) -> None:
 
 
 def in_transaction(act: Callable[[Session], Result], *, attempts: int = 6) -> Result:
-    """Run `act` in one transaction, again where the database asks for it (deadlock, serialisation, lock wait).
+    """Run `act` in one transaction, again where the database asks for it (deadlock, serialisation, lock wait), or `act` by BeginAnew.
 
     `act` must be safe to run again: it only touches the session it is given.
     """
@@ -320,7 +324,7 @@ def in_transaction(act: Callable[[Session], Result], *, attempts: int = 6) -> Re
         try:
             with transaction() as session:
                 return act(session)
-        except DBAPIError as error:
+        except (DBAPIError, BeginAnew) as error:
             if attempt + 1 == attempts or not _worth_another_try(error) or time.monotonic() - began > GIVES_UP_AFTER:
                 raise
             time.sleep(random.uniform(0.005, 0.02) * 2**attempt)
@@ -332,7 +336,9 @@ def is_read_only(error: BaseException) -> bool:
     return getattr(getattr(error, "orig", error), "sqlstate", None) == "25006"
 
 
-def _worth_another_try(error: DBAPIError) -> bool:
+def _worth_another_try(error: DBAPIError | BeginAnew) -> bool:
+    if isinstance(error, BeginAnew):
+        return True
     state: Any = getattr(error.orig, "sqlstate", None)
     # The last: another transaction, with a newer journal entry, changed the row between our entry and our change.
     return state in ("40001", "40P01", "55P03") or "database is locked" in str(error.orig) or (state == "P0001" and _NEWER in str(error.orig))

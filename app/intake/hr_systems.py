@@ -18,6 +18,7 @@ from app.intake.tables import HREvent
 from app.intake.vendor_api import check_variables, servers_of
 from app.intake.yaml_nodes import DescriptionError
 from app.journal import entries
+from app.lifecycle.people import lock_meant
 from app.lifecycle.sources import add_hr_source, stay_where_it_is_known
 from app.settings import Settings
 
@@ -92,7 +93,8 @@ def take_secret(
 
 
 def link(session: Session, source: Source, key: str, person: Person, *, actor: Actor, at: datetime) -> None:
-    """By this id the vendor means this person, says an operator; it counts over what was known before."""
+    """By this id the vendor means this person, says an operator; it counts over what was known before. Raises TurnedOut."""
+    lock_meant(session, source.organization_id, person.id)
     _journal(session, source, "HR id linked", actor=actor, at=at, because="operator", after={"key": key, "person": person.id})
     there = session.get(HRPerson, (source.organization_id, source.id, key))
     if there is None:

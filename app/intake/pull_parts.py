@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.actors import Actor, ActorKind
 from app.clock import Clock
-from app.database import in_transaction
+from app.database import BeginAnew, in_transaction
 from app.directory.tables import Record, Source
 from app.intake.pull_drafts import Unusable
 from app.intake.pull_reading import Progress
@@ -121,12 +121,14 @@ class Part:
         self.count.notes.append(f"{'group ' if kind is EntryKind.GROUP else ''}{name if name.strip() else key} is set aside: {why}")
 
     def carefully(self, act: Callable[[], Any]) -> "Trouble | None":
-        """Do it, or nothing of it; returns why it could not be done."""
+        """Do it, or nothing of it; returns why it could not be done. What asks for the whole transaction anew gets it."""
         taken, numbers, name_taken = len(self.taken), self.count, False
         self.count = Count()
         try:
             with self.session.begin_nested():
                 act()
+        except BeginAnew:
+            raise
         except (LifecycleError, Unusable) as error:
             why, name_taken = str(error), isinstance(error, Taken)
         except (DataError, IntegrityError) as error:

@@ -10,6 +10,7 @@ from app.lifecycle import pulled_entries, questions
 from app.lifecycle.errors import Ambiguous, NotFound, WorldMoved
 from app.lifecycle.matching import Nobody, One
 from app.lifecycle.one_person import become_one
+from app.lifecycle.people import lock_meant
 from app.lifecycle.pulled_entries import EntryKind
 from app.lifecycle.pulled_tables import PulledEntry, Question, QuestionState
 from app.lifecycle.records import add_record
@@ -19,7 +20,7 @@ def answer(session: Session, organization_id: str, number: int, *, same_as: str 
     """It is `same_as`, who is one of the candidates; or, None, a person of their own. Returns whose the record is from here on.
 
     An answer says who is meant and gives nobody access: their standing follows from what all voices say, as ever. Raises
-    NotFound, Ambiguous for somebody who was not asked about, WorldMoved where nothing waits for an answer any more, and Taken.
+    NotFound, Ambiguous for somebody who was not asked about, WorldMoved where nothing waits for an answer any more, TurnedOut, and Taken.
     """
     question = questions.find(session, organization_id, number, lock=True)
     if question.state != QuestionState.OPEN:
@@ -46,6 +47,9 @@ def _of_record(session: Session, question: Question, record_id: str, *, same_as:
     record = session.get_one(Record, (question.organization_id, record_id))
     if same_as is None or same_as == record.person_id:
         return session.get_one(Person, (question.organization_id, record.person_id))
+    # In the order in which they are held when they become one; each of them may have become one with somebody else meanwhile.
+    for one in sorted((record.person_id, same_as)):
+        lock_meant(session, question.organization_id, one)
     because = f"question {question.number}: {question.reason}"
     return become_one(session, question.organization_id, record.person_id, same_as, actor=actor, at=at, because=because)
 

@@ -13,6 +13,7 @@ from app.directory.tables import Person
 from app.lifecycle import engagements, legal_hold, questions
 from app.lifecycle.engagement_tables import Engagement
 from app.lifecycle.handover_tables import Heir
+from app.lifecycle.people import became_one
 from app.lifecycle.pulled_tables import Question
 from app.lifecycle.tables import HeldLine, HeldState
 
@@ -29,6 +30,7 @@ def on_becoming_one(listener: Listener) -> None:
 
 def pass_on(session: Session, organization_id: str, was: str, now: str, *, actor: Actor, at: datetime, because: str) -> None:
     """Whatever hangs on `was` hangs on `now`, but for what lets somebody in: that ends."""
+    became_one(session).add(was)
     # An identity never moves by itself: at the next sign-in the directory's own id says whom it means.
     session.execute(
         update(Identity)

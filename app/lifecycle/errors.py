@@ -7,11 +7,14 @@ LifecycleError
 ├── StaleVersion    the caller's version is not the one that stands
 ├── Ambiguous       a name fits several people; nothing was done
 ├── SecretElsewhere a stored secret would be shown to a server that it was not given for
+├── TurnedOut       a person became one with another, of whom it has to be said; also a reason to begin anew
 └── WorldMoved      what was approved is not what is there now
 """
 
 from collections.abc import Collection, Sequence
 from typing import Final
+
+from app.database import BeginAnew
 
 _SHOWN: Final = 100
 """Letters of an id that somebody made up."""
@@ -53,6 +56,10 @@ class Ambiguous(LifecycleError):
 
 class SecretElsewhere(LifecycleError):
     pass
+
+
+class TurnedOut(LifecycleError, BeginAnew):
+    """Where a name or a number meant this person, it means the other by now; where an id did, somebody has to say the other's."""
 
 
 class WorldMoved(LifecycleError):

@@ -13,7 +13,7 @@ from app.journal import entries, work
 from app.journal.tables import Subject
 from app.lifecycle import brake, order
 from app.lifecycle.errors import WorldMoved
-from app.lifecycle.people import is_in, lock_person, settle
+from app.lifecycle.people import is_in, lock_meant, settle
 from app.lifecycle.standing import COMEBACKS
 from app.lifecycle.tables import Held, HeldLine, HeldState
 
@@ -27,9 +27,9 @@ def say(
 
     A return also calls off what the same voice announced for later and what of it the brake holds, but never a start: that gives
     nothing; where it names an engagement, of that one alone. It counts as said behind all that was said before; two calls that waited for
-    their person (`heard_after`, `order.said_then`) keep their order.
+    their person (`heard_after`, `order.said_then`) keep their order. Raises TurnedOut.
     """
-    person = lock_person(session, organization_id, person_id)
+    person = lock_meant(session, organization_id, person_id)
     heard_at = received_at or at
     if heard_after is None:
         said_at = order.said_now(session, person, at=heard_at)
@@ -104,7 +104,7 @@ def release(session: Session, held: Held, lines: Sequence[HeldLine], *, actor: A
     for line in lines:
         if line.person_id is None:
             continue
-        person = lock_person(session, held.organization_id, line.person_id)
+        person = lock_meant(session, held.organization_id, line.person_id)
         entry = entries.write(
             session, held.organization_id, at=at, actor=actor, verb="let through", because=f"held: {held.reason}", subject_kind="person",
             subject_id=person.id, before={"standing": person.standing}, after={"line": line.subject_id},

@@ -17,7 +17,7 @@ from app.directory.tables import Person
 from app.journal import entries
 from app.lifecycle.errors import NotFound
 from app.lifecycle.hold_tables import LegalHold
-from app.lifecycle.people import lock_person
+from app.lifecycle.people import lock_meant, lock_person, turned_out
 from app.lifecycle.retention import give_notice
 from app.revocation.erasure_tables import Erasure
 
@@ -31,9 +31,13 @@ class Placed:
 
 
 def place(session: Session, organization_id: str, person_id: str, *, reason: str, ordered_by: str, actor: Actor, at: datetime) -> Placed:
-    """Keep what somebody wrote, from this moment on. Each order is a hold of its own, also where one stands already."""
+    """Keep what somebody wrote, from this moment on. Each order is a hold of its own, also where one stands already. Raises TurnedOut."""
     # An erasure locks the person as well before it begins: it sees this hold, or this sees that it has begun.
-    lock_person(session, organization_id, person_id)
+    if turned_out(session, organization_id, person_id):
+        # What they wrote until they became one with somebody else stays with an account of its own, and may have to be kept by itself.
+        lock_person(session, organization_id, person_id)
+    else:
+        lock_meant(session, organization_id, person_id)
     row = LegalHold(
         organization_id=organization_id, id=new_id(), person_id=person_id, reason=reason, ordered_by=ordered_by, placed_by=str(actor), placed_at=at
     )

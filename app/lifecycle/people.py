@@ -15,6 +15,7 @@ from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal import entries, work
 from app.journal.tables import Lane, Subject
 from app.lifecycle.composing import compose
+from app.lifecycle.errors import TurnedOut
 from app.lifecycle.overtaken import overtake
 from app.lifecycle.standing import Decided, RecordSaid, as_said, decide, stricter
 from app.lifecycle.windows import freeze_ends, means_of_end, of_now, turned
@@ -76,7 +77,7 @@ def new_person(session: Session, record: Record, *, at: datetime, journal_id: in
 def person_of(session: Session, record: Record, *, known: bool, at: datetime) -> Person:
     """The person of a record that joins: locked where they are known, else new; `settle` stores them."""
     if known:
-        return lock_person(session, record.organization_id, record.person_id)
+        return lock_meant(session, record.organization_id, record.person_id)
     return new_person(session, record, at=at, journal_id=record.journal_id)
 
 
@@ -84,6 +85,29 @@ def lock_person(session: Session, organization_id: str, person_id: str) -> Perso
     """The person's row, locked until the transaction ends, so that two changes of standing cannot pass each other."""
     statement = select(Person).where(Person.organization_id == organization_id, Person.id == person_id).with_for_update()
     return session.scalars(statement.execution_options(populate_existing=True)).one()
+
+
+def lock_meant(session: Session, organization_id: str, person_id: str) -> Person:
+    """The same of whom a name, a number or an operator means. Raises TurnedOut where they became one with somebody else.
+
+    That may have been while the row was waited for; what is said of them now would be heard of nobody.
+    """
+    person = lock_person(session, organization_id, person_id)
+    if person_id not in became_one(session) and turned_out(session, organization_id, person_id):
+        raise TurnedOut(f"{person.user_name} is not {person_id} any more: have it said of whom they turned out to be")
+    return person
+
+
+def turned_out(session: Session, organization_id: str, person_id: str) -> bool:
+    """Whether somebody became one with another person, who has all their records; else everybody has one, if only one that has ended."""
+    theirs = select(Record.id).where(Record.organization_id == organization_id, Record.person_id == person_id)
+    return session.scalar(theirs.limit(1)) is None
+
+
+def became_one(session: Session) -> set[str]:
+    """Who became one with somebody else in this very transaction, and is still spoken of there."""
+    people: set[str] = session.info.setdefault("became one", set())
+    return people
 
 
 def records_of(session: Session, person: Person) -> list[Record]:

@@ -11,18 +11,18 @@ from app.database import new_id
 from app.directory.tables import Person, Record, Standing, Statement, StatementKind, Voice
 from app.journal import entries
 from app.lifecycle import engagements, order
-from app.lifecycle.people import lock_person, settle
+from app.lifecycle.people import lock_meant, settle
 from app.lifecycle.starting import OutOfPlace
 from app.revocation.receipts import REINSTATED
 
 
 def reinstate(session: Session, organization_id: str, person_id: str, *, said_by: str, reason: str, actor: Actor, at: datetime) -> Person:
-    """Undo whatever keeps somebody out at this moment, a bar too. Whoever is in is left as they are. Raises OutOfPlace, Unfit.
+    """Undo whatever keeps somebody out at this moment, a bar too. Whoever is in is left as they are. Raises OutOfPlace, TurnedOut, Unfit.
 
     What was announced for later still comes on its day, and what a voice says from now on counts. Nothing that was issued
     before works again. The operator vouches that the clock is right: what was decided by one that was ahead is decided anew.
     """
-    person = lock_person(session, organization_id, person_id)
+    person = lock_meant(session, organization_id, person_id)
     if person.standing == Standing.ACTIVE:
         return person
     if person.standing == Standing.EXPECTED:

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from app.actors import Actor
 from app.directory.tables import Person, Standing
 from app.journal import entries
-from app.lifecycle.people import lock_person
+from app.lifecycle.people import lock_meant
 from app.revocation import telling
 
 
@@ -15,9 +15,9 @@ def sign_out_everywhere(session: Session, organization_id: str, person_id: str, 
     """End every session, token and device of a person by moving the epoch, here and in every place that relies on it.
 
     They may sign in again at once where their standing lets them. Twice is twice: what was issued in between ends as well.
-    Of somebody who has no access nothing is changed, since there is nothing left to end.
+    Of somebody who has no access nothing is changed, since there is nothing left to end. Raises TurnedOut.
     """
-    person = lock_person(session, organization_id, person_id)
+    person = lock_meant(session, organization_id, person_id)
     if person.standing != Standing.ACTIVE:
         return person
     entry = entries.write(

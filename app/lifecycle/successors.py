@@ -15,7 +15,7 @@ from app.journal.tables import Subject
 from app.lifecycle import joins, order, questions
 from app.lifecycle.drafts import RecordDraft, write_draft, write_emails
 from app.lifecycle.matching import Doubt, Match, One
-from app.lifecycle.people import lock_person, person_of, settle
+from app.lifecycle.people import lock_meant, person_of, settle
 from app.lifecycle.tables import HeldLine, HeldState
 
 
@@ -41,7 +41,7 @@ def give_to_successor(
     known = isinstance(match, One)
     person_id = match.person_id if isinstance(match, One) else new_id()
     # In one order, whoever follows whom: two such requests at once would else wait for each other.
-    people = {one: lock_person(session, organization_id, one) for one in sorted({record.person_id, person_id} if known else {record.person_id})}
+    people = {one: lock_meant(session, organization_id, one) for one in sorted({record.person_id, person_id} if known else {record.person_id})}
     predecessor = people[record.person_id]
     entry = entries.write(
         session, organization_id, at=at, actor=actor, verb="given to a successor", because=because, subject_kind="record",

@@ -14,7 +14,7 @@ from app.directory.tables import Person, Standing, Statement, StatementKind, Voi
 from app.journal import entries
 from app.journal.tables import Lane
 from app.lifecycle.leaving import say
-from app.lifecycle.people import lock_person
+from app.lifecycle.people import lock_meant
 from app.lifecycle.signing_out import sign_out_everywhere
 from app.lifecycle.standing import COMEBACKS
 from app.revocation import telling
@@ -115,7 +115,7 @@ def _noted(event: SecurityEvent) -> str:
 
 def _one(session: Session, sender: Sender, event: SecurityEvent, effect: Effect, whom: One, *, at: datetime) -> Result:
     organization_id = sender.scope.organization_id
-    person = lock_person(session, organization_id, whom.person_id)
+    person = lock_meant(session, organization_id, whom.person_id)
     if event.happened_at + A_SECOND <= _here_since(session, person, at=at):
         return Result(outcome=Outcome.IGNORED, why="it is older than the person's last return", person_id=person.id)
     match effect:

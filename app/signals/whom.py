@@ -10,6 +10,7 @@ from app.access.connection_tables import Identity
 from app.access.session_tables import Device, WebSession
 from app.directory.names import name_key
 from app.directory.tables import Person, Record, RecordEmail
+from app.lifecycle.people import turned_out
 from app.signals.subjects import Aliases, Complex, Email, IssSub, Named, Opaque, Simple, Subject
 
 
@@ -57,7 +58,14 @@ Whom: TypeAlias = One | Everyone | Nobody
 
 
 def find(session: Session, subject: Subject, scope: Scope) -> Whom:
-    """Whom this subject means."""
+    """Whom this subject means. Our own ids outlive who became one with somebody else, and mean nobody then."""
+    found = _found(session, subject, scope)
+    if isinstance(found, One) and turned_out(session, scope.organization_id, found.person_id):
+        return Nobody(why="they became one with somebody else, of whom it has to be said")
+    return found
+
+
+def _found(session: Session, subject: Subject, scope: Scope) -> Whom:
     if not isinstance(subject, Complex):
         return _one(session, subject, scope)
     tenant = subject.members.get("tenant")
