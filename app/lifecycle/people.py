@@ -128,22 +128,31 @@ def _compose(session: Session, person: Person, records: list[Record]) -> bool:
         return False
     composed = compose(session, person.organization_id, heard)
     document = composed.document
-    manager_id = None
-    named = manager_record(document)
-    if named is not None:
-        manager_id = session.scalar(select(Record.person_id).where(Record.organization_id == person.organization_id, Record.id == named))
     wanted: dict[str, Any] = {
         "user_name": composed.user_name,
         "user_name_key": composed.user_name_key,
         "display_name": composed.display_name,
         **attributes_in(document),
-        "manager_id": manager_id,
+        "manager_id": _manager(session, person, manager_record(document)),
         "document": document,
     }
     changed = not all(same_document(getattr(person, name), value) for name, value in wanted.items())
     for name, value in wanted.items():
         setattr(person, name, value)
     return changed
+
+
+def _manager(session: Session, person: Person, named: str | None) -> str | None:
+    """Whose the record is that somebody names as their manager."""
+    if named is None:
+        return None
+    whose = select(Record.person_id).where(Record.organization_id == person.organization_id, Record.id == named)
+    if named == manager_record(person.document):
+        there = session.scalar(whose)
+        if there == person.manager_id:
+            return there
+    # Held where that is new: who gives the record to somebody else looks for whoever reports to it, and would miss one who is not committed.
+    return session.scalar(whose.with_for_update(read=True))
 
 
 def standing_now(session: Session, person: Person, records: list[Record], *, at: datetime) -> Decided:

@@ -246,10 +246,11 @@ def _join(
 
 
 def _people_of(session: Session, organization_id: str, record_ids: set[str]) -> dict[str, str]:
-    """The people of these records, as far as there are such."""
+    """The people of these records, as far as there are such; held, as for one who names a manager (`people.settle`)."""
     if not record_ids:
         return {}
-    rows = session.execute(select(Record.id, Record.person_id).where(Record.organization_id == organization_id, Record.id.in_(sorted(record_ids))))
+    theirs = select(Record.id, Record.person_id).where(Record.organization_id == organization_id, Record.id.in_(sorted(record_ids)))
+    rows = session.execute(theirs.order_by(Record.id).with_for_update(read=True))
     return {record_id: person_id for record_id, person_id in rows}
 
 

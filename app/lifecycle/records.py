@@ -212,8 +212,10 @@ def _end_reports(session: Session, record: Record, *, actor: Actor, at: datetime
             Record.id != record.id, Person.manager_id == record.person_id,
         )
         .order_by(Record.id)
+        # What is said of them at this moment is said already, and stays.
+        .with_for_update(of=Record)
     )  # fmt: skip
-    for one in session.scalars(reports).all():
+    for one in session.scalars(reports.execution_options(populate_existing=True)).all():
         if manager_record(one.document) != record.id:
             continue
         draft = RecordDraft(
