@@ -11,10 +11,8 @@ from scim2_filter_parser.lexer import SCIMLexer
 from app.directory.values import Operator, Scalar, Sense, compare, instant_or_none, leaves, present
 from app.directory.vocabulary import ENTERPRISE, ENTERPRISE_OR_TOP, ENTERPRISE_URN, GROUP_URN, STANDARD, USER_URN, Kind, Vocabulary
 
-LONGEST = 4_000
-DEEPEST = 30
-MOST_ANDS = 40
-"""Each of them may become a join, and what PostgreSQL takes to plan grows with more than their square: 128 took 13 seconds."""
+LONGEST, DEEPEST, MOST_ANDS = 4_000, 30, 40
+"""Characters, brackets in each other, and words `and`. Each of these may become a join, of which PostgreSQL took 13 seconds to plan 128."""
 MOST_ORS_INSIDE = 100
 """SQLite takes an expression of a thousand parts in each other, and each term inside brackets is several."""
 _LARGEST = 2**63 - 1
@@ -183,13 +181,9 @@ class _Reader:
     def __init__(self, text: str, vocabulary: Vocabulary, *, over_scim: bool = False) -> None:
         if len(text) > LONGEST:
             raise FilterError(f"it is {len(text)} characters long, more than {LONGEST}", position=LONGEST + 1)
-        self._text = text
-        self._vocabulary = vocabulary
-        self._over_scim = over_scim
+        self._text, self._vocabulary, self._over_scim = text, vocabulary, over_scim
         self._tokens = list(_Lexer().tokenize(text))
-        self._next = 0
-        self._depth = 0
-        self._ands = self._brackets = 0
+        self._next = self._depth = self._ands = self._brackets = 0
 
     def at(self, *kinds: str) -> bool:
         return self._next < len(self._tokens) and self._tokens[self._next].type in kinds
@@ -385,10 +379,9 @@ class _Reader:
         return value  # type: ignore[no-any-return]  # JSON gives exactly these kinds for these tokens
 
     def _take(self, kind: str) -> bool:
-        if not self.at(kind):
-            return False
-        self._next += 1
-        return True
+        taken = self.at(kind)
+        self._next += taken
+        return taken
 
     def expect_end(self) -> None:
         if self._next < len(self._tokens):
