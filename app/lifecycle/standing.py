@@ -261,25 +261,24 @@ def takes_back(comeback: Said, said: Said) -> bool:
 
 def _undone(off: _Off, statements: Sequence[Said], *, now: datetime) -> bool:
     """Whether a comeback that is due takes back what keeps somebody out. That somebody starts later is undone by nothing but an
-    operator's word on when they start.
+    operator's word on when they start. What HR took back of its own is gone by now (`_of_hr`): what it says of one engagement undoes
+    nothing of another.
     """
     if off.means is Standing.EXPECTED:
         return any(
             said.kind is StatementKind.STARTS and said.voice is Voice.OPERATOR and said.said_at > off.said_at and _due(said, now=now)
             for said in statements
         )
-    return any(said.kind in COMEBACKS and _due(said, now=now) and _takes_back(said, off) for said in statements)
+    back = [said for said in statements if said.kind in COMEBACKS and _due(said, now=now) and not (said.voice is Voice.HR and off.voice is Voice.HR)]
+    return any(_takes_back(said, off) for said in back)
 
 
 def _takes_back(said: Said, off: _Off) -> bool:
     """An operator's return undoes what any voice said before it, a new engagement every earlier leaving; a voice may
     take back its own. HR calling off a termination gives nobody back what the directory took. A bar only an operator lifts.
 
-    What HR took back of its own is gone by now (`_of_hr`): what it says of one engagement undoes nothing of another. What was announced
-    for later is left by a reinstatement. A sponsor's day is left by whoever is no sponsor: they name no other day.
+    What was announced for later is left by a reinstatement. A sponsor's day is left by whoever is no sponsor: they name no other day.
     """
-    if said.voice is Voice.HR and off.voice is Voice.HR:
-        return False
     if (said.heard_at if off.date else said.said_at) <= off.said_at:
         return False
     own = said.voice is off.voice or said.kind is StatementKind.REHIRES
