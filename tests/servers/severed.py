@@ -13,6 +13,7 @@ class Severed:
 
     def __init__(self, port: int, *, after: int = sys.maxsize, silent: bool = False) -> None:
         self._target, self._after, self._silent, self._once = port, after, silent, False
+        self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: list[socket.socket] = []
         self.passed = 0
@@ -21,7 +22,8 @@ class Severed:
 
     def lose_one_answer(self) -> None:
         """Whatever comes back next is lost with its connection; the server has done what it was asked. Those after it pass."""
-        self._once, self._after = True, self.passed
+        with self._lock:
+            self._once, self._after = True, self.passed
 
     @property
     def lost(self) -> bool:
@@ -55,13 +57,21 @@ class Severed:
     def _bring_back(self, server: socket.socket, caller: socket.socket) -> None:
         with suppress(OSError):
             while content := server.recv(1024):
-                content = content[: max(self._after - self.passed, 0)]
-                if content:
-                    caller.sendall(content)
-                self.passed += len(content)
-                if self.passed >= self._after:
-                    if self._once:
-                        self._after = sys.maxsize
+                let_through, is_end = self._count(content)
+                if let_through:
+                    caller.sendall(let_through)
+                if is_end:
                     break
             if not self._silent:
                 caller.shutdown(socket.SHUT_RDWR)
+
+    def _count(self, content: bytes) -> tuple[bytes, bool]:
+        """What of it may pass, and whether its connection ends there."""
+        # Counted before it is sent: whoever has its answer and asks for the next one to be lost must not hit this one.
+        with self._lock:
+            let_through = content[: max(self._after - self.passed, 0)]
+            self.passed += len(let_through)
+            is_end = len(let_through) < len(content) if self._once else self.passed >= self._after
+            if is_end and self._once:
+                self._after = sys.maxsize
+            return let_through, is_end
