@@ -81,9 +81,9 @@ def _enter(session: Session, settings: Settings, verified: Verified, *, agent: s
     )  # fmt: skip
 
 
-def remembered(before: Present) -> dict[str, str]:
+def remembered(*, organization_id: str, session_id: str) -> dict[str, str]:
     """A session as a sign-in under way keeps it under `replaces`."""
-    return {"organization": before.organization_id, "session": before.session_id}
+    return {"organization": organization_id, "session": session_id}
 
 
 def _replaced(session: Session, kept: object) -> WebSession | None:

@@ -36,7 +36,6 @@ from app.sso.browser import (
     present,
     remembered_provider,
     respond_refused,
-    session_secret,
     settings_here,
 )
 from app.sso.connections import Way, domain_of, find, settings_of, way_of, ways_of_domain
@@ -138,7 +137,6 @@ def _begin(connection_id: str, wish: Wish, *, named: Way | None = None) -> Respo
     """Send the browser to a provider: at once, or after a form by a page, since a form's redirect may not lead elsewhere."""
     browser, at = browser_secret(), now()
     settings = settings_here()
-    replaces = _own_session(at)
 
     def act(session: Session) -> str:
         connection = find(session, connection_id)
@@ -150,6 +148,7 @@ def _begin(connection_id: str, wish: Wish, *, named: Way | None = None) -> Respo
             url = saml.begin(session, settings, connection, **how)
         else:
             url = oidc.begin(session, settings, connection, login_hint=wish.email or None, **how)
+        replaces = held(session, at)
         if replaces is not None:
             _remember_replaced(session, connection, browser, replaces, at=at)
         return url
@@ -163,16 +162,7 @@ def _begin(connection_id: str, wish: Wish, *, named: Way | None = None) -> Respo
     return _onto(url) if named is None else pages.onward(url, to=named.connection)
 
 
-def _own_session(at: datetime) -> Present | None:
-    """The session that this browser has, whoever's it is."""
-    secret = session_secret()
-    if secret is None:
-        return None
-    with reading() as session:
-        return sessions.check(session, secret, at=at)
-
-
-def _remember_replaced(session: Session, connection: Connection, browser: str, replaces: Present, *, at: datetime) -> None:
+def _remember_replaced(session: Session, connection: Connection, browser: str, replaces: WebSession, *, at: datetime) -> None:
     # The answer may come by a POST from elsewhere, along with which the session's cookie does not come.
     rows = session.scalars(
         select(Login).where(
@@ -181,7 +171,7 @@ def _remember_replaced(session: Session, connection: Connection, browser: str, r
         )
     )  # fmt: skip
     for row in rows:
-        row.asked = {**row.asked, "replaces": remembered(replaces)}
+        row.asked = {**row.asked, "replaces": remembered(organization_id=replaces.organization_id, session_id=replaces.id)}
 
 
 @sign_in.get("/session")

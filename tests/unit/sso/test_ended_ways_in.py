@@ -125,7 +125,7 @@ def test_what_an_application_was_given_under_one_connection_ends_with_the_one_th
     entra = new_provider(company, name="Entra", issuer="https://entra.example")
     chat, here = new_chat(company), comes_in(okta)
     token = in_transaction(lambda session: gives(session, here, chat, own=False))
-    comes_in(entra, asked={"replaces": remembered(here)})
+    comes_in(entra, asked={"replaces": remembered(organization_id=here.organization_id, session_id=here.session_id)})
     assert is_good(token)
 
     ends(entra)
@@ -196,7 +196,7 @@ def test_a_device_that_was_let_in_by_break_glass_ends_with_the_account(ada: Hold
 def test_what_break_glass_gave_ends_with_the_account_also_from_an_ordinary_session(ada: Holder) -> None:
     here, chat = breaks_the_glass(ada), new_chat(ada.company)
     token = in_transaction(lambda session: gives(session, here, chat, own=False, scope="openid"))
-    ordinary = comes_in(new_provider(ada.company), asked={"replaces": remembered(here)})
+    ordinary = comes_in(new_provider(ada.company), asked={"replaces": remembered(organization_id=here.organization_id, session_id=here.session_id)})
     theirs = in_transaction(lambda session: gives(session, ordinary, chat, own=False, scope="openid"))
     assert is_good(token)
 

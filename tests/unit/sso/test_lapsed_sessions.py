@@ -11,7 +11,9 @@ from sqlalchemy import select, update
 from app.access.session_tables import Grant, WebSession
 from app.clock import now
 from app.database import reading
-from tests.unit.sso.providing import GOODBYE, Employee, House, application_in, change, house_of
+from tests.saml_arrangement import acme, browser_of
+from tests.saml_provider import unpacked
+from tests.unit.sso.providing import COOKIE, GOODBYE, Employee, House, application_in, change, employee_of, house_of
 
 ALONE = "openid offline_access"
 
@@ -70,3 +72,22 @@ def test_a_link_ends_nothing_of_a_session_that_lapsed(house: House) -> None:
     with reading() as session:
         (ended,) = session.scalars(select(Grant.ended_why)).all()
     assert ended == "signed out"
+
+
+def test_who_comes_in_anew_by_saml_after_lunch_signs_out_of_what_they_had_entered(house: House) -> None:
+    saml = acme(house.app, house.company, directory_id={"matches": "userName"})
+    ada = employee_of(house.app, house.company, "im-ada-1001")
+    given = ada.tokens_for(house.application, scope=ALONE)
+    goes_to_lunch(ada)
+    with browser_of(saml) as http:
+        http.set_cookie(COOKIE, ada.cookie)
+        asked = unpacked(http.get(f"/sign-in?connection={saml.connection_id}").location)
+
+    # Along with a form of the provider's the cookie of the session does not come.
+    with browser_of(saml) as http:
+        saml.posts(http, saml.responds(at=now(), in_response_to=asked.get("ID")))
+        assert house.application.is_good(given["access_token"])
+        http.post("/sign-out", headers={"Sec-Fetch-Site": "same-origin"})
+
+    assert not house.application.is_good(given["access_token"])
+    assert house.application.refreshes(given["refresh_token"]).status_code == 400
