@@ -6,11 +6,13 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address
+from itertools import count
 
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from app.access.callers import address_of_caller
 from app.database import new_id
 from tests.company import new_company
 from tests.unit.sso.providing import application_in
@@ -72,6 +74,31 @@ def test_who_knocks_in_vain_slows_down_nobody_behind_the_same_proxy(behind_a_pro
     assert knock(behind_a_proxy, "203.0.113.9").status_code in (400, 401)
     # What the caller writes itself stands to the left of what the proxy says.
     assert knock(behind_a_proxy, f"203.0.113.10, {guesser}").status_code == 429
+
+
+def test_who_knocks_by_another_connection_each_time_is_the_same_caller(behind_a_proxy: Flask, guesser: str) -> None:
+    ports = count(50_000)
+
+    def by_a_new_connection(app: Flask, address: str) -> TestResponse:
+        return signal_push(app, f"{address}:{next(ports)}")
+
+    until_slowed(by_a_new_connection, behind_a_proxy, guesser)
+
+    assert signal_push(behind_a_proxy, guesser).status_code == 429
+    assert by_a_new_connection(behind_a_proxy, "203.0.113.9").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("passed", "address"),
+    [
+        ("203.0.113.7", "203.0.113.7"), ("203.0.113.7:51234", "203.0.113.7"), ("::ffff:203.0.113.7", "203.0.113.7"), ("[::ffff:203.0.113.7]:443", "203.0.113.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"), ("[2001:db8:1:2:3:4:5:6]:443", "2001:db8:1:2::"), ("[2001:db8:1:2:3:4:5:6]", "2001:db8:1:2::"),
+        ("198.51.100.1:1, 203.0.113.7:51234", "203.0.113.7"), ("unknown", "unknown"), ("[made up]:1", "made up"),
+    ],
+)  # fmt: skip
+def test_a_caller_is_an_address_however_the_proxy_writes_it(behind_a_proxy: Flask, passed: str, address: str) -> None:
+    with behind_a_proxy.test_request_context(headers={"X-Forwarded-For": passed}):
+        assert address_of_caller() == address
 
 
 def test_dead_tokens_of_a_public_client_slow_down_the_address_they_come_from(behind_a_proxy: Flask, guesser: str) -> None:
