@@ -22,6 +22,8 @@ from app.sso.provider.server import NOT_KEPT
 from app.sso.provider.userinfo import bearer_of
 
 CLIENT_ID: Final = re.compile(r"[0-9a-f-]{36}")
+LONGEST_LOCATION: Final = 3500
+"""Characters. A proxy that asks reads our headers into 4 KB and fails where they are longer (nginx, proxy_buffer_size)."""
 
 
 def gate() -> Response:
@@ -82,5 +84,8 @@ def _no_way() -> Response:
     # Back to where they wanted to go, if that is on our own host; we send nobody elsewhere.
     if request.headers.get("X-Forwarded-Host", "") == urlsplit(settings_here().public_url).netloc:
         query = {"to": local_path(request.headers.get("X-Forwarded-Uri"))}
-    location = f"{settings_here().public_url}/sign-in" + (f"?{urlencode(query)}" if query else "")
+    home = f"{settings_here().public_url}/sign-in"
+    location = f"{home}?{urlencode(query)}"
+    if not query or len(location) > LONGEST_LOCATION:
+        location = home
     return Response(status=401, headers={**NOT_KEPT, "Location": location, "WWW-Authenticate": 'Bearer realm="doorlist"'})

@@ -47,6 +47,21 @@ def test_the_gate_sends_nobody_to_another_host(house: House) -> None:
     assert house.app.test_client().get("/gate", headers=headers).headers["Location"] == f"{ISSUER}/sign-in"
 
 
+@pytest.mark.parametrize("wanted", ["/wiki/" + "a" * 3900, "/wiki?q=" + "%C3%A4" * 600, "/wiki/" + "a" * 6000])
+def test_who_wants_a_long_address_is_sent_to_sign_in_by_a_header_that_proxies_read(house: House, wanted: str) -> None:
+    answer = house.app.test_client().get("/gate", headers={"X-Forwarded-Host": "127.0.0.1:8484", "X-Forwarded-Uri": wanted})
+
+    assert answer.headers["Location"].startswith(f"{ISSUER}/sign-in")
+    # With what the server itself adds.
+    assert len(str(answer.headers)) + 200 < 4096
+
+
+def test_a_long_address_is_come_back_to_where_it_can_be(house: House) -> None:
+    headers = {"X-Forwarded-Host": "127.0.0.1:8484", "X-Forwarded-Uri": "/wiki/" + "a" * 2900}
+
+    assert house.app.test_client().get("/gate", headers=headers).headers["Location"].endswith("a" * 2900)
+
+
 def test_passing_the_gate_keeps_an_idle_session_alive(house: House) -> None:
     began = now() - timedelta(minutes=50)
     ada = house.ada.signs_in_again(Authenticated(connection_id=None, at=began), at=began)
