@@ -27,7 +27,7 @@ from app.lifecycle.days import NoSuchDay, read_day, start_of, zone_of
 from app.lifecycle.key_locks import hold_numbers
 from app.lifecycle.order import position
 from app.lifecycle.people import lock_person
-from app.lifecycle.standing import as_said, decide
+from app.lifecycle.standing import COMEBACKS, as_said, decide
 
 KINDS = {
     "employee.terminated": StatementKind.LEAVES,
@@ -211,7 +211,9 @@ def apply(
         # Who has left comes back by a word that says just that; a first day may be an old one that comes late.
         event.state, event.problem = "parked", "they have departed: a rehire has to say so, with employee.rehired"
         return
-    effective = call.effective_at if call.effective_at is not None and call.effective_at > at else at
+    # What takes access does so from when it came, also where it waited since: a day that was told after that lets nobody in until then.
+    since = at if call.kind in COMEBACKS else event.received_at
+    effective = max(call.effective_at or since, since)
     leaving.say(
         session, source.organization_id, person_id, voice=Voice.HR, kind=call.kind, said_by=source.name, effective_at=effective,
         actor=Actor(kind=ActorKind.SOURCE, name=source.name), at=at, because=f"HR call {call.event_id} sha256 {event.sha256}",

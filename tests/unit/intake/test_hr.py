@@ -260,6 +260,40 @@ def test_calls_that_waited_for_their_person_are_applied_in_the_order_in_which_th
     assert standing(company, late.person_id) == Standing.ACTIVE
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "stands"),
+    [
+        (leaving("E-7", revoke_access="immediately"), leaving("E-7", last_day_of_work="2199-12-31"), "departed"),
+        (leaving("E-7", last_day_of_work="2020-12-31"), leaving("E-7", last_day_of_work="2199-12-31"), "departed"),
+        (leaving("E-7", revoke_access="immediately", engagement_id="1"), leaving("E-7", last_day_of_work="2199-12-31", engagement_id="2"), "departed"),
+        (away("E-7"), away("E-7", revoke_access="2199-12-31T00:00:00Z"), "paused"),
+        (leaving("E-7", last_day_of_work="2199-11-30"), leaving("E-7", last_day_of_work="2199-12-31"), "active"),
+    ],
+)
+def test_a_day_that_was_told_of_a_leaver_lets_nobody_in_until_then_where_both_calls_waited(
+    installed: Flask, first: dict[str, Any], then: dict[str, Any], stands: str
+) -> None:
+    company = new_company()
+    hr = HR(installed, company)
+    hr.call(first)
+    hr.call(then, event_id="msg_2")
+
+    late = company.joins("late@x.example", "E-7", at=now())
+
+    assert standing(company, late.person_id) == stands
+
+
+def test_a_last_day_that_passed_while_the_calls_waited_is_put_off_by_a_later_one_that_came_before_it(installed: Flask) -> None:
+    company = new_company()
+    hr = HR(installed, company)
+    hr.call(leaving("E-7", last_day_of_work="2199-11-30"))
+    hr.call(leaving("E-7", last_day_of_work="2199-12-31"), event_id="msg_2")
+
+    late = company.joins("late@x.example", "E-7", at=datetime.fromisoformat("2199-12-05T00:00:00Z"))
+
+    assert standing(company, late.person_id) == Standing.ACTIVE
+
+
 def test_a_cancellation_that_waited_calls_off_nothing_that_was_said_after_it(installed: Flask) -> None:
     company = new_company()
     ada = company.joins("ada@x.example", "E-1")
