@@ -180,8 +180,9 @@ def _of_hr(statements: Sequence[Said], *, now: datetime) -> list[_Off]:
     coming: list[Said] = []
     all_end = False
     for engagement in {said.engagement for said in heard}:
-        start = _last(said for said in heard if said.kind is StatementKind.STARTS and said.engagement in (engagement, ""))
-        mine = [said for said in heard if said.kind is not StatementKind.STARTS and _speaks_of(said, engagement, start)]
+        starts = [said for said in heard if said.kind is StatementKind.STARTS and said.engagement in (engagement, "")]
+        start = _last(starts)
+        mine = [said for said in heard if said.kind is not StatementKind.STARTS and _speaks_of(said, engagement, starts)]
         taken = _taken(mine, now=now)
         if engagement == "" and not unnamed:
             all_end = bool(taken)
@@ -232,11 +233,17 @@ def _next_name(begun: Said, heard: Iterable[Said]) -> str:
     return min(taking, key=lambda said: said.said_at).engagement if taking else ""
 
 
-def _speaks_of(said: Said, engagement: str, start: Said | None) -> bool:
+def _speaks_of(said: Said, engagement: str, starts: Sequence[Said]) -> bool:
     # A call that names no engagement speaks of all of them, but for one that was announced after it. A rehire begins another.
     if said.engagement == engagement:
         return True
-    return said.engagement == "" and said.kind is not StatementKind.REHIRES and (start is None or start.said_at < said.said_at)
+    if said.engagement or said.kind is StatementKind.REHIRES:
+        return False
+    start = _last(starts)
+    if start is None or start.said_at < said.said_at or said.kind is StatementKind.RETURNS:
+        return True
+    # One of which they leave later was announced before that all the same where it is only another first day that was told since.
+    return said.effective_at > start.effective_at and any(one.said_at < said.said_at and _puts_off(start, one) for one in starts)
 
 
 def _last(statements: Iterable[Said]) -> Said | None:

@@ -146,6 +146,22 @@ def test_whoever_leaves_everything_is_expected_until_what_begins_later() -> None
     assert stands(words, 3, 5, 10) == [Standing.ACTIVE, Standing.EXPECTED, Standing.ACTIVE]
 
 
+@pytest.mark.parametrize("engagement", ["e-7", ""])
+def test_a_leaving_of_everything_ends_an_engagement_though_another_first_day_is_told_of_it_since(engagement: str) -> None:
+    words = [says(STARTS, said=1, at=10, engagement="e-7"), says(LEAVES, said=2, at=30), says(STARTS, said=3, at=12, engagement=engagement)]
+
+    assert stands(words, 11, 12, 30) == [Standing.EXPECTED, Standing.ACTIVE, Standing.DEPARTED]
+
+
+def test_what_was_called_off_of_everything_is_not_said_again_by_another_first_day() -> None:
+    words = [
+        says(STARTS, said=1, at=10, engagement="e-7"), says(LEAVES, said=2, engagement="e-7"), says(RETURNS, said=3),
+        says(STARTS, said=4, at=12, engagement="e-7"),
+    ]  # fmt: skip
+
+    assert stands(words, 5, 12) == [Standing.EXPECTED, Standing.ACTIVE]
+
+
 def test_a_first_day_that_names_no_engagement_begins_one_that_no_leaving_before_it_ends() -> None:
     words = [says(LEAVES, said=1, at=5, engagement="e-7"), says(STARTS, said=2, at=10)]
 
