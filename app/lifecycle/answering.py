@@ -44,7 +44,8 @@ def _refuse_others(session: Session, question: Question, same_as: str) -> None:
 
 
 def _of_record(session: Session, question: Question, record_id: str, *, same_as: str | None, actor: Actor, at: datetime) -> Person:
-    record = session.get_one(Record, (question.organization_id, record_id))
+    # Held, as by whoever changes it: what its directory is saying at this moment is waited for, and counts.
+    record = session.get_one(Record, (question.organization_id, record_id), with_for_update=True)
     if same_as is None or same_as == record.person_id:
         return session.get_one(Person, (question.organization_id, record.person_id))
     # In the order in which they are held when they become one; each of them may have become one with somebody else meanwhile.

@@ -149,6 +149,21 @@ def test_an_id_that_an_hr_system_is_said_to_call_them_by_is_the_others(installed
         assert session.scalars(select(HRPerson.person_id)).all() == [pair.ada]
 
 
+def test_who_is_just_being_switched_off_is_out_as_the_other_whom_their_directory_has_off(installed: Flask, pair: Two) -> None:
+    company = pair.company
+    with reading() as session:
+        first = session.scalars(select(Record).where(Record.person_id == pair.ada)).one()
+    company.says(first, active=False, at=later(2))
+
+    def off(session: Session) -> Record:
+        said = draft("lovelace@y.example", "E-2", active=False)
+        return change_record(session, company.organization_id, pair.entra, pair.record_id, said, actor=OKTA, at=later(9), because="push")
+
+    meanwhile(installed, off, lambda: in_transaction(pair.same))
+
+    assert person(company, pair.ada).standing == Standing.DEPARTED
+
+
 # Where addresses are matched by. Who has a number is held by it as well.
 
 
