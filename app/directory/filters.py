@@ -14,7 +14,7 @@ from app.directory.vocabulary import ENTERPRISE, ENTERPRISE_OR_TOP, ENTERPRISE_U
 LONGEST, DEEPEST, MOST_ANDS = 4_000, 30, 40
 """Characters, brackets in each other, and words `and`. Each of these may become a join, of which PostgreSQL took 13 seconds to plan 128."""
 MOST_ORS_INSIDE = 100
-"""SQLite takes an expression of a thousand parts in each other, and each term inside brackets is several."""
+"""Of a request, not of a rule, which may stand already: SQLite takes a thousand parts in each other, and each term inside is several."""
 _LARGEST = 2**63 - 1
 _SHORT = 100
 """Characters of a path that is remembered."""
@@ -191,7 +191,7 @@ class _Reader:
     def any_of(self, within: tuple[str, ...]) -> Filter:
         terms = [self._all_of(within)]
         while self._take("OR"):
-            if self._brackets and len(terms) == MOST_ORS_INSIDE:
+            if self._over_scim and self._brackets and len(terms) == MOST_ORS_INSIDE:
                 self._refuse(f"more than {MOST_ORS_INSIDE} terms in brackets are joined by `or`")
             terms.append(self._all_of(within))
         return terms[0] if len(terms) == 1 else Or(terms=tuple(terms))

@@ -58,6 +58,16 @@ def test_a_filter_narrows_a_rule(company: Company) -> None:
     assert company.roster(rules) == {"staff": {"ada"}}
 
 
+def test_a_rule_names_as_many_alternatives_in_brackets_as_its_length_lets_it(company: Company) -> None:
+    """What a request may hold there is bounded, but rules are stored as they were written, and were written before that."""
+    company.hires("Ada", roles=[{"value": "r-179"}])
+    company.hires("Bob", roles=[{"value": "x"}])
+    named = " or ".join(f'value eq "r-{number}"' for number in range(180))
+    rules = rules_of(f"- {{id: roles, where: 'roles[{named}]', name: roles}}")
+
+    assert company.roster(rules) == {"roles": {"ada"}}
+
+
 def test_a_team_has_the_direct_reports_and_their_manager(company: Company) -> None:
     company.hires("Ada")
     company.hires("Bob", manager="ada")
