@@ -190,7 +190,7 @@ def _sound(operation: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, SCIM
                 # Of data it is said as it would be of the body it stands for.
                 refuse_unstorable(value, "" if isinstance(value, dict) else name)
                 said[name] = value
-            if name == "data" and operation.get("method") == "PATCH" and isinstance(said.get(name), dict):
+            if name == "data" and said.get("method") == "PATCH" and isinstance(said.get(name), dict):
                 # Once ids stand in place of bulkIds, nobody can tell any more what was said twice.
                 refuse_said_twice(said[name])
         except SCIMError as error:
