@@ -229,7 +229,8 @@ def _declared(extension: Extension, value: Any, stood: Sequence[Any]) -> Any:
     if not isinstance(value, dict):
         return value if _is_among(value, stood) else refuse_kind(extension.urn, "an object", value)
     there: dict[str, list[Any]] = {}
-    for key, part in (pair for one in stood if isinstance(one, dict) for pair in one.items()):
+    objects = [one for one in stood if isinstance(one, dict) and one]
+    for key, part in (pair for one in objects for pair in one.items()):
         there.setdefault(key.lower(), []).append(part)
     kept: dict[str, Any] = {}
     for key, part in value.items():
@@ -248,9 +249,15 @@ def _declared(extension: Extension, value: Any, stood: Sequence[Any]) -> Any:
                     _refuse_missing(attribute.subs, element, label, ".")
             _put(kept, attribute.name, fitted)
     # Where it was missing before it was declared, it may go on missing.
-    missed = {name: one for name, one in extension.attributes.items() if not there or not all(map(_is_nothing, there.get(name, ())))}
-    _refuse_missing(missed, kept, extension.urn, ":")
+    required = {name: one for name, one in extension.attributes.items() if one.required and not any(_lacks(before, name) for before in objects)}
+    _refuse_missing(required, kept, extension.urn, ":")
     return kept or None
+
+
+def _lacks(stood: Mapping[str, Any], name: str) -> bool:
+    """Whether what stood has no value under this name, or none in one of the spellings in which it has it."""
+    parts = [part for key, part in stood.items() if key.lower() == name]
+    return not parts or any(map(_is_nothing, parts))
 
 
 def _is_among(value: Any, stood: Iterable[Any], known: Mapping[str, Attribute] = MappingProxyType({})) -> bool:

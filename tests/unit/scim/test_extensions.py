@@ -196,6 +196,8 @@ FROM_BEFORE: dict[str, dict[str, Any]] = {
     "an object and none": {HR: {"grade": "x"}, HR.upper(): []},
     "names within in other letters": {HR: {"desk": {"Floor": "x"}, "badges": [{"Number": "x"}, {"number": 1, "NUMBER": 2}]}},
     "null and an empty list": {HR: {"team": None, "teams": [], "site": "Oslo"}},
+    "a required name in one of two spellings of the URN": {HR: {"team": "x", "teams": ["x"]}, HR.upper(): {"site": "Oslo"}},
+    "a required name without a value in one of two spellings": {HR: {"Team": "x", "team": [], "Teams": ["x"], "teams": None, "site": "Oslo"}},
 }
 
 
