@@ -10,7 +10,7 @@ from app.directory.values import Operator, leaves
 from app.directory.vocabulary import COMMON, ENTERPRISE_URN, SCHEMAS, STANDARD, USER_URN, Attribute, Kind, Vocabulary
 from app.scim.answers import Problem, refused
 from app.scim.bodies import is_meant, spelled, spelled_one, takes_away, tidied, under_own_names
-from app.scim.bounds import refuse_too_costly
+from app.scim.bounds import refuse_too_costly, refuse_too_many
 from app.scim.elements import NOTHING, Known, is_true, only_primary, without_listed
 from app.scim.operations import Operation, Verb
 
@@ -23,8 +23,9 @@ def patched(
     changed = under_own_names(copy.deepcopy(dict(document)), vocabulary)
     for operation in operations:
         # The next one may name what this one says, in another way of saying it.
-        path, value = _path_in(changed, operation, vocabulary), _spelled(operation, vocabulary)
-        _apply(changed, replace(operation, path=path, value=value), core, vocabulary)
+        placed = replace(operation, path=_path_in(changed, operation, vocabulary))
+        for one in _each(changed, replace(placed, value=_spelled(placed, vocabulary)), vocabulary):
+            _apply(changed, one, core, vocabulary)
     return changed
 
 
@@ -36,6 +37,17 @@ def _path_in(document: Mapping[str, Any], operation: Operation, vocabulary: Voca
     within = path.core is not None or top in document or vocabulary.attributes_of(top) is not None
     # Of an extension that is said anew there is only its value to tell it by: an object.
     return AttributePath(names=(urn,)) if urn in document or (not within and isinstance(operation.value, dict)) else path
+
+
+def _each(document: Mapping[str, Any], operation: Operation, vocabulary: Vocabulary) -> list[Operation]:
+    """The operation; where it says an extension that is there and that no schema here tells of, one for each attribute of it."""
+    urn, value = operation.path.names[0], operation.value
+    there = document.get(urn) if len(operation.path.names) == 1 and ":" in urn and vocabulary.attributes_of(urn) is None else None
+    if not isinstance(there, dict) or not isinstance(value, dict) or operation.verb is Verb.REMOVE:
+        return [operation]
+    refuse_too_many(len(value))
+    folded = {key.lower(): key for key in there}
+    return [replace(operation, path=AttributePath(names=(urn, folded.get(key.lower()) or key)), value=part, named=False) for key, part in value.items()]
 
 
 def _spelled(operation: Operation, vocabulary: Vocabulary) -> Any:

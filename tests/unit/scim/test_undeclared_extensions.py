@@ -72,6 +72,21 @@ def test_an_extension_that_is_not_there_is_made_of_an_object(directory: Director
     assert _patched(directory, bob, {"op": "add", "value": {X: {"a": 1}, f"{X}:b": {"k": 2}}}) == {X: {"a": 1, "b": {"k": 2}}}
 
 
+@pytest.mark.parametrize("said", [{"path": X}, {}])
+def test_each_attribute_of_an_extension_that_is_said_as_a_whole_is_said_by_itself(directory: Directory, said: dict[str, Any]) -> None:
+    """As of an extension that has a schema: what is added stays beside what is there, and null takes away."""
+    before = {"marks": ["x"], "o": {"k": 1}, "a": "t"}
+    ada, bob = directory.add_user("ada", **{X: before}), directory.add_user("bob", **{X: before})
+
+    def operation(verb: str, value: Any) -> dict[str, Any]:
+        return {"op": verb, **said, "value": value if said else {X: value}}
+
+    assert _patched(directory, ada, operation("add", {"marks": ["y"], "o": {"l": 2}, "b": 1, "a": None})) == {
+        X: {"marks": ["x", "y"], "o": {"k": 1, "l": 2}, "a": "t", "b": 1}
+    }
+    assert _patched(directory, bob, operation("replace", {"marks": ["y"], "O": {"l": 2}, "a": None})) == {X: {"marks": ["y"], "o": {"k": 1, "l": 2}}}
+
+
 @pytest.mark.parametrize("verb", ["add", "replace"])
 def test_what_a_known_schema_does_not_name_stays_below_it(directory: Directory, verb: str) -> None:
     ada = directory.add_user("ada", custom={"a": 1}, **{ENTERPRISE_URN: {"department": "D", "place": {"city": "A"}}})
