@@ -32,6 +32,9 @@ def patched(
 def _path_in(document: Mapping[str, Any], operation: Operation, vocabulary: Vocabulary) -> AttributePath:
     """Where the operation leads in this document: into an extension that is there or known, or to one that is there, or is to be made."""
     path, urn, top = operation.path, operation.urn, operation.path.names[0]
+    if path.where is not None and path.sub == "value" and _has_texts(list(leaves(document, path.names)), vocabulary.attribute_at(path.names)):
+        # What is no object is its own `value` (RFC 7643 §2.4).
+        return replace(path, sub=None)
     if urn is None or any(True for _ in leaves(document, path.names)):
         return path
     within = path.core is not None or top in document or vocabulary.attributes_of(top) is not None
@@ -88,7 +91,7 @@ def _apply(document: dict[str, Any], operation: Operation, core: str, vocabulary
     if isinstance(parent, list):
         _apply_to_each(parent, name, operation.verb, value)
     elif path.where is not None:
-        if _has_texts(parent.get(name), known) and path.sub in (None, "value"):
+        if _has_texts(parent.get(name), known) and path.sub is None:
             _apply_to_texts(parent, name, operation, value)
         else:
             _apply_to_elements(parent, name, operation, value, known)
@@ -190,6 +193,8 @@ def _apply_to_elements(parent: dict[str, Any], name: str, operation: Operation, 
     elements: list[Any] = [there] if single else list(there) if isinstance(there, list) else []
     fitting = [element for element in elements if isinstance(element, dict) and matches(where, element)]
     if operation.verb is Verb.REMOVE or value is None:
+        if not fitting:
+            return
         elements = _without(elements, fitting, sub, operation.value)
     else:
         if not fitting:
@@ -207,10 +212,14 @@ def _apply_to_elements(parent: dict[str, Any], name: str, operation: Operation, 
 
 
 def _has_texts(there: Any, known: Attribute | None) -> bool:
-    """Whether the elements of a list are no objects; of one that no schema has, whether any of them is none."""
+    """Whether the elements of a list are no objects; of one that no schema has, whether any of them is none. What is no list is one of one."""
     if known is not None:
-        return known.many and known.kind is not Kind.COMPLEX
-    return isinstance(there, list) and not all(isinstance(element, dict) for element in there)
+        return known.bare
+    return not all(isinstance(element, dict) for element in _listed(there))
+
+
+def _listed(there: Any) -> list[Any]:
+    return there if isinstance(there, list) else [] if there is None else [there]
 
 
 def _apply_to_texts(parent: dict[str, Any], name: str, operation: Operation, value: Any) -> None:
@@ -218,9 +227,11 @@ def _apply_to_texts(parent: dict[str, Any], name: str, operation: Operation, val
     where = operation.path.where
     assert where is not None
     there = parent.get(name)
-    elements: list[Any] = there if isinstance(there, list) else [] if there is None else [there]
+    elements = _listed(there)
     fits = [matches(where, element if isinstance(element, dict) else {"value": element}) for element in elements]
     if operation.verb is Verb.REMOVE or value is None:
+        if not any(fits):
+            return
         kept = [element for element, fit in zip(elements, fits, strict=True) if not fit]
     elif any(fits):
         kept = [value if fit else element for element, fit in zip(elements, fits, strict=True)]

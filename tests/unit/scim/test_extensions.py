@@ -312,4 +312,5 @@ def test_a_value_that_is_no_object_is_picked_out_as_value(directory: Directory) 
     assert skills({"op": "replace", "path": picked, "value": "diving"}) == ["diving", "rigging"]
     assert skills({"op": "replace", "path": picked, "value": "knots"}) == ["diving", "rigging", "knots"]
     assert skills({"op": "remove", "path": f'{HR}:skills[value sw "r" or value eq "knots"]'}) == ["diving"]
-    assert not skills({"op": "remove", "path": f"{HR}:skills[value pr]"})
+    assert skills({"op": "replace", "path": f'{HR}:skills[value eq "diving"].value', "value": "ropes"}) == ["ropes"]
+    assert not skills({"op": "remove", "path": f"{HR}:skills[value pr].value"})

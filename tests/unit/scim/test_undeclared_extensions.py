@@ -115,7 +115,17 @@ def test_a_text_of_a_list_that_no_schema_has_is_picked_out_as_value(directory: D
     assert marks({"op": "remove", "path": f'{path}[value eq "x"]'}) == ["y"]
     assert marks({"op": "replace", "path": f'{path}[value eq "Y"]', "value": "z"}) == ["z"]
     assert marks({"op": "add", "path": path, "value": [{"value": "o", "type": "t"}]}, {"op": "remove", "path": f'{path}[type eq "t"]'}) == ["z"]
+    assert marks({"op": "replace", "path": f'{path}[value eq "z"].value', "value": "w"}) == ["w"]
+    assert marks({"op": "add", "path": path, "value": "v"}, {"op": "remove", "path": f'{path}[value eq "w"].value'}) == ["v"]
     assert marks({"op": "remove", "path": f"{path}[value pr]"}) is None
+
+
+@pytest.mark.parametrize("picked", ['[value eq "y"]', '[value eq "y"].value', '[type eq "t"]', '[value eq "x"].display'])
+def test_a_text_that_is_not_picked_out_stays(directory: Directory, picked: str) -> None:
+    ada = directory.add_user("ada", **{X: {"mark": "x"}})
+
+    assert _patched(directory, ada, {"op": "remove", "path": f"{X}:mark{picked}"}) == {X: {"mark": "x"}}
+    assert _patched(directory, ada, {"op": "replace", "path": f'{X}:mark[value eq "X"].value', "value": "y"}) == {X: {"mark": ["y"]}}
 
 
 @pytest.mark.parametrize("urn", URNS)
