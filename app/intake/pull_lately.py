@@ -1,5 +1,6 @@
 """What a source's pulls took lately: many small ones weigh as much as one that takes the same at once."""
 
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -8,11 +9,14 @@ from sqlalchemy.orm import Session
 
 from app.directory.tables import Person, Record, Source, Standing
 from app.intake.pull_drafts import SOON
+from app.intake.pull_here import batches
 from app.lifecycle.pulled_tables import Run, RunKind, RunLine, Took
 from app.lifecycle.tables import Held, HeldState
 from app.revocation.tables import Departure
 
 LATELY: Final = timedelta(hours=24)
+Leaving = Callable[[Sequence[str]], set[str]]
+"""Which of these records are taken now."""
 
 
 def people_taken(session: Session, source: Source, *, at: datetime) -> int:
@@ -41,14 +45,17 @@ class Ends(NamedTuple):
     ahead: int
 
 
-def ends_brought(session: Session, source: Source, *, at: datetime) -> Ends:
-    """What became of ends within days that pulls of this source brought as news, but for those that were put off since. Costs as `people_taken` does."""
+def ends_brought(session: Session, source: Source, *, leaving: Leaving, at: datetime) -> Ends:
+    """What became of ends within days that pulls of this source brought as news, but for those that were put off since. Costs as `people_taken` does.
+
+    Whoever is still here and is taken now is counted by whoever counts that, and not here too.
+    """
     # The departure of that very end: whoever was out before by another voice lost nothing by it.
     by_it = exists().where(
         Departure.organization_id == RunLine.organization_id, Departure.person_id == RunLine.person_id, Departure.due_at == Record.ends_at
     )
     query = (
-        select(RunLine.person_id, Person.standing)
+        select(RunLine.person_id, RunLine.subject_id, Person.standing)
         .join(Person, (Person.organization_id == RunLine.organization_id) & (Person.id == RunLine.person_id))
         .join(Record, (Record.organization_id == RunLine.organization_id) & (Record.id == RunLine.subject_id))
         .where(
@@ -58,8 +65,10 @@ def ends_brought(session: Session, source: Source, *, at: datetime) -> Ends:
         )
         .distinct()
     )  # fmt: skip
-    here = [standing == Standing.ACTIVE for _, standing in session.execute(query)]
-    return Ends(come=here.count(False), ahead=here.count(True))
+    rows = session.execute(query).all()
+    here = {record: person for person, record, standing in rows if standing == Standing.ACTIVE}
+    taken = {here[record] for some in batches(here) for record in leaving(some)}
+    return Ends(come=len({person for person, _, standing in rows if standing != Standing.ACTIVE}), ahead=len(set(here.values()) - taken))
 
 
 def _lines(session: Session, source: Source, *, at: datetime) -> tuple[Any, ...]:

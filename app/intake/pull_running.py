@@ -177,7 +177,7 @@ class Reader:
 
     def _judged(self, found: Reading, *, whole: bool, cursor: str | None) -> Read:
         wait = self._wait()
-        pull_asking.ask(found, before=self.clock() - wait, most=lambda: pull_weighing.most_people(self.source, at=self.clock()))
+        pull_asking.ask(found, before=self.clock() - wait, most=lambda: pull_weighing.most_people(self.source, found.staging, at=self.clock()))
         pull_asking.look_for_groups(found, whole=whole, before=self.clock() - wait)
         verdict = pull_weighing.weigh(found, self.source, at=self.clock())
         return Read(found=found, whole=whole, cursor=cursor, wait=wait, verdict=verdict)

@@ -98,13 +98,13 @@ def ceiling_of(session: Session, organization_id: str) -> Ceiling | None:
     return None if said is None else Ceiling(share=said.share, from_count=said.from_count, count=said.count)
 
 
-def most_people(source: Source, *, at: datetime) -> int | None:
-    """How many people a pull of this source may cost their access now, after what its pulls took lately."""
+def most_people(source: Source, staging: Staging, *, at: datetime) -> int | None:
+    """How many people a pull of this source that found this may cost their access now, after what its pulls took lately."""
     with reading() as session:
         ceiling = ceiling_of(session, source.organization_id)
         if ceiling is None:
             return None
-        ends = ends_brought(session, source, at=at)
+        ends = ends_brought(session, source, leaving=staging.leaving_among, at=at)
         out = people_taken(session, source, at=at) + ends.come
         return max(0, ceiling.allowed(people_on(session, source, at=at) + out) - out - ends.ahead)
 
@@ -117,19 +117,19 @@ def weigh(found: Reading, source: Source, *, at: datetime) -> Verdict:
         outs = sum(_who_stays_on(session, source, staging, removed.values(), at=at) for _, removed in staging.removals())
         outs += sum(one.counts for one in staging.absent("group"))
         no_group_left = found.no_group_left and next(staging.absent("group"), None) is not None
-        reason = _too_much(session, source, lost=lost, outs=outs, no_group_left=no_group_left, at=at)
+        reason = _too_much(session, source, staging, lost=lost, outs=outs, no_group_left=no_group_left, at=at)
         held = open_held(session, source, unreadable=False)
         waiting = frozenset() if held is None else frozenset((line.subject_kind, line.subject_id) for line in brake.lines_of(session, held))
     return Verdict(reason=reason, waiting=waiting, would_lose_access=lost)
 
 
-def _too_much(session: Session, source: Source, *, lost: int, outs: int, no_group_left: bool, at: datetime) -> str | None:
+def _too_much(session: Session, source: Source, staging: Staging, *, lost: int, outs: int, no_group_left: bool, at: datetime) -> str | None:
     ceiling = ceiling_of(session, source.organization_id)
     if ceiling is None:
         return None
     said = f"pull_brake = {value_of(session, source.organization_id, 'pull_brake')} allows"
     free = ceiling.allowed(0)
-    ends = ends_brought(session, source, at=at) if lost else Ends(0, 0)
+    ends = ends_brought(session, source, leaving=staging.leaving_among, at=at) if lost else Ends(0, 0)
     out = ends.come + (people_taken(session, source, at=at) if lost else 0)
     lately = out + ends.ahead
     if lost + lately > free and lost + lately > (allowed := ceiling.allowed((on := people_on(session, source, at=at)) + out)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -125,6 +126,36 @@ def test_a_few_ends_with_each_pull_count_together(corp: Pulled) -> None:
     assert held[:2] == [None, None]
     assert held[2] is not None
     assert held[2].reason.startswith("corp: 5 of 25 people would lose access, after 10 in the last 24 hours (50% together)")
+
+
+def given_a_nearer_end(corp: Pulled, keys: list[str]) -> None:
+    ends(corp, corp.at + DAY, *keys)
+
+
+def switched_off(corp: Pulled, keys: list[str]) -> None:
+    for key in keys:
+        corp.directory.alter(key, active=False)
+
+
+def deleted(corp: Pulled, keys: list[str]) -> None:
+    corp.directory.drop(*keys)
+
+
+@pytest.mark.parametrize("taken", [given_a_nearer_end, switched_off, deleted])
+@pytest.mark.parametrize("whole", [False, True])
+def test_whoever_is_taken_after_all_is_not_counted_for_their_end_as_well(corp: Pulled, whole: bool, taken: Callable[[Pulled, list[str]], None]) -> None:
+    ends(corp, corp.at + 2 * DAY, *KEYS[:9])
+    assert corp.pull().left == 9
+    taken(corp, KEYS[:9])
+
+    foreseen, outcome = corp.pull(whole=whole, dry_run=True), corp.pull(whole=whole)
+
+    assert (foreseen.held, outcome.held, outcome.left + outcome.missing) == (None, None, 9)
+    # Whoever else goes comes on top of them.
+    switched_off(corp, KEYS[9:11])
+    held = corp.pull(whole=whole).held
+    assert held is not None
+    assert "(37%" in held.reason
 
 
 # Undone

@@ -309,7 +309,7 @@ def test_it_costs_by_what_was_taken_lately(corp: Pulled) -> None:
 
     lately(corp)
     with reading() as session:
-        ends_brought(session, session.get_one(Source, (corp.organization_id, corp.source_id)), at=corp.at)
+        ends_brought(session, session.get_one(Source, (corp.organization_id, corp.source_id)), leaving=lambda _: set(), at=corp.at)
 
     with db.engine.connect() as connection:
         plans = [
