@@ -34,7 +34,8 @@ class SourcePerson:
     """One person as the source has them now. `document` is in SCIM's shape (RFC 7643), the enterprise extension included,
     a manager named by `manager` instead; `active` false is *off*, with the source's own word for it in `state`.
 
-    `starts_at` and `ends_at` are ISO 8601 instants with zone where the source knows them (accountExpires, an Okta date).
+    `starts_at` and `ends_at` are ISO 8601 instants with zone where the source knows them (accountExpires, an Okta date). `ended` where
+    it is *off* for nothing but that `ends_at` has come: until then the source had them on, without a word in `state`.
     """
 
     key: SourceKey
@@ -46,6 +47,7 @@ class SourcePerson:
     state: str = ""
     starts_at: str | None = None
     ends_at: str | None = None
+    ended: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

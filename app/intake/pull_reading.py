@@ -122,6 +122,7 @@ class Reading:
 
     def _take_people(self, people: Sequence[SourcePerson]) -> int:
         """Returns how many entries that are known were met."""
+        came: dict[str, SourcePerson] = {}
         told: dict[str, SourcePerson] = {}
         said: dict[str, Said] = {}
         for person in people:
@@ -130,6 +131,7 @@ class Reading:
                 self.notes.append(f"{person.user_name[:200]!a} is left out: {why}")
                 self.set_aside += 1
                 continue
+            came[person.key] = person
             told[person.key], said[person.key] = self._said(person)
         if not told:
             return 0
@@ -142,6 +144,10 @@ class Reading:
             differing = {key: entry.subject_id for key, entry in known.items() if entry.subject_id is not None and entry.digest != said[key].digest}
             records = records_here(session, self.organization_id, list(differing.values()), at=self.at)
             unheard = kept_ends(session, *self._where, differing)
+            for key in unheard:
+                # An end that does not count switches nobody off when it comes.
+                if came[key].ended and unheard[key] == dates_of(told[key])[1]:
+                    told[key], said[key] = self._said(replace(came[key], active=True, state="", ended=False))
             self.groups_lost |= groups_lost(session, *self._where, [key for key in told if key not in known])
         for key, person in told.items():
             # An end of which somebody decided that it does not count.

@@ -20,11 +20,12 @@ _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """May they come in, as the directory says; in its word for it."""
+    """May they come in, as the directory says; in its word for it. `ended` where only their end is in the way."""
 
     active: bool = True
     state: str = ""
     ends_at: datetime | None = None
+    ended: bool = False
 
 
 class Unreadable(Exception):
@@ -87,7 +88,9 @@ def _ad_standing(entry: Entry, at: datetime) -> Standing:
 
 def _until(end: datetime, at: datetime, *, state: str) -> Standing:
     # It passes without any change in the directory, so it is told beforehand, and is *off* whenever it is read afterwards.
-    return Standing(active=at < end, state="" if at < end else f"{state} has passed", ends_at=end)
+    if at < end:
+        return Standing(ends_at=end)
+    return Standing(active=False, state=f"{state} has passed", ends_at=end, ended=True)
 
 
 def _text_key(value: bytes) -> SourceKey:

@@ -51,6 +51,7 @@ class People:
             manager=manager,
             state=standing.state,
             ends_at=standing.ends_at.isoformat() if standing.ends_at else None,
+            ended=standing.ended,
         )
 
     def _text(self, entry: Entry, field: str) -> str:
@@ -65,7 +66,7 @@ class People:
             standing = self._dialect.standing(entry, at)
         except Unreadable as error:
             raise Incomplete(f"{self.name}: {error} of {entry.dn} cannot be read: give the bind account the right to") from None
-        if self._active and standing.active:
+        if self._active and (standing.active or standing.ended):
             name, good = self._active
             said = [text.lower() for text in entry.texts(name)]
             if not good.intersection(said):

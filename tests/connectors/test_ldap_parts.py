@@ -285,6 +285,24 @@ def test_no_number_of_ticks_is_too_large_for_an_end(ticks: str) -> None:
     assert AD.standing(at(useraccountcontrol="512", accountexpires=ticks), NOW).active
 
 
+@pytest.mark.parametrize(
+    ("more", "state", "ended"),
+    [
+        ({}, "accountExpires has passed", True),
+        ({"employeetype": "staff"}, "accountExpires has passed", True),
+        ({"useraccountcontrol": "514"}, "disabled", False),
+        ({"employeetype": "leaver"}, "employeetype=leaver", False),
+    ],
+)
+def test_whoever_is_off_for_their_end_alone_is_told_from_others(more: dict[str, str], state: str, ended: bool) -> None:
+    chosen = {"active_attribute": "employeeType", "active_values": "staff"} if "employeetype" in more else {}
+    expired = at(**{"objectguid": "0123456789abcdef", "useraccountcontrol": "512", "accountexpires": "133000000000000000", **more})
+
+    person = People(read_settings(settings(kind="ad", **chosen)), AD).person(expired, manager=None, at=NOW)
+
+    assert (person.active, person.state, person.ended) == (False, state, ended)
+
+
 def test_a_lock_of_the_password_policy_passes_and_one_for_good_does_not() -> None:
     assert OPENLDAP.standing(at(pwdaccountlockedtime="20261125120000Z"), NOW).active
     assert not OPENLDAP.standing(at(pwdaccountlockedtime="000001010000Z"), NOW).active

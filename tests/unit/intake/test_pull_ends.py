@@ -275,3 +275,57 @@ def test_an_end_to_come_is_heard_of_whoever_was_rejected_as_off(corp: Pulled) ->
     outcome = corp.pull()
 
     assert (outcome.left, until(corp, "p00")) == (1, ends_at)
+
+
+# Ends that have come, as LDAP servers tell of them: by then the account is off for nothing else
+
+
+def comes(corp: Pulled, *keys: str) -> None:
+    """The end of these comes, and is heard of by the listing after it."""
+    lives_on(corp, 2 * DAY)
+    for key in keys:
+        corp.directory.alter(key, active=False, ended=True, state="accountExpires has passed")
+
+
+def title(corp: Pulled) -> object:
+    return corp.records()["p00@x.example"].document.get("title")
+
+
+@pytest.mark.parametrize("length", [MINUTE, 2 * DAY], ids=["before it comes", "after it has come"])
+def test_an_end_that_was_undone_does_not_take_when_it_comes(corp: Pulled, length: timedelta) -> None:
+    ends(corp, corp.at + DAY, "p00")
+    number = corp.pull().run or 0
+    lives_on(corp, length)
+    assert undoes(corp, number).lines == 1
+
+    comes(corp, "p00")
+
+    for whole in (False, True, True):
+        assert (corp.pull(whole=whole).left, corp.standing()["p00@x.example"]) == (0, "active")
+    # Another end is another word.
+    ends(corp, corp.at - MINUTE, "p00")
+    assert (corp.pull().left, corp.standing()["p00@x.example"]) == (1, "departed")
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_end_that_does_not_count_does_not_count_when_it_comes(corp: Pulled, whole: bool) -> None:
+    ends(corp, corp.at + DAY, *KEYS)
+    assert corp.pull().held is not None
+    rejects(corp)
+
+    comes(corp, *KEYS)
+    promote(corp, "p00")
+
+    for _ in range(2):
+        outcome = corp.pull(whole=whole)
+        assert (outcome.held, outcome.left, here(corp), title(corp)) == (None, 0, 30, "Countess")
+    # Switched off by hand, they are off.
+    corp.directory.alter("p00", ended=False, state="disabled")
+    assert (corp.pull(whole=whole).left, corp.standing()["p00@x.example"]) == (1, "departed")
+
+
+def test_an_end_that_has_come_when_it_is_first_told_takes(corp: Pulled) -> None:
+    ends(corp, corp.at - DAY, "p00")
+    comes(corp, "p00")
+
+    assert (corp.pull().left, corp.standing()["p00@x.example"]) == (1, "departed")
