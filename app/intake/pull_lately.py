@@ -54,21 +54,24 @@ def ends_brought(session: Session, source: Source, *, leaving: Leaving, at: date
     by_it = exists().where(
         Departure.organization_id == RunLine.organization_id, Departure.person_id == RunLine.person_id, Departure.due_at == Record.ends_at
     )
+    ahead = (Record.ends_at > at) & (Record.ends_at <= at + SOON)
+    # Access ends at its instant, also where no worker has looked at them since.
+    come = (Record.ends_at <= at) & (Person.access_until <= at)
+    out = (Person.standing != Standing.ACTIVE) | come
     query = (
-        select(RunLine.person_id, RunLine.subject_id, Person.standing)
+        select(RunLine.person_id, RunLine.subject_id, out.label("out"))
         .join(Person, (Person.organization_id == RunLine.organization_id) & (Person.id == RunLine.person_id))
         .join(Record, (Record.organization_id == RunLine.organization_id) & (Record.id == RunLine.subject_id))
         .where(
             *_lines(session, source, at=at), RunLine.took == Took.ENDS,
-            ((Person.standing != Standing.ACTIVE) & by_it)
-            | ((Person.standing == Standing.ACTIVE) & Record.ended_at.is_(None) & (Record.ends_at > at) & (Record.ends_at <= at + SOON)),
+            ((Person.standing != Standing.ACTIVE) & by_it) | ((Person.standing == Standing.ACTIVE) & Record.ended_at.is_(None) & (come | ahead)),
         )
         .distinct()
     )  # fmt: skip
     rows = session.execute(query).all()
-    here = {record: person for person, record, standing in rows if standing == Standing.ACTIVE}
+    here = {row.subject_id: row.person_id for row in rows if not row.out}
     taken = {here[record] for some in batches(here) for record in leaving(some)}
-    return Ends(come=len({person for person, _, standing in rows if standing != Standing.ACTIVE}), ahead=len(set(here.values()) - taken))
+    return Ends(come=len({row.person_id for row in rows if row.out}), ahead=len(set(here.values()) - taken))
 
 
 def _lines(session: Session, source: Source, *, at: datetime) -> tuple[Any, ...]:

@@ -128,6 +128,18 @@ def test_a_few_ends_with_each_pull_count_together(corp: Pulled) -> None:
     assert held[2].reason.startswith("corp: 5 of 25 people would lose access, after 10 in the last 24 hours (50% together)")
 
 
+def test_ends_that_have_come_count_before_a_worker_has_looked(corp: Pulled) -> None:
+    ends(corp, corp.at + 5 * MINUTE, *KEYS[:9])
+    corp.pull()
+
+    corp.wait(6 * MINUTE)
+    ends(corp, corp.at + 5 * MINUTE, *KEYS[9:18])
+    held = corp.pull().held
+
+    assert held is not None
+    assert held.reason.startswith("corp: 9 of 21 people would lose access, after 9 in the last 24 hours (60% together)")
+
+
 def given_a_nearer_end(corp: Pulled, keys: list[str]) -> None:
     ends(corp, corp.at + DAY, *keys)
 
