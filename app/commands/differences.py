@@ -24,7 +24,7 @@ from app.rules.membership import belongings, desired, keys_in_use
 from app.rules.revisions import current_rules
 from app.rules.scopes import render_all
 from app.rules.shapes import shapes
-from app.rules.tables import LOST, MOVED, Channel, ChannelMember, Reach, Room
+from app.rules.tables import AGAIN, MOVED, Channel, ChannelMember, Reach, Room
 from connectors.contract import AccountId, AccountState, ChannelRef, HoldsChannels, Member, Missing, Refused
 
 ACCOUNTS = ""
@@ -135,7 +135,7 @@ def _wanted(session: Session, organization_id: str, workspace_id: str, at: datet
             ChannelMember.organization_id == organization_id, ChannelMember.workspace_id == workspace_id, ChannelMember.why != MOVED
         )
     ):
-        if row.why != LOST:
+        if row.why not in AGAIN:
             mirror.setdefault(row.channel_id, set()).add(row.person_id)
         if row.left_at is not None:
             left.setdefault(row.channel_id, set()).add(row.person_id)

@@ -8,7 +8,7 @@ from app.access.tables import Account as AccountRow
 from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
-from app.delivery.memberships import ensure_channels
+from app.delivery.memberships import ensure_channels, put_in_again
 from app.delivery.permits import permit_for
 from app.delivery.precedence import Precedence
 from app.delivery.wanted import Desired, NotYet, desired_of, digest_of
@@ -35,7 +35,12 @@ def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: P
         return False
     permit = permit_for(taken, epoch=desired.epoch, clock=clock, precedence=precedence)
     try:
-        account = _ensure_account(taken, target, desired, permit=permit, clock=clock)
+        account, came_back = _ensure_account(taken, target, desired, permit=permit, clock=clock)
+        if came_back:
+            with reading() as session:
+                desired = desired_of(session, taken, at=clock())
+            if desired is None:
+                return False
         pending = ensure_channels(taken, target, desired, account, permit=permit, clock=clock) if isinstance(target, HoldsChannels) else 0
     except (Refused, Conflict, Missing):
         # A workspace refuses what it is asked for somebody who is being shut out at this moment: that is no fault to be set aside.
@@ -46,11 +51,13 @@ def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: P
     return True
 
 
-def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: Permit, clock: Clock) -> Account:
+def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: Permit, clock: Clock) -> tuple[Account, bool]:
+    """The account, and whether its person was shut out of channels that they were in."""
     profile = target.fit(desired.profile)
 
     did: list[str] = []
     seen = _known_account(target, desired)
+    was_shut = seen is None or seen.state is not AccountState.ACTIVE
     if seen is None:
         seen = _create_account(taken, target, profile, desired.account_id, permit=permit)
         did.append(f"created account {seen.id}")
@@ -62,15 +69,19 @@ def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: P
         did.append(f"updated account {seen.id}")
     account = seen
 
-    def act(session: Session) -> None:
+    def act(session: Session) -> bool:
         for what in did:
             deeds.record(
                 session, taken.organization_id, workspace_id=taken.workspace_id, at=clock(), subject="person", subject_id=taken.subject_id, did=what
             )
         row = session.get(AccountRow, (taken.organization_id, taken.workspace_id, taken.subject_id))
         digest = digest_of(desired.profile)
+        # Also where an earlier delivery let them in, and was cut short before it could say so.
+        came_back = bool(desired.mirror) and (was_shut or row is None or row.state != AccountState.ACTIVE)
+        if came_back:
+            put_in_again(session, taken)
         if row is not None and (row.account_id, row.state, row.profile_digest) == (account.id, account.state, digest):
-            return
+            return came_back
         if row is None:
             row = AccountRow(
                 organization_id=taken.organization_id, workspace_id=taken.workspace_id, person_id=taken.subject_id, account_id=account.id,
@@ -86,9 +97,9 @@ def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: P
                 session, taken.organization_id, subject=Subject.CHANNEL, subject_ids=led, because=None, due_at=clock(),
                 workspace_id=taken.workspace_id,
             )  # fmt: skip
+        return came_back
 
-    in_transaction(act)
-    return account
+    return account, in_transaction(act)
 
 
 def _known_account(target: Target, desired: Desired) -> Account | None:

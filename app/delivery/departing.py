@@ -20,6 +20,7 @@ from app.database import in_transaction, reading
 from app.delivery import handing_over
 from app.delivery.accounts import RESERVED
 from app.delivery.handing_over import LeftInChannels
+from app.delivery.memberships import put_in_again
 from app.delivery.wanted import NotYet
 from app.directory.tables import Person, Standing
 from app.journal import work
@@ -205,6 +206,7 @@ def _end_what_was_before(target: EndsSessions, account_id: AccountId) -> None:
 
 
 def _open_again(session: Session, taken: Claim, *, at: datetime) -> None:
+    put_in_again(session, taken)
     work.want(
         session, taken.organization_id, subject=Subject.ACCOUNT, subject_ids=[taken.subject_id], because=None, due_at=at,
         workspace_id=taken.workspace_id,

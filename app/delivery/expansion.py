@@ -20,7 +20,7 @@ from app.rules.moves import follow_moves
 from app.rules.revisions import current_rules
 from app.rules.shapes import led_by, shapes
 from app.rules.stays import beside_rules
-from app.rules.tables import BESIDE, LOST, MOVED, Channel, ChannelMember, ChannelState, Reach, Room
+from app.rules.tables import AGAIN, BESIDE, MOVED, Channel, ChannelMember, ChannelState, Reach, Room
 from connectors.contract import AccountState
 
 
@@ -129,7 +129,7 @@ def _is_delivered(session: Session, person: Person, workspace_id: str, now_in: s
     )  # fmt: skip
     there = {channel_id: why for channel_id, why in session.execute(mirror)}
     # Who is to be put in again was delivered once, and is not now.
-    return LOST not in there.values() and there.keys() == now_in and {one for one, why in there.items() if why == BESIDE} == beside
+    return AGAIN.isdisjoint(there.values()) and there.keys() == now_in and {one for one, why in there.items() if why == BESIDE} == beside
 
 
 def _names(session: Session, organization_id: str, keys: list[tuple[str, str]]) -> dict[str, str]:

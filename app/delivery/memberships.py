@@ -19,7 +19,7 @@ from app.journal.work import Claim
 from app.rules.moves import SETTLING
 from app.rules.revisions import current_rules
 from app.rules.shapes import ChannelShape, shapes
-from app.rules.tables import BESIDE, LOST, MOVED, RULE, ChannelMember, Room
+from app.rules.tables import AGAIN, BESIDE, MOVED, RETURNED, RULE, ChannelMember, Room
 from connectors.contract import Account, ChannelRef, Conflict, HoldsChannels, Missing, Permit, Refused
 
 Refusal = Refused | Conflict | Missing
@@ -88,7 +88,7 @@ def _come_in(
         assert one.ref is not None
         known = desired.mirror.get(one.channel_id)
         if one.ref not in joined:
-            if one.shape.membership != "enforced" and known is not None and known.why != LOST:
+            if one.shape.membership != "enforced" and known is not None and known.why not in AGAIN:
                 if known.left_at is None and is_lost(target, one.ref):
                     came.lost.append(one.ref)
                     continue
@@ -110,7 +110,7 @@ def _come_in(
 
 def _is_retold(one: Wanted, known: ChannelMember, *, inside: bool) -> bool:
     """Whether the mirror has to say it differently; who came in by themselves, or accepted, has not left."""
-    if known.why == LOST or (inside and known.left_at is not None):
+    if known.why in AGAIN or (inside and known.left_at is not None):
         return True
     return one.why is not None and (known.why != one.why or known.keep_until is not None)
 
@@ -120,6 +120,16 @@ def _give(target: HoldsChannels, one: Wanted, ref: ChannelRef, account: Account,
         target.invite_members(ref, [account.id], permit=permit)
     else:
         target.add_members(ref, [account.id], permit=permit)
+
+
+def put_in_again(session: Session, taken: Claim) -> None:
+    """Have whoever was shut out put into what they were in and still belong in: they left none of it by choice. Nothing is kept for them."""
+    session.execute(
+        update(ChannelMember)
+        .where(*_mine(taken), ChannelMember.why != MOVED, ChannelMember.left_at.is_(None))
+        .values(why=RETURNED, keep_until=None),
+        execution_options={"synchronize_session": False},
+    )
 
 
 def _record(session: Session, taken: Claim, did: list[str], *, at: datetime) -> None:
@@ -196,8 +206,8 @@ def _leave(
         if known is None and one.membership != "enforced":
             # Somebody invited them by hand, and the rule does not forbid it.
             continue
-        # What somebody approved until a day ends on that day.
-        if known is not None and known.keep_until is None and known.why != BESIDE and one.keep_for > timedelta():
+        # What somebody approved until a day ends on that day, and nothing is kept for whoever was away.
+        if known is not None and known.keep_until is None and known.why not in (BESIDE, RETURNED) and one.keep_for > timedelta():
             kept[channel_id] = at + one.keep_for
             continue
         assert ref is not None

@@ -14,6 +14,10 @@ BESIDE = "beside the rules"
 """Why a member is there whom no rule put there: an exception, or a channel that was handed over (`stays`)."""
 LOST = "its room was deleted"
 """Why a member is there whose room somebody deleted: they are put into the new one, although they were put in before."""
+RETURNED = "they returned"
+"""Why a member is there who was shut out meanwhile: they are put in again likewise, since they left nothing of themselves."""
+AGAIN = frozenset({LOST, RETURNED})
+"""Of whoever is to be put in again."""
 MOVED = "moved"
 """Why a member's row is still there although they were taken out: for `moves` to see where everybody went."""
 
