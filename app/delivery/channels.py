@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,8 +17,11 @@ from app.directory.tables import Person, Standing
 from app.journal import work
 from app.journal.tables import Subject
 from app.journal.work import Claim
+from app.rules.channels import inhabited
 from app.rules.revisions import current_rules
 from app.rules.shapes import ChannelShape, shape
+from app.rules.stay_tables import Stay
+from app.rules.stays import in_force
 from app.rules.tables import MOVED, Channel, ChannelMember, ChannelState, Room
 from connectors.contract import AccountId, ChannelRef, ChannelSeen, ChannelWanted, Conflict, HoldsChannels, Missing, Refused, Target
 
@@ -41,6 +45,7 @@ def deliver_channel(taken: Claim, target: Target, *, clock: Clock) -> None:
     seen = target.get_channel(ref) if ref is not None else None
     if ref is not None and seen is None:
         make_anew(taken, ref, clock=clock)
+        raise NotYet("its room was deleted, and is made anew where people belong in it")
     try:
         seen = _create(taken, target, wanted) if seen is None else _update(taken, target, seen, wanted)
     except (Refused, Missing):
@@ -100,6 +105,8 @@ def _prepare(
     if one is None:
         return None
     room = session.get(Room, (organization_id, workspace_id, channel_id))
+    if (room is None or room.ref is None) and not _is_needed(session, taken, channel, at=clock()):
+        return None
     if room is None:
         room = Room(organization_id=organization_id, workspace_id=workspace_id, channel_id=channel_id, key="", ref=None)
         room.key = _free_key(session, taken, one.name)
@@ -129,6 +136,20 @@ def _prepare(
         _owners(session, taken, one),
         one.parent is not None and parent_ref is None,
     )
+
+
+def _is_needed(session: Session, taken: Claim, channel: Channel, *, at: datetime) -> bool:
+    """Whether anybody belongs in it, by the rules or beside them, or is kept in it; a space is there for its channels. No room is made for nobody."""
+    if channel.space or channel.state == ChannelState.ACTIVE:
+        return True
+    member = select(ChannelMember.person_id).where(
+        ChannelMember.organization_id == taken.organization_id, ChannelMember.workspace_id == taken.workspace_id,
+        ChannelMember.channel_id == channel.id, ChannelMember.why != MOVED,
+    )  # fmt: skip
+    stay = select(Stay.id).where(Stay.organization_id == taken.organization_id, Stay.channel_id == channel.id, in_force(at))
+    if any(session.scalar(one.limit(1)) is not None for one in (member, stay)):
+        return True
+    return bool(inhabited(session, taken.organization_id, current_rules(session, taken.organization_id), [channel.id]))
 
 
 def _owners(session: Session, taken: Claim, one: ChannelShape) -> frozenset[AccountId]:

@@ -37,7 +37,7 @@ def forget(session: Session, organization_id: str, workspace_id: str, ref: Chann
     )
     if channel_id is None:
         return
-    log.warning("room %s of channel %s was deleted in workspace %s: it is made anew", ref, channel_id, workspace_id)
+    log.warning("room %s of channel %s was deleted in workspace %s: it is made anew where people belong in it", ref, channel_id, workspace_id)
     # Whoever had left by choice stays out of the new one as well.
     were = update(ChannelMember).where(
         ChannelMember.organization_id == organization_id, ChannelMember.workspace_id == workspace_id, ChannelMember.channel_id == channel_id,

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from app.access.tables import Workspace as WorkspaceRow
 from app.audit.tables import Deed
@@ -17,8 +18,9 @@ from app.delivery.expansion import want_channels
 from app.directory.tables import Record
 from app.journal import work
 from app.journal.tables import Subject, Work
+from app.rules.channels import settle
 from app.rules.move_receipts import moves_of
-from app.rules.tables import Channel, ChannelMember
+from app.rules.tables import Channel, ChannelMember, ChannelState
 from connectors.contract import AccountId, ChannelRef
 from tests.company import ADMIN
 from tests.unit.delivery.led_company import LedCompany, led_company
@@ -72,6 +74,18 @@ def workspace(firm: LedCompany) -> WorkspaceRow:
 def applies(firm: LedCompany, found: differences.Differences) -> None:
     at, row = firm.at, workspace(firm)
     in_transaction(lambda session: differences.want_all(session, firm.company.organization_id, row, found, actor=ADMIN, at=at))
+
+
+def archives(firm: LedCompany, name: str) -> None:
+    """What the clock does with a channel that is empty, each minute."""
+
+    def act(session: Session) -> None:
+        channel_id = firm.channel(session, name).id
+        if settle(session, firm.company.organization_id, [channel_id], firm.at)[channel_id].state is not ChannelState.EMPTY:
+            want_channels(session, firm.company.organization_id, {channel_id}, at=firm.at)
+
+    in_transaction(act)
+    firm.delivers()
 
 
 def fans_of(firm: LedCompany, membership: str) -> None:
@@ -146,6 +160,35 @@ def test_a_room_that_nobody_belongs_in_is_not_missed(firm: LedCompany, monkeypat
     firm.delivers()
 
     assert found.new_channels == [] and "dept-sales" not in {room.name for room in firm.there.rooms.values()}
+
+
+def test_a_room_that_nobody_belongs_in_stays_deleted_on_the_day_it_is_archived_and_comes_back_with_the_first_who_does(firm: LedCompany) -> None:
+    for record in (firm.ada, firm.bob):
+        firm.says(record)
+    firm.delivers()
+    firm.there.deletes("dept-sales")
+
+    firm.passes(days=31)
+    archives(firm, "dept-sales")
+    assert "dept-sales" not in {room.name for room in firm.there.rooms.values()}
+    firm.joins("cy", manager=firm.mia, department="Sales")
+    firm.delivers()
+
+    assert members(firm, "dept-sales") == {CY} and not firm.there.rooms[ref_of(firm, "dept-sales")].read_only
+
+
+def test_and_with_the_first_who_is_let_into_it_beside_the_rules(firm: LedCompany) -> None:
+    for record in (firm.ada, firm.bob):
+        firm.says(record)
+    firm.delivers()
+    firm.there.deletes("dept-sales")
+    firm.passes(days=31)
+    archives(firm, "dept-sales")
+
+    firm.allows(firm.olga, "dept-sales", days=30)
+    firm.delivers()
+
+    assert members(firm, "dept-sales") == {OLGA}
 
 
 def test_a_deleted_space_is_made_anew_with_its_channels_below_it(firm: LedCompany) -> None:
