@@ -56,7 +56,8 @@ def ensure_channels(taken: Claim, target: HoldsChannels, desired: Desired, accou
         if missing:
             raise NotYet(f"{account.id} is not yet seen in {', '.join(missing)}")
     changed = [one for one in settled if one.channel_id not in desired.mirror]
-    retold = [one for one in settled if (known := desired.mirror.get(one.channel_id)) and _is_retold(one, known, inside=one.ref in joined)]
+    inside = joined | {one.ref for one in added if one.ref is not None}
+    retold = [one for one in settled if (known := desired.mirror.get(one.channel_id)) and _is_retold(one, known, inside=one.ref in inside)]
     if changed or left_by_choice or added or retold:
         did = [f"added to {one.shape.name}" for one in added]
 

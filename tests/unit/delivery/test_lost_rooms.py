@@ -191,6 +191,20 @@ def test_and_with_the_first_who_is_let_into_it_beside_the_rules(firm: LedCompany
     assert members(firm, "dept-sales") == {OLGA}
 
 
+def test_whoever_is_put_in_by_force_is_put_into_the_new_one_though_they_had_left_the_old_one_once(firm: LedCompany) -> None:
+    fans_of(firm, "added")
+    members(firm, "fans").discard(ADA)
+    looks_again_at(firm, firm.ada)
+    firm.rules(FANS.replace("MEMBERSHIP", "enforced"))
+    firm.delivers()
+    assert members(firm, "fans") == {ADA, BOB}
+    firm.there.deletes("fans")
+
+    looks_again_at(firm, firm.bob)
+
+    assert members(firm, "fans") == {ADA, BOB}
+
+
 def test_a_deleted_space_is_made_anew_with_its_channels_below_it(firm: LedCompany) -> None:
     firm.there.deletes("company")
 
