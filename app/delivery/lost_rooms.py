@@ -1,6 +1,7 @@
 """Rooms of ours that somebody deleted over there: they are forgotten here, and so made anew, with the people who were in them."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select, update
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.clock import Clock
 from app.database import in_transaction
 from app.journal import work
-from app.journal.tables import Subject
+from app.journal.tables import Lane, Subject, Work, WorkState
 from app.journal.work import Claim
 from app.rules.revisions import current_rules
 from app.rules.shapes import shapes
@@ -44,8 +45,20 @@ def forget(session: Session, organization_id: str, workspace_id: str, ref: Chann
         ChannelMember.why != MOVED, ChannelMember.left_at.is_(None),
     )  # fmt: skip
     people = session.scalars(were.values(why=LOST).returning(ChannelMember.person_id), execution_options={"synchronize_session": False}).all()
-    for subject, ids in ((Subject.CHANNEL, {channel_id, *_below(session, organization_id, workspace_id, channel_id)}), (Subject.ACCOUNT, people)):
+    channels = {channel_id, *_below(session, organization_id, workspace_id, channel_id)}
+    # While a room is being deleted it is there, and whoever was to come into it was refused.
+    accounts = {*people, *_parked(session, organization_id, workspace_id)}
+    for subject, ids in ((Subject.CHANNEL, channels), (Subject.ACCOUNT, accounts)):
         work.want(session, organization_id, subject=subject, subject_ids=ids, because=None, due_at=at, workspace_id=workspace_id)
+
+
+def _parked(session: Session, organization_id: str, workspace_id: str) -> Sequence[str]:
+    return session.scalars(
+        select(Work.subject_id).where(
+            Work.organization_id == organization_id, Work.workspace_id == workspace_id, Work.subject == Subject.ACCOUNT, Work.lane == Lane.SYNC,
+            Work.state == WorkState.PARKED,
+        )
+    ).all()  # fmt: skip
 
 
 def _below(session: Session, organization_id: str, workspace_id: str, channel_id: str) -> set[str]:

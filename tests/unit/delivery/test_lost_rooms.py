@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 import pytest
@@ -17,11 +18,11 @@ from app.database import in_transaction, reading
 from app.delivery.expansion import want_channels
 from app.directory.tables import Record
 from app.journal import work
-from app.journal.tables import Subject, Work
+from app.journal.tables import Subject, Work, WorkState
 from app.rules.channels import settle
 from app.rules.move_receipts import moves_of
 from app.rules.tables import Channel, ChannelMember, ChannelState
-from connectors.contract import AccountId, ChannelRef
+from connectors.contract import AccountId, ChannelRef, Permit, Refused
 from tests.company import ADMIN
 from tests.unit.delivery.led_company import LedCompany, led_company
 
@@ -203,6 +204,24 @@ def test_whoever_is_put_in_by_force_is_put_into_the_new_one_though_they_had_left
     looks_again_at(firm, firm.bob)
 
     assert members(firm, "fans") == {ADA, BOB}
+
+
+def test_who_was_refused_while_it_was_being_deleted_is_put_into_the_new_one(firm: LedCompany, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(ref: ChannelRef, accounts: Iterable[AccountId], *, permit: Permit) -> None:
+        raise Refused("stand-in: we are not in it any more, and others still are")
+
+    monkeypatch.setattr(firm.there, "add_members", refuses)
+    firm.joins("cy", manager=firm.ada, department="Sales")
+    with pytest.raises(AssertionError):
+        firm.delivers()
+    with reading() as session:
+        assert len(session.scalars(select(Work).where(Work.state == WorkState.PARKED)).all()) == 1
+    monkeypatch.undo()
+    firm.there.deletes("all-hands")
+
+    looks_again_at(firm, firm.bob)
+
+    assert {BOB, CY} <= members(firm, "all-hands")
 
 
 def test_a_deleted_space_is_made_anew_with_its_channels_below_it(firm: LedCompany) -> None:
