@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -26,7 +27,9 @@ def offline_verb(group: click.Group, name: str) -> Callable[[Callable[Given, Ans
         @functools.wraps(act)
         def run(*args: Any, as_json: bool, organization: str | None, **given: Any) -> int:
             answer = act(*args, **given)
-            show(answer, as_json=as_json)
+            # Nobody who stops reading makes good what was altered.
+            with suppress(BrokenPipeError):
+                show(answer, as_json=as_json)
             return int(answer.exit)
 
         organization = click.option("--organization", metavar="NAME", help="Not needed here: the file says whose it is.")

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from select import POLLERR, POLLHUP, poll
 
@@ -79,6 +80,12 @@ def show(answer: Answer, *, as_json: bool) -> None:
         else:
             for row in (table.columns, *table.rows):
                 click.echo("\t".join(plain(cell) for cell in row))
+
+
+def tell(sentence: str) -> None:
+    """Say on stderr how something goes that is being done; where nobody reads that any more, it is done all the same."""
+    with suppress(BrokenPipeError):
+        click.echo(sentence, err=True)
 
 
 def show_failure(failure: Failure, *, as_json: bool) -> None:

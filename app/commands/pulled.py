@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.clock import iso, now
 from app.commands.acting import ADMINS, NAME, Acting, verb
 from app.commands.exits import Exit
-from app.commands.output import Answer, Table
+from app.commands.output import Answer, Table, tell
 from app.commands.source_states import schedule
 from app.commands.sources import add, source
 from app.database import in_transaction, reading
@@ -288,7 +288,7 @@ def pull_source(acting: Acting, name: str, full: bool, dry_run: bool) -> Answer:
     from app.intake import pulling
 
     outcome = pulling.pull(
-        acting.settings, acting.organization_id, name, whole=full, dry_run=dry_run, actor=acting.actor, clock=now, progress=_progress,
+        acting.settings, acting.organization_id, name, whole=full, dry_run=dry_run, actor=acting.actor, clock=now, progress=tell,
         patience=pulling.PATIENCE,
     )  # fmt: skip
     counts = {key: getattr(outcome, key) for key in ("seen", "joined", "moved", "left", "unchanged", "missing", "asked")}
@@ -302,7 +302,3 @@ def pull_source(acting: Acting, name: str, full: bool, dry_run: bool) -> Answer:
         schema="source.pull", fields={"run": outcome.run, "source": name, **counts, "held": held, "notes": list(outcome.notes)},
         tables=[Table(columns=("run", *counts), rows=[(outcome.run, *counts.values())])], notes=notes, exit=Exit.HELD if held is not None else Exit.DONE,
     )  # fmt: skip
-
-
-def _progress(sentence: str) -> None:
-    click.echo(sentence, err=True)

@@ -15,7 +15,7 @@ from app.clock import now
 from app.commands.acting import find_organization, host_verb
 from app.commands.ending import until_asked
 from app.commands.exits import NotReady
-from app.commands.output import Answer
+from app.commands.output import Answer, tell
 from app.commands.punctual import punctual
 from app.database import in_transaction, reading
 from app.delivery.worker import Worker
@@ -69,7 +69,7 @@ def serve(app: Flask, organization: str | None, host: str, port: int, lanes: lis
     threads = settings.web_threads or (WEB_THREADS_SQLITE if settings.database_url.startswith("sqlite") else WEB_THREADS_POSTGRESQL)
     with until_asked() as asked, _delivering(app, _threads(settings, lanes)):
         words = f"doorlist: serving on http://{host}:{port}, known as {settings.public_url}"
-        serve_web(host, port, processes=settings.web_processes, threads=threads, asked=asked, ready=lambda: click.echo(words, err=True))
+        serve_web(host, port, processes=settings.web_processes, threads=threads, asked=asked, ready=lambda: tell(words))
     return Answer(schema="serve", fields={"ended": "asked to"}, exit=asked.exit)
 
 
@@ -79,7 +79,7 @@ def worker(app: Flask, organization: str | None, lanes: list[Lane]) -> Answer:
     """Deliver, without the web, for every organisation. Several may run at a time."""
     settings = _ready(app, organization)
     with until_asked() as asked, _delivering(app, _threads(settings, lanes)):
-        click.echo(f"doorlist: delivering {', '.join(lanes)}", err=True)
+        tell(f"doorlist: delivering {', '.join(lanes)}")
         while not asked.wait():
             pass
     return Answer(schema="worker", fields={"ended": "asked to"}, exit=asked.exit)

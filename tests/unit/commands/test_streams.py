@@ -37,12 +37,12 @@ def ended(environment: dict[str, str], *arguments: str, shell: str = 'exec "$@"'
     )  # fmt: skip
 
 
-def unheard(environment: dict[str, str], *arguments: str) -> tuple[int, str]:
+def unheard(environment: dict[str, str], *arguments: str, shell: str = 'exec "$@"') -> tuple[int, str]:
     """How it ends, and what it says on stderr, where nobody reads its output from the beginning."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        said = ended(environment, *arguments, stdout=writing)
+        said = ended(environment, *arguments, shell=shell, stdout=writing)
     finally:
         os.close(writing)
     return said.returncode, said.stderr
@@ -69,6 +69,30 @@ def test_what_was_found_decides_how_it_ends_though_nobody_reads_it(environment: 
 
     assert unheard(environment, "doctor", "--json") == (1, "")
     assert unheard(environment, "stauts", "--json") == (2, "")
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["", "json"])
+def test_evidence_that_was_altered_is_so_though_nobody_reads_it(environment: dict[str, str], tmp_path: Path, form: tuple[str, ...]) -> None:
+    export, keys = tmp_path / "audit.jsonl", tmp_path / "keys.json"
+    assert ended(environment, "audit", "export", "--out", str(export)).returncode == 0
+    keys.write_text(ended(environment, "keys", "export", "--json").stdout)
+    verify = ("audit", "verify", str(export), "--keys", str(keys), *form)
+    assert unheard(environment, *verify)[0] == 0
+
+    export.write_text(export.read_text().replace("Acme", "Acne"))
+
+    assert unheard(environment, *verify)[0] == 8
+
+
+def test_a_directory_is_pulled_to_the_end_though_nobody_reads_how_far_it_is(environment: dict[str, str], tmp_path: Path) -> None:
+    people = tmp_path / "people.csv"
+    people.write_text("id,userName,displayName,email\nada,ada@acme.example,Ada,ada@acme.example\n")
+    assert ended(environment, "source", "add", "csv", "list", "--file", str(people)).returncode == 0
+
+    assert unheard(environment, "source", "pull", "list", shell='exec "$@" 2>&1')[0] == 0
+
+    runs = json.loads(ended(environment, "run", "list", "--json").stdout)["runs"]
+    assert [(run["joined"], run["state"]) for run in runs] == [(1, "done")]
 
 
 @pytest.mark.parametrize("typed", [("status",), REPORT])
