@@ -22,6 +22,8 @@ from app.clock import iso, parse_instant
 MOST_FAULTS: Final = 50
 LATE: Final = timedelta(minutes=10)
 """An entry that is this much older than its place was written down late, or by a clock that was turned back."""
+# The last comes of numbers beyond all calendars, such as 1e999.
+_UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +122,7 @@ def _exported(first: bytes) -> datetime | None:
     """When the file says that it was made."""
     try:
         return parse_instant(json.loads(first)["exported"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except _UNREADABLE:
         return None
 
 
@@ -131,7 +133,7 @@ def _end(line: bytes, keys: Mapping[str, EvidenceKey]) -> _End | str:
         end, kid = said["end"], said["kid"]
         signature, marks = from_base64(said["signature"]), from_base64(end["marks"])
         lines, sha256 = int(end["lines"]), str(end["sha256"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except _UNREADABLE:
         return "the signed end is not there: the file was cut off, or its last line was altered"
     key = keys.get(kid) if isinstance(kid, str) else None
     if key is None:
@@ -202,7 +204,7 @@ class _Telling:
                     self._checkpoint(number, said)
                 elif "end" not in said:
                     self._verdict.fault("is nothing that such a file holds", line=number)
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except _UNREADABLE:
                 self._whole = False
                 self._verdict.fault("cannot be read", line=number)
         self._finish()
@@ -218,7 +220,7 @@ class _Telling:
             if "kept_days" in said:
                 exported, kept = parse_instant(said["exported"]), timedelta(days=int(said["kept_days"]))
                 self._contents = Contents(exported=exported, kept=kept)
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except _UNREADABLE:
             return False
         if len(before) != self._verdict.first.bit_count():
             return False
@@ -243,7 +245,9 @@ class _Telling:
 
     def _leaf(self, line: int, said: dict[str, Any]) -> None:
         number = said["leaf"]
-        if line in self._faulty and isinstance(number, int):
+        if not isinstance(number, int):
+            raise ValueError("no number of a leaf")
+        if line in self._faulty:
             self.leaves[line] = number
         if number != self._frontier.size:
             self._whole = False

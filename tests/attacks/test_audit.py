@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -101,6 +102,23 @@ def test_a01_a_line_that_was_added_is_named(evidence: Evidence) -> None:
     altered = evidence.with_lines(lambda lines: [*lines[:4], b'{"leaf":3,"text":"{}"}\n', *lines[4:]])
 
     assert "line 5, leaf 3: was added" in faults_of(altered)
+
+
+@pytest.mark.parametrize(
+    ("line", "member", "number"),
+    [(0, "first", "1e999"), (0, "end", "1e999"), (0, "kept_days", "99999999999"), (0, "kept_days", "3650000"), (-1, "lines", "1e999"), (3, "leaf", "1e999"), (3, "leaf", "2.0")],
+)
+def test_a01_a_number_beyond_all_that_can_be_is_found(evidence: Evidence, line: int, member: str, number: str) -> None:
+    def change(lines: list[bytes]) -> list[bytes]:
+        lines[line] = re.sub(rb'"%s":\d+' % member.encode(), b'"%s":%s' % (member.encode(), number.encode()), lines[line], count=1)
+        return lines
+
+    altered = evidence.with_lines(change)
+
+    assert altered.lines != evidence.lines
+    faulty = line % len(evidence.lines) + 1
+    assert faulty in {one.line for one in altered.verdict().faults}
+    assert {type(one.leaf) for one in altered.verdict().faults} <= {int, type(None)}
 
 
 def test_a01_an_end_that_says_the_same_in_other_letters_is_not_the_end_that_was_signed(evidence: Evidence) -> None:
