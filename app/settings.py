@@ -250,15 +250,23 @@ def _in_whole(url: str) -> str:
     part = Path(name.removeprefix(before))
     if part.is_absolute():
         return url
-    file, left = part.absolute(), Path("instance").absolute() / part
+    file = part.absolute()
     # An empty file is no database: `sqlite3` leaves one behind where it was asked to copy what is not there.
-    if _has_content(left) and not _has_content(file):
+    left = None if _has_content(file) else next((one for one in (folder / part for folder in _folders_of_before()) if _has_content(one)), None)
+    if left is not None:
         there = said.set(database=f"{before}{left}").render_as_string(hide_password=False)
         raise SettingError(
             f"DATABASE_URL means {file}, where there is no database, and an older Doorlist kept one in {left}: "
             f"set DATABASE_URL to {there}, or move that file here while nothing runs"
         )
     return said.set(database=f"{before}{file}").render_as_string(hide_password=False)
+
+
+def _folders_of_before() -> tuple[Path, ...]:
+    """Where Flask-SQLAlchemy looked for part of a path: Flask's folder for the data of an application, which in a virtual environment is another."""
+    from flask import Flask
+
+    return Path(Flask("doorlist", static_folder=None).instance_path), Path("instance").absolute()
 
 
 def _has_content(file: Path) -> bool:

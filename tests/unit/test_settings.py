@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -68,6 +69,17 @@ def test_a_database_in_the_folder_of_before_is_not_begun_anew(here: Path, copied
     goes_on = f"sqlite:///{here / 'instance' / 'my.db'}"
     assert f"set DATABASE_URL to {goes_on}, or move" in str(refused.value)
     assert from_environment({"DATABASE_URL": goes_on}).database_url == goes_on
+
+
+def test_a_database_in_the_folder_of_before_is_found_where_the_process_is_started_in_its_virtual_environment(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(here))
+    left = here / "var" / "doorlist-instance" / "my.db"
+    kept(left)
+
+    with pytest.raises(SettingError, match=f"set DATABASE_URL to sqlite:///{left}, or move"):
+        from_environment({"DATABASE_URL": "sqlite:///my.db"})
 
 
 def test_a_database_in_the_folder_of_before_is_left_alone_beside_one_in_its_place(here: Path) -> None:
