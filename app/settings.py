@@ -44,7 +44,7 @@ class Settings:
     """`DOORLIST_GENERATION_FILE` (default the file `generation` in `DOORLIST_HOME`): where it is kept, outside of the database, how far that has come, so that a restored backup is noticed. Put it where it is not restored together with the database."""
 
     smtp_url: str | None
-    """`DOORLIST_SMTP_URL`: the mail server for alarms, `smtp://user:password@host:587` (STARTTLS is demanded; `?starttls=no` for a relay on this machine) or `smtps://…`. Without it no mail is sent."""
+    """`DOORLIST_SMTP_URL`: the mail server for alarms, `smtp://user:password@host:587` (STARTTLS is demanded; `?starttls=no` for a relay on this machine) or `smtps://…`; a password may have blanks. Without it no mail is sent."""
 
     smtp_from: str
     """`DOORLIST_SMTP_FROM` (default `doorlist@` and the host in `DOORLIST_PUBLIC_URL`): sender of these mails."""
@@ -174,9 +174,15 @@ def _public_url(environment: Mapping[str, str], default: str = "http://127.0.0.1
     return text.rstrip("/")
 
 
+def _server(environment: Mapping[str, str], name: str, *, such_as: str) -> str | None:
+    """The address of a server, and perhaps a password for it, as they were copied: with a line's end behind it, or with the blanks that a password has."""
+    before, at, host = environment.get(name, "").strip().rpartition("@")
+    return _address({name: f"{before.replace(' ', '%20')}{at}{host}"}, name, such_as=such_as)
+
+
 def _smtp(environment: Mapping[str, str]) -> tuple[str | None, str]:
     """The mail server, and who mails come from."""
-    url = _address(environment, "DOORLIST_SMTP_URL", such_as="smtp://user:password@host:587")
+    url = _server(environment, "DOORLIST_SMTP_URL", such_as="smtp://user:password@host:587")
     sender = environment.get("DOORLIST_SMTP_FROM") or f"doorlist@{urlsplit(_public_url(environment, 'http://localhost')).hostname}"
     if url is not None:
         from connectors.mail import Mailer, check_address
@@ -189,7 +195,7 @@ def _smtp(environment: Mapping[str, str]) -> tuple[str | None, str]:
 
 
 def _siem_syslog(environment: Mapping[str, str]) -> str | None:
-    url = _address(environment, "DOORLIST_SIEM_SYSLOG", such_as="tls://host:6514")
+    url = _server(environment, "DOORLIST_SIEM_SYSLOG", such_as="tls://host:6514")
     if url is not None:
         from connectors.syslog import SyslogServer
 

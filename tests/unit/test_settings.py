@@ -7,6 +7,7 @@ import sys
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from flask import Flask
@@ -142,6 +143,18 @@ def test_what_can_be_used_is_taken_as_it_is_said() -> None:
     assert (settings.siem_syslog, settings.siem_url, settings.siem_token) == (said["DOORLIST_SIEM_SYSLOG"], said["DOORLIST_SIEM_URL"], "t")
     assert (settings.overdue_after, settings.sync_workers, settings.audit_kept_days, settings.scim_rate) == (1e9, 16, float("inf"), 0.5)
     assert from_environment({}).smtp_from == "doorlist@localhost"
+
+
+def test_the_address_of_a_server_is_taken_as_it_was_copied() -> None:
+    """Google shows the password of an application in four parts, and a secret in a file ends in a line's end."""
+    settings = from_environment(
+        {"DOORLIST_SMTP_URL": "smtp://ada@acme.example:abcd efgh ijkl@mail.acme.example:587\n", "DOORLIST_SIEM_SYSLOG": "tls://siem.acme.example:6514\n"}
+    )
+
+    assert settings.smtp_url is not None
+    mail = urlsplit(settings.smtp_url)
+    assert (unquote(mail.username or ""), unquote(mail.password or "")) == ("ada@acme.example", "abcd efgh ijkl")
+    assert (mail.hostname, mail.port, settings.siem_syslog) == ("mail.acme.example", 587, "tls://siem.acme.example:6514")
 
 
 def test_the_longest_time_until_a_departure_is_overdue_can_be_reckoned_with(installed: Flask) -> None:
