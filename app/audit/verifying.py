@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -334,8 +335,9 @@ class _Telling:
             self._verdict.without_content = self._contents.missing
             for run, what in self._contents.taken_out():
                 self._verdict.fault(what, line=run.line, leaf=run.first)
-            for run, what in self._contents.unexplained():
-                self._verdict.remark(what, line=run.line, leaf=run.first)
+            # First, and whatever else is remarked upon: of entries that came late there may be any number.
+            gone = (Fault(what=what, line=run.line, leaf=run.first) for run, what in self._contents.unexplained())
+            self._verdict.remarks[:0] = islice(gone, MOST_FAULTS)
         if self._frontier.size != self._verdict.end:
             self._verdict.fault(f"the file should go on to leaf {self._verdict.end - 1}, and ends at leaf {self._frontier.size - 1}")
         elif self._whole and self._good_until != self._verdict.end:

@@ -126,6 +126,19 @@ def test_what_cannot_be_opened_any_more_is_remarked_upon_where_nobody_was_erased
     assert [(one.leaf, one.what) for one in verdict.remarks] == [(7, what)]
 
 
+def test_however_many_came_late_it_is_remarked_upon_what_cannot_be_opened(ledger: Ledger, tmp_path: Path) -> None:
+    """As after an upgrade from before there was a tree, or a day on which no worker ran."""
+    ledger.writes(60, at=later(-86_400))
+    ledger.passes()
+    ledger.signs()
+    tampered(_leaves(7, 7).values(salt=None))
+
+    remarks = exported_from(ledger, tmp_path, kept=YEARS).verdict().remarks
+
+    assert "about p1 can be checked no more" in remarks[0].what
+    assert len(remarks) == 51
+
+
 def test_nothing_is_remarked_upon_where_content_went_in_its_time(ledger: Ledger, tmp_path: Path) -> None:
     history(ledger)
     with transaction() as session:
