@@ -175,8 +175,8 @@ def person_fields(person: Person) -> dict[str, object]:
 
 
 _LONGEST_NAME: Final = 200
-NUMBERED = click.IntRange(1, 2**63 - 1)
-"""The number of a run or a question; neither database can be asked for a larger one."""
+NUMBERED = click.IntRange(1, 2**31 - 1)
+"""The number of a run or a question; PostgreSQL can be asked for no larger one."""
 
 
 def text_in(file: Path) -> str:
