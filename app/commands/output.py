@@ -73,7 +73,7 @@ def show(answer: Answer, *, as_json: bool) -> None:
         click.echo(json.dumps({"schema": f"doorlist.{answer.schema}/1", **answer.fields}))
         return
     for note in answer.notes:
-        click.echo(plain(note), err=True)
+        tell(plain(note))
     for table in answer.tables:
         if is_terminal():
             _draw(table)
@@ -83,7 +83,7 @@ def show(answer: Answer, *, as_json: bool) -> None:
 
 
 def tell(sentence: str) -> None:
-    """Say on stderr how something goes that is being done; where nobody reads that any more, it is done all the same."""
+    """Say something on stderr, of what is being done or was found; where nobody reads that any more, the rest is done all the same."""
     with suppress(BrokenPipeError):
         click.echo(sentence, err=True)
 

@@ -95,6 +95,12 @@ def test_a_directory_is_pulled_to_the_end_though_nobody_reads_how_far_it_is(envi
     assert [(run["joined"], run["state"]) for run in runs] == [(1, "done")]
 
 
+def test_what_was_found_is_written_though_nobody_reads_what_is_said_of_it(environment: dict[str, str]) -> None:
+    code, table = unheard(environment, "init", shell='exec "$@" 3>&1 1>&2 2>&3')
+
+    assert (code, table.splitlines()[1].partition("\t")[0]) == (0, "Acme")
+
+
 @pytest.mark.parametrize("typed", [("status",), REPORT])
 def test_an_output_that_was_closed_before_is_written_to_by_nobody(environment: dict[str, str], typed: tuple[str, ...]) -> None:
     said = ended(environment, *typed, shell='exec "$@" >&-')
