@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 from sqlalchemy import create_engine
 
 from app.access.sealing import make_key
@@ -26,6 +28,10 @@ from tests.servers.postgres import DatabaseName, Postgres, PostgresMissing, runn
 
 # A run in continuous integration may not pass by leaving something out.
 NOTHING_MAY_BE_MISSING = bool(os.environ.get("CI"))
+
+# Examples are judged by what comes of them; how long they take is a matter for benchmarks, and of whatever else runs here.
+examples.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples.load_profile("untimed")
 
 compile_once()
 
