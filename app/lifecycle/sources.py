@@ -115,13 +115,14 @@ def change_pulled_source(
     if state is None or (before == reached and secret is None):
         return
     if any(before.get(name) != reached.get(name) for name in ("url", "options")):
-        begin_anew(state, elsewhere=before.get("url") != reached.get("url"))
+        # At another address is another directory, whose changes no cursor of this one tells; but a list has to have its columns anywhere.
+        begin_anew(state, elsewhere=source.kind != "csv" and before.get("url") != reached.get("url"))
     # By its new schedule it is due at once, or not at all; one that said that something changed is due whatever its schedule.
     state.next_at = None if state.woken_at is None else at
 
 
 def begin_anew(state: SourceState, *, elsewhere: bool = False) -> None:
-    """All of it is to be read, whoever is reading it now. Unless it is read elsewhere, the cursor still says what columns there were."""
+    """All of it is to be read, whoever is reading it now. Unless another directory is read, the cursor still says what columns there were."""
     state.cursor_at = state.full_at = state.claimed_by = state.claimed_until = None
     if elsewhere:
         state.cursor = None

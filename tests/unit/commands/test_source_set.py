@@ -67,15 +67,16 @@ def due(desk: Desk) -> bool:
         return bool(pulling.due(session, now()))
 
 
-def sets_state(desk: Desk, **values: Any) -> None:
+def sets_state(desk: Desk, name: str = "corp", **values: Any) -> None:
     """As if other pulls had left it so."""
     organization_id = desk.organization_id
 
     def act(session: Session) -> None:
-        one = find_source(session, organization_id, "corp")
-        row = session.get_one(SourceState, (organization_id, one.id))
-        for name, value in values.items():
-            setattr(row, name, value)
+        one = find_source(session, organization_id, name)
+        row = session.get(SourceState, (organization_id, one.id)) or SourceState(organization_id=organization_id, source_id=one.id)
+        session.add(row)
+        for column, value in values.items():
+            setattr(row, column, value)
 
     desk.acts(act)
 
@@ -199,11 +200,19 @@ def test_where_it_is_read_otherwise_the_next_pull_is_whole_and_due_at_once(corp:
 
     corp.asks("source", "set", "corp", *typed)
 
-    assert due(corp) and state(corp).full_at is None
-    # What is read at another address has nothing to do with what was read here.
-    assert (state(corp).cursor is None) == (typed[0] == "--url")
+    # A list has to have the columns that it had, wherever it is read.
+    assert due(corp) and state(corp).full_at is None and state(corp).cursor is not None
     corp.asks("source", "pull", "corp")
     assert directory.listings == 2 and corp.asks("run", "list")["runs"][0]["full"] is True and not due(corp)
+
+
+def test_another_directory_is_asked_for_no_changes_since_a_state_of_this_one(signer: Desk) -> None:
+    sets_state(signer, "signer", cursor="7", full_at=now())
+
+    signer.asks("source", "set", "signer", "--url", "https://others.okta.com", "--key-file", signer.file("others.pem", pem()))
+
+    known = kept(signer, "signer")[1]
+    assert known is not None and (known.cursor, known.full_at) == (None, None)
 
 
 def test_a_rank_alone_has_nothing_read(corp: Desk, directory: Directory) -> None:
@@ -221,7 +230,7 @@ def test_a_pull_that_is_under_way_writes_nothing_more_of_the_old_address(corp: D
     said = corp.types("source", "pull", "corp", "--full", "--json")
 
     assert said.exit == Exit.ERROR and "has begun meanwhile" in said.json["error"]
-    assert "old@x.example" not in records(corp) and state(corp).cursor is None and due(corp)
+    assert "old@x.example" not in records(corp) and state(corp).full_at is None and due(corp)
     directory.drop("old")
     assert corp.asks("source", "pull", "corp")["joined"] == 0 and directory.listings == 3
     assert [run["state"] for run in corp.asks("run", "list")["runs"]] == ["done", "failed", "done"]

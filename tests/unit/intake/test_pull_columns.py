@@ -32,16 +32,24 @@ class List:
 
     def sets(self, **options: str) -> None:
         """As `source set` does."""
+        self._set(options=options)
+        self.reads(**options)
 
+    def moves(self, name: str) -> None:
+        """As `source set` does with another address."""
+        self.file = self.file.with_name(name)
+        self._set(url=self.file.as_uri())
+        self.reads()
+
+    def _set(self, **said: object) -> None:
         def act(session: Session) -> None:
             source = find_source(session, self.corp.organization_id, self.corp.name)
-            reached = {**(source.settings or {}), "options": options}
+            reached = {**(source.settings or {}), **said}
             change_pulled_source(
                 session, source, reached=reached, rank=source.rank, secret=None, settings=current_app.config["DOORLIST"], actor=ADMIN, at=self.corp.at
             )
 
         self.corp.act(act)
-        self.reads(**options)
 
     def says(self, heading: str, rows: list[str] = ROWS) -> None:
         self.file.write_text("\n".join([heading, *rows, ""]))
@@ -99,6 +107,16 @@ def test_whoever_is_asked_for_by_key_is_not_let_in_either(staff: List) -> None:
         staff.corp.ask_again()
 
     assert staff.active() == 20
+
+
+def test_a_list_at_another_address_has_to_have_the_columns_too(staff: List) -> None:
+    staff.moves("people-12.csv")
+    staff.says(HEADING.replace("active", "enabled"))
+
+    for _ in range(2):
+        assert (staff.corp.pull().held is not None, staff.active()) == (True, 20)
+    staff.sets(active="enabled")
+    assert (staff.corp.pull().held, staff.active()) == (None, 20)
 
 
 def test_an_option_says_what_the_column_is_called_now_or_that_there_is_none(staff: List) -> None:
