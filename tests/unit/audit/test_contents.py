@@ -49,8 +49,9 @@ def _goes_on(ledger: Ledger, seconds: float = 300, **said: Any) -> None:
 
 def test_an_entry_that_was_emptied_is_named_though_the_triggers_let_that_pass(ledger: Ledger, tmp_path: Path) -> None:
     history(ledger)
+    emptied = update(Entry).where(Entry.id == _entry(7)).values(GONE)
     with transaction() as session:
-        session.execute(update(Entry).where(Entry.id == _entry(7)).values(GONE))
+        session.execute(emptied)
 
     evidence = exported_from(ledger, tmp_path, kept=YEARS)
 

@@ -79,13 +79,13 @@ def test_a_dry_run_says_what_a_pull_would_do_and_does_nothing(desk: Desk, people
 
 def test_who_pulls_while_the_worker_asks_again_waits_for_it(desk: Desk, people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source_id = str(desk.asks("source", "add", "csv", "list", "--file", str(people))["id"])
-    worker = new_id()
+    organization_id, worker = desk.organization_id, new_id()
 
     def claim(session: Session) -> None:
-        pull_state.claim(session, session.get_one(Source, (desk.organization_id, source_id)), by=worker, at=now(), turn=False)
+        pull_state.claim(session, session.get_one(Source, (organization_id, source_id)), by=worker, at=now(), turn=False)
 
     def give_back(session: Session) -> None:
-        state = pull_state.claimed(session, desk.organization_id, source_id, by=worker)
+        state = pull_state.claimed(session, organization_id, source_id, by=worker)
         assert state is not None
         pull_state.give_back(state)
 
