@@ -16,7 +16,8 @@ from app.clock import now
 from app.database import in_transaction, reading
 from app.delivery import ruled_handovers, worker
 from app.directory.tables import Person, Record, StatementKind, Voice
-from app.journal.tables import Lane, Work, WorkState
+from app.journal import work
+from app.journal.tables import Lane, Subject, Work, WorkState
 from app.lifecycle import handover, leaving
 from app.lifecycle.records import RecordDraft, change_record
 from app.rules import stays
@@ -110,6 +111,16 @@ class LedCompany:
 
     def passes(self, **span: float) -> None:
         self.at += timedelta(**span)
+
+    def looks_again_at(self, record: Record) -> None:
+        """Their account is delivered once more, as it would be by whatever else changes."""
+        in_transaction(
+            lambda session: work.want(
+                session, self.company.organization_id, subject=Subject.ACCOUNT, subject_ids=[record.person_id], because=None, due_at=self.at,
+                workspace_id=self.workspace_id,
+            )
+        )  # fmt: skip
+        self.delivers()
 
     def ticks(self) -> None:
         """What the clock does of itself, each minute."""

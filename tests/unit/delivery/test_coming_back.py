@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from app.database import in_transaction
 from app.delivery import worker
 from app.directory.tables import Record, StatementKind
-from app.journal import work
-from app.journal.tables import Lane, Subject
+from app.journal.tables import Lane
 from connectors.contract import AccountId, ChannelRef
 from tests.unit.delivery.crew import Killed, StandInTargets
 from tests.unit.delivery.led_company import LedCompany, led_company
@@ -45,16 +43,6 @@ def fans(firm: LedCompany) -> ChannelRef:
     return next(room.ref for room in firm.there.rooms.values() if room.name == "fans")
 
 
-def looks_again_at(firm: LedCompany, record: Record) -> None:
-    in_transaction(
-        lambda session: work.want(
-            session, firm.company.organization_id, subject=Subject.ACCOUNT, subject_ids=[record.person_id], because=None, due_at=firm.at,
-            workspace_id=firm.workspace_id,
-        )
-    )  # fmt: skip
-    firm.delivers()
-
-
 def returns(firm: LedCompany, record: Record) -> None:
     firm.passes(seconds=1)
     firm.says(record, StatementKind.RETURNS)
@@ -87,7 +75,7 @@ def test_whoever_is_back_before_they_were_seen_gone_is_where_they_were(installed
 def test_and_is_invited_again_where_they_were_asked_in(installed: Flask) -> None:
     firm = fans_of(installed, "suggested")
     firm.there.members[fans(firm)].add(BOB)
-    looks_again_at(firm, firm.bob)
+    firm.looks_again_at(firm.bob)
     is_shut_out_and_nobody_writes_it_down(firm, firm.bob, StatementKind.PAUSES)
 
     returns(firm, firm.bob)
@@ -99,7 +87,7 @@ def test_and_is_invited_again_where_they_were_asked_in(installed: Flask) -> None
 def test_but_not_in_what_they_had_left_by_choice_or_belong_in_no_more(installed: Flask) -> None:
     firm = fans_of(installed, "added")
     firm.there.members[fans(firm)].discard(BOB)
-    looks_again_at(firm, firm.bob)
+    firm.looks_again_at(firm.bob)
     is_shut_out_and_nobody_writes_it_down(firm, firm.bob, StatementKind.PAUSES)
     firm.changes(firm.bob, department="Legal", costCenter="fans")
 

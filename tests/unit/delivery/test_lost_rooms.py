@@ -16,9 +16,7 @@ from app.clock import now
 from app.commands import differences
 from app.database import in_transaction, reading
 from app.delivery.expansion import want_channels
-from app.directory.tables import Record
-from app.journal import work
-from app.journal.tables import Subject, Work, WorkState
+from app.journal.tables import Work, WorkState
 from app.rules.channels import settle
 from app.rules.move_receipts import moves_of
 from app.rules.tables import Channel, ChannelMember, ChannelState
@@ -87,6 +85,16 @@ def archives(firm: LedCompany, name: str) -> None:
 
     in_transaction(act)
     firm.delivers()
+
+
+def empties_and_is_archived_without_its_room(firm: LedCompany) -> None:
+    """Everybody in Sales leaves, an administrator deletes its room, and the day of its archiving comes."""
+    for record in (firm.ada, firm.bob):
+        firm.says(record)
+    firm.delivers()
+    firm.there.deletes("dept-sales")
+    firm.passes(days=31)
+    archives(firm, "dept-sales")
 
 
 def fans_of(firm: LedCompany, membership: str) -> None:
@@ -164,13 +172,8 @@ def test_a_room_that_nobody_belongs_in_is_not_missed(firm: LedCompany, monkeypat
 
 
 def test_a_room_that_nobody_belongs_in_stays_deleted_on_the_day_it_is_archived_and_comes_back_with_the_first_who_does(firm: LedCompany) -> None:
-    for record in (firm.ada, firm.bob):
-        firm.says(record)
-    firm.delivers()
-    firm.there.deletes("dept-sales")
+    empties_and_is_archived_without_its_room(firm)
 
-    firm.passes(days=31)
-    archives(firm, "dept-sales")
     assert "dept-sales" not in {room.name for room in firm.there.rooms.values()}
     firm.joins("cy", manager=firm.mia, department="Sales")
     firm.delivers()
@@ -179,12 +182,7 @@ def test_a_room_that_nobody_belongs_in_stays_deleted_on_the_day_it_is_archived_a
 
 
 def test_and_with_the_first_who_is_let_into_it_beside_the_rules(firm: LedCompany) -> None:
-    for record in (firm.ada, firm.bob):
-        firm.says(record)
-    firm.delivers()
-    firm.there.deletes("dept-sales")
-    firm.passes(days=31)
-    archives(firm, "dept-sales")
+    empties_and_is_archived_without_its_room(firm)
 
     firm.allows(firm.olga, "dept-sales", days=30)
     firm.delivers()
@@ -195,13 +193,13 @@ def test_and_with_the_first_who_is_let_into_it_beside_the_rules(firm: LedCompany
 def test_whoever_is_put_in_by_force_is_put_into_the_new_one_though_they_had_left_the_old_one_once(firm: LedCompany) -> None:
     fans_of(firm, "added")
     members(firm, "fans").discard(ADA)
-    looks_again_at(firm, firm.ada)
+    firm.looks_again_at(firm.ada)
     firm.rules(FANS.replace("MEMBERSHIP", "enforced"))
     firm.delivers()
     assert members(firm, "fans") == {ADA, BOB}
     firm.there.deletes("fans")
 
-    looks_again_at(firm, firm.bob)
+    firm.looks_again_at(firm.bob)
 
     assert members(firm, "fans") == {ADA, BOB}
 
@@ -219,7 +217,7 @@ def test_who_was_refused_while_it_was_being_deleted_is_put_into_the_new_one(firm
     monkeypatch.undo()
     firm.there.deletes("all-hands")
 
-    looks_again_at(firm, firm.bob)
+    firm.looks_again_at(firm.bob)
 
     assert {BOB, CY} <= members(firm, "all-hands")
 
@@ -258,16 +256,6 @@ def test_a_change_to_the_channel_finds_it_as_well(firm: LedCompany) -> None:
     assert members(firm, "dept-sales") == before and firm.there.rooms[ref_of(firm, "dept-sales")].topic == "Sales"
 
 
-def looks_again_at(firm: LedCompany, record: Record) -> None:
-    in_transaction(
-        lambda session: work.want(
-            session, firm.company.organization_id, subject=Subject.ACCOUNT, subject_ids=[record.person_id], because=None, due_at=firm.at,
-            workspace_id=firm.workspace_id,
-        )
-    )  # fmt: skip
-    firm.delivers()
-
-
 def in_fans(firm: LedCompany, membership: str) -> set[AccountId]:
     return members(firm, "fans") if membership == "added" else firm.there.invited.get(ref_of(firm, "fans"), set())
 
@@ -277,23 +265,23 @@ def test_whoever_was_put_in_once_is_put_into_the_new_one_and_who_had_left_is_not
     fans_of(firm, membership)
     for given in (firm.there.members, firm.there.invited):
         given.get(ref_of(firm, "fans"), set()).discard(ADA)
-    looks_again_at(firm, firm.ada)
+    firm.looks_again_at(firm.ada)
     assert in_fans(firm, membership) == {BOB}
     firm.there.deletes("fans")
 
-    looks_again_at(firm, firm.bob)
+    firm.looks_again_at(firm.bob)
 
     assert in_fans(firm, membership) == {BOB}
 
 
 def test_whoever_had_accepted_is_invited_into_the_new_one(firm: LedCompany) -> None:
     fans_of(firm, "suggested")
-    looks_again_at(firm, firm.bob)
+    firm.looks_again_at(firm.bob)
     members(firm, "fans").add(BOB)
-    looks_again_at(firm, firm.bob)
+    firm.looks_again_at(firm.bob)
     firm.there.deletes("fans")
 
-    looks_again_at(firm, firm.bob)
+    firm.looks_again_at(firm.bob)
 
     assert in_fans(firm, "suggested") == {ADA, BOB}
 
@@ -309,7 +297,7 @@ def test_applying_puts_whoever_was_added_once_into_the_new_one(firm: LedCompany,
     assert {line.person for line in found.lines if line.channel == "fans"} == {"ada@x.example", "bob@x.example"}
     assert members(firm, "fans") == {ADA, BOB}
     members(firm, "fans").discard(BOB)
-    looks_again_at(firm, firm.bob)
+    firm.looks_again_at(firm.bob)
     assert members(firm, "fans") == {ADA}, "now he has left it by himself"
 
 
