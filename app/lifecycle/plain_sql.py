@@ -66,9 +66,9 @@ def entry(values: Values, *, of: FromClause, said: Said = param) -> ReturningIns
 
 
 def at_once(made: ReturningInsert[int, str, str], rows: Rows) -> Select[Any]:
-    """PostgreSQL: the entry and all rows in one statement, whose one row says that it was done."""
+    """PostgreSQL: the entry and all rows in one statement, whose one row is the subject and says that it was done."""
     written = made.cte("entry")
-    return _with(select(written.c.id), rows("postgresql", written.c.organization_id, written.c.id, param))
+    return _with(select(written.c.subject_id), rows("postgresql", written.c.organization_id, written.c.id, param))
 
 
 def in_turn(rows: Rows) -> Sequence[Insert | Update]:

@@ -1,44 +1,33 @@
 """The plain switch: a directory turns its only record of somebody off or on, and nobody else has a say in it.
 
 `records.change_record` and `people.settle` say what follows; this writes the same rows (a test compares them) where the
-person has one record without dates, no statement, no *off* that is held, and no brake counts.
+person has one record without dates, no statement, and no *off* that is held. What a brake counts is weighed by `plain_brake`.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    ColumnElement,
-    Insert,
-    Integer,
-    Select,
-    Text,
-    Update,
-    and_,
-    exists,
-    not_,
-    select,
-    update,
-)
-from sqlalchemy.orm import aliased
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Insert, Integer, Select, Text, Update, and_, not_, select, true, update
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app.access.knocking import client_query
 from app.access.tables import Workspace
 from app.actors import Actor, ActorKind
-from app.bare.connection import Acting, Bare
+from app.bare.connection import Acting, Asked, Bare
 from app.clock import microseconds, now
 from app.database import new_id
-from app.directory.settings import means_of_off, setting
-from app.directory.tables import Person, Record, Source, Standing, Statement
-from app.journal.tables import HERE, Entry, Lane, Organization, Subject
+from app.directory.settings import means_of_off, parse_push_brake, setting
+from app.directory.tables import Person, Record, Standing
+from app.journal.tables import HERE, Entry, Lane, Subject
 from app.json_text import write_json
+from app.lifecycle.plain_brake import counted, in_burst, open_burst, weigh
+from app.lifecycle.plain_seen import Beside, Seen, seen, seen_several, spoken_for
 from app.lifecycle.plain_sql import (
+    Rows,
     Said,
     at,
     at_once,
@@ -50,7 +39,6 @@ from app.lifecycle.plain_sql import (
     looks,
     new_work,
     number,
-    one_of,
     said_in,
     several,
     several_at_once,
@@ -62,21 +50,26 @@ from app.lifecycle.standing import decide_alone
 from app.revocation.tables import Departure, Proof
 from app.statements import ALWAYS, param
 
-Beside = tuple[ColumnElement[Any], Mapping[str, Any]]
-"""An expression over Record, and the values in it."""
 _OUT = (Standing.DEPARTED, Standing.PAUSED)
 _SAID: Final[Mapping[str, Any]] = {
     **dict.fromkeys(
-        ("record", "person", "verb", "before", "after", "means", "standing", "reason", "departure", "words", "actor", "touched"), Text()
+        ("record", "person", "verb", "before", "after", "means", "standing", "reason", "departure", "words", "actor", "touched", "line"), Text()
     ),
-    **dict.fromkeys(("at", "said", "record_at", "person_at"), BigInteger()), "active": Boolean(), "version": Integer(),
+    **dict.fromkeys(("at", "said", "record_at", "person_at"), BigInteger()), **dict.fromkeys(("active", "counts"), Boolean()), "version": Integer(),
 }  # fmt: skip
 """What one of several switches says by itself; by whom it is said is the same for all of them."""
 
 
-class BrakeCounts(Exception):
-    """A brake counts what this source switches off: that is never plain."""
+class _Effect(StrEnum):
+    """What follows from a switch. An *off* takes effect, does so and is counted by the brake, or waits in its burst."""
 
+    ON = "on"
+    OFF = "off"
+    COUNTED = "counted"
+    WAITS = "waits"
+
+
+_DEPARTING: Final = (_Effect.OFF, _Effect.COUNTED)
 
 class Switched(NamedTuple):
     """A record after it was switched; instants in microseconds."""
@@ -105,7 +98,7 @@ async def switch_plainly(
 ) -> Switched | None:
     """The record switched, committed; None where the case is not plain or the token not good, and nothing was written.
 
-    `beside` is asked along with it, for whoever answers. Raises BrakeCounts, and what the driver raises.
+    `beside` is asked along with it, for whoever answers. Raises LayoffAnnounced, and what the driver raises.
     """
     asked = _Switch(record_id=record_id, active=active, digest=digest, source_id=source_id, now=now, because=because, beside=beside)
     return await acting.together(_switch, asked, lane=(digest, source_id, because), about=(record_id,))
@@ -118,156 +111,119 @@ async def _switch(bare: Bare, asked: Sequence[_Switch]) -> Sequence[Switched | N
     by = {"digest": first.digest, "source": first.source_id, "because": first.because, "at": max(microseconds(one.now) for one in asked)}
     async with bare.transaction():
         if len(asked) == 1:
-            rows = await bare.rows(_seen(expression), {**beside, **by, "record": first.record_id})
+            rows = await bare.rows(seen(expression), {**beside, **by, "record": first.record_id})
         else:
             ids = write_json([one.record_id for one in asked])
-            rows = await bare.rows(_seen_several(expression), {**beside, **by, "records": ids})
-        seen = {row[0]: _Seen(*row) for row in rows}
+            rows = await bare.rows(seen_several(expression), {**beside, **by, "records": ids})
+        found = {row[0]: Seen(*row) for row in rows}
         # They are held by now: an instant from before that could lie before one that is written already.
         moment = now()
-        acts = {one.record_id: _decided(one, there, moment=moment) for one in asked if (there := seen.get(one.record_id)) is not None}
-        done = await _write(bare, [act for act in acts.values() if act is not None], by)
-    return [_switched(seen[one.record_id], moment=moment) if one.record_id in done else None for one in asked]
+        acts = [act for one in asked if (there := found.get(one.record_id)) is not None and (act := _decided(one, there, moment=moment)) is not None]
+        weighed = await _braked(bare, acts, by, moment=moment)
+        for act in weighed:
+            if act["effect"] in _DEPARTING:
+                act["departure"] = new_id()
+        done = await _write(bare, weighed, by)
+    return [_switched(found[one.record_id], moment=moment) if one.record_id in done else None for one in asked]
 
 
-def _decided(asked: _Switch, seen: "_Seen", *, moment: datetime) -> dict[str, Any] | None:
-    """What is written of a switch; None where it is not plain. Raises BrakeCounts."""
+def _decided(asked: _Switch, there: Seen, *, moment: datetime) -> dict[str, Any] | None:
+    """What is written of a switch; None where it is not plain."""
     active, said_at = asked.active, microseconds(asked.now)
-    if not seen.plain or bool(seen.active) == active or (Standing(seen.standing) in _OUT) != active:
+    if not there.plain or bool(there.active) == active or (Standing(there.standing) in _OUT) != active:
         return None
     # An *off* that came in since this was said is weighed by the ordinary way.
-    if active and said_at < seen.said_at:
+    if active and said_at < there.said_at:
         return None
-    settings = json.loads(seen.settings)
-    if not active and setting(settings, "push_brake") != "off":
-        raise BrakeCounts
-    means = None if active else means_of_off(setting(settings, "leaving_voice"), has_hr=bool(seen.has_hr))
+    settings = json.loads(there.settings)
+    brake = "off" if active else setting(settings, "push_brake")
+    # Whoever has yet to start has no access that it could take.
+    if brake != "off" and there.standing != Standing.ACTIVE:
+        return None
+    means = None if active else means_of_off(setting(settings, "leaving_voice"), has_hr=bool(there.has_hr))
     decided = decide_alone(on=active, means=means)
-    said = {"userName": seen.user_name, "externalId": seen.external_id}
+    said = {"userName": there.user_name, "externalId": there.external_id}
     before = write_json({**said, "active": not active})
     # Each once, and in the order in which everybody asks for work about people, so that none waits for another who waits for them.
-    touched = sorted({one for one in (seen.person_id, seen.manager_id) if one is not None})
+    touched = sorted({one for one in (there.person_id, there.manager_id) if one is not None})
     return {
-        "record": asked.record_id, "at": microseconds(moment), "said": said_at, "record_at": max(microseconds(moment), seen.modified_at),
-        "person_at": max(microseconds(moment), seen.person_modified_at), "organization": seen.organization_id, "person": seen.person_id, "active": active,
-        "means": means, "standing": decided.standing.value, "reason": decided.reason, "version": seen.version + 1,
-        "before": f'{before[:-1]},"document":{seen.document}}}', "after": write_json({**said, "active": active}),
-        "verb": "switched on" if active else "switched off", "departure": None if active else new_id(),
-        "words": f"{decided.reason}: {asked.because}", "actor": str(Actor(kind=ActorKind.SOURCE, name=seen.source_name)),
-        "touched": write_json(touched),
+        "record": asked.record_id, "at": microseconds(moment), "said": said_at, "record_at": max(microseconds(moment), there.modified_at),
+        "person_at": max(microseconds(moment), there.person_modified_at), "organization": there.organization_id, "person": there.person_id,
+        "active": active, "means": means, "standing": decided.standing.value, "reason": decided.reason, "version": there.version + 1,
+        "before": f'{before[:-1]},"document":{there.document}}}', "after": write_json({**said, "active": active}),
+        "verb": "switched on" if active else "switched off", "departure": None,
+        "words": f"{decided.reason}: {asked.because}", "actor": str(Actor(kind=ActorKind.SOURCE, name=there.source_name)),
+        "touched": write_json(touched), "brake": brake, "effect": _Effect.ON if active else _Effect.OFF, "counts": False,
+        "line": asked.now.isoformat(),
     }  # fmt: skip
 
 
-def _switched(seen: "_Seen", *, moment: datetime) -> Switched:
-    modified_at = max(microseconds(moment), seen.modified_at)
-    return Switched(version=seen.version + 1, created_at=seen.created_at, modified_at=modified_at, document=seen.document, beside=seen.beside)
+async def _braked(bare: Bare, acts: Sequence[dict[str, Any]], by: Mapping[str, Any], *, moment: datetime) -> Sequence[dict[str, Any]]:
+    """The acts with what follows from each, but for those that the ordinary way has to weigh. All are of one organisation."""
+    offs = [act for act in acts if act["brake"] != "off"]
+    brake = parse_push_brake(offs[0]["brake"]) if offs else None
+    if brake is None:
+        return acts
+    organization = offs[0]["organization"]
+    room, burst = await weigh(bare, brake, by, organization=organization, offs=len(offs), moment=moment)
+    for act in offs[:room]:
+        act |= {"effect": _Effect.COUNTED, "counts": True}
+    for act in offs[room:]:
+        act |= {"effect": _Effect.WAITS, "burst": burst}
+    return [act for act in acts if act["effect"] is not _Effect.WAITS or burst is not None]
 
 
-class _Seen(NamedTuple):
-    """A row of `_seen`, in its order."""
-
-    record_id: str
-    organization_id: str
-    source_name: str
-    active: bool
-    plain: bool
-    version: int
-    user_name: str
-    external_id: str | None
-    document: str
-    said_at: int
-    created_at: int
-    modified_at: int
-    person_id: str
-    person_modified_at: int
-    standing: str
-    manager_id: str | None
-    settings: str
-    has_hr: bool
-    beside: Any
+def _switched(there: Seen, *, moment: datetime) -> Switched:
+    modified_at = max(microseconds(moment), there.modified_at)
+    return Switched(version=there.version + 1, created_at=there.created_at, modified_at=modified_at, document=there.document, beside=there.beside)
 
 
 async def _write(bare: Bare, acts: Sequence[Mapping[str, Any]], by: Mapping[str, Any]) -> set[str]:
     """The records of which it was done."""
     if not acts:
         return set()
-    if len(acts) > 1:
-        # As the worker goes through several of them, so that neither waits for the other.
-        given = {**by, "several": told(sorted(acts, key=lambda act: str(act["person"])), _SAID)}
-        return {record_id for (record_id,) in (await bare.last((_several_at_once(), given)))[-1]}
-    values = {**by, **acts[0]}
-    active: bool = values["active"]
-    if bare.dialect == "postgresql":
-        made = (await bare.last((_at_once(active), values)))[-1]
-    else:
-        made = await bare.rows(_entry_of_seen(), values)
-        values |= {"journal": made[0][0]}
-        await bare.ask(*((statement, values) for statement in _in_turn(active)))
-    return {values["record"]} if made else set()
+    if bare.dialect == "sqlite":
+        return set().union(*[await _write_in_turn(bare, {**by, **act}) for act in acts])
+    waiting = [act for act in acts if act["effect"] is _Effect.WAITS]
+    kinds = [kind for kind in ([act for act in acts if act["effect"] is not _Effect.WAITS], waiting) if kind]
+    rows = await bare.last(*(_to_write(kind, by) for kind in kinds))
+    return {record_id for kind in rows for (record_id,) in kind}
+
+
+def _to_write(acts: Sequence[Mapping[str, Any]], by: Mapping[str, Any]) -> Asked:
+    """PostgreSQL: the one statement that writes all of these."""
+    if len(acts) == 1:
+        return _at_once(acts[0]["effect"]), {**by, **acts[0]}
+    # As the worker goes through several of them, so that neither waits for the other.
+    several = told(sorted(acts, key=lambda act: str(act["person"])), _SAID)
+    shared = {name: acts[0].get(name) for name in ("organization", "burst")}
+    return _several_at_once(frozenset(act["effect"] for act in acts)), {**by, **shared, "several": several}
+
+
+async def _write_in_turn(bare: Bare, values: dict[str, Any]) -> set[str]:
+    """SQLite: what follows from one."""
+    made = await bare.rows(_entry_of_seen(), values)
+    values |= {"journal": made[0][0]}
+    await bare.ask(*((statement, values) for statement in _in_turn(values["effect"])))
+    return {values["record"]}
 
 
 # The statements
 
 
-def _spoken_for(organization: Any, person: Any, record: Any) -> ColumnElement[bool]:
-    """Whether anything else than this record has a say: another record, one that has ended too, or a statement."""
-    other = aliased(Record)
-    records = exists().where(other.organization_id == organization, other.person_id == person, other.id != record)
-    statements = exists().where(
-        Statement.organization_id == organization, Statement.person_id == person, Statement.withdrawn_at.is_(None)
-    )
-    return records | statements
-
-
 @cache
-def _seen(beside: ColumnElement[Any]) -> Select[Any]:
-    """The record `:record` and its person, where the token is good. In the order of `_Seen`."""
-    return _held(beside, Record.id == param("record"))
-
-
-@cache
-def _seen_several(beside: ColumnElement[Any]) -> Select[Any]:
-    """PostgreSQL: the same of each of `:records`."""
-    return _held(beside, one_of(Record.id, "records", "postgresql"))
-
-
-def _held(beside: ColumnElement[Any], which: ColumnElement[bool]) -> Select[Any]:
-    # Whom somebody else holds is not waited for here: who waits keeps a connection from all others, and who holds several
-    # people must not wait for one. The ordinary way waits. Who is only becoming a member of something is not held by that.
-    return _standing_now(beside).where(which).with_for_update(of=[Record, Person], skip_locked=True, key_share=True)
-
-
-def _standing_now(beside: ColumnElement[Any]) -> Select[Any]:
-    client = client_query().subquery("client")
-    hr = exists().where(Source.organization_id == Record.organization_id, Source.kind == "hr", Source.ended_at.is_(None))
-    settings = select(Organization.settings.cast(Text)).where(Organization.id == Record.organization_id).scalar_subquery()
-    # A record with dates is in force only between them, which is decided elsewhere.
-    undated = and_(Record.starts_at.is_(None), Record.ends_at.is_(None))
-    plain = and_(not_(Record.held), undated, not_(_spoken_for(Record.organization_id, Record.person_id, Record.id)))
-    return (
-        select(
-            Record.id.expression, Record.organization_id, client.c.source_name, Record.active, plain, Record.version, Record.user_name, Record.external_id,
-            Record.document.cast(Text), Record.active_said_at, Record.created_at, Record.modified_at, Person.id, Person.modified_at, Person.standing, Person.manager_id, settings, hr, beside,
-        )
-        .select_from(client)
-        .join(Record, and_(Record.organization_id == client.c.organization_id, Record.source_id == client.c.source_id))
-        .join(Person, and_(Person.organization_id == Record.organization_id, Person.id == Record.person_id))
-        .where(Record.ended_at.is_(None))
-    )  # fmt: skip
-
-
-@cache
-def _entry() -> ReturningInsert[int, str, str]:
+def _entry(*, waits: bool) -> ReturningInsert[int, str, str]:
     """PostgreSQL: the entry, where the token is good and nobody else has a say."""
     client = client_query().subquery("client")
     # Asked once more: whoever held the lock before may have said something.
-    alone = not_(_spoken_for(client.c.organization_id, param("person"), param("record")))
-    return entry(_entered("postgresql", param), of=select(client).where(alone).subquery("unopposed"))
+    alone = not_(spoken_for(client.c.organization_id, param("person"), param("record")))
+    of = select(client).where(alone)
+    return entry(_entered("postgresql", param), of=(of.select_from(open_burst()) if waits else of).subquery("unopposed"))
 
 
 @cache
 def _entry_of_seen() -> ReturningInsert[int]:
-    """SQLite: the entry. What `_seen` found is so: nobody else writes before this transaction ends."""
+    """SQLite: the entry. What `seen` found is so: nobody else writes before this transaction ends."""
     fixed = {
         Entry.organization_id: param("organization"), Entry.at: at(param), Entry.actor: param("actor"), Entry.because: param("because"),
     }  # fmt: skip
@@ -282,35 +238,43 @@ def _entered(dialect: str, said: Said) -> Mapping[Any, ColumnElement[Any]]:
 
 
 @cache
-def _at_once(active: bool) -> Select[Any]:
-    return at_once(_entry(), _on if active else _off)
+def _at_once(effect: _Effect) -> Select[Any]:
+    """PostgreSQL: all that follows from one, whose record is returned."""
+    return at_once(_entry(waits=effect is _Effect.WAITS), _ROWS[effect])
 
 
 @cache
-def _several_at_once() -> Select[Any]:
+def _several_at_once(effects: frozenset[_Effect]) -> Select[Any]:
+    """PostgreSQL: the same of several, all of which wait, or none."""
     client, acts = client_query().subquery("client"), several(_SAID)
-    alone = not_(_spoken_for(client.c.organization_id, acts.c.person, acts.c.record))
-    unopposed = select(client, acts).where(alone).subquery("unopposed")
+    alone = not_(spoken_for(client.c.organization_id, acts.c.person, acts.c.record))
+    of = select(client, acts).where(alone)
+    unopposed = (of.select_from(open_burst()) if _Effect.WAITS in effects else of).subquery("unopposed")
     said = said_in(unopposed)
     made = entry(_entered("postgresql", said), of=unopposed, said=said)
-    return several_at_once(made, _on_or_off, acts, by=lambda written: acts.c.record == written.c.subject_id)
+    rows = _waits if _Effect.WAITS in effects else _each_counted if _Effect.COUNTED in effects else _each
+    return several_at_once(made, rows, acts, by=lambda written: acts.c.record == written.c.subject_id)
 
 
 @cache
-def _in_turn(active: bool) -> Sequence[Insert | Update]:
-    return in_turn(_on if active else _off)
+def _in_turn(effect: _Effect) -> Sequence[Insert | Update]:
+    return in_turn(_ROWS[effect])
+
+
+def _record(organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said, **more: Any) -> Update:
+    changed = {
+        "active": said("active", Boolean()), "active_said_at": said("said", BigInteger()), "off_means": said("means"),
+        "version": said("version", Integer()), "modified_at": said("record_at", BigInteger()), "journal_id": journal,
+    }  # fmt: skip
+    return update(Record).where(Record.organization_id == organization, Record.id == said("record")).values(**changed, **more)
 
 
 def _both(
     dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said, *, several: bool = False
 ) -> list[Insert | Update]:
-    changed = {"version": said("version", Integer()), "modified_at": said("record_at", BigInteger()), "journal_id": journal}
-    record = update(Record).where(Record.organization_id == organization, Record.id == said("record"))
     person = update(Person).where(Person.organization_id == organization, Person.id == said("person"))
     return [
-        record.values(
-            active=said("active", Boolean()), active_said_at=said("said", BigInteger()), off_means=said("means"), **changed
-        ),
+        _record(organization, journal, said),
         person.values(
             standing=said("standing"), standing_reason=said("reason"), version=Person.version + 1, access_epoch=Person.access_epoch + 1,
             modified_at=said("person_at", BigInteger()), journal_id=journal,
@@ -323,15 +287,32 @@ def _off(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[
     return [*_both(dialect, organization, journal, said), *_departing(dialect, organization, journal, said)]
 
 
+def _counted(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Sequence[Insert | Update]:
+    return [*_off(dialect, organization, journal, said), counted(dialect, organization, said)]
+
+
+def _waits(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Sequence[Insert | Update]:
+    """Nothing follows yet but that it waits: who they are and what they have stays as it was."""
+    return [_record(organization, journal, said, held=true()), in_burst(dialect, organization, said)]
+
+
 def _on(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Sequence[Insert | Update]:
     return [*_both(dialect, organization, journal, said), _back(organization, said)]
 
 
-def _on_or_off(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Sequence[Insert | Update]:
-    """Of several, each as it says."""
+def _each(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Sequence[Insert | Update]:
+    """Of several, on or off as each says."""
     active: ColumnElement[bool] = said("active")
     departing = _departing(dialect, organization, journal, said, who=not_(active))
     return [*_both(dialect, organization, journal, said, several=True), *departing, _back(organization, said).where(active)]
+
+
+def _each_counted(dialect: str, organization: ColumnElement[Any], journal: ColumnElement[Any], said: Said) -> Sequence[Insert | Update]:
+    """The same where some count."""
+    return [*_each(dialect, organization, journal, said), counted(dialect, organization, said, who=said("counts"))]
+
+
+_ROWS: Final[Mapping[_Effect, Rows]] = {_Effect.ON: _on, _Effect.OFF: _off, _Effect.COUNTED: _counted, _Effect.WAITS: _waits}
 
 
 def _departing(

@@ -25,8 +25,9 @@ from app.clock import now
 from app.directory.filters import AttributePath
 from app.directory.vocabulary import USER_URN
 from app.lifecycle.plain import join_plainly
+from app.lifecycle.plain_brake import LayoffAnnounced
 from app.lifecycle.plain_members import change_members_plainly
-from app.lifecycle.plain_switch import BrakeCounts, switch_plainly
+from app.lifecycle.plain_switch import switch_plainly
 from app.scim import hot_reads
 from app.scim.answers import MEDIA_TYPE, SCIMError
 from app.scim.bodies import has_own_extension, read_object, tidied
@@ -55,8 +56,8 @@ _WORDS: Final = {200: "200 OK", 201: "201 CREATED", 204: "204 NO CONTENT"}
 _DECLINED: Final = "doorlist.hot.declined"
 """Set in the environment of a request that no hot path takes, so that none is tried again."""
 BELIEVED_FOR: Final = 1.0
-"""Seconds for which a brake that counts is not looked for again: in a burst, each try in vain would keep all others from writing."""
-_braked: Final[dict[str, float]] = {}
+"""Seconds for which a layoff that was announced is not looked for again: each try in vain would keep all others from writing."""
+_announced: Final[dict[str, float]] = {}
 _SHORT: Final = 8_192
 """Bytes of a body whose work on SQLite an event loop does itself; and it answers no lists there: others would wait for them."""
 _ONE: Final = re.compile(r"filter=[A-Za-z]{1,20}(?:%20|\+)eq(?:%20|\+)[^&]*")
@@ -321,13 +322,13 @@ async def _patch_user(asked: Asked[Acting]) -> Answered | None:
     if active is None or not _says_once(asked.body, body):
         return None
     source, at = asked.knock.source, time.monotonic()
-    if not active and _braked.get(source, 0.0) > at:
+    if not active and _announced.get(source, 0.0) > at:
         return None
     beside = hot_reads.groups_beside(asked.on.dialect, asked.knock)
     try:
         switched = await switch_plainly(asked.on, asked.id, active, **asked.said_by("PATCH"), beside=beside)
-    except BrakeCounts:
-        _braked[source] = at + BELIEVED_FOR
+    except LayoffAnnounced:
+        _announced[source] = at + BELIEVED_FOR
         return None
     if switched is None:
         return None

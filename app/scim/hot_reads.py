@@ -25,8 +25,8 @@ from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
 from app.directory.tallies import number_in, number_of
 from app.directory.values import Operator, fold
+from app.lifecycle.plain_seen import Beside
 from app.lifecycle.plain_sql import text
-from app.lifecycle.plain_switch import Beside
 from app.scim.answers import LIST_URN, JSONList
 from app.scim.member_texts import said_of, with_members
 from app.scim.schemas import LARGEST_PAGE, USUAL_PAGE

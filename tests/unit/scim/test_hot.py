@@ -1,7 +1,5 @@
 """The hot paths do what the ordinary way does: the same answers, and the same rows in every table."""
 
-import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,49 +12,10 @@ from app.database import in_transaction
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal.tables import Organization
 from app.scim import hot
-from app.scim.hot import HotDoor
 from tests.clients.directory import directory_on
-from tests.unit.scim.hot_views import View, wrap_views
 from tests.unit.scim.twins import ADA, BARE, Twin, active, both_ways, members, set_up
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The hot paths that answered, in order."""
-    answered: list[str] = []
-
-    def counting(view: View) -> View:
-        async def counts(asked: Any) -> Any:
-            response = await view(asked)
-            if response is not None:
-                answered.append(getattr(view, "__name__", "").lstrip("_"))
-            return response
-
-        return counts
-
-    wrap_views(monkeypatch, counting)
-    return answered
-
-
-@pytest.fixture(params=["thread", "loop"], autouse=True)
-def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Requests are tried in a thread that waits, or on an event loop first."""
-    loop, in_thread = asyncio.new_event_loop(), HotDoor.__call__
-
-    def over_loop(door: HotDoor, environ: dict[str, Any], start_response: Any) -> Any:
-        early = loop.run_until_complete(door.soon(environ))
-        if early is None:
-            return in_thread(door, environ, start_response)
-        status, headers, body = early
-        start_response(f"{status} of the loop", headers)
-        return body
-
-    if request.param == "loop":
-        monkeypatch.setattr(HotDoor, "__call__", over_loop)
-    yield
-    loop.close()
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("way")]
 
 
 def test_everyday_requests_leave_the_same_rows_and_get_the_same_answers(
@@ -197,22 +156,6 @@ def test_taken_names_and_keys_are_answered_the_ordinary_way(
     both_ways(urls, tmp_path, monkeypatch, story, rows=False)
 
     assert counted == []
-
-
-def test_a_deactivation_that_the_brake_counts_goes_the_ordinary_way(
-    urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: list[str]
-) -> None:
-    def story(twin: Twin) -> None:
-        set_up(twin, brake="1/60s")
-        twin.tell("ada", "POST", "/Users", ADA)
-        twin.tell("bob", "POST", "/Users", BARE)
-        twin.tell("", "PATCH", "/Users/{ada}", active(False))
-        twin.tell("", "PATCH", "/Users/{bob}", active(False))
-        twin.tell("", "PATCH", "/Users/{bob}", active(True))
-
-    both_ways(urls, tmp_path, monkeypatch, story)
-
-    assert counted == ["post_user"] * 2
 
 
 def test_a_wrong_token_opens_no_hot_path(urls: tuple[str, str], tmp_path: Path, counted: list[str]) -> None:

@@ -15,8 +15,6 @@ from app.database import db, transaction
 from app.directory.tables import Source, Standing, StatementKind, Voice
 from app.journal import entries
 from app.lifecycle import leaving
-from app.lifecycle.plain_switch import switch_plainly
-from app.scim import hot
 from app.scim.hot_reads import Answered
 from tests.clients.directory import Directory
 from tests.two_at_once import meanwhile
@@ -160,30 +158,3 @@ def test_what_is_said_while_the_lock_is_waited_for_is_heard(directory: Directory
 
     assert answer.document["active"] is False
     assert person_of(ada).standing == Standing.DEPARTED
-
-
-@pytest.mark.parametrize(("believed", "tries"), [(60.0, 1), (0.0, 3)])
-def test_a_brake_that_counts_is_not_looked_for_at_each_call(
-    directory: Directory, monkeypatch: pytest.MonkeyPatch, believed: float, tries: int
-) -> None:
-    people = [directory.add_user(f"p{number}") for number in range(4)]
-    set_brake("2/60s")
-    monkeypatch.setattr(hot, "BELIEVED_FOR", believed)
-    monkeypatch.setattr(hot, "_braked", {})
-    asked = list[str]()
-
-    async def counted(bare: Any, record_id: str, active: bool, **said: Any) -> Any:
-        asked.append(record_id)
-        return await switch_plainly(bare, record_id, active, **said)
-
-    monkeypatch.setattr(hot, "switch_plainly", counted)
-
-    for one in people[:3]:
-        assert directory.patch(f"/Users/{one}", OFF).document["active"] is False
-
-    assert len(asked) == tries
-    assert [person_of(one).standing for one in people[:3]] == [Standing.DEPARTED, Standing.DEPARTED, Standing.ACTIVE]
-    # Whoever is believed to be counted, and is not any more, is switched off all the same.
-    set_brake("off")
-    directory.patch(f"/Users/{people[3]}", OFF)
-    assert person_of(people[3]).standing == Standing.DEPARTED

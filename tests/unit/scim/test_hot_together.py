@@ -15,7 +15,7 @@ from app.clock import now
 from app.database import db, in_transaction
 from app.directory.tables import Record, StatementKind, Voice
 from app.directory.vocabulary import ENTERPRISE_URN
-from app.lifecycle import plain, plain_members, plain_switch
+from app.lifecycle import plain, plain_members, plain_seen, plain_switch
 from app.lifecycle.plain_sql import one_of
 from tests.clients.directory import Directory
 from tests.unit.scim.choosing import OFF, ON, numbered, off, person_of, says, set_brake
@@ -228,7 +228,7 @@ def test_what_is_said_of_one_of_several_while_the_others_are_written_is_heard(di
 
     # Saying it would wait for the people who are held here, as it should: so it is said without asking for them.
     monkeypatch.setattr(plain_switch, "_write", says_before)
-    monkeypatch.setattr(plain_switch, "_seen_several", _without_a_lock)
+    monkeypatch.setattr(plain_switch, "seen_several", _without_a_lock)
 
     answered = _at_once(directory, *(("PATCH", f"/Users/{one}", {"Operations": [ON]}) for one in people))
 
@@ -237,13 +237,13 @@ def test_what_is_said_of_one_of_several_while_the_others_are_written_is_heard(di
 
 
 def _without_a_lock(beside: Any) -> Any:
-    return plain_switch._standing_now(beside).where(one_of(Record.id, "records", "postgresql"))
+    return plain_seen.standing_now(beside).where(one_of(Record.id, "records", "postgresql"))
 
 
 @pytest.mark.parametrize(("person_id", "manager_id"), [("p-2", "p-1"), ("p-1", "p-2")])
 def test_work_about_a_manager_is_asked_for_in_the_order_of_everybody_else(person_id: str, manager_id: str) -> None:
     """One who holds the work of a person and waits for that of their manager must not be waited for the other way round."""
-    seen = plain_switch._Seen(
+    seen = plain_seen.Seen(
         record_id="r", organization_id="o", source_name="okta", active=True, plain=True, version=1, user_name="ada", external_id=None, document="{}",
         said_at=0, created_at=0, modified_at=0, person_id=person_id, person_modified_at=0, standing="active", manager_id=manager_id, settings='{"push_brake": "off"}', has_hr=False, beside=None,
     )  # fmt: skip
@@ -255,16 +255,6 @@ def test_work_about_a_manager_is_asked_for_in_the_order_of_everybody_else(person
 
     assert act is not None
     assert json.loads(act["touched"]) == ["p-1", "p-2"]
-
-
-def test_a_brake_that_counts_lets_none_of_them_by(directory: Directory) -> None:
-    set_brake("1/60s")
-    people = [directory.add_user(f"p{number}") for number in range(3)]
-
-    answered = _at_once(directory, *(("PATCH", f"/Users/{one}", {"Operations": [OFF]}) for one in people))
-
-    assert answered == [None] * 3
-    assert {str(person_of(one).standing) for one in people} == {"active"}
 
 
 def test_a_token_that_ended_meanwhile_opens_nothing_for_several(directory: Directory) -> None:
