@@ -1,5 +1,6 @@
 """What has to be known of a record before it is switched plainly: it is held, with its person, where the token is good."""
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -8,8 +9,10 @@ from sqlalchemy import ColumnElement, Select, Text, and_, exists, not_, select
 from sqlalchemy.orm import aliased
 
 from app.access.knocking import client_query
+from app.database import same_document
 from app.directory.tables import Person, Record, Source, Statement
 from app.journal.tables import Organization
+from app.lifecycle.drafts import RecordDraft
 from app.lifecycle.plain_sql import one_of
 from app.statements import param
 
@@ -39,6 +42,15 @@ class Seen(NamedTuple):
     settings: str
     has_hr: bool
     beside: Any
+
+
+def is_said_already(draft: RecordDraft | None, there: Seen) -> bool:
+    """Whether nothing of a draft is new but `active`; where there is none, nothing else is said."""
+    if draft is None:
+        return True
+    if (draft.user_name, draft.external_id) != (there.user_name, there.external_id):
+        return False
+    return same_document(draft.document, json.loads(there.document))
 
 
 def spoken_for(organization: Any, person: Any, record: Any) -> ColumnElement[bool]:

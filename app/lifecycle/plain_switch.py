@@ -1,4 +1,4 @@
-"""The plain switch: a directory turns its only record of somebody off or on, and nobody else has a say in it.
+"""The plain switch: a directory turns its only record of somebody off or on, or says what stands already, and nobody else has a say in it.
 
 `records.change_record` and `people.settle` say what follows; this writes the same rows (a test compares them) where the
 person has one record without dates, no statement, and no *off* that is held. What a brake counts is weighed by `plain_brake`.
@@ -24,8 +24,9 @@ from app.directory.settings import means_of_off, parse_push_brake, setting
 from app.directory.tables import Person, Record, Standing
 from app.journal.tables import HERE, Entry, Lane, Subject
 from app.json_text import write_json
+from app.lifecycle.drafts import RecordDraft
 from app.lifecycle.plain_brake import counted, in_burst, open_burst, weigh
-from app.lifecycle.plain_seen import Beside, Seen, seen, seen_several, spoken_for
+from app.lifecycle.plain_seen import Beside, Seen, is_said_already, seen, seen_several, spoken_for
 from app.lifecycle.plain_sql import (
     Rows,
     Said,
@@ -72,8 +73,9 @@ class _Effect(StrEnum):
 _DEPARTING: Final = (_Effect.OFF, _Effect.COUNTED)
 
 class Switched(NamedTuple):
-    """A record after it was switched; instants in microseconds."""
+    """A record after it was switched, or as it stands already; instants in microseconds."""
 
+    active: bool
     version: int
     created_at: int
     modified_at: int
@@ -85,7 +87,8 @@ class _Switch(NamedTuple):
     """One record to be switched, by a token of its source."""
 
     record_id: str
-    active: bool
+    active: bool | None
+    draft: RecordDraft | None
     digest: str
     source_id: str
     now: datetime
@@ -94,13 +97,18 @@ class _Switch(NamedTuple):
 
 
 async def switch_plainly(
-    acting: Acting, record_id: str, active: bool, *, digest: str, source_id: str, now: datetime, because: str, beside: Beside
-) -> Switched | None:
+    acting: Acting, record_id: str, active: bool | None, *, draft: RecordDraft | None = None, digest: str, source_id: str, now: datetime,
+    because: str, beside: Beside,
+) -> Switched | None:  # fmt: skip
     """The record switched, committed; None where the case is not plain or the token not good, and nothing was written.
+
+    `active` None leaves it. Where everything is said, as by a PUT, it is plain only where nothing of the `draft` is new but that.
 
     `beside` is asked along with it, for whoever answers. Raises LayoffAnnounced, and what the driver raises.
     """
-    asked = _Switch(record_id=record_id, active=active, digest=digest, source_id=source_id, now=now, because=because, beside=beside)
+    asked = _Switch(
+        record_id=record_id, active=active, draft=draft, digest=digest, source_id=source_id, now=now, because=because, beside=beside
+    )  # fmt: skip
     return await acting.together(_switch, asked, lane=(digest, source_id, because), about=(record_id,))
 
 
@@ -115,22 +123,24 @@ async def _switch(bare: Bare, asked: Sequence[_Switch]) -> Sequence[Switched | N
         else:
             ids = write_json([one.record_id for one in asked])
             rows = await bare.rows(seen_several(expression), {**beside, **by, "records": ids})
-        found = {row[0]: Seen(*row) for row in rows}
+        seen_now = [Seen(*row) for row in rows]
+        drafts = {one.record_id: one.draft for one in asked}
+        plain = {one.record_id: one for one in seen_now if one.plain and is_said_already(drafts[one.record_id], one)}
         # They are held by now: an instant from before that could lie before one that is written already.
         moment = now()
-        acts = [act for one in asked if (there := found.get(one.record_id)) is not None and (act := _decided(one, there, moment=moment)) is not None]
+        acts = [act for one in asked if (there := plain.get(one.record_id)) is not None and (act := _decided(one, there, moment=moment)) is not None]
         weighed = await _braked(bare, acts, by, moment=moment)
         for act in weighed:
             if act["effect"] in _DEPARTING:
                 act["departure"] = new_id()
         done = await _write(bare, weighed, by)
-    return [_switched(found[one.record_id], moment=moment) if one.record_id in done else None for one in asked]
+    return [_outcome(one, plain.get(one.record_id), done=one.record_id in done, moment=moment) for one in asked]
 
 
 def _decided(asked: _Switch, there: Seen, *, moment: datetime) -> dict[str, Any] | None:
-    """What is written of a switch; None where it is not plain."""
+    """What is written of a switch; None where it is none, or has to be weighed."""
     active, said_at = asked.active, microseconds(asked.now)
-    if not there.plain or bool(there.active) == active or (Standing(there.standing) in _OUT) != active:
+    if active is None or bool(there.active) == active or (Standing(there.standing) in _OUT) != active:
         return None
     # An *off* that came in since this was said is weighed by the ordinary way.
     if active and said_at < there.said_at:
@@ -173,9 +183,18 @@ async def _braked(bare: Bare, acts: Sequence[dict[str, Any]], by: Mapping[str, A
     return [act for act in acts if act["effect"] is not _Effect.WAITS or burst is not None]
 
 
-def _switched(there: Seen, *, moment: datetime) -> Switched:
-    modified_at = max(microseconds(moment), there.modified_at)
-    return Switched(version=there.version + 1, created_at=there.created_at, modified_at=modified_at, document=there.document, beside=there.beside)
+def _outcome(asked: _Switch, there: Seen | None, *, done: bool, moment: datetime) -> Switched | None:
+    """None where it is left to the ordinary way."""
+    if there is None:
+        return None
+    active, version, modified_at = bool(there.active), there.version, there.modified_at
+    if done:
+        active, version, modified_at = not active, version + 1, max(microseconds(moment), modified_at)
+    elif asked.active not in (None, active) or (Standing(there.standing) in _OUT) == active:
+        return None
+    return Switched(
+        active=active, version=version, created_at=there.created_at, modified_at=modified_at, document=there.document, beside=there.beside
+    )  # fmt: skip
 
 
 async def _write(bare: Bare, acts: Sequence[Mapping[str, Any]], by: Mapping[str, Any]) -> set[str]:

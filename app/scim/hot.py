@@ -24,6 +24,7 @@ from app.bare.lent import acting_on_loop, bare_of, forget, lent_on_loop
 from app.clock import now
 from app.directory.filters import AttributePath
 from app.directory.vocabulary import USER_URN
+from app.lifecycle.drafts import RecordDraft
 from app.lifecycle.plain import join_plainly
 from app.lifecycle.plain_brake import LayoffAnnounced
 from app.lifecycle.plain_members import change_members_plainly
@@ -321,18 +322,32 @@ async def _patch_user(asked: Asked[Acting]) -> Answered | None:
     active = None if asked.query else _only_active(read_operations(body))
     if active is None or not _says_once(asked.body, body):
         return None
+    return await _switched(asked, "PATCH", active, None)
+
+
+async def _put_user(asked: Asked[Acting]) -> Answered | None:
+    if asked.query:
+        return None
+    body = read_object(asked.body)
+    if has_own_extension(body):
+        return None
+    draft = user_draft(body)
+    return await _switched(asked, "PUT", draft.active, draft)
+
+
+async def _switched(asked: Asked[Acting], method: str, active: bool | None, draft: RecordDraft | None) -> Answered | None:
     source, at = asked.knock.source, time.monotonic()
-    if not active and _announced.get(source, 0.0) > at:
+    if active is False and _announced.get(source, 0.0) > at:
         return None
     beside = hot_reads.groups_beside(asked.on.dialect, asked.knock)
     try:
-        switched = await switch_plainly(asked.on, asked.id, active, **asked.said_by("PATCH"), beside=beside)
+        switched = await switch_plainly(asked.on, asked.id, active, draft=draft, **asked.said_by(method), beside=beside)
     except LayoffAnnounced:
         _announced[source] = at + BELIEVED_FOR
         return None
     if switched is None:
         return None
-    row = (asked.id, switched.document, active, switched.created_at, switched.modified_at, switched.version, switched.beside)
+    row = (asked.id, switched.document, switched.active, switched.created_at, switched.modified_at, switched.version, switched.beside)
     base = asked.knock.base
     return Answered(body=[user_text(row, base).encode()], version=switched.version, location=f"{base}/Users/{asked.id}")
 
@@ -379,5 +394,6 @@ _READS: Final[dict[tuple[str, str, bool], Reads]] = {
 _WRITES: Final[dict[tuple[str, str, bool], Writes]] = {
     ("POST", "Users", False): _post_user,
     ("PATCH", "Users", True): _patch_user,
+    ("PUT", "Users", True): _put_user,
     ("PATCH", "Groups", True): _patch_group,
 }

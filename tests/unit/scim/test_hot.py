@@ -164,7 +164,7 @@ def test_a_wrong_token_opens_no_hot_path(urls: tuple[str, str], tmp_path: Path, 
         del counted[:]
         for method, path, body in (
             ("GET", f"/Users/{ada}", None), ("GET", "/Groups/any", None), ("GET", '/Users?filter=userName eq "ada"', None), ("GET", "/Users", None),
-            ("POST", "/Users", BARE), ("PATCH", f"/Users/{ada}", active(False)), ("PATCH", "/Groups/any", members("add", ada)),
+            ("POST", "/Users", BARE), ("PATCH", f"/Users/{ada}", active(False)), ("PUT", f"/Users/{ada}", BARE), ("PATCH", "/Groups/any", members("add", ada)),
         ):  # fmt: skip
             assert directory.send(method, path, body, Authorization="Bearer dl_wrong").status == 401
 

@@ -132,10 +132,11 @@ def test_a_token_that_was_good_a_moment_ago_opens_nothing_any_more(directory: Di
         stranger.send("GET", "/Users"),
         stranger.send("POST", "/Users", {"userName": "eve"}),
         stranger.patch(f"/Users/{ada}", OFF),
+        stranger.send("PUT", f"/Users/{ada}", {"userName": "ada", "active": False}),
         stranger.patch(f"/Groups/{group}", {"op": "add", "path": "members", "value": [{"value": ada}]}),
     ]
 
-    assert tried == ["_get_user", "_list_users", "_list_users", "_post_user", "_patch_user", "_patch_group"]
+    assert tried == ["_get_user", "_list_users", "_list_users", "_post_user", "_patch_user", "_put_user", "_patch_group"]
     assert {answer.status for answer in answers} == {401}
     assert directory.written() == before
 
