@@ -4,7 +4,7 @@ import json
 import logging
 
 from flask import Blueprint, Response, current_app, request
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -12,7 +12,7 @@ from app.access.rates import Buckets
 from app.access.sealing import KeyMissing
 from app.clock import now
 from app.database import in_transaction, reading
-from app.directory.settings import value_of
+from app.directory.settings import setting
 from app.directory.tables import Source
 from app.intake.call_parts import challenge_of
 from app.intake.described import TooMany, description_of
@@ -22,6 +22,7 @@ from app.intake.hr import BadCall, BadSignature, read, receive, verify
 from app.intake.hr_tables import HRSystem
 from app.intake.schemes import Request
 from app.intake.yaml_nodes import DescriptionError
+from app.journal.tables import Organization
 from app.lifecycle.sources import secrets_of
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarms import raise_alarm
@@ -110,11 +111,16 @@ def hear(source_id: str) -> Response:
 
 def _found(source_id: str) -> tuple[Source | None, HRSystem | None, str]:
     with reading() as session:
-        source = session.scalar(select(Source).where(Source.id == source_id, Source.kind == "hr", Source.ended_at.is_(None)))
-        if source is None:
+        found = session.execute(
+            select(Source, HRSystem, Organization.settings)
+            .join(Organization, Organization.id == Source.organization_id)
+            .outerjoin(HRSystem, and_(HRSystem.organization_id == Source.organization_id, HRSystem.source_id == Source.id))
+            .where(Source.id == source_id, Source.kind == "hr", Source.ended_at.is_(None))
+        ).first()
+        if found is None:
             return None, None, "UTC"
-        system = session.get(HRSystem, (source.organization_id, source.id))
-        return source, system, value_of(session, source.organization_id, "time_zone")
+        source, system, settings = found
+        return source, system, setting(settings, "time_zone")
 
 
 def _request(body: bytes) -> Request:

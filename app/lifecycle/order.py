@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.directory.tables import Person, Record, Statement, StatementKind
@@ -38,8 +38,9 @@ def behind_all(session: Session, person: Person, *, at: datetime) -> datetime:
 
 def said_now(session: Session, person: Person, *, at: datetime) -> datetime:
     """When what somebody says now of a person counts as said; the person is locked."""
-    off = select(Record.active_said_at).where(*_records(person), _is_off())
-    return behind([*_statements(session, person.organization_id, person.id), *session.scalars(off)], at=at)
+    off = select(func.max(Record.active_said_at)).where(*_records(person), _is_off())
+    last = select(_last_of_statements(person.organization_id, person.id).scalar_subquery(), off.scalar_subquery())
+    return behind((said for said in session.execute(last).one() if said is not None), at=at)
 
 
 def said_by_record(session: Session, organization_id: str, person_id: str, *, at: datetime) -> datetime:
@@ -90,9 +91,13 @@ def _went_off(session: Session, organization_id: str, record_id: str, *, heard_a
 
 
 def _statements(session: Session, organization_id: str, person_id: str) -> list[datetime]:
-    mine = Statement.organization_id == organization_id, Statement.person_id == person_id, Statement.withdrawn_at.is_(None)
-    last = session.scalar(select(func.max(Statement.said_at)).where(*mine))
+    last = session.scalar(_last_of_statements(organization_id, person_id))
     return [] if last is None else [last]
+
+
+def _last_of_statements(organization_id: str, person_id: str) -> Select[datetime | None]:
+    mine = Statement.organization_id == organization_id, Statement.person_id == person_id, Statement.withdrawn_at.is_(None)
+    return select(func.max(Statement.said_at)).where(*mine)
 
 
 def _records(person: Person) -> tuple[ColumnElement[bool], ...]:

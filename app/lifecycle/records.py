@@ -22,7 +22,9 @@ from app.lifecycle.people import emails_of, lock_person, manager_record, person_
 from app.lifecycle.successors import end_memberships, give_to_successor, has_another_key, open_lines
 from app.lifecycle.tables import HeldLine
 
-__all__ = ["RecordDraft", "add_record", "change_record", "columns_of", "end_record", "hold_meant", "read_record", "reads_active"]
+__all__ = [
+    "RecordDraft", "add_record", "change_held", "change_record", "columns_of", "end_held", "end_record", "hold_meant", "read_record", "reads_active",
+]  # fmt: skip
 
 
 def reads_active(record: Record, standing: str) -> bool:
@@ -124,6 +126,17 @@ def change_record(
     came in between wins over this *on*. Raises NotFound, Taken, StaleVersion.
     """
     record = read_record(session, organization_id, source_id, record_id, lock=True)
+    return change_held(
+        session, record, draft, expected_version=expected_version, braked=braked, said_at=said_at, actor=actor, at=at, because=because
+    )  # fmt: skip
+
+
+def change_held(
+    session: Session, record: Record, draft: RecordDraft, *,
+    expected_version: int | None = None, braked: bool = True, said_at: datetime | None = None, actor: Actor, at: datetime, because: str,
+) -> Record:  # fmt: skip
+    """The same of a record that `read_record` has just locked."""
+    organization_id, source_id = record.organization_id, record.source_id
     if expected_version is not None and record.version != expected_version:
         raise StaleVersion(f"version {expected_version} was expected, {record.version} stands")
     active = record.active if draft.active is None else draft.active and not _off_since(record, said_at, at=at)
@@ -177,6 +190,12 @@ def end_record(
     `braked` False is for whoever has a brake of their own.
     """
     record = read_record(session, organization_id, source_id, record_id, lock=True)
+    end_held(session, record, braked=braked, actor=actor, at=at, because=because)
+
+
+def end_held(session: Session, record: Record, *, braked: bool = True, actor: Actor, at: datetime, because: str) -> None:
+    """The same of a record that `read_record` has just locked."""
+    organization_id = record.organization_id
     person = lock_person(session, organization_id, record.person_id)
     entry = entries.write(
         session, organization_id, at=at, actor=actor, verb="ended", because=because, subject_kind="record", subject_id=record.id,
@@ -193,7 +212,7 @@ def end_record(
     # Of the same moment as the record, by which is known that they wait with it.
     left_groups = end_memberships(session, record, at=at, journal_id=entry)
     settle(session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry, epoch_moves=was_on and not record.held)
-    questions.withdraw(session, organization_id, source_id, record_id=record.id, actor=actor, at=at, because="the user was deleted")
+    questions.withdraw(session, organization_id, record.source_id, record_id=record.id, actor=actor, at=at, because="the user was deleted")
     if left_groups and not record.held and person.standing == Standing.ACTIVE:
         # Another record keeps this person in, but not in the groups of this one.
         work.want(session, organization_id, subject=Subject.PERSON, subject_ids=[person.id], because=entry, due_at=at)

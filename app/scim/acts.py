@@ -12,7 +12,7 @@ from app.directory.tables import Group, Record
 from app.directory.vocabulary import GROUP_URN, USER_URN
 from app.lifecycle.errors import NotFound, StaleVersion, Taken
 from app.lifecycle.groups import add_group, change_group, end_group, read_group
-from app.lifecycle.records import RecordDraft, add_record, change_record, end_record, hold_meant, read_record
+from app.lifecycle.records import RecordDraft, add_record, change_held, end_held, hold_meant, read_record
 from app.scim.answers import SCIMError
 from app.scim.door import Caller, written
 from app.scim.member_texts import PARTS, members_looked_at
@@ -71,7 +71,7 @@ def post_user(caller: Caller, body: Body, selection: Selection, *, maybe_made: s
 
 
 def put_user(caller: Caller, record_id: str, body: Body, selection: Selection, *, version: int | None) -> Resource:
-    """Raises SCIMError and what `change_record` raises."""
+    """Raises SCIMError and what `change_held` raises."""
     vocabulary = caller.vocabulary
 
     def becomes(said: Resource) -> RecordDraft:
@@ -81,7 +81,7 @@ def put_user(caller: Caller, record_id: str, body: Body, selection: Selection, *
 
 
 def patch_user(caller: Caller, record_id: str, body: Body, selection: Selection, *, version: int | None) -> Resource:
-    """Raises SCIMError and what `change_record` raises."""
+    """Raises SCIMError and what `change_held` raises."""
     vocabulary = caller.vocabulary
     operations = read_operations(body, vocabulary)
 
@@ -97,8 +97,9 @@ def delete_user(caller: Caller, record_id: str, *, version: int | None = None) -
     """Raises NotFound and StaleVersion."""
 
     def act(session: Session) -> None:
-        _refuse_stale(read_record(session, *caller.key, record_id, lock=True), version)
-        end_record(session, *caller.key, record_id, **caller.saying())
+        record = read_record(session, *caller.key, record_id, lock=True)
+        _refuse_stale(record, version)
+        end_held(session, record, **caller.saying())
 
     written(act)
 
@@ -107,8 +108,9 @@ def _change_user(
     caller: Caller, record_id: str, becomes: Callable[[Resource], RecordDraft], selection: Selection, version: int | None
 ) -> Resource:
     def act(session: Session) -> Resource:
-        draft = becomes(user_said(read_record(session, *caller.key, record_id, lock=True)))
-        record = change_record(session, *caller.key, record_id, draft, expected_version=version, said_at=caller.arrived, **caller.saying())
+        record = read_record(session, *caller.key, record_id, lock=True)
+        draft = becomes(user_said(record))
+        change_held(session, record, draft, expected_version=version, said_at=caller.arrived, **caller.saying())
         return users_shown(session, caller, [record], selection)[0]
 
     return written(act)
