@@ -180,7 +180,9 @@ async def _braked(bare: Bare, acts: Sequence[dict[str, Any]], by: Mapping[str, A
         act |= {"effect": _Effect.COUNTED, "counts": True}
     for act in offs[room:]:
         act |= {"effect": _Effect.WAITS, "burst": burst}
-    return [act for act in acts if act["effect"] is not _Effect.WAITS or burst is not None]
+    # Of those that take effect one may have counted already, or be spoken for meanwhile: then there is room for more.
+    waits = burst is not None and room == 0
+    return [act for act in acts if act["effect"] is not _Effect.WAITS or waits]
 
 
 def _outcome(asked: _Switch, there: Seen | None, *, done: bool, moment: datetime) -> Switched | None:

@@ -19,7 +19,8 @@ from tests.clients.directory import Directory
 from tests.company import ADMIN
 from tests.two_at_once import meanwhile
 from tests.unit.scim.choosing import OFF, ON, approve_everything, off, organization_of, person_of, set_brake
-from tests.unit.scim.twins import ADA, BARE, Twin, active, both_ways, set_up
+from tests.unit.scim.looping import at_once
+from tests.unit.scim.twins import ADA, BARE, Twin, active, both_ways, environ_of, set_up
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +74,7 @@ def test_several_at_once_are_weighed_as_if_one_after_the_other(urls: tuple[str, 
         together(twin, "flo", "gil", "hal")
         twin.at += timedelta(minutes=1)
         together(twin, "ada", "bob", on=True)
-        # Three of them count, and the others go into the burst that is open.
+        # Three of them count, one is out already, and the last goes into the burst that is open, on PostgreSQL the ordinary way.
         together(twin, "ada", "bob", "cy", "ida", "jon")
         for name in people:
             twin.tell("", "GET", f"/Users/{{{name}}}")
@@ -85,7 +86,29 @@ def test_several_at_once_are_weighed_as_if_one_after_the_other(urls: tuple[str, 
     assert [ordinary[0], ordinary[3]] == [[None] * 5, [None] * 5]
     assert hot_ones[0][:3] == [200] * 3
     assert None in hot_ones[0][3:]
-    assert hot_ones[1:] == [[200] * 3, [200] * 2, [200] * 5]
+    assert hot_ones[1:3] == [[200] * 3, [200] * 2]
+    assert hot_ones[3] == [200] * 4 + [None if urls[0].startswith("postgresql") else 200]
+
+
+def test_whoever_has_counted_already_takes_no_room_from_those_beside_them(directory: Directory) -> None:
+    ada, bob, cy, dee, eve = (directory.add_user(name) for name in ("ada", "bob", "cy", "dee", "eve"))
+    set_brake("1/60s")
+    off(directory, ada)
+    off(directory, bob)
+    assert directory.patch(f"/Users/{ada}", ON).document["active"] is True
+    set_brake("3/60s")
+    door: hot.HotDoor = directory.app.wsgi_app  # type: ignore[assignment]
+
+    # The first goes alone, and the others together meanwhile.
+    together = (cy, ada, dee)
+    answered = at_once(*(door.soon(environ_of(directory, "PATCH", f"/Users/{one}", active(False))) for one in together))
+    for one, early in zip(together, answered, strict=True):
+        if early is None:
+            off(directory, one)
+    off(directory, eve)
+
+    assert [str(person_of(one).standing) for one in together] == ["departed"] * 3
+    assert waiting() == [{person_of(one).id for one in (bob, eve)}]
 
 
 def test_an_off_that_comes_while_its_burst_is_closed_waits_in_another(directory: Directory) -> None:
