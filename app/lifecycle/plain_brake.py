@@ -45,9 +45,12 @@ async def weigh(
 
 
 def open_burst() -> Subquery:
-    """PostgreSQL: the burst `:burst` while it is open, locked against whoever closes it, and not against others who add to it."""
+    """PostgreSQL: the burst `:burst` while it is open, locked against whoever closes it, and not against others who add to it.
+
+    Whoever is closing it just now, which takes long where many are let through, is not waited for: the ordinary way waits.
+    """
     one = select(Held.id.expression).where(Held.organization_id == param("organization"), Held.id == param("burst"), Held.state == text(HeldState.OPEN))
-    return one.with_for_update(read=True).subquery("burst")
+    return one.with_for_update(read=True, skip_locked=True).subquery("burst")
 
 
 def counted(dialect: str, organization: ColumnElement[Any], said: Said, *, who: ColumnElement[bool] = ALWAYS) -> Insert:

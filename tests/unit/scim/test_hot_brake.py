@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.clock import now
-from app.database import db, in_transaction, reading
+from app.database import db, in_transaction, reading, transaction
 from app.directory.tables import Source, Standing
 from app.lifecycle import brake, leaving
 from app.lifecycle.plain_switch import switch_plainly
@@ -125,6 +125,26 @@ def test_an_off_that_comes_while_its_burst_is_closed_waits_in_another(directory:
 
     assert [str(person_of(one).standing) for one in (ada, bob, cy)] == ["departed", "departed", "active"]
     assert waiting() == [{person_of(cy).id}]
+
+
+def test_no_hot_path_waits_for_whoever_is_closing_its_burst(directory: Directory) -> None:
+    if db.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer")
+    ada, bob = directory.add_user("ada"), directory.add_user("bob")
+    set_brake("0/60s")
+    off(directory, ada)
+    door: hot.HotDoor = directory.app.wsgi_app  # type: ignore[assignment]
+    asked = environ_of(directory, "PATCH", f"/Users/{bob}", active(False))
+
+    with transaction() as session:
+        [(held, _)] = brake.waiting(session, organization_of(session).id)
+        brake.lock_open(session, held)
+        [answered] = at_once(door.soon(asked))
+
+    # Whoever waits in vain is tried once more in a thread, which would wait for longer.
+    assert (answered, "doorlist.hot.declined" in asked) == (None, True)
+    off(directory, bob)
+    assert waiting() == [{person_of(one).id for one in (ada, bob)}]
 
 
 def test_two_at_once_do_not_both_take_what_is_left(directory: Directory) -> None:
