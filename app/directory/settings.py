@@ -111,10 +111,11 @@ def parse_push_brake(text: str) -> PushBrake | None:
         if not slash or not within.endswith("s"):
             raise ValueError
         brake = PushBrake(most=int(most), within=timedelta(seconds=int(within[:-1])))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UnusableSetting(f"push_brake is off, or a count and seconds such as 50/60s, not {text!r}") from error
-    if brake.most < 0 or brake.within <= timedelta():
-        raise UnusableSetting("push_brake needs a count of at least 0 and a time above 0 seconds")
+    # Nobody means longer, and there are no instants before the year 1 to count from.
+    if brake.most < 0 or not timedelta() < brake.within <= timedelta(days=36_525):
+        raise UnusableSetting("push_brake needs a count of at least 0, and a time above 0 seconds and of at most 100 years")
     return brake
 
 

@@ -319,9 +319,10 @@ def test_the_journal_is_never_changed_and_never_deleted(installed: Flask) -> Non
             in_transaction(lambda session, statement=statement: session.execute(statement))  # type: ignore[misc]  # bound, not typed
 
 
-def test_a_setting_that_cannot_be_used_is_refused(installed: Flask) -> None:
+@pytest.mark.parametrize("value", ["many", "50", "50/60", "-1/60s", "50/0s", "50/3155760001s", f"50/{10**20}s"])
+def test_a_setting_that_cannot_be_used_is_refused(installed: Flask, value: str) -> None:
     company = new_company()
     with pytest.raises(UnusableSetting, match="push_brake"):
         in_transaction(
-            lambda s: set_setting(s, s.get_one(Organization, company.organization_id), "push_brake", "many", actor=ADMIN, at=later(0))
+            lambda s: set_setting(s, s.get_one(Organization, company.organization_id), "push_brake", value, actor=ADMIN, at=later(0))
         )
