@@ -33,6 +33,8 @@ _WITH_ROWS = """
     SELECT relname::text, pg_relation_size(oid) > 65536 FROM pg_class
     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 0 ORDER BY relname"""
 _NUMBERS_ANEW = "SELECT setval(format('%I.%I', schemaname, sequencename), start_value, false) FROM pg_sequences WHERE last_value IS NOT NULL"
+UNGUARDED = "SET LOCAL session_replication_role = replica"
+"""Until the transaction ends, nothing that guards rows is asked."""
 _SESSIONS = "SELECT pid FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
 
 
@@ -74,7 +76,7 @@ class LentDatabases:
         self._drop_what_is_done_with()
         name = self.server.create(like=like)
         with self.server.connected(name) as session:
-            self._rows[like] = {table: _rows_of(session, table) for table in _with_rows(session)}
+            self._rows[like] = {table: rows_of(session, table) for table in with_rows(session)}
             return _Lent(name=name, like=like, shape=_shape_of(session), times=1)
 
     def _emptied(self, like: DatabaseName) -> _Lent | None:
@@ -94,18 +96,16 @@ class LentDatabases:
 
     def _empty(self, session: Session, *, kept: dict[str, bytes]) -> bool:
         """Whether that needed new files: to truncate a table makes some for each of its indexes, and takes longer than to delete a few rows."""
-        tables = {table: is_large for table, is_large in _with_rows(session).items() if table not in kept}
+        tables = {table: is_large for table, is_large in with_rows(session).items() if table not in kept}
         large = [sql.Identifier(table) for table, is_large in tables.items() if is_large]
         small = [sql.SQL("DELETE FROM {}").format(sql.Identifier(table)) for table, is_large in tables.items() if not is_large]
         # All of them go, so whatever refers to a row goes with it, and nothing that guards rows is asked.
-        session.execute(sql.SQL("; ").join([sql.SQL("SET LOCAL session_replication_role = replica"), *small]))
+        session.execute(sql.SQL("; ").join([sql.SQL(UNGUARDED), *small]))
         if large:
             session.execute(sql.SQL("TRUNCATE {} CASCADE").format(sql.SQL(", ").join(large)))
         for table, rows in kept.items():
-            if _rows_of(session, table) != rows:
-                session.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
-                with session.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(table))) as copy:
-                    copy.write(rows)
+            if rows_of(session, table) != rows:
+                fill(session, table, rows)
         session.execute(_NUMBERS_ANEW)
         return bool(large)
 
@@ -140,11 +140,18 @@ def _shape_of(session: Session) -> Shape:
     return session.execute(_SHAPE).fetchall()
 
 
-def _with_rows(session: Session) -> dict[str, bool]:
+def with_rows(session: Session) -> dict[str, bool]:
     """The tables that hold or held something, and whether that is much."""
     return {str(table): bool(is_large) for table, is_large in session.execute(_WITH_ROWS)}
 
 
-def _rows_of(session: Session, table: str) -> bytes:
+def rows_of(session: Session, table: str) -> bytes:
     with session.cursor().copy(sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(table))) as copy:
         return b"".join(bytes(part) for part in copy)
+
+
+def fill(session: Session, table: str, rows: bytes) -> None:
+    """Leave these in the table and no others. Nothing that guards rows may be asked."""
+    session.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
+    with session.cursor().copy(sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(table))) as copy:
+        copy.write(rows)

@@ -9,6 +9,7 @@ from app.delivery import worker
 from app.directory.tables import Record, StatementKind
 from app.journal.tables import Lane
 from connectors.contract import AccountId, ChannelRef
+from tests.arranged_once import arranged_once
 from tests.unit.delivery.crew import Killed, StandInTargets
 from tests.unit.delivery.led_company import LedCompany, led_company
 
@@ -31,7 +32,7 @@ rules:
 
 
 def fans_of(app: Flask, membership: str) -> LedCompany:
-    firm = led_company(app)
+    firm = arranged_once(app, led_company)
     firm.rules(RULES.replace("MEMBERSHIP", membership))
     for record in (firm.bob, firm.olga):
         firm.changes(record, department="Sales", costCenter="fans")

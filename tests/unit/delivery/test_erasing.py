@@ -25,6 +25,7 @@ from app.lifecycle.sources import set_setting
 from app.revocation.erasure_tables import Erasure
 from app.revocation.receipts import departures_of
 from connectors.contract import AccountId, AccountState, Unreachable
+from tests.arranged_once import arranged_once
 from tests.company import ADMIN
 from tests.lagging import audit_may_lag
 from tests.unit.delivery.crew import settle
@@ -37,7 +38,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def office(installed: Flask) -> Office:
-    return office_of(installed, Halls())
+    return arranged_once(installed, _office_with_halls)
+
+
+def _office_with_halls(app: Flask) -> Office:
+    return office_of(app, Halls())
 
 
 def test_it_is_erased_when_the_time_is_over_and_not_a_moment_before(office: Office) -> None:

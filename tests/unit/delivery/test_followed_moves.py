@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
+from tests.arranged_once import arranged_once
 from tests.unit.delivery.led_company import LedCompany, led_company
 
 pytestmark = pytest.mark.slow
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def firm(installed: Flask) -> LedCompany:
-    return led_company(installed)
+    return arranged_once(installed, led_company)
 
 
 def test_whoever_leads_is_in_the_channel_that_their_new_team_brought_along(firm: LedCompany) -> None:

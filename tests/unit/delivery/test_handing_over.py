@@ -16,6 +16,7 @@ from app.journal.tables import Lane
 from app.lifecycle import handover
 from app.lifecycle.handover import NoHeir
 from connectors.contract import AccountState, ChannelRef
+from tests.arranged_once import arranged_once
 from tests.unit.delivery.crew import Killed, crew, make_everything_due
 from tests.unit.delivery.hall_company import HallCompany, hall_company
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def firm(installed: Flask) -> HallCompany:
-    return hall_company(installed)
+    return arranged_once(installed, hall_company)
 
 
 def test_a_leavers_room_is_her_managers_and_her_account_is_deactivated(firm: HallCompany) -> None:

@@ -17,6 +17,7 @@ from app.journal.tables import Lane
 from app.lifecycle import handover
 from app.revocation.departures import history
 from connectors.contract import AccountId, AccountState, ChannelRef, ConnectorError, Missing, Refused, Unreachable
+from tests.arranged_once import arranged_once
 from tests.unit.delivery.crew import crew, make_everything_due
 from tests.unit.delivery.hall_company import HallCompany, hall_company
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def firm(installed: Flask) -> HallCompany:
-    return hall_company(installed)
+    return arranged_once(installed, hall_company)
 
 
 def test_whoever_leaves_at_that_moment_is_given_nothing_and_the_next_above_is(firm: HallCompany) -> None:

@@ -13,6 +13,7 @@ from app.directory.tables import StatementKind
 from app.journal import work
 from app.journal.tables import Subject, Work, WorkState
 from connectors.contract import AccountId, ChannelRef, Refused
+from tests.arranged_once import arranged_once
 from tests.unit.delivery.led_company import LedCompany, led_company
 
 pytestmark = pytest.mark.slow
@@ -34,12 +35,17 @@ FANS = """
 
 @pytest.fixture
 def firm(installed: Flask) -> LedCompany:
-    made = led_company(installed)
+    made = arranged_once(installed, _fans_of_something)
+    assert invited(made) == {BOB, OLGA}
+    return made
+
+
+def _fans_of_something(app: Flask) -> LedCompany:
+    made = led_company(app)
     made.rules(RULES + FANS)
     for record in (made.bob, made.olga):
         made.changes(record, costCenter="fans")
     made.delivers()
-    assert invited(made) == {BOB, OLGA}
     return made
 
 

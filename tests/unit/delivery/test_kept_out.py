@@ -20,6 +20,7 @@ from app.journal import work
 from app.journal.tables import Lane, Subject, Work
 from app.revocation.tables import Proof
 from connectors.contract import AccountId, AccountState, BarsAccounts, Misconfigured, Refused, Unreachable
+from tests.arranged_once import arranged_once
 from tests.company import Company
 from tests.unit.delivery.crew import crew, employ, make_everything_due, settle
 from tests.workspace import Workspace
@@ -60,12 +61,17 @@ class Firm:
 
 @pytest.fixture
 def firm(installed: Flask) -> Firm:
+    made = arranged_once(installed, _all_are_in)
+    for record in made.records:
+        made.company.says(record, active=False, at=now())
+    return made
+
+
+def _all_are_in(app: Flask) -> Firm:
     there = Barring()
     company, workspace_id = employ(there)
     records = [company.joins(f"p{number}@x.example") for number in range(LEAVERS)]
-    settle(installed, there)
-    for record in records:
-        company.says(record, active=False, at=now())
+    settle(app, there)
     return Firm(there=there, company=company, workspace_id=workspace_id, records=records)
 
 

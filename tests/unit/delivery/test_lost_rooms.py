@@ -21,6 +21,7 @@ from app.rules.channels import settle
 from app.rules.move_receipts import moves_of
 from app.rules.tables import Channel, ChannelMember, ChannelState
 from connectors.contract import AccountId, ChannelRef, Permit, Refused
+from tests.arranged_once import arranged_once
 from tests.company import ADMIN
 from tests.unit.delivery.led_company import LedCompany, led_company
 
@@ -45,7 +46,11 @@ rules:
 
 @pytest.fixture
 def firm(installed: Flask) -> LedCompany:
-    made = led_company(installed)
+    return arranged_once(installed, _company_with_mo)
+
+
+def _company_with_mo(app: Flask) -> LedCompany:
+    made = led_company(app)
     made.joins("mo", manager=made.ada, department="Legal")
     made.delivers()
     return made

@@ -13,10 +13,13 @@ from sqlalchemy.orm import Session
 from app.clock import now
 from app.database import reading
 from app.delivery import access, worker
+from app.directory.tables import Record
 from app.journal import work
 from app.journal.tables import HERE, Lane
 from app.revocation.tables import Departure, Proof
 from connectors.contract import AccountState
+from tests.arranged_once import arranged_once
+from tests.company import Company
 from tests.unit.delivery.crew import Killed, crew, employ, settle
 from tests.workspace import Workspace
 
@@ -35,13 +38,18 @@ def _no_look_is_overdue(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def workspace(installed: Flask) -> Workspace:
     """Everybody in it has left, and nobody was shut out yet."""
-    made = Workspace()
-    company, _ = employ(made)
-    records = [company.joins(f"p{number}@x.example") for number in range(LEAVERS)]
-    settle(installed, made)
+    made, company, records = arranged_once(installed, _all_are_in)
     for record in records:
         company.says(record, active=False, at=now())
     return made
+
+
+def _all_are_in(app: Flask) -> tuple[Workspace, Company, list[Record]]:
+    made = Workspace()
+    company, _ = employ(made)
+    records = [company.joins(f"p{number}@x.example") for number in range(LEAVERS)]
+    settle(app, made)
+    return made, company, records
 
 
 def recorded(workspace: Workspace) -> list[str]:

@@ -11,6 +11,7 @@ from app.database import in_transaction, reading
 from app.delivery.expansion import expand_person
 from app.directory.tables import Record, StatementKind
 from app.rules.move_receipts import MoveTold, moves_of
+from tests.arranged_once import arranged_once
 from tests.unit.delivery.led_company import BEGINNING, LedCompany, led_company
 
 pytestmark = pytest.mark.slow
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def firm(installed: Flask) -> LedCompany:
-    return led_company(installed)
+    return arranged_once(installed, led_company)
 
 
 def moves(firm: LedCompany, record: Record) -> list[MoveTold]:

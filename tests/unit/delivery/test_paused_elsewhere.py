@@ -14,6 +14,7 @@ from app.directory.tables import StatementKind
 from app.journal.tables import Lane, Work
 from app.revocation.receipts import closed_by_kind
 from connectors.contract import AccountId, AccountState, ChannelRef, Refused
+from tests.arranged_once import arranged_once
 from tests.unit.delivery.crew import crew, make_everything_due
 from tests.unit.delivery.hall_company import HallCompany, hall_company
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def firm(installed: Flask) -> HallCompany:
-    return hall_company(installed)
+    return arranged_once(installed, hall_company)
 
 
 def looks_again(firm: HallCompany, times: int) -> None:

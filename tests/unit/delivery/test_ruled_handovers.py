@@ -21,6 +21,7 @@ from app.rules.revisions import current_rules
 from app.rules.stay_tables import Stay
 from app.rules.tables import Channel
 from connectors.contract import AccountId
+from tests.arranged_once import arranged_once
 from tests.company import ADMIN
 from tests.unit.delivery.led_company import RULES, LedCompany, led_company
 
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def firm(installed: Flask) -> LedCompany:
-    return led_company(installed)
+    return arranged_once(installed, led_company)
 
 
 def test_a_managers_team_and_what_she_owned_by_name_are_her_managers(firm: LedCompany) -> None:

@@ -22,6 +22,7 @@ from app.rules.reasons import Because, places_of
 from app.rules.revisions import current_rules
 from app.rules.stay_tables import Stay, Why
 from app.rules.stays import NoException
+from tests.arranged_once import arranged_once
 from tests.company import ADMIN
 from tests.two_at_once import meanwhile
 from tests.unit.delivery.led_company import LedCompany, led_company
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def firm(installed: Flask) -> LedCompany:
-    return led_company(installed)
+    return arranged_once(installed, led_company)
 
 
 def why(firm: LedCompany, name: str) -> str:
