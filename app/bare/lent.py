@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Final
+from typing import Final, cast
 
 import psycopg
 from flask import Flask
@@ -51,7 +51,8 @@ class _Bares:
 
     def __init__(self, app: Flask) -> None:
         self.mine = _Mine()
-        self._app = app
+        # The engine holds on to this, and its extension to the engine while the application lives: else none would ever be let go.
+        self._app = cast(Flask, weakref.proxy(app))
         self._open: weakref.WeakSet[_Owned] = weakref.WeakSet()
         self.of_loop: _OfLoop | None = None
 

@@ -1,6 +1,8 @@
 """A database of a test goes with the test: nothing that an application kept for it stays behind."""
 
+import gc
 import os
+import weakref
 from pathlib import Path
 
 from flask import Flask
@@ -33,3 +35,15 @@ def test_what_was_seen_is_written_down_while_there_is_something_to_write_it_to(d
 
         with directory.app.app_context(), reading() as session:
             assert session.scalar(select(func.count()).select_from(RequestSeen)) == 1
+
+
+def test_an_application_goes_though_it_had_connections_without_a_session(database_url: str, tmp_path: Path) -> None:
+    with directory_on(database_url, tmp_path) as directory:
+        # A token that has just been good is the usual one.
+        assert [directory.send("GET", "/Users").status for _ in range(2)] == [200, 200]
+    app = weakref.ref(directory.app)
+
+    del directory
+    gc.collect()
+
+    assert app() is None
