@@ -4,7 +4,7 @@ import json
 import logging
 
 from flask import Blueprint, Response, current_app, request
-from sqlalchemy import and_, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -30,6 +30,14 @@ from app.settings import Settings
 
 log = logging.getLogger(__name__)
 routes = Blueprint("intake", __name__)
+
+# Asked for with every call, whoever sends it: in one statement, and built once.
+_CALLERS = (
+    select(Source, HRSystem, Organization.settings)
+    .join(Organization, Organization.id == Source.organization_id)
+    .outerjoin(HRSystem, (HRSystem.organization_id == Source.organization_id) & (HRSystem.source_id == Source.id))
+    .where(Source.id == bindparam("id"), Source.kind == "hr", Source.ended_at.is_(None))
+)
 
 
 def problem(status: int, title: str, detail: str) -> Response:
@@ -111,16 +119,11 @@ def hear(source_id: str) -> Response:
 
 def _found(source_id: str) -> tuple[Source | None, HRSystem | None, str]:
     with reading() as session:
-        found = session.execute(
-            select(Source, HRSystem, Organization.settings)
-            .join(Organization, Organization.id == Source.organization_id)
-            .outerjoin(HRSystem, and_(HRSystem.organization_id == Source.organization_id, HRSystem.source_id == Source.id))
-            .where(Source.id == source_id, Source.kind == "hr", Source.ended_at.is_(None))
-        ).first()
-        if found is None:
-            return None, None, "UTC"
-        source, system, settings = found
-        return source, system, setting(settings, "time_zone")
+        found = session.execute(_CALLERS, {"id": source_id}).first()
+    if found is None:
+        return None, None, "UTC"
+    source, system, settings = found
+    return source, system, setting(settings, "time_zone")
 
 
 def _request(body: bytes) -> Request:
