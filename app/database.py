@@ -261,12 +261,27 @@ def pen(engine: Engine) -> Iterator[None]:
 
 
 def reading_engine() -> Engine:
-    """The engine for transactions that only read. For a question that needs no session; else use `reading`."""
+    """The engine for transactions that only read. Where a session is needed use `reading`, for single questions `asking`."""
     kept = current_app.extensions
     if "doorlist_reads" not in kept:
         kept["doorlist_reads"] = db.engine.execution_options(doorlist_reads=True)
     engine: Engine = kept["doorlist_reads"]
     return engine
+
+
+@contextmanager
+def asking() -> Iterator[Connection]:
+    """A connection for single questions, each of which sees what is committed when it is asked.
+
+    On PostgreSQL, where they would see no more in a transaction, none is begun: to begin one and to end it takes as long as two questions.
+    """
+    kept = current_app.extensions
+    if "doorlist_asks" not in kept:
+        alone = {"isolation_level": "AUTOCOMMIT"} if db.engine.dialect.name == "postgresql" else {}
+        kept["doorlist_asks"] = reading_engine().execution_options(**alone)
+    engine: Engine = kept["doorlist_asks"]
+    with engine.connect() as connection:
+        yield connection
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, bindparam, or_, select
+from sqlalchemy import Connection, Select, bindparam, or_, select
 
-from app.database import Instant, reading_engine
+from app.database import Instant, asking
 from app.delivery.workspaces import halted
 from app.journal.tables import Lane, Subject, Work, WorkState
 from app.journal.work import PRIORITY, most_urgent
@@ -22,14 +22,20 @@ _STILL_IN: Final = (
 
 def is_due(lane: Lane, *, at: datetime) -> bool:
     """Whether a lane has work that is in nobody's hands."""
-    return _is_one(most_urgent((lane,), halted), at)
+    with asking() as connection:
+        return is_due_by(connection, lane, at=at)
+
+
+def is_due_by(connection: Connection, lane: Lane, *, at: datetime) -> bool:
+    """The same for whoever has more to ask."""
+    return _is_one(connection, most_urgent((lane,), halted), at)
 
 
 def somebody_is_still_in(*, at: datetime) -> bool:
     """Whether somebody who has left is still in somewhere: nobody was at their account yet."""
-    return _is_one(_STILL_IN, at)
+    with asking() as connection:
+        return _is_one(connection, _STILL_IN, at)
 
 
-def _is_one(query: Select[Any], at: datetime) -> bool:
-    with reading_engine().connect() as connection:
-        return connection.scalar(query, {"at": at}) is not None
+def _is_one(connection: Connection, query: Select[Any], at: datetime) -> bool:
+    return connection.scalar(query, {"at": at}) is not None

@@ -12,6 +12,7 @@ from functools import partial
 from time import monotonic
 
 from flask import Flask
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -20,12 +21,12 @@ from app.access.sealing import KeyMissing
 from app.audit.lag import audit_is_behind
 from app.clock import Clock
 from app.clock import now as wall_clock
-from app.database import in_transaction, reading_engine
+from app.database import asking, in_transaction
 from app.delivery.access import deliver_access, deliver_here
 from app.delivery.accounts import deliver_account
 from app.delivery.channels import deliver_channel, deliver_roster
 from app.delivery.departing import ShutOut, note_failure, prove, shut_out, still_open
-from app.delivery.due import is_due, somebody_is_still_in
+from app.delivery.due import is_due, is_due_by, somebody_is_still_in
 from app.delivery.expansion import expand_group, expand_person
 from app.delivery.handing_over import LeftInChannels, hand_over
 from app.delivery.liveness import free_claims_of_the_dead, own_name
@@ -139,10 +140,21 @@ class Worker:
                     with self._wake[lane]:
                         self._wake[lane].notify_all()
 
-    def _gives_nothing(self) -> bool:
+    def _open_lanes(self, lanes: Sequence[Lane], *, busy: bool) -> Sequence[Lane]:
+        """Those from which something is to be claimed; none where nothing is due."""
+        if busy and Lane.SYNC not in lanes:
+            return lanes
+        with asking() as connection:
+            if not busy and not any(is_due_by(connection, lane, at=self._clock()) for lane in lanes):
+                return []
+            if Lane.SYNC in lanes and self._gives_nothing(connection):
+                # Whatever is in that lane may give something; departures go on.
+                return [lane for lane in lanes if lane is not Lane.SYNC]
+        return lanes
+
+    def _gives_nothing(self, connection: Connection) -> bool:
         """Whether who has left is not known, or whoever is given something now would stand in no audit tree."""
-        with reading_engine().connect() as connection:
-            return is_closed(connection) or audit_is_behind(connection, at=self._clock())
+        return is_closed(connection) or audit_is_behind(connection, at=self._clock())
 
     def _run(self, lane: Lane, name: str) -> None:
         took = finished = False
@@ -177,13 +189,9 @@ class Worker:
         return took, Lane.DEPARTURES in lanes and self._finish_next(waiting=PROVED_WITHIN if took else 0.0)
 
     def _take_next(self, lanes: Sequence[Lane], name: str, *, busy: bool) -> bool:
-        if not busy and not any(is_due(lane, at=self._clock()) for lane in lanes):
+        lanes = self._open_lanes(lanes, busy=busy)
+        if not lanes:
             return False
-        if Lane.SYNC in lanes and self._gives_nothing():
-            # Whatever is in that lane may give something; departures go on.
-            lanes = [lane for lane in lanes if lane is not Lane.SYNC]
-            if not lanes:
-                return False
         now = self._clock()
         # Threads of one process share the pen as well, and what is only waited for by those who stay must not have it first.
         with self._precedence.taken() if Lane.DEPARTURES in lanes else nullcontext():

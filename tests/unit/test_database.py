@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import delete, insert, select
+from psycopg.pq import TransactionStatus
+from sqlalchemy import delete, func, insert, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app import database
 from app.access.tables import Operator
 from app.clock import now
-from app.database import ROWS_AT_A_TIME, Pen, db, in_transaction, plain_rows, reading
+from app.database import ROWS_AT_A_TIME, Pen, asking, db, in_transaction, plain_rows, reading, transaction
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, ROWS_AT_A_TIME, ROWS_AT_A_TIME + 1, 2 * ROWS_AT_A_TIME + 2])
@@ -51,6 +52,23 @@ def test_a_writer_waits_for_another_process_and_is_on_as_soon_as_it_is_done(inst
         fcntl.flock(other, fcntl.LOCK_UN)
         assert done.wait(10)
     writer.join()
+
+
+def test_for_single_questions_no_transaction_is_begun_on_postgresql_and_whoever_writes_next_has_one(installed: Flask) -> None:
+    row = {"organization_id": "o", "id": "1", "name": "ada", "role": "auditor", "created_at": now()}
+    with asking() as connection:
+        assert connection.scalar(select(func.count()).select_from(Operator)) == 0
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        begun = driver.in_transaction if db.engine.dialect.name == "sqlite" else driver.info.transaction_status != TransactionStatus.IDLE
+        assert begun == (db.engine.dialect.name == "sqlite")
+
+    with pytest.raises(ZeroDivisionError), transaction() as session:
+        session.execute(insert(Operator), [row])
+        raise ZeroDivisionError
+
+    with asking() as connection:
+        assert connection.scalar(select(func.count()).select_from(Operator)) == 0
 
 
 @pytest.mark.parametrize(("patience", "tries"), [(15, 6), (-1, 1)])
