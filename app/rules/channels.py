@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, delete, func, insert, select, update
+from sqlalchemy import and_, delete, func, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.database import new_id
@@ -12,7 +12,7 @@ from app.rules import templates
 from app.rules.file import Rule
 from app.rules.membership import Belongs, dialect_of, has_people
 from app.rules.revisions import current_rules
-from app.rules.scopes import Rendered, chunks, render_all
+from app.rules.scopes import CHUNK, Rendered, chunks, render_all
 from app.rules.tables import Channel, ChannelState, Reach
 
 UNRULED_ARCHIVE_AFTER = timedelta(days=30)
@@ -85,8 +85,10 @@ def reaches_of(
     """What reaches these channels by rules that are in force, the eldest first."""
     rows: list[tuple[Belongs, str, datetime]] = []
     for some in chunks(channel_ids):
-        query = select(Reach).where(Reach.organization_id == organization_id, Reach.channel_id.in_(some))
-        rows += [(Belongs(rule_id=row.rule_id, key=row.key), row.channel_id, row.created_at) for row in session.scalars(query)]
+        query = select(Reach.rule_id, Reach.key, Reach.channel_id, Reach.created_at).where(
+            Reach.organization_id == organization_id, Reach.channel_id.in_(some)
+        )
+        rows += [(Belongs(rule_id=rule_id, key=key), channel_id, made) for rule_id, key, channel_id, made in session.execute(query)]
     rendered = render_all(session, organization_id, rules, [one for one, _, _ in rows])
     found: dict[str, list[Reached]] = {}
     for one, channel_id, created_at in sorted(rows, key=lambda row: (row[2], row[0])):
@@ -206,16 +208,13 @@ def channels_of(session: Session, organization_id: str, channel_ids: Iterable[st
 
 
 def _known(session: Session, organization_id: str, wanted: Sequence[Belongs]) -> dict[Belongs, str]:
-    keys: dict[str, list[str]] = {}
-    for one in wanted:
-        keys.setdefault(one.rule_id, []).append(one.key)
+    pairs = [(one.rule_id, one.key) for one in wanted]
     found: dict[Belongs, str] = {}
-    for rule_id, listed in keys.items():
-        for some in chunks(listed):
-            query = select(Reach.key, Reach.channel_id).where(
-                Reach.organization_id == organization_id, Reach.rule_id == rule_id, Reach.key.in_(some)
-            )
-            found |= {Belongs(rule_id=rule_id, key=row.key): row.channel_id for row in session.execute(query)}
+    for start in range(0, len(pairs), CHUNK):
+        query = select(Reach.rule_id, Reach.key, Reach.channel_id).where(
+            Reach.organization_id == organization_id, tuple_(Reach.rule_id, Reach.key).in_(pairs[start : start + CHUNK])
+        )
+        found |= {Belongs(rule_id=rule_id, key=key): channel_id for rule_id, key, channel_id in session.execute(query)}
     return found
 
 
