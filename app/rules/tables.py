@@ -95,8 +95,3 @@ class ChannelMember(Base):
     keep_until: Mapped[datetime | None] = mapped_column(Instant)
     left_at: Mapped[datetime | None] = mapped_column(Instant)
     __table_args__ = (Index("ix_channel_member_person", "organization_id", "workspace_id", "person_id"),)
-
-
-def as_rules(revision: Revision | None) -> list[dict[str, Any]]:
-    """The rules of a revision as they were written; none when nothing was applied yet."""
-    return [] if revision is None else list(revision.rules.get("rules", []))
