@@ -8,6 +8,7 @@ from sqlalchemy import and_, delete, func, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.database import new_id
+from app.journal.work import insert_for
 from app.rules import templates
 from app.rules.file import Rule
 from app.rules.membership import Belongs, dialect_of, has_people
@@ -59,10 +60,11 @@ def reach(
     complete = len(known) == len(wanted) and not _missing_spaces(session, organization_id, parents)
     if not complete or _astray(session, organization_id, by_id, known.values()):
         one_at_a_time(session, organization_id)
-        _correct_names(session, organization_id, by_id, _known(session, organization_id, wanted).values())
+        known = _known(session, organization_id, wanted)
+        if _correct_names(session, organization_id, by_id, known.values()):
+            known = _known(session, organization_id, wanted)
         for name in sorted(_missing_spaces(session, organization_id, parents)):
             _make_space(session, organization_id, name, at)
-        known = _known(session, organization_id, wanted)
         missing = [one for one in wanted if one not in known]
         known |= _allocate(session, organization_id, by_id, missing, rendered, at)
     return {(one.rule_id, one.key): known[one] for one in wanted}
@@ -182,9 +184,10 @@ def place(
 
 def point(session: Session, organization_id: str, belongs: Belongs, channel_id: str, at: datetime) -> None:
     """Let the rule reach this channel for this key, wherever it led before."""
-    let_go(session, organization_id, belongs)
     row = {"organization_id": organization_id, "rule_id": belongs.rule_id, "key": belongs.key, "channel_id": channel_id, "created_at": at}
-    session.execute(insert(Reach), [row])
+    statement = insert_for(dialect_of(session))(Reach).values(row)
+    led = {"channel_id": statement.excluded.channel_id, "created_at": statement.excluded.created_at}
+    session.execute(statement.on_conflict_do_update(index_elements=["organization_id", "rule_id", "key"], set_=led))
 
 
 def let_go(session: Session, organization_id: str, belongs: Belongs) -> None:
@@ -254,10 +257,11 @@ def _astray(session: Session, organization_id: str, rules: Mapping[str, Rule], c
     return found
 
 
-def _correct_names(session: Session, organization_id: str, rules: Mapping[str, Rule], channel_ids: Iterable[str]) -> None:
-    """Rename channels whose every rule now says another name. A rule that alone says otherwise parts from the channel."""
-    names = _names(session, organization_id, set(channel_ids))
-    for channel_id, lost in sorted(_astray(session, organization_id, rules, channel_ids).items()):
+def _correct_names(session: Session, organization_id: str, rules: Mapping[str, Rule], channel_ids: Iterable[str]) -> bool:
+    """Rename channels whose every rule now says another name; whether there were any. A rule that alone says otherwise parts from the channel."""
+    astray = _astray(session, organization_id, rules, channel_ids)
+    names = _names(session, organization_id, astray)
+    for channel_id, lost in sorted(astray.items()):
         stays = speaking(names[channel_id], reaches_of(session, organization_id, rules, [channel_id])[channel_id])
         leaving = lost
         if not stays:
@@ -273,6 +277,7 @@ def _correct_names(session: Session, organization_id: str, rules: Mapping[str, R
         for one in leaving:
             # Whoever has this key is looked at again, and it is then given a channel of its own.
             let_go(session, organization_id, one.belongs)
+    return bool(astray)
 
 
 def _names(session: Session, organization_id: str, channel_ids: Iterable[str]) -> dict[str, str]:
