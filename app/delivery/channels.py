@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
@@ -16,32 +18,41 @@ from app.delivery.wanted import NotYet
 from app.directory.tables import Person, Standing
 from app.journal import work
 from app.journal.tables import Subject
-from app.journal.work import Claim
+from app.journal.work import Claim, Keep
 from app.rules.channels import inhabited
+from app.rules.file import Rule
 from app.rules.revisions import current_rules
 from app.rules.shapes import ChannelShape, shape
 from app.rules.stay_tables import Stay
 from app.rules.stays import in_force
-from app.rules.tables import MOVED, Channel, ChannelMember, ChannelState, Room
+from app.rules.tables import MOVED, ChannelMember, ChannelState, Room
 from connectors.contract import AccountId, ChannelRef, ChannelSeen, ChannelWanted, Conflict, HoldsChannels, Missing, Refused, Target
 
 
-def deliver_channel(taken: Claim, target: Target, *, clock: Clock) -> None:
-    """Bring one channel in line; the workspace is read only where something changed here.
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """How a channel is to be shown, and where, if it is there already."""
+
+    ref: ChannelRef | None
+    wanted: ChannelWanted
+    owners: frozenset[AccountId]
+    digest: str
+    waits_for_parent: bool
+
+
+def deliver_channel(taken: Claim, target: Target, *, clock: Clock, keep: Keep) -> bool:
+    """Bring one channel in line; the workspace is read only where something changed here. Whether the claim is still to be closed.
 
     Raises ConnectorError, and NotYet while the space above it is being made.
     """
     if not isinstance(target, HoldsChannels):
-        return
+        return True
     prepared = in_transaction(lambda session: _prepare(session, taken, clock=clock))
     if prepared is None:
-        return
-    _, ref, shown, wanted, owners, waits_for_parent = prepared
-    if waits_for_parent:
+        return False
+    if prepared.waits_for_parent:
         raise NotYet("the space above is still being made")
-    digest = _digest(wanted, owners)
-    if ref is not None and shown == digest:
-        return
+    ref, wanted, owners = prepared.ref, prepared.wanted, prepared.owners
     seen = target.get_channel(ref) if ref is not None else None
     if ref is not None and seen is None:
         make_anew(taken, ref, clock=clock)
@@ -60,13 +71,15 @@ def deliver_channel(taken: Claim, target: Target, *, clock: Clock) -> None:
     def act(session: Session) -> None:
         room = session.get_one(Room, (taken.organization_id, taken.workspace_id, taken.subject_id))
         fresh = room.ref is None
-        room.ref, room.shown, room.seen_at = found.ref, digest, clock()
+        room.ref, room.shown, room.seen_at = found.ref, prepared.digest, clock()
         deeds.record(
             session, taken.organization_id, workspace_id=taken.workspace_id, at=clock(), subject="channel", subject_id=taken.subject_id,
             did=f"{'created' if fresh else 'updated'} channel {wanted.name}",
         )  # fmt: skip
+        work.finish(session, taken)
 
-    in_transaction(act)
+    keep(act)
+    return False
 
 
 def _create(taken: Claim, target: HoldsChannels, wanted: ChannelWanted) -> ChannelSeen:
@@ -94,18 +107,22 @@ def _digest(wanted: ChannelWanted, owners: frozenset[AccountId]) -> str:
     return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
 
 
-def _prepare(
-    session: Session, taken: Claim, *, clock: Clock
-) -> tuple[str, ChannelRef | None, str | None, ChannelWanted, frozenset[AccountId], bool] | None:
+def _prepare(session: Session, taken: Claim, *, clock: Clock) -> _Prepared | None:
+    """None where nothing is to be done: the claim is closed then."""
+    prepared = _wanted(session, taken, clock=clock)
+    if prepared is None:
+        work.finish(session, taken)
+    return prepared
+
+
+def _wanted(session: Session, taken: Claim, *, clock: Clock) -> _Prepared | None:
     organization_id, workspace_id, channel_id = taken.organization_id, taken.workspace_id, taken.subject_id
-    channel = session.get(Channel, (organization_id, channel_id))
-    if channel is None:
-        return None
-    one = shape(session, organization_id, current_rules(session, organization_id), channel_id)
+    rules = current_rules(session, organization_id)
+    one = shape(session, organization_id, rules, channel_id)
     if one is None:
         return None
     room = session.get(Room, (organization_id, workspace_id, channel_id))
-    if (room is None or room.ref is None) and not _is_needed(session, taken, channel, at=clock()):
+    if (room is None or room.ref is None) and not _is_needed(session, taken, one, rules, at=clock()):
         return None
     if room is None:
         room = Room(organization_id=organization_id, workspace_id=workspace_id, channel_id=channel_id, key="", ref=None)
@@ -125,34 +142,36 @@ def _prepare(
             )  # fmt: skip
         parent_ref = ChannelRef(above.ref) if above is not None and above.ref is not None else None
     wanted = ChannelWanted(
-        key=room.key, name=one.name, topic=one.topic, parent=parent_ref, space=channel.space, encrypted=one.encrypted, federated=one.federated,
-        read_only=channel.state == ChannelState.ARCHIVED, private=one.private,
+        key=room.key, name=one.name, topic=one.topic, parent=parent_ref, space=one.space, encrypted=one.encrypted, federated=one.federated,
+        read_only=one.archived, private=one.private,
     )  # fmt: skip
-    return (
-        room.key,
-        ChannelRef(room.ref) if room.ref else None,
-        room.shown,
-        wanted,
-        _owners(session, taken, one),
-        one.parent is not None and parent_ref is None,
+    owners = _owners(session, taken, one)
+    digest = _digest(wanted, owners)
+    waits_for_parent = one.parent is not None and parent_ref is None
+    if room.ref and room.shown == digest and not waits_for_parent:
+        return None
+    return _Prepared(
+        ref=ChannelRef(room.ref) if room.ref else None, wanted=wanted, owners=owners, digest=digest, waits_for_parent=waits_for_parent
     )
 
 
-def _is_needed(session: Session, taken: Claim, channel: Channel, *, at: datetime) -> bool:
+def _is_needed(session: Session, taken: Claim, one: ChannelShape, rules: Sequence[Rule], *, at: datetime) -> bool:
     """Whether anybody belongs in it, by the rules or beside them, or is kept in it; a space is there for its channels. No room is made for nobody."""
-    if channel.space or channel.state == ChannelState.ACTIVE:
+    if one.space or one.state is ChannelState.ACTIVE:
         return True
     member = select(ChannelMember.person_id).where(
         ChannelMember.organization_id == taken.organization_id, ChannelMember.workspace_id == taken.workspace_id,
-        ChannelMember.channel_id == channel.id, ChannelMember.why != MOVED,
+        ChannelMember.channel_id == one.channel_id, ChannelMember.why != MOVED,
     )  # fmt: skip
-    stay = select(Stay.id).where(Stay.organization_id == taken.organization_id, Stay.channel_id == channel.id, in_force(at))
-    if any(session.scalar(one.limit(1)) is not None for one in (member, stay)):
+    stay = select(Stay.id).where(Stay.organization_id == taken.organization_id, Stay.channel_id == one.channel_id, in_force(at))
+    if any(session.scalar(asked.limit(1)) is not None for asked in (member, stay)):
         return True
-    return bool(inhabited(session, taken.organization_id, current_rules(session, taken.organization_id), [channel.id]))
+    return bool(inhabited(session, taken.organization_id, rules, [one.channel_id]))
 
 
 def _owners(session: Session, taken: Claim, one: ChannelShape) -> frozenset[AccountId]:
+    if not one.owners:
+        return frozenset()
     return frozenset(
         AccountId(account_id)
         for account_id in session.scalars(

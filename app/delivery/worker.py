@@ -320,7 +320,7 @@ class Worker:
             if not deliver_account(taken, target, clock=self._clock, precedence=self._precedence):
                 prepare_account(taken, target, clock=self._clock, precedence=self._precedence)
         elif taken.subject is Subject.CHANNEL:
-            deliver_channel(taken, target, clock=self._clock)
+            return deliver_channel(taken, target, clock=self._clock, keep=self._keep)
         else:
             deliver_roster(taken, target)
         return True

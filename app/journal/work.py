@@ -25,6 +25,8 @@ PRIORITY = {Subject.DUE: 0, Subject.CHANNEL: 1, Subject.ACCOUNT: 2, Subject.ACCE
 # not keep everybody's changes waiting with them.
 _PUT_OFF = PRIORITY[Subject.PERSON]
 Halted = Callable[[], Select[Any]]
+Keep = Callable[[Callable[[Session], None]], None]
+"""Has written down, in one transaction, how a claim ended; tried again where the database is away for a moment."""
 _AT = param("at", Instant())
 _PRIORITIES = tuple(sorted(set(PRIORITY.values())))
 _KEY = (Work.organization_id, Work.workspace_id, Work.subject, Work.subject_id, Work.lane)

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import event, select
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.access.tables import Workspace as WorkspaceRow
 from app.clock import now
-from app.database import in_transaction, reading
+from app.database import db, in_transaction, reading
 from app.delivery.expansion import want_channels
 from app.journal.tables import Work, WorkState
 from app.revocation.departures import history
@@ -48,6 +49,31 @@ def test_a_process_killed_before_any_call_leaves_the_rest_to_the_next(installed:
         assert workspace.names_of(only_account(workspace)) == {"all-hands", "dept-sales", "company"}
         assert len(workspace.rooms) == 3
         wipe()
+
+
+@pytest.mark.parametrize("written", ["UPDATE room"])
+def test_a_database_that_is_away_when_a_delivery_ends_is_tried_again_at_once(installed: Flask, written: str) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    company.joins("ada@x.example", "E-1", department="Sales")
+    refused: list[str] = []
+
+    def refuse(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if written in statement and not refused:
+            refused.append(statement)
+            raise OperationalError(statement, None, ConnectionError("the database is away"))
+
+    event.listen(db.engine, "before_cursor_execute", refuse)
+    try:
+        crew(installed, workspace).run_until_idle()
+    finally:
+        event.remove(db.engine, "before_cursor_execute", refuse)
+
+    with reading() as session:
+        in_hand = session.scalars(select(Work).where(Work.claimed_by.is_not(None))).all()
+    assert refused and not in_hand
+    settle(installed, workspace)
+    assert workspace.names_of(only_account(workspace)) == {"all-hands", "dept-sales", "company"}
 
 
 @pytest.mark.parametrize("what", ["find_account", "deactivate_account", "show_access"])
