@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Integer, Select, case, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, case, delete, func, literal, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -30,6 +30,17 @@ Keep = Callable[[Callable[[Session], None]], None]
 _AT = param("at", Instant())
 _PRIORITIES = tuple(sorted(set(PRIORITY.values())))
 _KEY = (Work.organization_id, Work.workspace_id, Work.subject, Work.subject_id, Work.lane)
+# Built once, as each piece of work begins and ends with one of them.
+_ROWS: Final = tuple_(*_KEY).in_(bindparam("keys", expanding=True))
+_TAKEN: Final = (
+    update(Work)
+    .where(_ROWS)
+    .values(claimed_by=param("by"), claimed_at=_AT, claimed_generation=Work.generation, lease_until=param("until", Instant()))
+    .returning(*_KEY, Work.generation, Work.attempts, Work.due_at, Work.because, Work.priority)
+)
+_HELD: Final = (_ROWS, Work.claimed_by == param("by"))
+_DONE: Final = delete(Work).where(*_HELD, Work.generation == param("generation", Integer()))
+_FREED: Final = update(Work).where(*_HELD).values(claimed_by=None, lease_until=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +137,7 @@ def claim(
     and none that was put off.
     """
     if like is None:
-        first: int | None = session.scalar(most_urgent(tuple(lanes), halted), {"at": at})
+        first: int | None = session.connection().scalar(most_urgent(tuple(lanes), halted), {"at": at})
         asked = [one for one in _PRIORITIES if first is not None and one >= first]
     else:
         asked = [PRIORITY[like.subject]]
@@ -139,16 +150,10 @@ def claim(
             query = query.where(
                 Work.organization_id == like.organization_id, Work.workspace_id == like.workspace_id, Work.subject == like.subject
             )
-        keys += [tuple(row) for row in session.execute(query, {"at": at, "most": most - len(keys)})]
+        keys += [tuple(row) for row in session.connection().execute(query, {"at": at, "most": most - len(keys)})]
     if not keys:
         return []
-    rows = session.execute(
-        update(Work)
-        .where(tuple_(*_KEY).in_(keys))
-        .values(claimed_by=worker, claimed_at=at, claimed_generation=Work.generation, lease_until=at + LEASE)
-        .returning(*_KEY, Work.generation, Work.attempts, Work.due_at, Work.because, Work.priority),
-        execution_options={"synchronize_session": False},
-    )
+    rows = session.connection().execute(_TAKEN, {"keys": keys, "by": worker, "at": at, "until": at + LEASE})
     return [
         Claim(
             organization_id=row.organization_id, workspace_id=row.workspace_id, subject=Subject(row.subject), subject_id=row.subject_id,
@@ -195,11 +200,12 @@ def _mine(taken: Claim) -> tuple[object, ...]:
 
 def finish(session: Session, taken: Claim) -> None:
     """Close the claim. Where the subject was wanted again meanwhile, it stays, free, to be looked at once more."""
-    held = (tuple_(*_KEY) == _mine(taken), Work.claimed_by == taken.claimed_by)
-    done = session.execute(delete(Work).where(*held, Work.generation == taken.generation), execution_options={"synchronize_session": False})
-    if done.rowcount:  # type: ignore[attr-defined]  # every DELETE has one; the stub names the wider class
-        return
-    session.execute(update(Work).where(*held).values(claimed_by=None, lease_until=None), execution_options={"synchronize_session": False})
+    # What was changed is written first, so that everybody locks rows in the same order: those of work are the last.
+    session.flush()
+    connection = session.connection()
+    held = {"keys": [_mine(taken)], "by": taken.claimed_by}
+    if not connection.execute(_DONE, held | {"generation": taken.generation}).rowcount:
+        connection.execute(_FREED, held)
 
 
 def postpone(session: Session, taken: Claim, *, until: datetime, error: str | None, counted: bool = True) -> None:
