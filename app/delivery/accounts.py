@@ -11,11 +11,11 @@ from app.database import in_transaction, reading
 from app.delivery.memberships import ensure_channels, put_in_again
 from app.delivery.permits import permit_for
 from app.delivery.precedence import Precedence
-from app.delivery.wanted import Desired, NotYet, desired_of, digest_of
+from app.delivery.wanted import Desired, desired_of, digest_of
 from app.directory.tables import Person
 from app.journal import work
 from app.journal.tables import Subject
-from app.journal.work import Claim
+from app.journal.work import Claim, Keep
 from app.rules.revisions import current_rules
 from app.rules.shapes import led_by
 from connectors.contract import Account, AccountId, AccountState, Conflict, HoldsChannels, Missing, Permit, Profile, Refused, Target
@@ -24,15 +24,18 @@ RESERVED = "reserved"
 """State of an account row whose id is kept for a person, before the account is known to be there."""
 
 
-def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: Precedence) -> bool:
-    """Bring one account in line; False where its person has no access, and nothing was done. Raises ConnectorError, NotYet."""
+def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: Precedence, keep: Keep) -> bool | None:
+    """Bring one account in line; whether the claim is still to be closed. None where its person has no access, and nothing was done.
+
+    Raises ConnectorError, NotYet.
+    """
     with reading() as session:
         desired = desired_of(session, taken, at=clock())
     if desired is not None and not desired.complete:
         # Only now the database's one pen is asked for.
         desired = in_transaction(lambda session: desired_of(session, taken, at=clock(), make=True))
     if desired is None:
-        return False
+        return None
     permit = permit_for(taken, epoch=desired.epoch, clock=clock, precedence=precedence)
     try:
         account, came_back = _ensure_account(taken, target, desired, permit=permit, clock=clock)
@@ -40,15 +43,14 @@ def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: P
             with reading() as session:
                 desired = desired_of(session, taken, at=clock())
             if desired is None:
-                return False
-        pending = ensure_channels(taken, target, desired, account, permit=permit, clock=clock) if isinstance(target, HoldsChannels) else 0
+                return None
+        if not isinstance(target, HoldsChannels):
+            return True
+        return ensure_channels(taken, target, desired, account, permit=permit, clock=clock, keep=keep)
     except (Refused, Conflict, Missing):
         # A workspace refuses what it is asked for somebody who is being shut out at this moment: that is no fault to be set aside.
         permit()
         raise
-    if pending:
-        raise NotYet(f"{pending} channels are still being made")
-    return True
 
 
 def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: Permit, clock: Clock) -> tuple[Account, bool]:

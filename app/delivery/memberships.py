@@ -3,6 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
 
 from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
@@ -15,7 +17,7 @@ from app.delivery.lost_rooms import is_lost, make_anew
 from app.delivery.wanted import Desired, NotYet, Wanted
 from app.journal import work
 from app.journal.tables import Subject
-from app.journal.work import Claim
+from app.journal.work import Claim, Keep
 from app.rules.moves import SETTLING
 from app.rules.revisions import current_rules
 from app.rules.shapes import ChannelShape, shapes
@@ -35,8 +37,10 @@ class _Came:
     lost: list[ChannelRef] = field(default_factory=list)
 
 
-def ensure_channels(taken: Claim, target: HoldsChannels, desired: Desired, account: Account, *, permit: Permit, clock: Clock) -> int:
-    """Leave and join channels; returns how many wanted ones are not there yet, or not any more.
+def ensure_channels(
+    taken: Claim, target: HoldsChannels, desired: Desired, account: Account, *, permit: Permit, clock: Clock, keep: Keep
+) -> bool:  # fmt: skip
+    """Leave and join channels; whether the claim is still to be closed. Raises NotYet while wanted ones are not there yet, or not any more.
 
     What is refused in one channel stands in no other's way; the first refusal is raised at the end, once nothing is being made any more.
     """
@@ -58,7 +62,10 @@ def ensure_channels(taken: Claim, target: HoldsChannels, desired: Desired, accou
     changed = [one for one in settled if one.channel_id not in desired.mirror]
     inside = joined | {one.ref for one in added if one.ref is not None}
     retold = [one for one in settled if (known := desired.mirror.get(one.channel_id)) and _is_retold(one, known, inside=one.ref in inside)]
-    if changed or left_by_choice or added or retold:
+    pending = len(desired.channels) - len(ready) + len(came.lost)
+    is_all = not pending and not refusals
+    to_be_noted = bool(changed or left_by_choice or added or retold)
+    if to_be_noted:
         did = [f"added to {one.shape.name}" for one in added]
 
         def act(session: Session) -> None:
@@ -72,12 +79,15 @@ def ensure_channels(taken: Claim, target: HoldsChannels, desired: Desired, accou
             _record(session, taken, did, at=clock())
             if desired.mirror:
                 moving.came_about(session, taken, joined=[one.channel_id for one in settled], at=clock())
+            if is_all:
+                work.finish(session, taken)
 
-        in_transaction(act)
-    pending = len(desired.channels) - len(ready) + len(came.lost)
-    if refusals and not pending:
+        keep(act)
+    if pending:
+        raise NotYet(f"{pending} channels are still being made")
+    if refusals:
         raise refusals[0]
-    return pending
+    return not to_be_noted
 
 
 def _come_in(
@@ -141,19 +151,25 @@ def _record(session: Session, taken: Claim, did: list[str], *, at: datetime) -> 
 
 
 def _mirror(session: Session, taken: Claim, joined: list[Wanted], left: list[str], *, at: datetime) -> None:
-    for one in joined:
-        session.merge(
-            ChannelMember(
-                organization_id=taken.organization_id, workspace_id=taken.workspace_id, channel_id=one.channel_id,
-                person_id=taken.subject_id, why=one.why or RULE, since=at, keep_until=None, left_at=None,
-            )
-        )  # fmt: skip
+    if joined:
+        here = {"organization_id": taken.organization_id, "workspace_id": taken.workspace_id, "person_id": taken.subject_id}
+        rows = [here | {"channel_id": one.channel_id, "why": one.why or RULE, "since": at} for one in joined]
+        connection = session.connection()
+        connection.execute(_coming_in(connection.dialect.name), rows)
     if left:
         session.execute(
             update(ChannelMember)
             .where(*_mine(taken), ChannelMember.channel_id.in_(left), ChannelMember.left_at.is_(None))
             .values(left_at=at)
         )
+
+
+@cache
+def _coming_in(dialect: str) -> Any:
+    # Whoever was there before may have left a row.
+    statement = work.insert_for(dialect)(ChannelMember)
+    fresh = {name: statement.excluded[name] for name in ("why", "since", "keep_until", "left_at")}
+    return statement.on_conflict_do_update(index_elements=["organization_id", "workspace_id", "channel_id", "person_id"], set_=fresh)
 
 
 def _mine(taken: Claim) -> tuple[ColumnElement[bool], ...]:

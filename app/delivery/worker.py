@@ -317,12 +317,13 @@ class Worker:
         if taken.subject is Subject.ACCOUNT and taken.lane is Lane.DEPARTURES:
             return self._shut_out_soon(taken, target)
         if taken.subject is Subject.ACCOUNT:
-            if not deliver_account(taken, target, clock=self._clock, precedence=self._precedence):
+            still_open = deliver_account(taken, target, clock=self._clock, precedence=self._precedence, keep=self._keep)
+            if still_open is None:
                 prepare_account(taken, target, clock=self._clock, precedence=self._precedence)
-        elif taken.subject is Subject.CHANNEL:
+            return still_open is not False
+        if taken.subject is Subject.CHANNEL:
             return deliver_channel(taken, target, clock=self._clock, keep=self._keep)
-        else:
-            deliver_roster(taken, target)
+        deliver_roster(taken, target)
         return True
 
     def _shut_out_soon(self, taken: Claim, target: Target) -> bool:

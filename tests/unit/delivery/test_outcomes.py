@@ -51,7 +51,7 @@ def test_a_process_killed_before_any_call_leaves_the_rest_to_the_next(installed:
         wipe()
 
 
-@pytest.mark.parametrize("written", ["UPDATE room"])
+@pytest.mark.parametrize("written", ["UPDATE room", "INTO channel_member"])
 def test_a_database_that_is_away_when_a_delivery_ends_is_tried_again_at_once(installed: Flask, written: str) -> None:
     workspace = Workspace()
     company, _ = employ(workspace)
