@@ -48,6 +48,11 @@ def param(name: str, type_: Any = None) -> BindParameter[Any]:
     return bindparam(name, None, type_=type_ or Text())
 
 
+def params(name: str) -> BindParameter[Any]:
+    """Several values for an IN, given each time."""
+    return bindparam(name, type_=Text(), expanding=True)
+
+
 def each_of(name: str, dialect: str) -> ColumnElement[Any]:
     """A row for each text of a JSON list that is given as text."""
     return each_in(param(name), dialect)

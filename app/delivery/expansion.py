@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import bindparam, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.access.tables import Account, Workspace
@@ -21,12 +22,43 @@ from app.rules.revisions import current_rules
 from app.rules.shapes import led_by, shapes
 from app.rules.stays import beside_rules
 from app.rules.tables import AGAIN, BESIDE, MOVED, Channel, ChannelMember, ChannelState, Reach, Room
+from app.statements import param, params
 from connectors.contract import AccountState
+
+# Asked for each person who is looked at, so they are built once.
+_ORGANIZATION, _WORKSPACE, _PERSON = (param(name) for name in ("organization", "workspace", "person"))
+_WORKSPACES: Final = select(Workspace.id).where(Workspace.organization_id == _ORGANIZATION)
+_KEPT_FOR: Final = select(Reach.channel_id).where(Reach.organization_id == _ORGANIZATION, Reach.key == _PERSON)
+_WAS_IN: Final = select(ChannelMember.channel_id).where(ChannelMember.organization_id == _ORGANIZATION, ChannelMember.person_id == _PERSON)
+_IS_IN: Final = _WAS_IN.where(ChannelMember.why != MOVED)
+_LIVELY: Final = select(Channel.id).where(
+    Channel.organization_id == _ORGANIZATION, Channel.id.in_(params("channels")), Channel.state == ChannelState.ACTIVE, Channel.empty_since.is_(None)
+)
+_ROOMS: Final = select(Room.channel_id).where(
+    Room.organization_id == _ORGANIZATION, Room.workspace_id == _WORKSPACE, Room.channel_id.in_(params("channels"))
+)
+_UNDER_WAY: Final = select(Work.generation).where(
+    Work.organization_id == _ORGANIZATION, Work.workspace_id == _WORKSPACE, Work.subject == Subject.ACCOUNT, Work.subject_id == _PERSON,
+    Work.lane == Lane.SYNC,
+)  # fmt: skip
+_ACCOUNT: Final = select(Account.state, Account.profile_digest).where(
+    Account.organization_id == _ORGANIZATION, Account.workspace_id == _WORKSPACE, Account.person_id == _PERSON
+)
+_MIRROR: Final = (
+    _IS_IN.add_columns(ChannelMember.why)
+    .join(Channel, (Channel.organization_id == ChannelMember.organization_id) & (Channel.id == ChannelMember.channel_id))
+    .where(ChannelMember.workspace_id == _WORKSPACE, Channel.space.is_(False))
+)
+_NAMES: Final = (
+    select(Channel.id, Channel.name)
+    .join(Reach, (Reach.organization_id == Channel.organization_id) & (Reach.channel_id == Channel.id))
+    .where(Channel.organization_id == _ORGANIZATION, tuple_(Reach.rule_id, Reach.key).in_(bindparam("keys", expanding=True)))
+)
 
 
 def workspace_ids(session: Session, organization_id: str) -> list[str]:
     """Every workspace of an organisation."""
-    return list(session.scalars(select(Workspace.id).where(Workspace.organization_id == organization_id)))
+    return list(session.scalars(_WORKSPACES, {"organization": organization_id}))
 
 
 def want_channels(session: Session, organization_id: str, channel_ids: set[str], *, at: datetime) -> None:
@@ -68,25 +100,20 @@ def expand_person(session: Session, organization_id: str, person_id: str, *, at:
     elif person.standing == Standing.DEPARTED:
         ruled_handovers.hand_over_ruled(session, person, rules, at=at)
     # A channel that is kept for this person as its manager shows their name and has them as owner.
-    changed.update(session.scalars(select(Reach.channel_id).where(Reach.organization_id == organization_id, Reach.key == person_id)))
+    changed.update(session.scalars(_KEPT_FOR, {"organization": organization_id, "person": person_id}))
     if person.standing != Standing.ACTIVE:
         # What they own otherwise has them as owner no more; once they are back their account asks for it.
         changed |= led_by(session, person, rules)
-    were = select(ChannelMember.channel_id).where(ChannelMember.organization_id == organization_id, ChannelMember.person_id == person_id)
-    if person.standing == Standing.ACTIVE:
-        were = were.where(ChannelMember.why != MOVED)
-    was_in = set(session.scalars(were))
+    were = _IS_IN if person.standing == Standing.ACTIVE else _WAS_IN
+    was_in = set(session.scalars(were, {"organization": organization_id, "person": person_id}))
     if was_in and person.standing == Standing.ACTIVE:
         moving.note(session, person, now_in, rules, because=because, at=at)
     # Who comes into a channel that has people changes nothing in it.
-    lively = select(Channel.id).where(
-        Channel.organization_id == organization_id, Channel.id.in_(now_in - was_in), Channel.state == ChannelState.ACTIVE,
-        Channel.empty_since.is_(None),
-    )  # fmt: skip
-    changed |= _settle_channels(session, organization_id, rules, (was_in ^ now_in) - set(session.scalars(lively)), at=at)
+    lively = session.scalars(_LIVELY, {"organization": organization_id, "channels": list(now_in - was_in)}) if now_in - was_in else ()
+    changed |= _settle_channels(session, organization_id, rules, (was_in ^ now_in) - set(lively), at=at)
     for workspace_id in workspace_ids(session, organization_id):
-        here = (Room.organization_id == organization_id, Room.workspace_id == workspace_id)
-        known = set(session.scalars(select(Room.channel_id).where(*here, Room.channel_id.in_(now_in))))
+        here = {"organization": organization_id, "workspace": workspace_id, "channels": list(now_in)}
+        known = set(session.scalars(_ROOMS, here)) if now_in else set()
         work.want(
             session, organization_id, subject=Subject.CHANNEL, subject_ids=(now_in - known) | changed, because=None, due_at=at, workspace_id=workspace_id
         )  # fmt: skip
@@ -113,21 +140,13 @@ def _beside(session: Session, organization_id: str, person_id: str, *, at: datet
 
 def _is_delivered(session: Session, person: Person, workspace_id: str, now_in: set[str], beside: set[str]) -> bool:
     """Whether the mirror shows just this, and nobody is changing it: then only a sweep has a reason to look there again."""
-    under_way = (person.organization_id, workspace_id, Subject.ACCOUNT, person.id, Lane.SYNC)
-    if session.get(Work, under_way) is not None:
+    of_person = {"organization": person.organization_id, "workspace": workspace_id, "person": person.id}
+    if session.scalar(_UNDER_WAY, of_person) is not None:
         return False
-    account = session.get(Account, (person.organization_id, workspace_id, person.id))
+    account = session.execute(_ACCOUNT, of_person).one_or_none()
     if account is None or account.state != AccountState.ACTIVE or account.profile_digest != digest_of(profile_of(person)):
         return False
-    mirror = (
-        select(ChannelMember.channel_id, ChannelMember.why)
-        .join(Channel, (Channel.organization_id == ChannelMember.organization_id) & (Channel.id == ChannelMember.channel_id))
-        .where(
-            ChannelMember.organization_id == person.organization_id, ChannelMember.workspace_id == workspace_id,
-            ChannelMember.person_id == person.id, ChannelMember.why != MOVED, Channel.space.is_(False),
-        )
-    )  # fmt: skip
-    there = {channel_id: why for channel_id, why in session.execute(mirror)}
+    there = {channel_id: why for channel_id, why in session.execute(_MIRROR, of_person)}
     # Who is to be put in again was delivered once, and is not now.
     return AGAIN.isdisjoint(there.values()) and there.keys() == now_in and {one for one, why in there.items() if why == BESIDE} == beside
 
@@ -135,12 +154,7 @@ def _is_delivered(session: Session, person: Person, workspace_id: str, now_in: s
 def _names(session: Session, organization_id: str, keys: list[tuple[str, str]]) -> dict[str, str]:
     if not keys:
         return {}
-    query = (
-        select(Channel.id, Channel.name)
-        .join(Reach, (Reach.organization_id == Channel.organization_id) & (Reach.channel_id == Channel.id))
-        .where(Channel.organization_id == organization_id, tuple_(Reach.rule_id, Reach.key).in_(keys))
-    )
-    return {channel_id: name for channel_id, name in session.execute(query)}
+    return {channel_id: name for channel_id, name in session.execute(_NAMES, {"organization": organization_id, "keys": keys})}
 
 
 def _settle_channels(session: Session, organization_id: str, rules: Sequence[Rule], channel_ids: set[str], *, at: datetime) -> set[str]:

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -19,7 +20,20 @@ from app.rules.revisions import current_rules
 from app.rules.shapes import ChannelShape, shapes
 from app.rules.stays import beside_rules
 from app.rules.tables import BESIDE, MOVED, RULE, ChannelMember, Room
+from app.statements import param, params
 from connectors.contract import AccountId, ChannelRef, Profile
+
+# Asked for each account that is looked at, so they are built once.
+_MIRROR: Final = select(ChannelMember).where(
+    ChannelMember.organization_id == param("organization"), ChannelMember.workspace_id == param("workspace"),
+    ChannelMember.person_id == param("person"), ChannelMember.why != MOVED,
+)  # fmt: skip
+_ROOMS: Final = select(Room.channel_id, Room.ref).where(
+    Room.organization_id == param("organization"), Room.workspace_id == param("workspace"), Room.channel_id.in_(params("channels"))
+)
+_ACCOUNT: Final = select(AccountRow.account_id).where(
+    AccountRow.organization_id == param("organization"), AccountRow.workspace_id == param("workspace"), AccountRow.person_id == param("person")
+)
 
 
 class NotYet(Exception):
@@ -72,15 +86,8 @@ def desired_of(session: Session, taken: Claim, *, at: datetime, make: bool = Fal
     by_rule = set(reached.values())
     beside = beside_rules(session, organization_id, person_id, at=at).keys() - by_rule
     channel_ids = by_rule | beside
-    mirror = {
-        row.channel_id: row
-        for row in session.scalars(
-            select(ChannelMember).where(
-                ChannelMember.organization_id == organization_id, ChannelMember.workspace_id == workspace_id,
-                ChannelMember.person_id == person_id, ChannelMember.why != MOVED,
-            )
-        )
-    }  # fmt: skip
+    here = {"organization": organization_id, "workspace": workspace_id}
+    mirror = {row.channel_id: row for row in session.scalars(_MIRROR, {**here, "person": person_id})}
     channel_ids |= {channel_id for channel_id, row in mirror.items() if row.keep_until is not None and row.keep_until > at}
     shaped: dict[str, ChannelShape] = {}
     ahead = channel_ids
@@ -88,17 +95,10 @@ def desired_of(session: Session, taken: Claim, *, at: datetime, make: bool = Fal
         shaped |= shapes(session, organization_id, rules, ahead)
         # Whoever is in a channel sees the spaces above it, or could not find it there.
         ahead = {one.parent for one in shaped.values() if one.parent is not None} - shaped.keys()
-    rooms = {
-        room.channel_id: room
-        for room in session.scalars(
-            select(Room).where(
-                Room.organization_id == organization_id, Room.workspace_id == workspace_id, Room.channel_id.in_(list(shaped))
-            )
-        )
-    }
+    refs = {channel_id: ref for channel_id, ref in session.execute(_ROOMS, {**here, "channels": list(shaped)})}
     channels = {
         channel_id: Wanted(
-            channel_id=channel_id, ref=ChannelRef(room.ref) if (room := rooms.get(channel_id)) and room.ref else None, shape=one,
+            channel_id=channel_id, ref=ChannelRef(ref) if (ref := refs.get(channel_id)) else None, shape=one,
             why=BESIDE if channel_id in beside else None if channel_id in mirror and channel_id not in by_rule and not one.space else RULE,
         )
         for channel_id, one in shaped.items()
@@ -109,12 +109,12 @@ def desired_of(session: Session, taken: Claim, *, at: datetime, make: bool = Fal
             session, organization_id, subject=Subject.CHANNEL, subject_ids=missing, because=None, due_at=at, workspace_id=workspace_id,
             anew=False,
         )  # fmt: skip
-    row = session.get(AccountRow, (organization_id, workspace_id, person_id))
+    account_id = session.scalar(_ACCOUNT, {**here, "person": person_id})
     return Desired(
         profile=profile_of(person),
         epoch=person.access_epoch,
         channels=channels,
         mirror=mirror,
-        account_id=AccountId(row.account_id) if row else None,
+        account_id=None if account_id is None else AccountId(account_id),
         complete=len(reached) == len(belongs) and not missing,
     )

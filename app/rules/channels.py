@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import and_, delete, func, insert, select, tuple_, update
+from sqlalchemy import and_, bindparam, delete, func, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.database import new_id
@@ -15,9 +16,22 @@ from app.rules.membership import Belongs, dialect_of, has_people
 from app.rules.revisions import current_rules
 from app.rules.scopes import CHUNK, Rendered, chunks, render_all
 from app.rules.tables import Channel, ChannelState, Reach
+from app.statements import param, params
 
 UNRULED_ARCHIVE_AFTER = timedelta(days=30)
 """How long an empty channel stays open when no rule speaks of it any more."""
+
+# Asked several times for each person, account and channel that is looked at, so they are built once.
+_ORGANIZATION: Final = param("organization")
+_REACHING: Final = select(Reach.rule_id, Reach.key, Reach.channel_id, Reach.created_at).where(
+    Reach.organization_id == _ORGANIZATION, Reach.channel_id.in_(params("channels"))
+)
+_REACHED: Final = select(Reach.rule_id, Reach.key, Reach.channel_id).where(
+    Reach.organization_id == _ORGANIZATION, tuple_(Reach.rule_id, Reach.key).in_(bindparam("keys", expanding=True))
+)
+_CHANNELS: Final = select(Channel).where(Channel.organization_id == _ORGANIZATION, Channel.id.in_(params("channels")))
+_NAMES: Final = select(Channel.id, Channel.name).where(Channel.organization_id == _ORGANIZATION, Channel.id.in_(params("channels")))
+_CALLED: Final = select(Channel.id, Channel.space).where(Channel.organization_id == _ORGANIZATION, Channel.name == param("name"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +101,8 @@ def reaches_of(
     """What reaches these channels by rules that are in force, the eldest first."""
     rows: list[tuple[Belongs, str, datetime]] = []
     for some in chunks(channel_ids):
-        query = select(Reach.rule_id, Reach.key, Reach.channel_id, Reach.created_at).where(
-            Reach.organization_id == organization_id, Reach.channel_id.in_(some)
-        )
-        rows += [(Belongs(rule_id=rule_id, key=key), channel_id, made) for rule_id, key, channel_id, made in session.execute(query)]
+        found_rows = session.execute(_REACHING, {"organization": organization_id, "channels": some})
+        rows += [(Belongs(rule_id=rule_id, key=key), channel_id, created_at) for rule_id, key, channel_id, created_at in found_rows]
     rendered = render_all(session, organization_id, rules, [one for one, _, _ in rows])
     found: dict[str, list[Reached]] = {}
     for one, channel_id, created_at in sorted(rows, key=lambda row: (row[2], row[0])):
@@ -166,9 +178,7 @@ def place(
     """
     for number in range(1, 100_000):
         candidate = templates.with_number(name, number)
-        holder = session.execute(
-            select(Channel.id, Channel.space).where(Channel.organization_id == organization_id, Channel.name == candidate)
-        ).one_or_none()
+        holder = session.execute(_CALLED, {"organization": organization_id, "name": candidate}).one_or_none()
         if holder is None or holder.id == channel_id:
             return candidate, None
         if number > 1 or holder.space:
@@ -205,8 +215,7 @@ def channels_of(session: Session, organization_id: str, channel_ids: Iterable[st
     """The rows of these channels, as the database has them now."""
     found: list[Channel] = []
     for some in chunks(channel_ids):
-        query = select(Channel).where(Channel.organization_id == organization_id, Channel.id.in_(some))
-        found += session.scalars(query.execution_options(populate_existing=True))
+        found += session.scalars(_CHANNELS, {"organization": organization_id, "channels": some}, execution_options={"populate_existing": True})
     return found
 
 
@@ -214,10 +223,8 @@ def _known(session: Session, organization_id: str, wanted: Sequence[Belongs]) ->
     pairs = [(one.rule_id, one.key) for one in wanted]
     found: dict[Belongs, str] = {}
     for start in range(0, len(pairs), CHUNK):
-        query = select(Reach.rule_id, Reach.key, Reach.channel_id).where(
-            Reach.organization_id == organization_id, tuple_(Reach.rule_id, Reach.key).in_(pairs[start : start + CHUNK])
-        )
-        found |= {Belongs(rule_id=rule_id, key=key): channel_id for rule_id, key, channel_id in session.execute(query)}
+        rows = session.execute(_REACHED, {"organization": organization_id, "keys": pairs[start : start + CHUNK]})
+        found |= {Belongs(rule_id=rule_id, key=key): channel_id for rule_id, key, channel_id in rows}
     return found
 
 
@@ -283,8 +290,7 @@ def _correct_names(session: Session, organization_id: str, rules: Mapping[str, R
 def _names(session: Session, organization_id: str, channel_ids: Iterable[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     for some in chunks(channel_ids):
-        query = select(Channel.id, Channel.name).where(Channel.organization_id == organization_id, Channel.id.in_(some))
-        names |= {row.id: row.name for row in session.execute(query)}
+        names |= {row.id: row.name for row in session.execute(_NAMES, {"organization": organization_id, "channels": some})}
     return names
 
 
@@ -301,10 +307,8 @@ def _space_id(session: Session, organization_id: str, name: str) -> str | None:
     """The space of this name, or of this name with a number where a channel had taken it."""
     number = 1
     while True:
-        query = select(Channel.id, Channel.space).where(
-            Channel.organization_id == organization_id, Channel.name == templates.with_number(name, number)
-        )
-        holder = session.execute(query).one_or_none()
+        called = {"organization": organization_id, "name": templates.with_number(name, number)}
+        holder = session.execute(_CALLED, called).one_or_none()
         if holder is None or holder.space:
             return None if holder is None else holder.id
         number += 1

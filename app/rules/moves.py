@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
@@ -17,9 +18,12 @@ from app.rules.membership import Belongs, everybody_of_key, has_people, keys_of_
 from app.rules.revisions import current_rules
 from app.rules.scopes import chunks, render_all
 from app.rules.tables import ChannelMember, Reach
+from app.statements import param, params
 
 SETTLING = timedelta(hours=1)
 """How long a directory may take over moving everybody from one key to another for it to be seen as one renaming."""
+_DELIVERED: Final = select(ChannelMember.channel_id).where(ChannelMember.organization_id == param("organization")).distinct()
+_DELIVERED_TO: Final = _DELIVERED.where(ChannelMember.person_id.in_(params("people")))
 
 
 class RenameRefused(Exception):
@@ -126,10 +130,10 @@ def _channel_of(session: Session, organization_id: str, rule_id: str, key: str) 
 
 
 def _delivered_channels(session: Session, organization_id: str, person_ids: Iterable[str] | None) -> list[str]:
-    query = select(ChannelMember.channel_id).where(ChannelMember.organization_id == organization_id).distinct()
+    asked = {"organization": organization_id}
     if person_ids is None:
-        return sorted(session.scalars(query))
-    return sorted({found for some in chunks(person_ids) for found in session.scalars(query.where(ChannelMember.person_id.in_(some)))})
+        return sorted(session.scalars(_DELIVERED, asked))
+    return sorted({found for some in chunks(person_ids) for found in session.scalars(_DELIVERED_TO, {**asked, "people": some})})
 
 
 def _where_all_went(session: Session, organization_id: str, rule: Rule, old: str, channel_id: str, at: datetime) -> str | None:

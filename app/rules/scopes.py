@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -11,9 +11,16 @@ from app.directory.tables import Group, Person
 from app.rules import templates
 from app.rules.file import MANAGER, Rule
 from app.rules.membership import Belongs
+from app.statements import param, params
 
 CHUNK = 500
 """Keys named in one statement."""
+_PEOPLE: Final = select(Person.id, Person.user_name, Person.display_name, Person.document).where(
+    Person.organization_id == param("organization"), Person.id.in_(params("ids"))
+)
+_GROUPS: Final = select(Group.id, Group.display_name, Group.external_id, Group.document).where(
+    Group.organization_id == param("organization"), Group.id.in_(params("ids"))
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +62,7 @@ def _render(rule: Rule, scope: Mapping[str, object], *, key: str) -> Rendered:
 def _people(session: Session, organization_id: str, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for some in chunks(ids):
-        query = select(Person.id, Person.user_name, Person.display_name, Person.document).where(
-            Person.organization_id == organization_id, Person.id.in_(some)
-        )
-        for row in session.execute(query):
+        for row in session.execute(_PEOPLE, {"organization": organization_id, "ids": some}):
             found[row.id] = {**row.document, "id": row.id, "userName": row.user_name, "displayName": row.display_name}
     return found
 
@@ -66,10 +70,7 @@ def _people(session: Session, organization_id: str, ids: Iterable[str]) -> dict[
 def _groups(session: Session, organization_id: str, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for some in chunks(ids):
-        query = select(Group.id, Group.display_name, Group.external_id, Group.document).where(
-            Group.organization_id == organization_id, Group.id.in_(some)
-        )
-        for row in session.execute(query):
+        for row in session.execute(_GROUPS, {"organization": organization_id, "ids": some}):
             found[row.id] = {**row.document, "id": row.id, "displayName": row.display_name, "externalId": row.external_id or ""}
     return found
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import and_, select, true
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import Select, and_, select, true
+from sqlalchemy.orm import Session
 
 from app.directory.names import name_key
 from app.directory.tables import Person, Standing
@@ -14,6 +15,11 @@ from app.rules.file import MANAGER, Joining, Rule
 from app.rules.scopes import chunks
 from app.rules.stays import handed_to, owners_beside_rules
 from app.rules.tables import Channel, ChannelState, Reach
+from app.statements import param, params
+
+_ACTIVE: Final = (Person.organization_id == param("organization"), Person.standing == Standing.ACTIVE)
+_BY_ID: Final = select(Person.id, Person.id).where(*_ACTIVE, Person.id.in_(params("values")))
+_BY_NAME: Final = select(Person.id, Person.user_name_key).where(*_ACTIVE, Person.user_name_key.in_(params("values")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +110,8 @@ def owners_by_rules(
         heads[channel_id] = {one.belongs.key for one, rule in ruling.items() if MANAGER in rule.owners}
         named[channel_id] = {name_key(owner) for rule in ruling.values() for owner in rule.owners if owner != MANAGER}
     # Two questions, each answered by an index; joined by OR they would be answered by reading everybody.
-    by_id = set(_active(session, organization_id, Person.id, set().union(*heads.values())))
-    by_name = _active(session, organization_id, Person.user_name_key, set().union(*named.values()))
+    by_id = set(_active(session, organization_id, _BY_ID, set().union(*heads.values())))
+    by_name = _active(session, organization_id, _BY_NAME, set().union(*named.values()))
     found = {channel_id: ids & by_id for channel_id, ids in heads.items()}
     owners = {
         channel_id: frozenset(found[channel_id] | {id for id, name in by_name.items() if name in names}) for channel_id, names in named.items()
@@ -140,10 +146,9 @@ def ownerless(session: Session, organization_id: str, rules: Sequence[Rule], cha
     return owners_by_rules(session, organization_id, by_id, heard)[1]
 
 
-def _active(session: Session, organization_id: str, asked: InstrumentedAttribute[str], values: set[str]) -> dict[str, str]:
+def _active(session: Session, organization_id: str, asked: Select[str, str], values: set[str]) -> dict[str, str]:
     """By id, what was asked for, of the active people who have one of the values."""
     found: dict[str, str] = {}
     for some in chunks(values):
-        query = select(Person.id, asked).where(Person.organization_id == organization_id, asked.in_(some), Person.standing == Standing.ACTIVE)
-        found |= {id: value for id, value in session.execute(query)}
+        found |= {id: value for id, value in session.execute(asked, {"organization": organization_id, "values": some})}
     return found

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, Select, and_, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Select, and_, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.access.tables import Workspace
 from app.actors import CLOCK, Actor
 from app.clock import iso
-from app.database import in_transaction, new_id, reading
+from app.database import Instant, in_transaction, new_id, reading
 from app.directory.tables import Person, Standing
 from app.journal import entries, work
 from app.journal.tables import Subject
@@ -22,6 +22,7 @@ from app.lifecycle.errors import LifecycleError
 from app.rules.scopes import chunks
 from app.rules.stay_tables import Stay, Why
 from app.rules.tables import Channel
+from app.statements import param
 
 LONGEST: Final = timedelta(days=366)
 """For longer than that nobody can say what will be right: it is a matter for the rules."""
@@ -34,16 +35,19 @@ class NoException(LifecycleError):
 # What counts at a moment
 
 
-def in_force(at: datetime) -> ColumnElement[bool]:
+def in_force(at: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     """Which stays count at an instant."""
     return and_(Stay.ended_at.is_(None), Stay.begins_at <= at, or_(Stay.ends_at.is_(None), Stay.ends_at > at))
 
 
+_BESIDE: Final = select(Stay.channel_id, Stay.ends_at).where(
+    Stay.organization_id == param("organization"), Stay.person_id == param("person"), in_force(param("at", Instant()))
+)
+
+
 def beside_rules(session: Session, organization_id: str, person_id: str, *, at: datetime) -> dict[str, datetime | None]:
     """The channels in which somebody is beside the rules, each with when that ends by itself."""
-    rows = session.execute(
-        select(Stay.channel_id, Stay.ends_at).where(Stay.organization_id == organization_id, Stay.person_id == person_id, in_force(at))
-    ).all()
+    rows = session.execute(_BESIDE, {"organization": organization_id, "person": person_id, "at": at})
     found: dict[str, datetime | None] = {}
     for channel_id, ends_at in rows:
         known = found.get(channel_id, ends_at)
