@@ -1,6 +1,6 @@
 """Opening the connector of a workspace, and stopping one that cannot work."""
 
-from typing import Any
+from typing import Any, Final
 
 from flask import current_app
 from sqlalchemy import Select, select, update
@@ -8,10 +8,13 @@ from sqlalchemy.orm import Session
 
 from app.access.sealing import unseal
 from app.access.tables import Workspace, WorkspaceState
-from app.database import in_transaction, reading
+from app.database import asking, in_transaction, reading
 from app.settings import Settings
+from app.statements import param
 from connectors.contract import Secret, Target, TargetSettings
 from connectors.registry import open_target
+
+_SEALED: Final = select(Workspace.sealed_token).where(Workspace.organization_id == param("organization"), Workspace.id == param("workspace"))
 
 
 def settings_here() -> Settings:
@@ -35,9 +38,14 @@ class Targets:
         self._open: dict[tuple[str, bytes], Target] = {}
 
     def of(self, organization_id: str, workspace_id: str) -> Target:
+        with asking() as connection:
+            sealed_token = connection.execute(_SEALED, {"organization": organization_id, "workspace": workspace_id}).scalar_one()
+        # A new token or address makes a new connector: the sealed bytes differ each time they are written.
+        known = self._open.get((workspace_id, sealed_token))
+        if known is not None:
+            return known
         with reading() as session:
             workspace = session.get_one(Workspace, (organization_id, workspace_id))
-            # A new token or address makes a new connector: the sealed bytes differ each time they are written.
             key = (workspace.id, workspace.sealed_token)
             if key not in self._open:
                 self._open[key] = open_workspace(workspace)
