@@ -66,7 +66,6 @@ class _Path(PathConverter):
 
 
 def _add_doors(app: Flask) -> None:
-    from app.bare.lent import allow_bare
     from app.console.metrics import routes as metrics_routes
     from app.intake.notices import routes as notice_routes
     from app.intake.routes import routes as intake_routes
@@ -94,7 +93,6 @@ def _add_doors(app: Flask) -> None:
     ):  # fmt: skip
         app.register_blueprint(blueprint)
     _add_health(app)
-    allow_bare(app)
     hot = HotDoor(app)
     app.wsgi_app = hot  # type: ignore[method-assign]  # Flask's own way to put something before it
     app.wsgi_app = QuickDoor(app, then=hot.soon)  # type: ignore[method-assign]  # as above

@@ -73,7 +73,13 @@ def compiled(statement: ClauseElement, dialect: str) -> Compiled:
     names = tuple(made.positiontup or made.params)
     # Drivers know texts, not our enumerations of them.
     own = {name: str(value) if isinstance(value, str) else value for name, value in made.params.items()}
-    return Compiled(text=str(made), names=names, types=tuple(_type_of(made.binds[name].type) for name in names), own=own)
+    return Compiled(text=str(made), names=names, types=tuple(_type_of(_bound(made, name)) for name in names), own=own)
+
+
+def _bound(made: Any, name: str) -> TypeEngine[Any]:
+    # Those of a list that is part of the statement are its name and a number.
+    bound: BindParameter[Any] = made.binds[name if name in made.binds else name.rpartition("_")[0]]
+    return bound.type
 
 
 def _type_of(type_: TypeEngine[Any]) -> int:

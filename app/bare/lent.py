@@ -25,9 +25,10 @@ _MOST: Final = 4
 """Connections of an event loop to PostgreSQL: what waits for the other side waits on as many at once."""
 
 
-def allow_bare(app: Flask) -> None:
-    """Let statements of this application go straight to the driver; once, when it is made."""
-    app.extensions[_KEPT] = _Bares(app)
+def _bares_of(app: Flask) -> "_Bares":
+    kept: _Bares | None = app.extensions.get(_KEPT)
+    # Two threads may both make the first; only one is kept.
+    return app.extensions.setdefault(_KEPT, _Bares(app)) if kept is None else kept
 
 
 class _Mine(threading.local):
@@ -81,14 +82,14 @@ class _Bares:
 
 def bare_of(app: Flask) -> Bare:
     """This thread's connection to the application's database. Raises what the driver raises."""
-    bares: _Bares = app.extensions[_KEPT]
+    bares = _bares_of(app)
     mine = bares.mine.bare
     return mine.bare if mine is not None and not mine.closed and mine.bare.is_usable() else bares.opened()
 
 
 def forget(app: Flask) -> None:
     """Close this thread's connection after it has failed; the next use opens another."""
-    bares: _Bares = app.extensions[_KEPT]
+    bares = _bares_of(app)
     if bares.mine.bare is not None:
         bares.mine.bare.close()
 
@@ -104,7 +105,7 @@ def acting_on_loop(app: Flask) -> Acting:
 
 
 def _of_loop(app: Flask) -> "_OfLoop":
-    bares: _Bares = app.extensions[_KEPT]
+    bares = _bares_of(app)
     if bares.of_loop is None:
         bares.of_loop = _OnPostgres(bares) if bares.engine.dialect.name == "postgresql" else _OnSQLite(bares)
     return bares.of_loop

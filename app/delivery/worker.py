@@ -1,6 +1,7 @@
 """The worker: threads per lane that claim work, deliver it, and say what became of it."""
 
 import logging
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
 
+import psycopg
 from flask import Flask
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -130,8 +132,8 @@ class Worker:
             while not self._stop.wait(rest_after(took, lane=lane)):
                 began = monotonic()
                 try:
-                    due = is_due(lane, at=self._clock())
-                except DBAPIError as error:
+                    due = is_due(self._app, lane, at=self._clock())
+                except (DBAPIError, psycopg.Error, sqlite3.Error) as error:
                     log.error("cannot look for work: %s", error.__class__.__name__)
                     self._stop.wait(0.5)
                     continue

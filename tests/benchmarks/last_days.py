@@ -13,8 +13,8 @@ from sqlalchemy import insert, text
 
 from app.assembly import create_app
 from app.clock import now
-from app.database import db, in_transaction
-from app.delivery.due import is_due, somebody_is_still_in
+from app.database import asking, db, in_transaction
+from app.delivery.due import is_due_by, somebody_is_still_in
 from app.delivery.workspaces import halted
 from app.journal import work
 from app.journal.tables import HERE, Lane, Subject, Work, WorkState
@@ -81,7 +81,8 @@ def _fill(app: Flask, size: int) -> None:
 
 
 def _ask() -> None:
-    assert not is_due(Lane.DEPARTURES, at=now()) and not somebody_is_still_in(at=now())
+    with asking() as connection:
+        assert not is_due_by(connection, Lane.DEPARTURES, at=now()) and not somebody_is_still_in(at=now())
 
 
 def _take_up() -> None:

@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from app.database import db, in_transaction
-from app.delivery.due import is_due, somebody_is_still_in
+from app.database import asking, db, in_transaction
+from app.delivery.due import is_due, is_due_by, somebody_is_still_in
 from app.delivery.workspaces import halted
 from app.journal import work
 from app.journal.tables import HERE, Lane, Subject
@@ -39,11 +40,11 @@ def take(*, at: float, lane: Lane = Lane.DEPARTURES, most: int = 1, like: Claim 
 def test_who_was_said_to_leave_by_a_clock_that_is_ahead_is_kept_out_now(installed: Flask, subject: Subject, place: str) -> None:
     want(subject, "ada", at=AHEAD, workspace_id=place)
 
-    assert is_due(Lane.DEPARTURES, at=later(0))
+    assert is_due(installed, Lane.DEPARTURES, at=later(0))
     assert somebody_is_still_in(at=later(0)) is (subject is Subject.ACCOUNT)
     [claim] = take(at=0)
     assert claim.subject_id == "ada"
-    assert not is_due(Lane.DEPARTURES, at=later(1)) and not somebody_is_still_in(at=later(1)), "it is in somebody's hands"
+    assert not is_due(installed, Lane.DEPARTURES, at=later(1)) and not somebody_is_still_in(at=later(1)), "it is in somebody's hands"
 
 
 def test_so_are_all_who_left_together(installed: Flask) -> None:
@@ -61,16 +62,16 @@ def test_what_was_tried_waits_for_its_time(installed: Flask) -> None:
     [claim] = take(at=1)
     in_transaction(lambda session: work.postpone(session, claim, until=later(30), error="it is down"))
 
-    assert not is_due(Lane.DEPARTURES, at=later(29)) and not somebody_is_still_in(at=later(29)) and take(at=29) == []
-    assert is_due(Lane.DEPARTURES, at=later(30)) and [one.put_off for one in take(at=30)] == [True]
+    assert not is_due(installed, Lane.DEPARTURES, at=later(29)) and not somebody_is_still_in(at=later(29)) and take(at=29) == []
+    assert is_due(installed, Lane.DEPARTURES, at=later(30)) and [one.put_off for one in take(at=30)] == [True]
 
 
 @pytest.mark.parametrize(("subject", "lane"), [(Subject.DUE, Lane.DEPARTURES), (Subject.PERSON, Lane.SYNC), (Subject.ACCOUNT, Lane.SYNC)])
 def test_a_later_day_is_waited_for_and_nobody_is_given_anything_before_it_is_due(installed: Flask, subject: Subject, lane: Lane) -> None:
     want(subject, "ada", at=10, lane=lane)
 
-    assert not is_due(lane, at=later(9)) and take(at=9, lane=lane) == []
-    assert is_due(lane, at=later(10)) and len(take(at=10, lane=lane)) == 1
+    assert not is_due(installed, lane, at=later(9)) and take(at=9, lane=lane) == []
+    assert is_due(installed, lane, at=later(10)) and len(take(at=10, lane=lane)) == 1
 
 
 def test_more_is_taken_up_than_of_the_most_urgent_kind(installed: Flask) -> None:
@@ -109,7 +110,8 @@ def test_later_days_are_passed_over_in_the_index(installed: Flask, asked: list[t
     [first] = take(at=1, lane=Lane.SYNC)
     [second] = take(at=1)
     take(at=1, like=second)
-    is_due(Lane.SYNC, at=later(1))
+    with asking() as connection:
+        is_due_by(connection, Lane.SYNC, at=later(1))
     somebody_is_still_in(at=later(1))
 
     with db.engine.connect() as connection:
@@ -124,3 +126,16 @@ def test_later_days_are_passed_over_in_the_index(installed: Flask, asked: list[t
     # Of what a departure asks for at once, nothing is for later.
     assert set(keys) == {"lane=? AND state=? AND priority=? AND due_at<?", "lane=? AND state=? AND priority=?"}
     assert keys.count("lane=? AND state=? AND priority=?") < len(keys) / 3
+
+
+def test_a_look_whose_connection_broke_is_followed_by_one_on_another(installed: Flask) -> None:
+    if db.engine.dialect.name == "sqlite":
+        pytest.skip("nobody breaks a connection to a file")
+    want(Subject.PERSON, "p", at=0, lane=Lane.SYNC)
+    assert is_due(installed, Lane.SYNC, at=later(1))
+    with db.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+
+    with pytest.raises(psycopg.OperationalError):
+        is_due(installed, Lane.SYNC, at=later(1))
+    assert is_due(installed, Lane.SYNC, at=later(1))
