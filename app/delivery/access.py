@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import ScalarSelect, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, func, select
 from sqlalchemy.orm import Session
 
 from app.access.session_tables import Device, Grant, IssuedToken, RelyingParty, TokenKind, WebSession
-from app.access.sessions import lets_in, of_person
+from app.access.sessions import Held, lets_in, of_person
 from app.access.tables import Account, Workspace
 from app.audit import deeds
 from app.clock import Clock
-from app.database import in_transaction, reading
+from app.database import Instant, in_transaction, reading
 from app.delivery.accounts import RESERVED
 from app.delivery.relying_parties import deliver_logout
 from app.delivery.signal_streams import deliver_events, want
@@ -24,6 +25,7 @@ from app.journal.work import Claim
 from app.revocation import departures, telling
 from app.revocation.stream_tables import Stream
 from app.revocation.tables import Departure, Grade, Proof
+from app.statements import param
 from connectors.contract import AccountId, EndsSessions
 
 
@@ -66,6 +68,7 @@ def deliver_here(claims: Sequence[Claim], *, at: datetime) -> None:
             departure = departures.current(session, taken.organization_id, taken.subject_id)
             if departure is not None:
                 _write(session, taken, departure, seen)
+        for taken, _ in looked_at:
             work.finish(session, taken)
 
     in_transaction(act)
@@ -117,41 +120,47 @@ def _write(session: Session, taken: Claim, departure: Departure, seen: _Seen | N
 
 def still_let_in(session: Session, organization_id: str, person_id: str, *, at: datetime) -> int:
     """How many things of a person would be let in now. Nought for whoever has no access, whatever is stored."""
-    counts = [
-        select(func.count())
-        .select_from(held)
-        .join(Person, of_person(held))
-        .where(held.organization_id == organization_id, held.person_id == person_id, lets_in(held, at))
-        .scalar_subquery()
-        for held in (WebSession, Grant, IssuedToken, Device)
-    ]
-    return sum(session.execute(select(*counts)).one())
+    return sum(session.execute(_LET_IN, {"organization": organization_id, "person": person_id, "at": at}).one())
 
 
 def closed_here(session: Session, departure: Departure) -> dict[str, int]:
     """What was open at the departure and ended with it, by kind. Takes as long as there is to count; so it is done after the commit."""
-    at = departure.decided_at
-    counts: dict[str, ScalarSelect[int]] = {}
+    given = {"organization": departure.organization_id, "person": departure.person_id, "at": departure.decided_at}
+    return dict(zip(_CLOSED, session.execute(_CLOSED_ALL, given).one(), strict=True))
 
-    def count(name: str, held: type[WebSession] | type[Grant] | type[IssuedToken] | type[Device], *conditions: object) -> None:
-        made = held.enrolled_at if held is Device else held.created_at  # type: ignore[union-attr]  # every other kind has created_at
-        counts[name] = (
-            select(func.count())
-            .select_from(held)
-            .where(
-                held.organization_id == departure.organization_id, held.person_id == departure.person_id, made <= at,
-                (held.ended_at.is_(None)) | (held.ended_at > at), *conditions,  # type: ignore[arg-type]  # conditions of SQL
-            )
-            .scalar_subquery()
-        )  # fmt: skip
 
-    # What belongs to an epoch before this one's last had ended already, and is not counted again.
-    person = session.get_one(Person, (departure.organization_id, departure.person_id))
-    last = person.access_epoch - 1
-    count("sessions", WebSession, WebSession.expires_at > at, WebSession.idle_until > at, WebSession.epoch >= last)
-    count("grants", Grant, Grant.expires_at > at, Grant.epoch >= last)
-    for name, kind in (("access_tokens", TokenKind.ACCESS), ("refresh_tokens", TokenKind.REFRESH)):
-        count(name, IssuedToken, IssuedToken.kind == kind, IssuedToken.expires_at > at, IssuedToken.used_at.is_(None), IssuedToken.epoch >= last)
-    count("devices", Device, Device.epoch >= last)
-    count("push_tokens", Device, Device.push_digest.is_not(None), Device.epoch >= last)
-    return dict(zip(counts, session.execute(select(*counts.values())).one(), strict=True))
+# Built once: they are long, and asked of everybody who leaves.
+
+_AT: Final = param("at", Instant())
+
+
+def _number_of(held: Held, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    mine = held.organization_id == param("organization"), held.person_id == param("person")
+    return select(func.count()).select_from(held).where(*mine, *conditions).scalar_subquery()
+
+
+def _open_until(held: Held, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
+    """How many were open then. What belongs to an epoch before the person's last had ended already, and is not counted again."""
+    made = held.enrolled_at if held is Device else held.created_at  # type: ignore[union-attr]  # every other kind has created_at
+    last = select(Person.access_epoch - 1).where(Person.organization_id == param("organization"), Person.id == param("person")).scalar_subquery()
+    return _number_of(held, made <= _AT, held.ended_at.is_(None) | (held.ended_at > _AT), held.epoch >= last, *conditions)
+
+
+_UNUSED: Final = (IssuedToken.expires_at > _AT, IssuedToken.used_at.is_(None))
+_CLOSED: Final = {
+    "sessions": _open_until(WebSession, WebSession.expires_at > _AT, WebSession.idle_until > _AT),
+    "grants": _open_until(Grant, Grant.expires_at > _AT),
+    "access_tokens": _open_until(IssuedToken, IssuedToken.kind == TokenKind.ACCESS, *_UNUSED),
+    "refresh_tokens": _open_until(IssuedToken, IssuedToken.kind == TokenKind.REFRESH, *_UNUSED),
+    "devices": _open_until(Device),
+    "push_tokens": _open_until(Device, Device.push_digest.is_not(None)),
+}
+_CLOSED_ALL: Final = select(*_CLOSED.values())
+_LET_IN: Final = select(*(
+    select(func.count())
+    .select_from(held)
+    .join(Person, of_person(held))
+    .where(held.organization_id == param("organization"), held.person_id == param("person"), lets_in(held, _AT))
+    .scalar_subquery()
+    for held in (WebSession, Grant, IssuedToken, Device)
+))  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -13,6 +14,15 @@ from app.directory.tables import Person, Standing
 from app.journal import work
 from app.journal.tables import HERE, Lane, Subject
 from app.revocation.tables import Departure, Proof
+from app.statements import param
+
+# Asked many times of everybody who leaves, so it is built once.
+_CURRENT: Final = (
+    select(Departure)
+    .where(Departure.organization_id == param("organization"), Departure.person_id == param("person"), Departure.ended_at.is_(None))
+    .order_by(Departure.decided_at.desc(), Departure.id.desc())
+    .limit(1)
+)
 
 
 def revoke(
@@ -64,12 +74,7 @@ def close(session: Session, person: Person, *, at: datetime) -> None:
 
 def current(session: Session, organization_id: str, person_id: str) -> Departure | None:
     """The departure that stands, if any."""
-    return session.scalar(
-        select(Departure)
-        .where(Departure.organization_id == organization_id, Departure.person_id == person_id, Departure.ended_at.is_(None))
-        .order_by(Departure.decided_at.desc(), Departure.id.desc())
-        .limit(1)
-    )
+    return session.scalar(_CURRENT, {"organization": organization_id, "person": person_id})
 
 
 def history(session: Session, organization_id: str, person_id: str) -> Iterator[tuple[Departure, list[tuple[Proof, str]]]]:

@@ -19,6 +19,7 @@ from app.journal.tables import Lane, Subject
 from app.revocation import departures
 from app.revocation.stream_tables import Delivery, Receiver, Stream, StreamEvent, StreamStatus, StreamSubject
 from app.revocation.tables import Departure, Grade, Proof
+from app.statements import param
 
 SESSION_REVOKED: Final = "https://schemas.openid.net/secevent/caep/event-type/session-revoked"
 ACCOUNT_DISABLED: Final = "https://schemas.openid.net/secevent/risc/event-type/account-disabled"
@@ -30,15 +31,26 @@ MOST_WAITING: Final = 10_000
 """Events that wait for one receiver. Past it nobody is taking them, and its stream is disabled."""
 KEPT: Final = timedelta(days=30)
 """How long an event that was taken is remembered; the proof of a departure stays."""
+# Asked of everybody who leaves, so it is built once.
+_LISTENING: Final = (
+    select(Stream, Receiver)
+    .join(Receiver, (Receiver.organization_id == Stream.organization_id) & (Receiver.id == Stream.receiver_id))
+    .where(
+        Stream.organization_id == param("organization"), Stream.ended_at.is_(None), Receiver.ended_at.is_(None),
+        Stream.status != StreamStatus.DISABLED,
+    )
+    .order_by(Stream.id)
+)  # fmt: skip
 
 
 def tell(session: Session, organization_id: str, person_id: str, *, issuer: str, lane: Lane, at: datetime) -> None:
     """Tell every stream that somebody's access has ended, so far as it does not know; each that is pushed to gets its own work."""
-    person = session.get(Person, (organization_id, person_id))
+    listening = _standing(session, organization_id)
+    person = session.get(Person, (organization_id, person_id)) if listening else None
     if person is None:
         return
     departure = departures.current(session, organization_id, person_id) if person.standing != Standing.ACTIVE else None
-    for stream, receiver in _standing(session, organization_id):
+    for stream, receiver in listening:
         known = _known(session, stream, person_id)
         if known.removed:
             continue
@@ -238,16 +250,7 @@ def names_of(session: Session, organization_id: str) -> dict[str, str]:
 
 
 def _standing(session: Session, organization_id: str) -> Sequence[tuple[Stream, Receiver]]:
-    rows = session.execute(
-        select(Stream, Receiver)
-        .join(Receiver, (Receiver.organization_id == Stream.organization_id) & (Receiver.id == Stream.receiver_id))
-        .where(
-            Stream.organization_id == organization_id, Stream.ended_at.is_(None), Receiver.ended_at.is_(None),
-            Stream.status != StreamStatus.DISABLED,
-        )
-        .order_by(Stream.id)
-    )  # fmt: skip
-    return [(stream, receiver) for stream, receiver in rows]
+    return [(stream, receiver) for stream, receiver in session.execute(_LISTENING, {"organization": organization_id})]
 
 
 def _known(session: Session, stream: Stream, person_id: str) -> StreamSubject:

@@ -1,6 +1,7 @@
 """Whom to tell that somebody is signed out: each place gets one row of work, and is looked at on its own."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -9,6 +10,19 @@ from app.access.session_tables import Grant, RelyingParty
 from app.access.tables import Account, Workspace
 from app.journal import work
 from app.journal.tables import HERE, Lane, Subject
+from app.statements import param
+
+# Asked of everybody who leaves, so it is built once.
+_UNTOLD: Final = select(RelyingParty.id).where(
+    RelyingParty.organization_id == param("organization"),
+    RelyingParty.backchannel_logout_uri.is_not(None),
+    select(Grant.id)
+    .where(
+        Grant.organization_id == RelyingParty.organization_id, Grant.client_id == RelyingParty.id, Grant.person_id == param("person"),
+        Grant.told_at.is_(None),
+    )
+    .exists(),
+)  # fmt: skip
 
 
 def tell_of_everything(session: Session, organization_id: str, person_id: str, *, because: int | None, at: datetime) -> None:
@@ -27,17 +41,7 @@ def tell_parties(session: Session, organization_id: str, person_id: str, *, beca
 
     Which of the grants are over is asked when the party is told, so asking too often does no harm.
     """
-    untold = (
-        select(Grant.id)
-        .where(
-            Grant.organization_id == RelyingParty.organization_id, Grant.client_id == RelyingParty.id, Grant.person_id == person_id,
-            Grant.told_at.is_(None),
-        )
-        .exists()
-    )  # fmt: skip
-    parties = session.scalars(
-        select(RelyingParty.id).where(RelyingParty.organization_id == organization_id, RelyingParty.backchannel_logout_uri.is_not(None), untold)
-    ).all()
+    parties = session.scalars(_UNTOLD, {"organization": organization_id, "person": person_id}).all()
     for party in parties:
         _want(session, organization_id, person_id, place=party, because=because, at=at, lane=lane)
     return list(parties)
