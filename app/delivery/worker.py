@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -27,8 +26,9 @@ from app.database import asking, in_transaction
 from app.delivery.access import deliver_access, deliver_here
 from app.delivery.accounts import deliver_account
 from app.delivery.channels import deliver_channel, deliver_roster
+from app.delivery.company import LASTS, Company, Unfinished
 from app.delivery.departing import ShutOut, note_failure, prove, shut_out, still_open
-from app.delivery.due import is_due, is_due_by, somebody_is_still_in
+from app.delivery.due import is_due, is_due_by
 from app.delivery.expansion import expand_group, expand_person
 from app.delivery.handing_over import LeftInChannels, hand_over
 from app.delivery.liveness import free_claims_of_the_dead, own_name
@@ -66,17 +66,6 @@ MOST_BEGUN = 64
 _MARKERS = (Subject.PERSON, Subject.GROUP, Subject.DUE)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Unfinished:
-    """Somebody whom no new request lets in, and since when; the claim is still ours. `done` is None until what was open is ended as well."""
-
-    taken: Claim
-    target: Target
-    done: ShutOut | None
-    since: float
-    sent_at: datetime
-
-
 class Worker:
     """Delivers until it is stopped. Several may run side by side, in one process or in many."""
 
@@ -89,8 +78,9 @@ class Worker:
         self._wake = {lane: threading.Condition() for lane in threads}
         self._threads: list[threading.Thread] = []
         self._precedence = Precedence()
-        self._unfinished: deque[_Unfinished] = deque()
+        self._unfinished: deque[Unfinished] = deque()
         self._choosing = threading.Lock()
+        self._company = Company()
         # Where departures can be dealt with together; of a workspace that is found out from its connector.
         self._at_once = {(Subject.ACCESS, HERE)}
         self._beside = ThreadPoolExecutor(AT_ONCE * threads.get(Lane.DEPARTURES, 1), thread_name_prefix="keeping-out")
@@ -100,6 +90,7 @@ class Worker:
         """Start the threads; returns at once. What a killed neighbour had in hand is free again from here on."""
         with self._app.app_context():
             in_transaction(lambda session: free_claims_of_the_dead(session, at=self._clock()))
+        self._company.look_for_it()
         for lane, count in self._threads_per_lane.items():
             self._spawn(self._watch, lane, f"watch-{lane}")
             for number in range(count):
@@ -173,7 +164,7 @@ class Worker:
                     self._stop.wait(0.5)
                 if not took and not finished:
                     with self._wake[lane]:
-                        self._wake[lane].wait(timeout=1.0)
+                        self._wake[lane].wait(timeout=LASTS if lane is Lane.DEPARTURES and self._unfinished else 1.0)
             while lane is Lane.DEPARTURES and self._finish_next():
                 pass
 
@@ -188,7 +179,7 @@ class Worker:
         """Whether something was claimed, and whether something that had been begun was gone on with."""
         took = self._take_next(lanes, name, busy=busy)
         # Behind whoever is still in; one at a time where those who are kept out have waited long enough.
-        return took, Lane.DEPARTURES in lanes and self._finish_next(waiting=PROVED_WITHIN if took else 0.0)
+        return took, Lane.DEPARTURES in lanes and self._finish_next(waiting=PROVED_WITHIN if took or self._company.lasts() else 0.0)
 
     def _take_next(self, lanes: Sequence[Lane], name: str, *, busy: bool) -> bool:
         lanes = self._open_lanes(lanes, busy=busy)
@@ -198,6 +189,7 @@ class Worker:
         # Threads of one process share the pen as well, and what is only waited for by those who stay must not have it first.
         with self._precedence.taken() if Lane.DEPARTURES in lanes else nullcontext():
             claims = in_transaction(lambda session: self._claim(session, lanes, name, at=now))
+        self._company.note(claims)
         if len(claims) == 1:
             self._deal_with(claims[0])
         elif claims:
@@ -259,7 +251,7 @@ class Worker:
         return False
 
     def _put_behind(self, taken: Claim, target: Target, done: ShutOut | None, *, sent_at: datetime) -> None:
-        self._unfinished.append(_Unfinished(taken=taken, target=target, done=done, since=monotonic(), sent_at=sent_at))
+        self._unfinished.append(Unfinished(taken=taken, target=target, done=done, since=monotonic(), sent_at=sent_at))
         with self._wake[Lane.DEPARTURES]:
             self._wake[Lane.DEPARTURES].notify()
 
@@ -332,7 +324,7 @@ class Worker:
         """Whether the claim is to be closed now. While others are still in, nobody gets more than what keeps them out."""
         if isinstance(target, BarsAccounts) and not taken.put_off:
             self._at_once.add((Subject.ACCOUNT, taken.workspace_id))
-            if somebody_is_still_in(at=self._clock()):
+            if self._company.is_there(at=self._clock()):
                 self._keep_out([taken])
                 return False
         return self._shut_out(taken, target, sent_at=self._clock())
@@ -341,7 +333,7 @@ class Worker:
         """`sent_at` is when the first was asked of the workspace."""
         with self._precedence.taken():
             done = shut_out(taken, target, sent_at=sent_at, clock=self._clock)
-        if done is not None and somebody_is_still_in(at=self._clock()):
+        if done is not None and self._company.is_there(at=self._clock()):
             self._put_behind(taken, target, done, sent_at=sent_at)
             return False
         return done is None or self._prove(taken, target, done)
