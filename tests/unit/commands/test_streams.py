@@ -14,6 +14,8 @@ from app.assembly import without_doors
 from app.commands.entry import doorlist
 from app.settings import from_environment
 
+pytestmark = pytest.mark.slow
+
 HOUSE = Path(__file__).parents[3]
 FULL = Path("/dev/full")
 REPORT = ("report", "terminations", "--from", "2026-10-01", "--to", "2026-10-02")

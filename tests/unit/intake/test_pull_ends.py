@@ -15,6 +15,8 @@ from tests.unit.intake.deciding import approves, digest_of, rejects, undoes
 from tests.unit.intake.pulled_company import MINUTE, Pulled, pulled_company
 from tests.unit.intake.scripted_directory import person
 
+pytestmark = pytest.mark.slow
+
 DAY = timedelta(days=1)
 KEYS = [f"p{number:02}" for number in range(30)]
 
