@@ -20,7 +20,7 @@ from app.actors import Actor, ActorKind
 from app.bare.connection import Acting, Asked, Bare
 from app.clock import microseconds, now
 from app.database import new_id
-from app.directory.settings import means_of_off, parse_push_brake, setting
+from app.directory.settings import UnusableSetting, means_of_off, parse_push_brake, setting
 from app.directory.tables import Person, Record, Standing
 from app.journal.tables import HERE, Entry, Lane, Subject
 from app.json_text import write_json
@@ -171,7 +171,11 @@ def _decided(asked: _Switch, there: Seen, *, moment: datetime) -> dict[str, Any]
 async def _braked(bare: Bare, acts: Sequence[dict[str, Any]], by: Mapping[str, Any], *, moment: datetime) -> Sequence[dict[str, Any]]:
     """The acts with what follows from each, but for those that the ordinary way has to weigh. All are of one organisation."""
     offs = [act for act in acts if act["brake"] != "off"]
-    brake = parse_push_brake(offs[0]["brake"]) if offs else None
+    try:
+        brake = parse_push_brake(offs[0]["brake"]) if offs else None
+    except UnusableSetting:
+        # What is wrong with it is for the ordinary way to say.
+        return [act for act in acts if act["brake"] == "off"]
     if brake is None:
         return acts
     organization = offs[0]["organization"]

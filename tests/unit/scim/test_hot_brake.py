@@ -209,6 +209,24 @@ def test_a_layoff_that_was_announced_is_used_up_the_ordinary_way_and_not_looked_
     assert waiting() == [{person_of(one).id for one in people[3:]}]
 
 
+def test_a_brake_that_cannot_be_read_is_left_to_the_ordinary_way(directory: Directory) -> None:
+    ada, bob = directory.add_user("ada"), directory.add_user("bob")
+    set_brake("off")
+    off(directory, bob)
+
+    def spoil(session: Session) -> None:
+        organization_of(session).settings = {"push_brake": "many"}
+
+    in_transaction(spoil)
+    door: hot.HotDoor = directory.app.wsgi_app  # type: ignore[assignment]
+    asked = [environ_of(directory, "PATCH", f"/Users/{one}", active(on)) for one, on in ((ada, False), (bob, True))]
+
+    refused, back = at_once(*(door.soon(one) for one in asked))
+
+    assert (refused, back is not None and back[0]) == (None, 200)
+    assert [str(person_of(one).standing) for one in (ada, bob)] == ["active", "active"]
+
+
 def test_nothing_is_weighed_for_a_token_that_is_not_good(directory: Directory) -> None:
     ada, bob = directory.add_user("ada"), directory.add_user("bob")
     set_brake("1/60s")
