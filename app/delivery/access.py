@@ -134,16 +134,13 @@ def closed_here(session: Session, departure: Departure) -> dict[str, int]:
 _AT: Final = param("at", Instant())
 
 
-def _number_of(held: Held, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
-    mine = held.organization_id == param("organization"), held.person_id == param("person")
-    return select(func.count()).select_from(held).where(*mine, *conditions).scalar_subquery()
-
-
 def _open_until(held: Held, *conditions: ColumnElement[bool]) -> ScalarSelect[int]:
     """How many were open then. What belongs to an epoch before the person's last had ended already, and is not counted again."""
     made = held.enrolled_at if held is Device else held.created_at  # type: ignore[union-attr]  # every other kind has created_at
     last = select(Person.access_epoch - 1).where(Person.organization_id == param("organization"), Person.id == param("person")).scalar_subquery()
-    return _number_of(held, made <= _AT, held.ended_at.is_(None) | (held.ended_at > _AT), held.epoch >= last, *conditions)
+    theirs = held.organization_id == param("organization"), held.person_id == param("person"), held.epoch >= last
+    then = made <= _AT, held.ended_at.is_(None) | (held.ended_at > _AT)
+    return select(func.count()).select_from(held).where(*theirs, *then, *conditions).scalar_subquery()
 
 
 _UNUSED: Final = (IssuedToken.expires_at > _AT, IssuedToken.used_at.is_(None))
