@@ -11,7 +11,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, unquote_plus
 
 import psycopg
@@ -19,25 +19,15 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.access.tokens import digest_of
-from app.bare.connection import Acting, Bare, Busy, waited
+from app.bare.connection import Bare, Busy, waited
 from app.bare.lent import acting_on_loop, bare_of, forget, lent_on_loop
 from app.clock import now
-from app.directory.filters import AttributePath
-from app.directory.vocabulary import USER_URN
-from app.lifecycle.drafts import RecordDraft
-from app.lifecycle.plain import join_plainly
-from app.lifecycle.plain_brake import LayoffAnnounced
-from app.lifecycle.plain_members import change_members_plainly
-from app.lifecycle.plain_switch import switch_plainly
 from app.scim import hot_reads
 from app.scim.answers import MEDIA_TYPE, SCIMError
-from app.scim.bodies import has_own_extension, read_object, tidied
 from app.scim.door import ARRIVED, JSON_TYPES, MAYBE_MADE, limits_of
 from app.scim.hot_cursors import page_by_cursor
-from app.scim.hot_reads import Answered, Knock, user_text
-from app.scim.members import split_members
-from app.scim.operations import Operation, Verb, read_operations
-from app.scim.resources import user_draft
+from app.scim.hot_reads import Answered, Knock
+from app.scim.hot_writes import WRITES, Asked, On, Writes
 from app.scim.schemas import USUAL_PAGE
 from app.scim.seen import note_answered
 from app.scim.vocabularies import hides_something
@@ -45,9 +35,6 @@ from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_SCHEMAS: Final = ["urn:ietf:params:scim:api:messages:2.0:PatchOp"]
-_COLONS: Final = _SCHEMAS[0].count(":")
-_ACTIVE: Final = AttributePath(names=("active",))
 _LARGEST_BODY: Final = 65_536
 _PLACE: Final = re.compile(r"/scim/v2/([0-9A-Za-z-]{1,64})/(Users|Groups)(?:/([0-9A-Za-z-]{1,64}))?")
 _PAGE: Final = frozenset({"filter", "startIndex", "count", "cursor"})
@@ -56,9 +43,6 @@ _UNUSUAL: Final = ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_CONTENT_ENCODING
 _WORDS: Final = {200: "200 OK", 201: "201 CREATED", 204: "204 NO CONTENT"}
 _DECLINED: Final = "doorlist.hot.declined"
 """Set in the environment of a request that no hot path takes, so that none is tried again."""
-BELIEVED_FOR: Final = 1.0
-"""Seconds for which a layoff that was announced is not looked for again: each try in vain would keep all others from writing."""
-_announced: Final[dict[str, float]] = {}
 _SHORT: Final = 8_192
 """Bytes of a body whose work on SQLite an event loop does itself; and it answers no lists there: others would wait for them."""
 _ONE: Final = re.compile(r"filter=[A-Za-z]{1,20}(?:%20|\+)eq(?:%20|\+)[^&]*")
@@ -68,33 +52,13 @@ _FAILED: Final = (sqlite3.Error, psycopg.Error, SQLAlchemyError)
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 WSGI = Callable[[dict[str, Any], Any], Iterable[bytes]]
 Early = tuple[int, list[tuple[str, str]], Sequence[bytes]]
-On = TypeVar("On", bound=Acting)
-
-
-class Asked(NamedTuple, Generic[On]):
-    """One request: on which connection or where it is written, by whom, of which resource, with which query and body.
-
-    `made` is told the id of one that is made, before the database is asked.
-    """
-
-    on: On
-    knock: Knock
-    id: str
-    query: dict[str, str]
-    body: bytes
-    settings: Settings
-    made: list[str]
-
-    def said_by(self, method: str) -> dict[str, Any]:
-        knock = self.knock
-        return {"digest": knock.digest, "source_id": knock.source, "now": knock.now, "because": f"SCIM {method}"}
 
 
 class Planned(NamedTuple):
     """A request of a usual shape, before it is known on which connection: one that reads, or one that writes."""
 
     reads: "Reads | None"
-    writes: "Writes | None"
+    writes: Writes | None
     knock: Knock
     id: str
     query: dict[str, str]
@@ -302,98 +266,10 @@ def _whole(text: str) -> int | None:
     return int(text) if len(text) <= 10 and text.isascii() and text.isdigit() and 0 < int(text) < 2**31 else None
 
 
-async def _post_user(asked: Asked[Acting]) -> Answered | None:
-    if asked.query:
-        return None
-    body = read_object(asked.body)
-    # What its organisation declared of it is known to the ordinary way.
-    if has_own_extension(body):
-        return None
-    joined = await join_plainly(asked.on, user_draft(body), made=asked.made, **asked.said_by("POST"))
-    if joined is None:
-        return None
-    row = (joined.record_id, joined.document, True, joined.at, joined.at, 1, None)
-    base = asked.knock.base
-    return Answered(status=201, body=[user_text(row, base).encode()], version=1, location=f"{base}/Users/{joined.record_id}")
-
-
-async def _patch_user(asked: Asked[Acting]) -> Answered | None:
-    body = {} if asked.query else read_object(asked.body)
-    active = None if asked.query else _only_active(read_operations(body))
-    if active is None or not _says_once(asked.body, body):
-        return None
-    return await _switched(asked, "PATCH", active, None)
-
-
-async def _put_user(asked: Asked[Acting]) -> Answered | None:
-    if asked.query:
-        return None
-    body = read_object(asked.body)
-    if has_own_extension(body):
-        return None
-    draft = user_draft(body)
-    return await _switched(asked, "PUT", draft.active, draft)
-
-
-async def _switched(asked: Asked[Acting], method: str, active: bool | None, draft: RecordDraft | None) -> Answered | None:
-    source, at = asked.knock.source, time.monotonic()
-    if active is False and _announced.get(source, 0.0) > at:
-        return None
-    beside = hot_reads.groups_beside(asked.on.dialect, asked.knock)
-    try:
-        switched = await switch_plainly(asked.on, asked.id, active, draft=draft, **asked.said_by(method), beside=beside)
-    except LayoffAnnounced:
-        _announced[source] = at + BELIEVED_FOR
-        return None
-    if switched is None:
-        return None
-    row = (asked.id, switched.document, switched.active, switched.created_at, switched.modified_at, switched.version, switched.beside)
-    base = asked.knock.base
-    return Answered(body=[user_text(row, base).encode()], version=switched.version, location=f"{base}/Users/{asked.id}")
-
-
-def _says_once(raw: bytes, body: dict[str, Any]) -> bool:
-    """Whether a PATCH names no member twice, of which only the last was read: each leaves a colon. Unusual ones may be taken for such."""
-    colons = len(body) + (_COLONS if body.get("schemas") == _SCHEMAS else 0)
-    for one in body.get("Operations", ()):
-        value = one.get("value")
-        if isinstance(value, list):
-            colons += sum([len(element) for element in value if isinstance(element, dict)])
-        colons += len(one) + (len(value) if isinstance(value, dict) else 0)
-    return raw.count(b":") == colons and b"\\u" not in raw
-
-
-def _only_active(operations: list[Operation]) -> bool | None:
-    """What `active` becomes, where nothing else is said."""
-    said = [one.value for one in operations if one.verb is not Verb.REMOVE and one.path == _ACTIVE]
-    value = said[0] if len(said) == len(operations) == 1 else None
-    # Entra's "False" is told from true by the ordinary way's own reading.
-    fitted = tidied({"active": value}, USER_URN).get("active")
-    return fitted if isinstance(fitted, bool) else None
-
-
-async def _patch_group(asked: Asked[Acting]) -> Answered | None:
-    if asked.query:
-        return None
-    body = read_object(asked.body)
-    members, others = split_members(read_operations(body))
-    if others or members.whole is not None or bool(members.add) == bool(members.remove) or not _says_once(asked.body, body):
-        return None
-    ids, add = members.add or members.remove, bool(members.add)
-    done = await change_members_plainly(asked.on, asked.id, sorted(ids), add=add, **asked.said_by("PATCH"))
-    return Answered(status=204, body=()) if done else None
-
-
 Reads = Callable[[Asked[Bare]], Coroutine[Any, Any, Answered | None]]
-Writes = Callable[[Asked[Acting]], Coroutine[Any, Any, Answered | None]]
 _READS: Final[dict[tuple[str, str, bool], Reads]] = {
     ("GET", "Users", True): _get_user,
     ("GET", "Users", False): _list_users,
     ("GET", "Groups", True): _get_group,
 }
-_WRITES: Final[dict[tuple[str, str, bool], Writes]] = {
-    ("POST", "Users", False): _post_user,
-    ("PATCH", "Users", True): _patch_user,
-    ("PUT", "Users", True): _put_user,
-    ("PATCH", "Groups", True): _patch_group,
-}
+_WRITES: Final = dict(WRITES)

@@ -14,7 +14,7 @@ from app.directory.tables import Source, Standing
 from app.lifecycle import brake, leaving
 from app.lifecycle.plain_switch import switch_plainly
 from app.lifecycle.sources import expect_departures
-from app.scim import hot
+from app.scim import hot, hot_writes
 from tests.clients.directory import Directory
 from tests.company import ADMIN
 from tests.two_at_once import meanwhile
@@ -187,15 +187,15 @@ def test_a_layoff_that_was_announced_is_used_up_the_ordinary_way_and_not_looked_
     set_brake("1/60s")
     until = now() + timedelta(hours=1)
     in_transaction(lambda session: expect_departures(session, organization_of(session).id, 2, until=until, actor=ADMIN, at=now()))
-    monkeypatch.setattr(hot, "BELIEVED_FOR", believed)
-    monkeypatch.setattr(hot, "_announced", {})
+    monkeypatch.setattr(hot_writes, "BELIEVED_FOR", believed)
+    monkeypatch.setattr(hot_writes, "_announced", {})
     asked = list[str]()
 
     async def noted(bare: Any, record_id: str, active: bool, **said: Any) -> Any:
         asked.append(record_id)
         return await switch_plainly(bare, record_id, active, **said)
 
-    monkeypatch.setattr(hot, "switch_plainly", noted)
+    monkeypatch.setattr(hot_writes, "switch_plainly", noted)
 
     for one in people[:4]:
         off(directory, one)

@@ -1,0 +1,143 @@
+"""What directories write all day: a new user, a user changed or switched, members of a group. Read from its body, and written plainly.
+
+What is not of the usual kind (`None`), and whatever is wrong (SCIMError), takes the ordinary way.
+"""
+
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from app.bare.connection import Acting
+from app.directory.filters import AttributePath
+from app.directory.vocabulary import USER_URN
+from app.lifecycle.drafts import RecordDraft
+from app.lifecycle.plain import join_plainly
+from app.lifecycle.plain_brake import LayoffAnnounced
+from app.lifecycle.plain_members import change_members_plainly
+from app.lifecycle.plain_switch import switch_plainly
+from app.scim import hot_reads
+from app.scim.bodies import has_own_extension, read_object, tidied
+from app.scim.hot_reads import Answered, Knock, user_text
+from app.scim.members import split_members
+from app.scim.operations import Operation, Verb, read_operations
+from app.scim.resources import user_draft
+from app.settings import Settings
+
+_SCHEMAS: Final = ["urn:ietf:params:scim:api:messages:2.0:PatchOp"]
+_COLONS: Final = _SCHEMAS[0].count(":")
+_ACTIVE: Final = AttributePath(names=("active",))
+BELIEVED_FOR: Final = 1.0
+"""Seconds for which a layoff that was announced is not looked for again: each try in vain would keep all others from writing."""
+_announced: Final[dict[str, float]] = {}
+On = TypeVar("On", bound=Acting)
+
+
+class Asked(NamedTuple, Generic[On]):
+    """One request: on which connection or where it is written, by whom, of which resource, with which query and body.
+
+    `made` is told the id of one that is made, before the database is asked.
+    """
+
+    on: On
+    knock: Knock
+    id: str
+    query: dict[str, str]
+    body: bytes
+    settings: Settings
+    made: list[str]
+
+    def said_by(self, method: str) -> dict[str, Any]:
+        knock = self.knock
+        return {"digest": knock.digest, "source_id": knock.source, "now": knock.now, "because": f"SCIM {method}"}
+
+
+async def _post_user(asked: Asked[Acting]) -> Answered | None:
+    if asked.query:
+        return None
+    body = read_object(asked.body)
+    # What its organisation declared of it is known to the ordinary way.
+    if has_own_extension(body):
+        return None
+    joined = await join_plainly(asked.on, user_draft(body), made=asked.made, **asked.said_by("POST"))
+    if joined is None:
+        return None
+    row = (joined.record_id, joined.document, True, joined.at, joined.at, 1, None)
+    base = asked.knock.base
+    return Answered(status=201, body=[user_text(row, base).encode()], version=1, location=f"{base}/Users/{joined.record_id}")
+
+
+async def _patch_user(asked: Asked[Acting]) -> Answered | None:
+    body = {} if asked.query else read_object(asked.body)
+    active = None if asked.query else _only_active(read_operations(body))
+    if active is None or not _says_once(asked.body, body):
+        return None
+    return await _switched(asked, "PATCH", active, None)
+
+
+async def _put_user(asked: Asked[Acting]) -> Answered | None:
+    if asked.query:
+        return None
+    body = read_object(asked.body)
+    if has_own_extension(body):
+        return None
+    draft = user_draft(body)
+    return await _switched(asked, "PUT", draft.active, draft)
+
+
+async def _switched(asked: Asked[Acting], method: str, active: bool | None, draft: RecordDraft | None) -> Answered | None:
+    source, at = asked.knock.source, time.monotonic()
+    if active is False and _announced.get(source, 0.0) > at:
+        return None
+    beside = hot_reads.groups_beside(asked.on.dialect, asked.knock)
+    try:
+        switched = await switch_plainly(asked.on, asked.id, active, draft=draft, **asked.said_by(method), beside=beside)
+    except LayoffAnnounced:
+        _announced[source] = at + BELIEVED_FOR
+        return None
+    if switched is None:
+        return None
+    row = (asked.id, switched.document, switched.active, switched.created_at, switched.modified_at, switched.version, switched.beside)
+    base = asked.knock.base
+    return Answered(body=[user_text(row, base).encode()], version=switched.version, location=f"{base}/Users/{asked.id}")
+
+
+def _says_once(raw: bytes, body: dict[str, Any]) -> bool:
+    """Whether a PATCH names no member twice, of which only the last was read: each leaves a colon. Unusual ones may be taken for such."""
+    colons = len(body) + (_COLONS if body.get("schemas") == _SCHEMAS else 0)
+    for one in body.get("Operations", ()):
+        value = one.get("value")
+        if isinstance(value, list):
+            colons += sum([len(element) for element in value if isinstance(element, dict)])
+        colons += len(one) + (len(value) if isinstance(value, dict) else 0)
+    return raw.count(b":") == colons and b"\\u" not in raw
+
+
+def _only_active(operations: list[Operation]) -> bool | None:
+    """What `active` becomes, where nothing else is said."""
+    said = [one.value for one in operations if one.verb is not Verb.REMOVE and one.path == _ACTIVE]
+    value = said[0] if len(said) == len(operations) == 1 else None
+    # Entra's "False" is told from true by the ordinary way's own reading.
+    fitted = tidied({"active": value}, USER_URN).get("active")
+    return fitted if isinstance(fitted, bool) else None
+
+
+async def _patch_group(asked: Asked[Acting]) -> Answered | None:
+    if asked.query:
+        return None
+    body = read_object(asked.body)
+    members, others = split_members(read_operations(body))
+    if others or members.whole is not None or bool(members.add) == bool(members.remove) or not _says_once(asked.body, body):
+        return None
+    ids, add = members.add or members.remove, bool(members.add)
+    done = await change_members_plainly(asked.on, asked.id, sorted(ids), add=add, **asked.said_by("PATCH"))
+    return Answered(status=204, body=()) if done else None
+
+
+Writes = Callable[[Asked[Acting]], Coroutine[Any, Any, Answered | None]]
+WRITES: Final[Mapping[tuple[str, str, bool], Writes]] = {
+    ("POST", "Users", False): _post_user,
+    ("PATCH", "Users", True): _patch_user,
+    ("PUT", "Users", True): _put_user,
+    ("PATCH", "Groups", True): _patch_group,
+}
+"""By method, kind and whether one of that kind is named."""
