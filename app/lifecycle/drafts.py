@@ -1,5 +1,6 @@
 """What a directory says of somebody, before it is a record, and how it is written into one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -51,7 +52,12 @@ def columns_of(draft: RecordDraft) -> dict[str, Any]:
 
 def number_of(draft: RecordDraft) -> str | None:
     """The employee number that a draft names."""
-    return text_of(enterprise(draft.document).get("employeeNumber"))
+    return number_in(draft.document)
+
+
+def number_in(document: Mapping[str, Any]) -> str | None:
+    """The employee number that a document names."""
+    return text_of(enterprise(document).get("employeeNumber"))
 
 
 def addresses_of(draft: RecordDraft) -> set[str]:

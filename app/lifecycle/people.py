@@ -1,5 +1,6 @@
 """A person as joined from records and statements: composing, deciding standing, and what follows from a change of it."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +23,7 @@ from app.lifecycle.windows import freeze_ends, means_of_end, of_now, turned
 from app.revocation import departures
 
 
-def enterprise(document: dict[str, Any]) -> dict[str, Any]:
+def enterprise(document: Mapping[str, Any]) -> dict[str, Any]:
     """The enterprise extension of a document; empty where there is none."""
     extension = document.get(ENTERPRISE_URN)
     return extension if isinstance(extension, dict) else {}
@@ -33,7 +34,7 @@ def text_of(value: object) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
 
 
-def emails_of(document: dict[str, Any]) -> list[str]:
+def emails_of(document: Mapping[str, Any]) -> list[str]:
     """Addresses of a document, the primary one first."""
     found: list[tuple[bool, str]] = []
     for element in document.get("emails") or []:
@@ -43,7 +44,7 @@ def emails_of(document: dict[str, Any]) -> list[str]:
     return [value for _, value in sorted(found, key=lambda pair: pair[0])]
 
 
-def manager_record(document: dict[str, Any]) -> str | None:
+def manager_record(document: Mapping[str, Any]) -> str | None:
     """The record id that a document names as manager."""
     manager = enterprise(document).get("manager")
     if isinstance(manager, dict):
@@ -51,7 +52,7 @@ def manager_record(document: dict[str, Any]) -> str | None:
     return text_of(manager)
 
 
-def attributes_in(document: dict[str, Any]) -> dict[str, str | None]:
+def attributes_in(document: Mapping[str, Any]) -> dict[str, str | None]:
     """The columns of a person that a document alone decides."""
     extension = enterprise(document)
     emails = emails_of(document)

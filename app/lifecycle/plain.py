@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Insert, Select, Text, Update, exists, false, func, or_, select, true
+from sqlalchemy import BigInteger, ColumnElement, Delete, Insert, Select, Text, Update, exists, false, func, or_, select, true
 from sqlalchemy.sql.dml import ReturningInsert
 
 from app.access.knocking import client_query
@@ -152,7 +152,7 @@ def _several_at_once() -> Select[Any]:
 
 
 @cache
-def _in_turn() -> Sequence[Insert | Update]:
+def _in_turn() -> Sequence[Insert | Update | Delete]:
     return in_turn(_rows)
 
 

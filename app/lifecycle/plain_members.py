@@ -9,7 +9,24 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, Insert, Integer, Select, Text, Update, and_, case, cast, false, func, null, select, update
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Delete,
+    Insert,
+    Integer,
+    Select,
+    Text,
+    Update,
+    and_,
+    case,
+    cast,
+    false,
+    func,
+    null,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.dml import ReturningInsert
 
@@ -208,7 +225,7 @@ def _at_once() -> Select[Any]:
 
 
 @cache
-def _in_turn() -> Sequence[Insert | Update]:
+def _in_turn() -> Sequence[Insert | Update | Delete]:
     return in_turn(_rows)
 
 

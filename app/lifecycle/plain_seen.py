@@ -1,7 +1,6 @@
 """What has to be known of a record before it is switched plainly: it is held, with its person, where the token is good."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -18,6 +17,8 @@ from app.statements import param
 
 Beside = tuple[ColumnElement[Any], Mapping[str, Any]]
 """An expression over Record, and the values in it."""
+Becomes = Callable[["Seen", dict[str, Any]], RecordDraft | None]
+"""What is said of a record that is there, its document being read already; None where that is for the ordinary way to say."""
 
 
 class Seen(NamedTuple):
@@ -44,13 +45,9 @@ class Seen(NamedTuple):
     beside: Any
 
 
-def is_said_already(draft: RecordDraft | None, there: Seen) -> bool:
-    """Whether nothing of a draft is new but `active`; where there is none, nothing else is said."""
-    if draft is None:
-        return True
-    if (draft.user_name, draft.external_id) != (there.user_name, there.external_id):
-        return False
-    return same_document(draft.document, json.loads(there.document))
+def is_said_already(draft: RecordDraft, there: Seen, document: Mapping[str, Any]) -> bool:
+    """Whether nothing of a draft is new but `active`; `document` is what stands, read."""
+    return (draft.user_name, draft.external_id) == (there.user_name, there.external_id) and same_document(draft.document, document)
 
 
 def spoken_for(organization: Any, person: Any, record: Any) -> ColumnElement[bool]:

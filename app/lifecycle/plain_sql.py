@@ -12,6 +12,7 @@ from sqlalchemy import (
     CTE,
     BigInteger,
     ColumnElement,
+    Delete,
     FromClause,
     Insert,
     Integer,
@@ -46,7 +47,7 @@ class Said(Protocol):
     def __call__(self, name: str, type_: Any = None) -> ColumnElement[Any]: ...
 
 
-Rows = Callable[[str, ColumnElement[Any], ColumnElement[Any], Said], Sequence[Insert | Update]]
+Rows = Callable[[str, ColumnElement[Any], ColumnElement[Any], Said], Sequence[Insert | Update | Delete]]
 """(dialect, organization_id, journal_id, said) to the statements that write the rows of one act, or of several."""
 
 
@@ -71,7 +72,7 @@ def at_once(made: ReturningInsert[int, str, str], rows: Rows) -> Select[Any]:
     return _with(select(written.c.subject_id), rows("postgresql", written.c.organization_id, written.c.id, param))
 
 
-def in_turn(rows: Rows) -> Sequence[Insert | Update]:
+def in_turn(rows: Rows) -> Sequence[Insert | Update | Delete]:
     """SQLite: the rows one after the other; the entry's number and organisation are given."""
     return rows("sqlite", param("organization"), param("journal", BigInteger()), param)
 
@@ -112,7 +113,7 @@ def several_at_once(
     return _with(select(written.c.subject_id), rows("postgresql", done.c.organization_id, done.c.journal, said_in(done)))
 
 
-def _with(result: Select[Any], others: Sequence[Insert | Update]) -> Select[Any]:
+def _with(result: Select[Any], others: Sequence[Insert | Update | Delete]) -> Select[Any]:
     return result.add_cte(*(statement.cte(f"row{number}") for number, statement in enumerate(others)))
 
 

@@ -1,7 +1,8 @@
 """The plain switch: a directory turns its only record of somebody off or on, or says what stands already, and nobody else has a say in it.
 
 `records.change_record` and `people.settle` say what follows; this writes the same rows (a test compares them) where the
-person has one record without dates, no statement, and no *off* that is held. What a brake counts is weighed by `plain_brake`.
+person has one record without dates, no statement, and no *off* that is held. What a brake counts is weighed by `plain_brake`;
+where something else is new than that, `plain_change` says what is written.
 """
 
 import json
@@ -11,10 +12,8 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, Insert, Integer, Select, Text, Update, and_, not_, select, true, update
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Delete, Insert, Integer, Select, Text, Update, and_, not_, true, update
 
-from app.access.knocking import client_query
 from app.access.tables import Workspace
 from app.actors import Actor, ActorKind
 from app.bare.connection import Acting, Asked, Bare
@@ -22,25 +21,23 @@ from app.clock import microseconds, now
 from app.database import new_id
 from app.directory.settings import UnusableSetting, means_of_off, parse_push_brake, setting
 from app.directory.tables import Person, Record, Standing
-from app.journal.tables import HERE, Entry, Lane, Subject
+from app.journal.tables import HERE, Lane, Subject
 from app.json_text import write_json
-from app.lifecycle.drafts import RecordDraft
-from app.lifecycle.plain_brake import counted, in_burst, open_burst, weigh
-from app.lifecycle.plain_seen import Beside, Seen, is_said_already, seen, seen_several, spoken_for
+from app.lifecycle.plain_brake import counted, in_burst, weigh
+from app.lifecycle.plain_change import Change, changes_in_turn, changing, is_plain, to_write_changes
+from app.lifecycle.plain_entries import entries_of_several, entry_of_one, entry_of_seen
+from app.lifecycle.plain_seen import Becomes, Beside, Seen, is_said_already, seen, seen_several
 from app.lifecycle.plain_sql import (
     Rows,
     Said,
     at,
     at_once,
-    document,
-    entry,
     in_turn,
     inserted,
     look,
     looks,
     new_work,
     number,
-    said_in,
     several,
     several_at_once,
     text,
@@ -49,7 +46,7 @@ from app.lifecycle.plain_sql import (
 )
 from app.lifecycle.standing import decide_alone
 from app.revocation.tables import Departure, Proof
-from app.statements import ALWAYS, param
+from app.statements import ALWAYS
 
 _OUT = (Standing.DEPARTED, Standing.PAUSED)
 _SAID: Final[Mapping[str, Any]] = {
@@ -62,18 +59,20 @@ _SAID: Final[Mapping[str, Any]] = {
 
 
 class _Effect(StrEnum):
-    """What follows from a switch. An *off* takes effect, does so and is counted by the brake, or waits in its burst."""
+    """What follows. An *off* takes effect, does so and is counted by the brake, or waits in its burst; or something else is said."""
 
     ON = "on"
     OFF = "off"
     COUNTED = "counted"
     WAITS = "waits"
+    CHANGED = "changed"
 
 
 _DEPARTING: Final = (_Effect.OFF, _Effect.COUNTED)
 
+
 class Switched(NamedTuple):
-    """A record after it was switched, or as it stands already; instants in microseconds."""
+    """A record after it was switched or changed, or as it stands already; instants in microseconds."""
 
     active: bool
     version: int
@@ -84,11 +83,11 @@ class Switched(NamedTuple):
 
 
 class _Switch(NamedTuple):
-    """One record to be switched, by a token of its source."""
+    """One record to be switched, or to become something else, by a token of its source."""
 
     record_id: str
     active: bool | None
-    draft: RecordDraft | None
+    becomes: Becomes | None
     digest: str
     source_id: str
     now: datetime
@@ -97,17 +96,16 @@ class _Switch(NamedTuple):
 
 
 async def switch_plainly(
-    acting: Acting, record_id: str, active: bool | None, *, draft: RecordDraft | None = None, digest: str, source_id: str, now: datetime,
+    acting: Acting, record_id: str, active: bool | None, *, becomes: Becomes | None = None, digest: str, source_id: str, now: datetime,
     because: str, beside: Beside,
 ) -> Switched | None:  # fmt: skip
-    """The record switched, committed; None where the case is not plain or the token not good, and nothing was written.
+    """The record switched, or changed, committed; None where the case is not plain or the token not good, and nothing was written.
 
-    `active` None leaves it. Where everything is said, as by a PUT, it is plain only where nothing of the `draft` is new but that.
-
-    `beside` is asked along with it, for whoever answers. Raises LayoffAnnounced, and what the driver raises.
+    What is said is `active`, or all that it `becomes`. `beside` is asked along with it, for whoever answers. Raises
+    LayoffAnnounced, and what the driver raises.
     """
     asked = _Switch(
-        record_id=record_id, active=active, draft=draft, digest=digest, source_id=source_id, now=now, because=because, beside=beside
+        record_id=record_id, active=active, becomes=becomes, digest=digest, source_id=source_id, now=now, because=because, beside=beside
     )  # fmt: skip
     return await acting.together(_switch, asked, lane=(digest, source_id, because), about=(record_id,))
 
@@ -123,18 +121,36 @@ async def _switch(bare: Bare, asked: Sequence[_Switch]) -> Sequence[Switched | N
         else:
             ids = write_json([one.record_id for one in asked])
             rows = await bare.rows(seen_several(expression), {**beside, **by, "records": ids})
-        seen_now = [Seen(*row) for row in rows]
-        drafts = {one.record_id: one.draft for one in asked}
-        plain = {one.record_id: one for one in seen_now if one.plain and is_said_already(drafts[one.record_id], one)}
+        plain = {there.record_id: there for row in rows if (there := Seen(*row)).plain}
+        meant = [_meant(one, plain.get(one.record_id)) for one in asked]
         # They are held by now: an instant from before that could lie before one that is written already.
         moment = now()
-        acts = [act for one in asked if (there := plain.get(one.record_id)) is not None and (act := _decided(one, there, moment=moment)) is not None]
-        weighed = await _braked(bare, acts, by, moment=moment)
+        acts = [act for one in meant if isinstance(one, _Switch) and (act := _decided(one, plain[one.record_id], moment=moment)) is not None]
+        weighed = [*await _braked(bare, acts, by, moment=moment)]
         for act in weighed:
             if act["effect"] in _DEPARTING:
                 act["departure"] = new_id()
+        changes = [one for one in meant if isinstance(one, Change)]
+        # Two statements would not ask for work about people in one order; so those who only change take the ordinary way then.
+        if changes and (not weighed or bare.dialect == "sqlite"):
+            weighed += [{**act, "effect": _Effect.CHANGED} for act in await changing(bare, changes, by, moment=moment)]
         done = await _write(bare, weighed, by)
-    return [_outcome(one, plain.get(one.record_id), done=one.record_id in done, moment=moment) for one in asked]
+    written = {act["record"]: act for act in weighed if act["record"] in done}
+    return [_outcome(one, plain.get(there.record_id), written.get(there.record_id), moment=moment) for there, one in zip(asked, meant, strict=True)]
+
+
+def _meant(asked: _Switch, there: Seen | None) -> _Switch | Change | None:
+    """What is switched or changed; None where it is not plain."""
+    if there is None or asked.becomes is None:
+        return None if there is None else asked
+    document = json.loads(there.document)
+    draft = asked.becomes(there, document)
+    if draft is None:
+        return None
+    if is_said_already(draft, there, document):
+        return asked._replace(active=draft.active)
+    change = Change(there=there, document=document, draft=draft)
+    return change if is_plain(change) else None
 
 
 def _decided(asked: _Switch, there: Seen, *, moment: datetime) -> dict[str, Any] | None:
@@ -189,17 +205,18 @@ async def _braked(bare: Bare, acts: Sequence[dict[str, Any]], by: Mapping[str, A
     return [act for act in acts if act["effect"] is not _Effect.WAITS or waits]
 
 
-def _outcome(asked: _Switch, there: Seen | None, *, done: bool, moment: datetime) -> Switched | None:
-    """None where it is left to the ordinary way."""
-    if there is None:
+def _outcome(meant: _Switch | Change | None, there: Seen | None, act: Mapping[str, Any] | None, *, moment: datetime) -> Switched | None:
+    """None where it is left to the ordinary way. `act` is what was written."""
+    if meant is None or there is None:
         return None
     active, version, modified_at = bool(there.active), there.version, there.modified_at
-    if done:
-        active, version, modified_at = not active, version + 1, max(microseconds(moment), modified_at)
-    elif asked.active not in (None, active) or (Standing(there.standing) in _OUT) == active:
+    if act is not None:
+        active, version, modified_at = bool(act.get("active", active)), version + 1, max(microseconds(moment), modified_at)
+    elif isinstance(meant, Change) or meant.active not in (None, active) or (Standing(there.standing) in _OUT) == active:
         return None
     return Switched(
-        active=active, version=version, created_at=there.created_at, modified_at=modified_at, document=there.document, beside=there.beside
+        active=active, version=version, created_at=there.created_at, modified_at=modified_at,
+        document=there.document if act is None else act.get("document", there.document), beside=there.beside,
     )  # fmt: skip
 
 
@@ -217,6 +234,8 @@ async def _write(bare: Bare, acts: Sequence[Mapping[str, Any]], by: Mapping[str,
 
 def _to_write(acts: Sequence[Mapping[str, Any]], by: Mapping[str, Any]) -> Asked:
     """PostgreSQL: the one statement that writes all of these."""
+    if acts[0]["effect"] is _Effect.CHANGED:
+        return to_write_changes(acts, by)
     if len(acts) == 1:
         return _at_once(acts[0]["effect"]), {**by, **acts[0]}
     # As the worker goes through several of them, so that neither waits for the other.
@@ -227,9 +246,10 @@ def _to_write(acts: Sequence[Mapping[str, Any]], by: Mapping[str, Any]) -> Asked
 
 async def _write_in_turn(bare: Bare, values: dict[str, Any]) -> set[str]:
     """SQLite: what follows from one."""
-    made = await bare.rows(_entry_of_seen(), values)
+    made = await bare.rows(entry_of_seen(), values)
     values |= {"journal": made[0][0]}
-    await bare.ask(*((statement, values) for statement in _in_turn(values["effect"])))
+    rows = changes_in_turn(others=values["others"]) if values["effect"] is _Effect.CHANGED else _in_turn(values["effect"])
+    await bare.ask(*((statement, values) for statement in rows))
     return {values["record"]}
 
 
@@ -237,52 +257,22 @@ async def _write_in_turn(bare: Bare, values: dict[str, Any]) -> set[str]:
 
 
 @cache
-def _entry(*, waits: bool) -> ReturningInsert[int, str, str]:
-    """PostgreSQL: the entry, where the token is good and nobody else has a say."""
-    client = client_query().subquery("client")
-    # Asked once more: whoever held the lock before may have said something.
-    alone = not_(spoken_for(client.c.organization_id, param("person"), param("record")))
-    of = select(client).where(alone)
-    return entry(_entered("postgresql", param), of=(of.select_from(open_burst()) if waits else of).subquery("unopposed"))
-
-
-@cache
-def _entry_of_seen() -> ReturningInsert[int]:
-    """SQLite: the entry. What `seen` found is so: nobody else writes before this transaction ends."""
-    fixed = {
-        Entry.organization_id: param("organization"), Entry.at: at(param), Entry.actor: param("actor"), Entry.because: param("because"),
-    }  # fmt: skip
-    return inserted(Entry, {**fixed, **_entered("sqlite", param)}).returning(Entry.id)
-
-
-def _entered(dialect: str, said: Said) -> Mapping[Any, ColumnElement[Any]]:
-    return {
-        Entry.verb: said("verb"), Entry.subject_kind: text("record"), Entry.subject_id: said("record"),
-        Entry.before: document("before", dialect, said), Entry.after: document("after", dialect, said),
-    }  # fmt: skip
-
-
-@cache
 def _at_once(effect: _Effect) -> Select[Any]:
     """PostgreSQL: all that follows from one, whose record is returned."""
-    return at_once(_entry(waits=effect is _Effect.WAITS), _ROWS[effect])
+    return at_once(entry_of_one(waits=effect is _Effect.WAITS), _ROWS[effect])
 
 
 @cache
 def _several_at_once(effects: frozenset[_Effect]) -> Select[Any]:
     """PostgreSQL: the same of several, all of which wait, or none."""
-    client, acts = client_query().subquery("client"), several(_SAID)
-    alone = not_(spoken_for(client.c.organization_id, acts.c.person, acts.c.record))
-    of = select(client, acts).where(alone)
-    unopposed = (of.select_from(open_burst()) if _Effect.WAITS in effects else of).subquery("unopposed")
-    said = said_in(unopposed)
-    made = entry(_entered("postgresql", said), of=unopposed, said=said)
+    acts = several(_SAID)
+    made = entries_of_several(acts, waits=_Effect.WAITS in effects)
     rows = _waits if _Effect.WAITS in effects else _each_counted if _Effect.COUNTED in effects else _each
     return several_at_once(made, rows, acts, by=lambda written: acts.c.record == written.c.subject_id)
 
 
 @cache
-def _in_turn(effect: _Effect) -> Sequence[Insert | Update]:
+def _in_turn(effect: _Effect) -> Sequence[Insert | Update | Delete]:
     return in_turn(_ROWS[effect])
 
 

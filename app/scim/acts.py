@@ -1,6 +1,6 @@
 """The acts on users and groups, each in a transaction of its own: what single requests and Bulk both do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.database import reading
 from app.directory.filters import Filter
 from app.directory.tables import Group, Record
-from app.directory.vocabulary import GROUP_URN, USER_URN
+from app.directory.vocabulary import GROUP_URN, STANDARD, USER_URN, Vocabulary
 from app.lifecycle.errors import NotFound, StaleVersion, Taken
 from app.lifecycle.groups import add_group, change_group, end_group, read_group
 from app.lifecycle.records import RecordDraft, add_record, change_held, end_held, hold_meant, read_record
@@ -17,7 +17,7 @@ from app.scim.answers import SCIMError
 from app.scim.door import Caller, written
 from app.scim.member_texts import PARTS, members_looked_at
 from app.scim.members import MemberChanges, fitting, picks_members, split_members
-from app.scim.operations import places_said, read_operations
+from app.scim.operations import Operation, places_said, read_operations
 from app.scim.patch import patched, sets_number
 from app.scim.resources import (
     Resource,
@@ -31,6 +31,8 @@ from app.scim.resources import (
 from app.scim.selection import Selection
 
 Body = dict[str, Any]
+Becomes = Callable[[Resource], RecordDraft]
+"""What a user is to be, by what its directory has said of it until now."""
 
 
 def users_shown(session: Session, caller: Caller, records: list[Record], selection: Selection) -> list[Resource]:
@@ -73,24 +75,30 @@ def post_user(caller: Caller, body: Body, selection: Selection, *, maybe_made: s
 def put_user(caller: Caller, record_id: str, body: Body, selection: Selection, *, version: int | None) -> Resource:
     """Raises SCIMError and what `change_held` raises."""
     vocabulary = caller.vocabulary
-
-    def becomes(said: Resource) -> RecordDraft:
-        return user_draft(_with_kept(body, said, "externalId"), vocabulary=vocabulary, before=said)
-
-    return _change_user(caller, record_id, becomes, selection.revealing(vocabulary.on_request), version)
+    return _change_user(caller, record_id, becomes_by_put(body, vocabulary), selection.revealing(vocabulary.on_request), version)
 
 
 def patch_user(caller: Caller, record_id: str, body: Body, selection: Selection, *, version: int | None) -> Resource:
     """Raises SCIMError and what `change_held` raises."""
-    vocabulary = caller.vocabulary
-    operations = read_operations(body, vocabulary)
+    operations = read_operations(body, caller.vocabulary)
+    becomes = becomes_by_patch(operations, caller.vocabulary)
+    return _change_user(caller, record_id, becomes, selection.revealing(places_said(operations)), version)
+
+
+def becomes_by_put(body: Body, vocabulary: Vocabulary = STANDARD) -> Becomes:
+    """What a user becomes by a PUT. That raises SCIMError."""
+    return lambda said: user_draft(_with_kept(body, said, "externalId"), vocabulary=vocabulary, before=said)
+
+
+def becomes_by_patch(operations: Sequence[Operation], vocabulary: Vocabulary = STANDARD) -> Becomes:
+    """What a user becomes by a PATCH. That raises SCIMError."""
 
     def becomes(said: Resource) -> RecordDraft:
         # What is patched always says `active`, so where it is missing it was removed, and that is *off*. A PUT leaves it.
         changed = {"active": False, **patched(said, operations, vocabulary=vocabulary)}
         return user_draft(changed, number_said=sets_number(operations), vocabulary=vocabulary, before=said)
 
-    return _change_user(caller, record_id, becomes, selection.revealing(places_said(operations)), version)
+    return becomes
 
 
 def delete_user(caller: Caller, record_id: str, *, version: int | None = None) -> None:
@@ -105,7 +113,7 @@ def delete_user(caller: Caller, record_id: str, *, version: int | None = None) -
 
 
 def _change_user(
-    caller: Caller, record_id: str, becomes: Callable[[Resource], RecordDraft], selection: Selection, version: int | None
+    caller: Caller, record_id: str, becomes: Becomes, selection: Selection, version: int | None
 ) -> Resource:
     def act(session: Session) -> Resource:
         record = read_record(session, *caller.key, record_id, lock=True)

@@ -14,13 +14,15 @@ from app.lifecycle.drafts import RecordDraft
 from app.lifecycle.plain import join_plainly
 from app.lifecycle.plain_brake import LayoffAnnounced
 from app.lifecycle.plain_members import change_members_plainly
+from app.lifecycle.plain_seen import Becomes, Seen
 from app.lifecycle.plain_switch import switch_plainly
 from app.scim import hot_reads
-from app.scim.bodies import has_own_extension, read_object, tidied
+from app.scim.acts import becomes_by_patch, becomes_by_put
+from app.scim.bodies import has_own_extension, read_message, read_object, tidied
 from app.scim.hot_reads import Answered, Knock, user_text
 from app.scim.members import split_members
 from app.scim.operations import Operation, Verb, read_operations
-from app.scim.resources import user_draft
+from app.scim.resources import Resource, user_as_said, user_draft
 from app.settings import Settings
 
 _SCHEMAS: Final = ["urn:ietf:params:scim:api:messages:2.0:PatchOp"]
@@ -67,30 +69,37 @@ async def _post_user(asked: Asked[Acting]) -> Answered | None:
 
 
 async def _patch_user(asked: Asked[Acting]) -> Answered | None:
-    body = {} if asked.query else read_object(asked.body)
-    active = None if asked.query else _only_active(read_operations(body))
-    if active is None or not _says_once(asked.body, body):
+    if asked.query:
         return None
-    return await _switched(asked, "PATCH", active, None)
+    body = read_object(asked.body)
+    operations = read_operations(body)
+    active = _only_active(operations)
+    if active is not None:
+        return await _switched(asked, "PATCH", active=active) if _says_once(asked.body, body) else None
+    if any(one.urn is not None for one in operations) or has_own_extension([one.path.names[0] for one in operations]):
+        return None
+    # Once more, so that it is found out what is said twice.
+    return await _switched(asked, "PATCH", becomes=becomes_by_patch(read_operations(read_message(asked.body))))
 
 
 async def _put_user(asked: Asked[Acting]) -> Answered | None:
     if asked.query:
         return None
     body = read_object(asked.body)
-    if has_own_extension(body):
-        return None
-    draft = user_draft(body)
-    return await _switched(asked, "PUT", draft.active, draft)
+    return None if has_own_extension(body) else await _switched(asked, "PUT", becomes=becomes_by_put(body))
 
 
-async def _switched(asked: Asked[Acting], method: str, active: bool | None, draft: RecordDraft | None) -> Answered | None:
+async def _switched(
+    asked: Asked[Acting], method: str, *, active: bool | None = None, becomes: Callable[[Resource], RecordDraft] | None = None
+) -> Answered | None:
     source, at = asked.knock.source, time.monotonic()
-    if active is False and _announced.get(source, 0.0) > at:
+    announced = _announced.get(source, 0.0) > at
+    if active is False and announced:
         return None
+    given = None if becomes is None else _usual(becomes, but_off=announced)
     beside = hot_reads.groups_beside(asked.on.dialect, asked.knock)
     try:
-        switched = await switch_plainly(asked.on, asked.id, active, draft=draft, **asked.said_by(method), beside=beside)
+        switched = await switch_plainly(asked.on, asked.id, active, becomes=given, **asked.said_by(method), beside=beside)
     except LayoffAnnounced:
         _announced[source] = at + BELIEVED_FOR
         return None
@@ -99,6 +108,22 @@ async def _switched(asked: Asked[Acting], method: str, active: bool | None, draf
     row = (asked.id, switched.document, switched.active, switched.created_at, switched.modified_at, switched.version, switched.beside)
     base = asked.knock.base
     return Answered(body=[user_text(row, base).encode()], version=switched.version, location=f"{base}/Users/{asked.id}")
+
+
+def _usual(becomes: Callable[[Resource], RecordDraft], *, but_off: bool) -> Becomes:
+    """What a user becomes, where that is of the usual kind, and not *off* if that has to be weighed."""
+
+    def usual(there: Seen, document: dict[str, Any]) -> RecordDraft | None:
+        said = user_as_said(document, user_name=there.user_name, external_id=there.external_id, active=bool(there.active))
+        try:
+            draft = becomes(said)
+        except Exception:
+            # The ordinary way meets it again and has the words for it; who goes along on this journey must not.
+            return None
+        unusual = has_own_extension(document) or has_own_extension(draft.document) or (but_off and draft.active is False)
+        return None if unusual else draft
+
+    return usual
 
 
 def _says_once(raw: bytes, body: dict[str, Any]) -> bool:

@@ -63,8 +63,13 @@ def _external_id(document: dict[str, Any]) -> str | None:
 
 def user_said(record: Record) -> Resource:
     """The user as its directory said it: what a PATCH is applied to."""
-    said = {**record.document, "userName": record.user_name, "active": record.active}
-    return said if record.external_id is None else {**said, "externalId": record.external_id}
+    return user_as_said(record.document, user_name=record.user_name, external_id=record.external_id, active=record.active)
+
+
+def user_as_said(document: Mapping[str, Any], *, user_name: str, external_id: str | None, active: bool) -> Resource:
+    """The same of what is stored of it."""
+    said = {**document, "userName": user_name, "active": active}
+    return said if external_id is None else {**said, "externalId": external_id}
 
 
 def group_said(group: Group) -> Resource:

@@ -75,7 +75,7 @@ def test_numbers_and_truth_are_told_apart(urls: tuple[str, str], tmp_path: Path,
 
     both_ways(urls, tmp_path, monkeypatch, story)
 
-    assert counted == ["post_user"]
+    assert counted == ["post_user", *["put_user"] * 4]
 
 
 def test_a_put_that_the_brake_holds_waits_and_is_read_as_said(

@@ -249,7 +249,7 @@ def test_work_about_a_manager_is_asked_for_in_the_order_of_everybody_else(person
         said_at=0, created_at=0, modified_at=0, person_id=person_id, person_modified_at=0, standing="active", manager_id=manager_id, settings='{"push_brake": "off"}', has_hr=False, beside=None,
     )  # fmt: skip
     asked = plain_switch._Switch(
-        record_id="r", active=False, draft=None, digest="d", source_id="s", now=now(), because="SCIM PATCH", beside=(Record.id.expression, {})
+        record_id="r", active=False, becomes=None, digest="d", source_id="s", now=now(), because="SCIM PATCH", beside=(Record.id.expression, {})
     )
 
     act = plain_switch._decided(asked, seen, moment=now())

@@ -42,6 +42,11 @@ def active(value: Any, *, path: bool = True) -> dict[str, Any]:
     return {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [operation]}
 
 
+def change(op: str, path: str | None, value: Any = None) -> dict[str, Any]:
+    said = {"op": op, "value": value} if path is None else {"op": op, "path": path, "value": value}
+    return {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [said]}
+
+
 def members(op: str, *ids: str) -> dict[str, Any]:
     return {"Operations": [{"op": op, "path": "members", "value": [{"value": id} for id in ids]}]}
 
