@@ -14,7 +14,7 @@ from werkzeug.routing import PathConverter, UnicodeConverter
 from app import database, schema
 from app.database import reading
 from app.directory import json_sql  # noqa: F401  # every connection learns from the first what whoever comes to ask it may need
-from app.intake.hr import relink, retry_parked
+from app.intake.hr import is_awaited, relink, retry_parked
 from app.lifecycle.belongings import on_becoming_one
 from app.lifecycle.joins import on_join
 from app.settings import Settings, from_environment
@@ -43,7 +43,7 @@ def without_doors(settings: Settings | None = None) -> Flask:
         chosen.home.mkdir(parents=True, exist_ok=True)
     database.configure(app, chosen)
     # A parked HR call is tried again whenever somebody joins; the directory's verbs do not know the HR door.
-    on_join(retry_parked)
+    on_join(retry_parked, awaits=is_awaited)
     on_becoming_one(relink)
     return app
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask import current_app
-from sqlalchemy import and_, select, update
+from sqlalchemy import ColumnElement, and_, literal, select, update
 from sqlalchemy.orm import Session
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -38,6 +38,8 @@ KINDS = {
 }
 KEPT = ("employee_id", "work_email", "engagement_id", "last_day_of_work", "termination_date", "time_zone", "revoke_access", "start_date", "starts_at")
 """What of `data` is acted on, and kept in the clear. The rest is in the sealed bytes alone, and goes with them."""
+_WAITING: Final = ("parked", "awaited")
+"""The states of calls whose person is not known yet."""
 LONGEST: Final = 2_048
 """Bytes in UTF-8 of what a call or a person is found by. A row of an index of PostgreSQL's ends at 2,704, and holds our own ids beside it."""
 
@@ -311,13 +313,23 @@ def numbered(session: Session, organization_id: str, number: str) -> list[str]:
     return list(session.scalars(having.distinct()))
 
 
+def is_awaited(organization_id: ColumnElement[str], employee_number: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a call waits for whoever has this number, so that `retry_parked` has something to do."""
+    calls = select(HREvent.event_id).where(
+        HREvent.organization_id == organization_id, HREvent.state.in_([literal(state, literal_execute=True) for state in _WAITING]),
+        HREvent.employee_id == employee_number,
+    )  # fmt: skip
+    # One at most, so that no database would look at all calls for the sake of one number.
+    return calls.limit(1).scalar_subquery().is_not(None)
+
+
 def retry_parked(session: Session, organization_id: str, employee_numbers: list[str], at: datetime) -> int:
     """Try parked calls again for people who have appeared meanwhile; returns how many were applied."""
     applied = 0
     waiting = session.scalars(
         select(HREvent)
         .where(
-            HREvent.organization_id == organization_id, HREvent.state.in_(("parked", "awaited")), HREvent.employee_id.in_(employee_numbers)
+            HREvent.organization_id == organization_id, HREvent.state.in_(_WAITING), HREvent.employee_id.in_(employee_numbers)
         )
         .order_by(HREvent.heard_after.nulls_first(), HREvent.received_at)
     ).all()

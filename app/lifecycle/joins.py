@@ -3,18 +3,28 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from sqlalchemy import ColumnElement, false, or_
 from sqlalchemy.orm import Session
 
 from app.lifecycle.key_locks import hold_numbers
 
 JoinListener = Callable[[Session, str, list[str], datetime], int]
-_listeners: list[JoinListener] = []
+Awaits = Callable[[ColumnElement[str], ColumnElement[str]], ColumnElement[bool]]
+"""(organization_id, employee_number) to whether anything waits for whoever has that number."""
+_listeners: dict[JoinListener, Awaits] = {}
 
 
-def on_join(listener: JoinListener) -> None:
-    """Call `listener(session, organization_id, employee_numbers, at)` after each join; registering twice is once."""
-    if listener not in _listeners:
-        _listeners.append(listener)
+def on_join(listener: JoinListener, *, awaits: Awaits) -> None:
+    """Call `listener(session, organization_id, employee_numbers, at)` after each join; registering twice is once.
+
+    Where nothing `awaits` a number, it would do nothing, and need not be called.
+    """
+    _listeners[listener] = awaits
+
+
+def is_awaited(organization_id: ColumnElement[str], employee_number: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether any listener has something to do when somebody joins by this number."""
+    return or_(false(), *(awaits(organization_id, employee_number) for awaits in _listeners.values()))
 
 
 def announce(session: Session, organization_id: str, employee_number: str | None, *, at: datetime) -> None:

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, Final
 from zlib import crc32
 
-from sqlalchemy import Integer, Select, cast, func, select
+from sqlalchemy import ColumnElement, Integer, Select, Text, cast, func, literal, select
 from sqlalchemy.orm import Session
 
 from app.statements import each_of, param
@@ -27,15 +27,19 @@ def hold_keys(session: Session, organization_id: str, keys: Iterable[tuple[str, 
     """
     if session.get_bind().dialect.name != "postgresql":
         return
-    # In one order, so that no two wait for each other.
-    numbers = sorted({_number(key, value) for key, value in keys})
-    if numbers:
-        session.execute(_held(), {"space": f"matching {organization_id}", "numbers": json.dumps(numbers)})
+    listed = key_numbers(keys)
+    if listed:
+        session.execute(holding(param("organization")), {"organization": organization_id, "numbers": json.dumps(listed)})
 
 
 def hold_numbers(session: Session, organization_id: str, numbers: Iterable[str]) -> None:
     """The same of employee numbers."""
     hold_keys(session, organization_id, ((NUMBER, number) for number in numbers))
+
+
+def key_numbers(keys: Iterable[tuple[str, str]]) -> list[int]:
+    """The locks of these, in one order, so that no two wait for each other."""
+    return sorted({_number(key, value) for key, value in keys})
 
 
 def _number(key: str, value: str) -> int:
@@ -46,6 +50,8 @@ def _number(key: str, value: str) -> int:
 
 
 @cache
-def _held() -> Select[Any]:
+def holding(organization: ColumnElement[str]) -> Select[Any]:
+    """PostgreSQL: hold the locks `:numbers` (`key_numbers`, as JSON) of an organisation, one after the other."""
     each = cast(each_of("numbers", "postgresql"), Integer)
-    return select(func.pg_advisory_xact_lock(func.hashtext(param("space")), each))
+    space: ColumnElement[str] = literal("matching ", Text(), literal_execute=True).op("||")(organization)
+    return select(func.pg_advisory_xact_lock(func.hashtext(space), each))

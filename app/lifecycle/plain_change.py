@@ -4,7 +4,7 @@
 stays as it was, userName, externalId and employee number, and nobody else has a say in it.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -21,9 +21,10 @@ from app.json_text import write_json
 from app.lifecycle.drafts import RecordDraft, columns_of, number_in, number_of
 from app.lifecycle.people import attributes_in, emails_of, manager_record
 from app.lifecycle.plain_entries import entries_of_several, entry_of_one
+from app.lifecycle.plain_related import whose
 from app.lifecycle.plain_seen import Seen
-from app.lifecycle.plain_sql import Rows, Said, at_once, document, in_turn, look, looks, one_of, several, several_at_once, told, wanted
-from app.statements import ALWAYS, each_in, param
+from app.lifecycle.plain_sql import Rows, Said, at_once, document, in_turn, look, looks, several, several_at_once, told, wanted
+from app.statements import ALWAYS, each_in
 
 _SAID: Final[Mapping[str, Any]] = {
     **dict.fromkeys(
@@ -61,11 +62,12 @@ async def changing(bare: Bare, changes: Sequence[Change], by: Mapping[str, Any],
     """
     named = {one.there.record_id: manager_record(one.draft.document) for one in changes}
     new = {one.there.record_id for one in changes if named[one.there.record_id] != manager_record(one.document)}
-    people = await people_named(
-        bare, {**by, "organization": changes[0].there.organization_id} if changes else by,
-        held={id for record, id in named.items() if id is not None and record in new},
-        others={id for record, id in named.items() if id is not None and record not in new},
-    )  # fmt: skip
+    asked = [
+        whose(bare.dialect, by, ids, held=is_new)
+        for is_new in (True, False)
+        if (ids := {id for record_id, id in named.items() if id is not None and (record_id in new) == is_new})
+    ]
+    people = {record_id: person_id for rows in (await bare.ask(*asked) if asked else ()) for record_id, person_id in rows}
     acts = list[dict[str, Any]]()
     for one in changes:
         manager, is_new = named[one.there.record_id], one.there.record_id in new
@@ -75,18 +77,6 @@ async def changing(bare: Bare, changes: Sequence[Change], by: Mapping[str, Any],
             continue
         acts.append(_decided(one, person, moment=moment))
     return acts
-
-
-async def people_named(bare: Bare, by: Mapping[str, Any], *, held: Collection[str], others: Collection[str] = ()) -> Mapping[str, str]:
-    """Whose these records of the organisation `by["organization"]` are, as far as there are such; `held` are locked against being given away.
-
-    Whoever else holds one of those is not waited for, and then it is as if there were none.
-    """
-    asked = [
-        (_whose(bare.dialect, held=is_held), {**by, "records": write_json(sorted(ids))}) for ids, is_held in ((held, True), (others, False)) if ids
-    ]
-    found = await bare.ask(*asked) if asked else []
-    return {record_id: person_id for rows in found for record_id, person_id in rows}
 
 
 def _decided(change: Change, manager_id: str | None, *, moment: datetime) -> dict[str, Any]:
@@ -122,14 +112,6 @@ def changes_in_turn(*, others: bool) -> Sequence[Insert | Update | Delete]:
 
 
 # The statements
-
-
-@cache
-def _whose(dialect: str, *, held: bool) -> Select[str, str]:
-    query = select(Record.id.expression, Record.person_id.expression).where(
-        Record.organization_id == param("organization"), one_of(Record.id, "records", dialect)
-    )
-    return query.order_by(Record.id).with_for_update(read=True, skip_locked=True) if held else query
 
 
 @cache

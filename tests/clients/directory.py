@@ -83,6 +83,15 @@ class Directory:
             source_id, token = _add_source(session, organization_id, name)
         return replace(self, source_id=source_id, token=token)
 
+    def elsewhere(self) -> Directory:
+        """A directory of another organisation on the same installation."""
+        with self.app.app_context(), transaction() as session:
+            organization = Organization(id=new_id(), name="Elsewhere", settings={}, created_at=now())
+            session.add(organization)
+            session.flush()
+            source_id, token = _add_source(session, organization.id, "okta")
+        return replace(self, source_id=source_id, token=token)
+
 
 PATCH_URN = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, select, true
 from sqlalchemy.orm import Session
 
 from app.access.sealing import make_key
@@ -196,11 +196,11 @@ def test_a_parked_leaving_takes_effect_as_its_person_joins_among_many(installed:
         heard.append(numbers)
         return 0
 
-    joins.on_join(listener)
+    joins.on_join(listener, awaits=lambda _organization_id, _number: true())
     try:
         joins_together(new_company(), joiner("ada", "E-1"), joiner("bob"), joiner("cy", "E-3"))
     finally:
-        joins._listeners.remove(listener)
+        del joins._listeners[listener]
 
     assert heard == [["E-1", "E-3"]]
     assert hr.retry_parked in joins._listeners

@@ -93,7 +93,7 @@ def test_a_database_that_takes_no_change_is_one_that_is_away(on_postgresql: Dire
     ada = on_postgresql.add_user("ada")
     event.listen(db.engine, "begin", lambda connection: connection.exec_driver_sql("SET TRANSACTION READ ONLY"))
 
-    answer = on_postgresql.send("PUT", f"/Users/{ada}", {"userName": "ada", "title": "x"})
+    answer = on_postgresql.send("PUT", f"/Users/{ada}", {"userName": "ada.k", "title": "x"})
 
     assert (answer.status, answer.headers["Retry-After"], answer.document["status"]) == (503, "5", "503")
     assert on_postgresql.send("GET", f"/Users/{ada}").status == 200

@@ -58,11 +58,12 @@ def test_who_is_their_own_manager_is_looked_at_once(
         twin.tell("ada", "POST", "/Users", ADA)
         manages_herself = {"op": "replace", "path": f"{ENTERPRISE_URN}:manager", "value": {"value": "<ada>"}}
         twin.tell("", "PATCH", "/Users/{ada}", {"Operations": [manages_herself]})
-        del counted[:]
         twin.tell("", "PATCH", "/Users/{ada}", active(False))
         twin.tell("", "PATCH", "/Users/{ada}", active(True))
 
     both_ways(urls, tmp_path, monkeypatch, story)
+
+    assert counted == ["post_user", *["patch_user"] * 3]
 
 
 def test_groups_are_read_with_their_members(
@@ -102,12 +103,8 @@ def test_what_has_to_be_decided_goes_the_ordinary_way(
         set_up(twin)
         twin.tell("ada", "POST", "/Users", ADA)
         twin.tell("bob", "POST", "/Users", BARE)
-        del counted[:]
         twin.tell("", "POST", "/Users", {"userName": "cy", "active": False})
-        twin.tell("dee", "POST", "/Users", {"userName": "dee", ENTERPRISE_URN: {"employeeNumber": "E-1"}})
-        twin.tell("", "POST", "/Users", {"userName": "eve", ENTERPRISE_URN: {"manager": {"value": "<dee>"}}})
         twin.tell("", "POST", "/Users", {"externalId": "nameless"})
-        twin.tell("", "PATCH", "/Users/{ada}", active(True))
         twin.tell("", "PATCH", "/Users/{ada}", active("perhaps"))
         twin.tell("", "PATCH", "/Users/{ada}", {"Operations": [{"op": "replace", "value": {"active": False, "title": "Left"}}]})
         twin.tell("", "GET", "/Users/nobody")
@@ -121,7 +118,7 @@ def test_what_has_to_be_decided_goes_the_ordinary_way(
 
     both_ways(urls, tmp_path, monkeypatch, story)
 
-    assert counted == []
+    assert counted == ["post_user", "post_user"]
 
 
 @pytest.mark.parametrize(("matching", "hot_joins"), [("employeeNumber,email", 0), ("userName", 0), ("none", 2), ("employeeNumber", 2)])
@@ -147,7 +144,6 @@ def test_taken_names_and_keys_are_answered_the_ordinary_way(
     def story(twin: Twin) -> None:
         set_up(twin)
         twin.tell("ada", "POST", "/Users", ADA)
-        del counted[:]
         twin.tell("", "POST", "/Users", {"userName": " ADA@northwind.example "})
         twin.tell("", "POST", "/Users", {"userName": "cy", "externalId": "00u1"})
         twin.tell("", "DELETE", "/Users/{ada}")
@@ -155,7 +151,7 @@ def test_taken_names_and_keys_are_answered_the_ordinary_way(
     # The rows are not compared: PostgreSQL gives the number of a journal entry that was refused to nobody else.
     both_ways(urls, tmp_path, monkeypatch, story, rows=False)
 
-    assert counted == []
+    assert counted == ["post_user"]
 
 
 def test_a_wrong_token_opens_no_hot_path(urls: tuple[str, str], tmp_path: Path, counted: list[str]) -> None:

@@ -1,14 +1,46 @@
 """What several say at once of people's attributes is what it would be one after the other, on either database."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.database import db, transaction
 from app.directory.vocabulary import ENTERPRISE_URN
-from tests.unit.scim.twins import Twin, active, both_ways, change, set_up
+from app.lifecycle.key_locks import hold_numbers
+from tests.clients.directory import Directory
+from tests.unit.scim.choosing import organization_of, set_brake
+from tests.unit.scim.twins import Twin, active, both_ways, change, environ_of, set_up
 
 pytestmark = pytest.mark.slow
+
+
+def worker(name: str, number: str | None = None, manager: str | None = None) -> dict[str, Any]:
+    said = {"employeeNumber": number, "manager": None if manager is None else {"value": manager}}
+    return {"userName": name, "emails": [{"value": f"{name}@x.example"}], ENTERPRISE_URN: said}
+
+
+def test_several_join_by_numbers_and_under_managers_as_if_one_after_the_other(
+    urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[list[int | None]] = []
+
+    def story(twin: Twin) -> None:
+        set_up(twin)
+        twin.tell("boss", "POST", "/Users", worker("boss", "E-1"))
+        told = [
+            worker("ada", "E-2", "<boss>"), worker("bob"), worker("cy", None, "<boss>"), worker("dee", "E-4"), worker("again", "E-1"),
+            worker("under", None, "nobody"), worker("eve", "E-4"),
+        ]  # fmt: skip
+        taken.append(twin.tell_together(*((str(body["userName"]), "POST", "/Users", body) for body in told)))
+        for name in ("boss", "ada", "bob", "cy", "dee", "again", "under", "eve"):
+            twin.tell("", "GET", f"/Users/{{{name}}}")
+
+    both_ways(urls, tmp_path, monkeypatch, story)
+
+    # The last has a number that somebody has by then.
+    assert taken[0] == [201, 201, 201, 201, None, None, None]
 
 
 def test_several_are_changed_together_as_if_one_after_the_other(urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,3 +71,21 @@ def test_several_are_changed_together_as_if_one_after_the_other(urls: tuple[str,
 
     together = urls[0].startswith("postgresql")
     assert taken[:2] == [[*[200] * 5, None], [200, 200, None, None] if together else [200] * 4]
+
+
+def test_whoever_looks_for_a_number_at_this_moment_is_waited_for_off_the_loop(directory: Directory) -> None:
+    if db.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has one writer")
+    set_brake("off")
+    directory.send("GET", "/ServiceProviderConfig")
+
+    async def story() -> list[Any]:
+        return [await directory.app.wsgi_app.soon(environ_of(directory, "POST", "/Users", worker(name, number))) for name, number in said]  # type: ignore[attr-defined]
+
+    said = [("ada", "E-1"), ("bob", "E-2")]
+    with transaction() as session:
+        hold_numbers(session, organization_of(session).id, ["E-1"])
+        answered = asyncio.run(story())
+
+    assert [early if early is None else early[0] for early in answered] == [None, 201]
+    assert directory.send("POST", "/Users", worker(*said[0])).status == 201
