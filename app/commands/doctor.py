@@ -24,6 +24,7 @@ from app.commands.restored import end_what_was_issued, open_again, was_not_resto
 from app.database import reading
 from app.delivery.workspaces import open_workspace
 from app.directory.name_parts import is_indexed
+from app.directory.settings import unusable_settings
 from app.directory.tables import Person, Source
 from app.lifecycle.alarm_routes import routes_of
 from app.lifecycle.sources import secrets_of
@@ -88,7 +89,8 @@ def _look(acting: Acting) -> Answer:
         revision = current_revision(session, acting.organization_id)
         indexed = is_indexed(session)
         clocks = list(_of_clocks(session, acting.organization_id, at=now()))
-    findings = [*_of_doors(acting, why), *_of_alarms(acting, list(routes), list(unanswered)), *(Finding(about="alarms", level="fault", sentence=f"{address} did not take {count}: {why}") for address, count, why in untaken), *_of_machine(acting), *clocks, *_of_index(acting, indexed), *_of_sources(acting, list(sources)), *_of_ways(ways), *(one for each in workspaces for one in _of_workspace(each))]
+        settings = list(_of_settings(session, acting.organization_id))
+    findings = [*_of_doors(acting, why), *_of_alarms(acting, list(routes), list(unanswered)), *(Finding(about="alarms", level="fault", sentence=f"{address} did not take {count}: {why}") for address, count, why in untaken), *_of_machine(acting), *clocks, *settings, *_of_index(acting, indexed), *_of_sources(acting, list(sources)), *_of_ways(ways), *(one for each in workspaces for one in _of_workspace(each))]
     if revision is None:
         findings.append(Finding(about="rules", level="note", sentence="no rules are in force: doorlist rules apply FILE"))
     findings += [
@@ -149,6 +151,11 @@ def _of_clocks(session: Session, organization_id: str, *, at: datetime) -> Itera
             "had come. Who is out by mistake: doorlist reinstate PERSON --reason TEXT"
         )
         yield Finding(about="clocks", level="note", sentence=sentence)
+
+
+def _of_settings(session: Session, organization_id: str) -> Iterator[Finding]:
+    for key, why in unusable_settings(session, organization_id).items():
+        yield Finding(about="settings", level="fault", sentence=f"one cannot be read: {why}; mend it: doorlist settings set {key} VALUE")
 
 
 def _of_doors(acting: Acting, why: str | None) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from app.commands.acting import ANYONE, Acting, verb
 from app.commands.alarms import fields_of as alarm_fields
 from app.commands.output import Answer, Table
 from app.database import reading
+from app.directory.settings import unusable_settings
 from app.intake.tables import HREvent
 from app.lifecycle.brake import digest_of, waiting
 from app.lifecycle.figures import Figures, take
@@ -44,7 +45,8 @@ def status(acting: Acting, days: int) -> Answer:
             select(HREvent).where(HREvent.organization_id == acting.organization_id, HREvent.state == "parked").order_by(HREvent.received_at)
         ).all()
         expiring = filter(None, (expiry_of(one, at=at) for one in ways_in(session, acting.organization_id)))
-        alarms = [*_closed(closed), *_alarms(figures), *_held(session, acting), *(_of_call(call) for call in parked_calls), *expiring]
+        waiting_here = [*_held(session, acting), *(_of_call(call) for call in parked_calls)]
+        alarms = [*_closed(closed), *_alarms(figures), *_settings(session, acting), *waiting_here, *expiring]
     parked = figures.parked + len(parked_calls)
     workspaces = [
         {
@@ -126,6 +128,11 @@ def _alarms(figures: Figures) -> list[str]:
     if figures.undecided:
         said.append(f"{figures.undecided} departures have come due and nobody acted on them: is a worker running?")
     return said
+
+
+def _settings(session: Session, acting: Acting) -> list[str]:
+    unusable = unusable_settings(session, acting.organization_id)
+    return [f"a setting cannot be read: {why}; mend it: doorlist settings set {key} VALUE" for key, why in unusable.items()]
 
 
 def _held(session: Session, acting: Acting) -> list[str]:

@@ -269,6 +269,29 @@ def setting(settings: Mapping[str, Any], key: str) -> str:
     return str(settings.get(key, DEFAULTS[key]))
 
 
+def usable_value(session: Session, organization_id: str, key: str) -> str:
+    """The value that is in force, and the default where what is stored cannot be read.
+
+    Settings are checked before they are stored, but not by whoever writes into the database, and not by another version of this.
+    """
+    value = value_of(session, organization_id, key)
+    return value if _why_unusable(key, value) is None else DEFAULTS[key]
+
+
+def unusable_settings(session: Session, organization_id: str) -> Mapping[str, str]:
+    """Of an organisation's settings those that cannot be read, and why."""
+    whys = ((key, _why_unusable(key, value_of(session, organization_id, key))) for key in sorted(DEFAULTS))
+    return {key: why for key, why in whys if why is not None}
+
+
+def _why_unusable(key: str, value: str) -> str | None:
+    try:
+        check(key, value)
+    except UnusableSetting as error:
+        return str(error)
+    return None
+
+
 def off_means(session: Session, organization_id: str) -> Standing:
     """What a directory's *off* means now: *departed*, unless leaving is HR's to say."""
     hr = select(Source.id).where(Source.organization_id == organization_id, Source.kind == "hr", Source.ended_at.is_(None)).limit(1)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.actors import Actor, ActorKind
 from app.database import new_id, same_document
-from app.directory.settings import parse_push_brake, value_of
+from app.directory.settings import parse_push_brake, usable_value
 from app.directory.tables import Source
 from app.journal import entries
 from app.journal.tables import Organization
@@ -26,7 +26,8 @@ def lets_through(session: Session, organization_id: str, source_id: str, subject
     The source's row is locked, so that two web processes cannot both let the last one through. In the middle of a burst, where
     nothing is left that could let one through, none waits there for another.
     """
-    brake = parse_push_brake(value_of(session, organization_id, "push_brake"))
+    # One that cannot be read must neither keep a leaver in nor take everybody's access.
+    brake = parse_push_brake(usable_value(session, organization_id, "push_brake"))
     if brake is None:
         return True
     of_source = (PushedOff.organization_id == organization_id, PushedOff.source_id == source_id)
@@ -95,7 +96,7 @@ def hold(
         source = _locked(session, organization_id, source_id)
         held = session.scalar(burst)
         if held is None:
-            limit = value_of(session, organization_id, "push_brake")
+            limit = usable_value(session, organization_id, "push_brake")
             held = Held(
                 organization_id=organization_id, id=new_id(), kind="pushes", source_id=source_id, state=HeldState.OPEN, created_at=at,
                 reason=f"{source.name} took access from more people than push_brake = {limit} allows; the excess waits",

@@ -197,6 +197,19 @@ def test_g10_a_flood_is_obeyed_and_raises_an_alarm(calling: Calling) -> None:
     assert alarms(calling.stage) == ["revocation_flood"]
 
 
+def test_g10_a_revocation_is_obeyed_though_the_brake_cannot_be_read(calling: Calling) -> None:
+    def spoil(session: Session) -> None:
+        session.get_one(Organization, calling.stage.organization_id).settings = {"push_brake": "many"}
+
+    in_transaction(spoil)
+    cookie = calling.stage.signs_in(calling.stage.joins("mara").person_id)
+
+    answer = calling.asks(BY_MAIL)
+
+    assert answer.status_code == 204
+    assert not calling.stage.is_in(cookie)
+
+
 def test_g10_a_saml_connection_takes_none_until_it_was_said_who_calls(stage: Stage) -> None:
     provider = Provider(issuer="http://www.okta.com/exk1", algorithm="RS256")
     calling = Calling(stage=stage, provider=provider, connection_id=stage.connects(provider, ConnectionKind.SAML))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from app.access import tokens
 from app.access.tables import Workspace
 from app.clock import now
 from app.database import reading
 from app.directory.tables import Person
-from app.journal.tables import Entry, Subject, Work
+from app.journal.tables import Entry, Organization, Subject, Work
 from app.lifecycle.operators import Role, add_operator
 from app.lifecycle.sources import add_organization
 from tests.company import ADMIN
@@ -266,6 +267,26 @@ def test_a_setting_is_checked_kept_and_journaled(desk: Desk) -> None:
 
     assert wrong.exit == 2 and "Europe/Berlin" in wrong.json["error"]
     assert desk.asks("settings", "list")["settings"]["time_zone"] == "Europe/Berlin"
+
+
+def test_a_setting_that_cannot_be_read_is_named_until_it_is_set_anew(desk: Desk) -> None:
+    def spoil(session: Session) -> None:
+        session.get_one(Organization, desk.organization_id).settings = {"push_brake": "many", "gone_after": "5m"}
+
+    def told() -> tuple[list[str], list[str]]:
+        status, doctor = desk.asks("status"), desk.types("doctor", "--json").json
+        return (
+            [one for one in status["alarms"] if "a setting" in one],
+            [one["sentence"] for one in doctor["findings"] if (one["about"], one["level"]) == ("settings", "fault")],
+        )
+
+    before = told()
+    desk.acts(spoil)
+    spoilt = told()
+    desk.asks("settings", "set", "push_brake", "50/60s")
+
+    assert before == told() == ([], [])
+    assert [[("not 'many'" in one, "doorlist settings set push_brake VALUE" in one) for one in place] for place in spoilt] == [[(True, True)]] * 2
 
 
 def test_unknown_verbs_and_options_are_usage_errors_as_json_too(desk: Desk) -> None:

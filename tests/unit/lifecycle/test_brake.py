@@ -12,6 +12,7 @@ from sqlalchemy import delete, select, text
 from sqlalchemy.orm import Session
 
 from app.database import db, in_transaction, reading, transaction
+from app.directory.settings import DEFAULTS, parse_push_brake
 from app.directory.tables import Record, Standing
 from app.journal.tables import Organization, Work
 from app.lifecycle import brake, leaving
@@ -150,3 +151,22 @@ def test_an_off_that_is_taken_back_and_said_again_waits_as_one(installed: Flask,
     with reading() as session:
         [(_, lines)] = brake.waiting(session, company.organization_id)
         assert {(line.person_id, line.version) for line in lines} == {(ada.person_id, later(4).isoformat()), (bob.person_id, later(2).isoformat())}
+
+
+def test_a_brake_that_cannot_be_read_lets_through_what_it_does_by_default(company: Company) -> None:
+    def spoil(session: Session) -> None:
+        session.get_one(Organization, company.organization_id).settings = {"push_brake": "many"}
+
+    by_default = parse_push_brake(DEFAULTS["push_brake"])
+    assert by_default is not None
+    people = [company.joins(f"p{number}@x.example") for number in range(by_default.most + 2)]
+    in_transaction(spoil)
+
+    for record in people:
+        company.says(record, active=False, at=later(1))
+
+    assert [company.person(record).standing for record in people] == [Standing.DEPARTED] * by_default.most + [Standing.ACTIVE] * 2
+    assert waiting(company) == [{record.person_id for record in people[by_default.most :]}]
+    with reading() as session:
+        [(held, _)] = brake.waiting(session, company.organization_id)
+    assert f"push_brake = {DEFAULTS['push_brake']} allows" in held.reason
