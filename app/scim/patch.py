@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from app.database import same_document
 from app.directory.filters import And, AttributePath, Compare, Filter, matches
 from app.directory.values import Operator, leaves
 from app.directory.vocabulary import COMMON, ENTERPRISE_URN, SCHEMAS, STANDARD, USER_URN, Attribute, Kind, Vocabulary
 from app.scim.answers import Problem, refused
-from app.scim.bodies import is_meant, spelled, spelled_one, takes_away, tidied, under_own_names
+from app.scim.bodies import is_meant, spelled, spelled_one, takes_away, tidied, truth_in, under_own_names
 from app.scim.bounds import refuse_too_costly, refuse_too_many
 from app.scim.elements import NOTHING, Known, is_true, only_primary, without_listed
 from app.scim.operations import Operation, Verb
@@ -198,6 +199,8 @@ def _apply_to_elements(parent: dict[str, Any], name: str, operation: Operation, 
         elements = _without(elements, fitting, sub, operation.value)
     else:
         if not fitting:
+            if any(_became(element, where, sub, value) for element in elements):
+                return
             # Where there is one at most, another one is not what the path means.
             fitting = [made_to_fit(where if not single or known is None or known.many else None)]
             elements.append(fitting[0])
@@ -209,6 +212,17 @@ def _apply_to_elements(parent: dict[str, Any], name: str, operation: Operation, 
         parent.pop(name, None)
     else:
         parent[name] = elements[0] if single and len(elements) == 1 else elements
+
+
+def _became(element: Any, where: Filter, sub: str | None, value: Any) -> bool:
+    """Whether an element is what this operation made of one that fits no more by it: the request came again, and it is so already."""
+    said = {"value": value} if sub is None and not isinstance(value, dict) else value if sub is None else {sub: value}
+    pairs = _pairs(where)
+    if pairs is None or not isinstance(element, dict):
+        return False
+    # As it is kept: nulls are not, and a truth is no text.
+    holds = all(same_document(truth_in(element.get(name)), truth_in(part)) for name, part in said.items())
+    return holds and matches(where, {**element, **{name: pairs[name] for name in said if name in pairs}})
 
 
 def _has_texts(there: Any, known: Attribute | None) -> bool:
@@ -236,7 +250,8 @@ def _apply_to_texts(parent: dict[str, Any], name: str, operation: Operation, val
     elif any(fits):
         kept = [value if fit else element for element, fit in zip(elements, fits, strict=True)]
     else:
-        kept = [*elements, value]
+        # What the value has become already is not made once more.
+        kept = elements if any(same_document(element, value) for element in elements) else [*elements, value]
     parent[name] = kept
     if not kept:
         parent.pop(name)

@@ -75,6 +75,38 @@ def test_replace_of_an_element_that_is_there_changes_only_it() -> None:
     assert changed["emails"] == [{"value": "new@home.example", "type": "home", "primary": True}]
 
 
+@pytest.mark.parametrize("verb", ["add", "replace"])
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ('emails[value eq "ada@home.example"].value', "new@home.example"),
+        ('emails[type eq "HOME" and value eq "ada@home.example"].value', "new@home.example"),
+        ('emails[type eq "home"].type', "other"),
+        ("emails[primary eq true].primary", "False"),
+        ('emails[value eq "ada@home.example"]', "new@home.example"),
+        ('emails[value eq "ada@home.example"]', {"value": "new@home.example", "type": "home", "primary": "True", "display": None}),
+        ('nicknames[value eq "countess"]', "enchantress"),
+        (f'{ENTERPRISE_URN}:manager[value eq "m-1"].value', "m-2"),
+    ],
+)
+def test_the_same_once_more_makes_no_other_element_where_the_first_fits_no_more(verb: str, path: str, value: Any) -> None:
+    there = {**ADA, "nicknames": ["ada", "countess"], ENTERPRISE_URN: {"manager": {"value": "m-1"}}}
+    operation = {"op": verb, "path": path, "value": value}
+
+    once = _after(there, operation)
+
+    assert once != there
+    assert _after(once, operation) == once
+
+
+def test_another_element_is_made_where_none_has_become_what_the_path_means() -> None:
+    two = {**ADA, "emails": [{"value": "new@x.example", "type": "home"}]}
+
+    changed = _after(two, {"op": "replace", "path": 'emails[type eq "work" and value eq "old@x.example"].value', "value": "new@x.example"})
+
+    assert changed["emails"] == [*two["emails"], {"type": "work", "value": "new@x.example"}]
+
+
 def test_a_new_primary_takes_the_place_of_the_old() -> None:
     work = {"value": "ada@work.example", "type": "work", "primary": "True"}
 
