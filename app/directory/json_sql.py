@@ -37,7 +37,7 @@ _SOMETHING = """'strict $.** ? (@.type() == "number" || @.type() == "boolean" ||
 
 
 @event.listens_for(Engine, "connect")
-def _teach_folding(connection: Any, _record: object) -> None:
+def _teach_sqlite(connection: Any, _record: object) -> None:
     # SQLite's own lower() knows ASCII only, so "ÅSA" and "åsa" would be two names there.
     if isinstance(connection, sqlite3.Connection):
         # Remembered, since what is compared for a whole company has few values: kinds of people, departments, places.
@@ -45,6 +45,13 @@ def _teach_folding(connection: Any, _record: object) -> None:
         connection.create_function(
             _FOLD, 1, lambda text: remembered(text) if isinstance(text, str) else text, deterministic=True
         )
+        connection.create_function("doorlist_plain", 1, lambda text: text if text is None else _plain(text), deterministic=True)
+
+
+def _plain(number: str) -> str:
+    """A number as PostgreSQL writes it, which keeps none of how it was spelled: without an exponent, and zero without a sign."""
+    plain = Decimal(number)
+    return format(plain if plain else abs(plain), "f")
 
 
 class JSONReader(Protocol):

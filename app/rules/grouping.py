@@ -127,7 +127,8 @@ def _in_sqlite(grouping: Grouping) -> Keys:
 
 def _as_written(kind: ColumnElement[Any], *, text: ColumnElement[Any], number: ColumnElement[Any]) -> ColumnElement[Any]:
     # SQLite's own numbers have 64 bits: of longer ones only what is written tells them apart.
-    return case((kind == "text", text), (kind.in_(("integer", "real")), number))
+    # How an exponent is spelled depends on who wrote it; channels are called the same on both databases.
+    return case((kind == "text", text), (kind == "integer", number), (kind == "real", func.doorlist_plain(number)))
 
 
 def _in_postgresql(grouping: Grouping) -> Keys:

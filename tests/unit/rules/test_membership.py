@@ -175,6 +175,20 @@ def test_numbers_that_differ_gather_apart(company: Company, numbers: tuple[float
         assert set(roster) == {f"no-{number}" for number in numbers}, path
 
 
+@pytest.mark.parametrize(
+    ("number", "key"),
+    [
+        (1e3, "1000.0"), (1.0, "1.0"), (1e16, "10000000000000000"), (1.25e20, "125000000000000000000"), (1e-5, "0.00001"), (-1.5e-7, "-0.00000015"),
+        (-0.0, "0.0"),
+    ],
+)  # fmt: skip
+def test_a_number_is_written_without_an_exponent_on_both_databases(company: Company, number: float, key: str) -> None:
+    company.hires("Ada", costNo=number, places=[{"no": number, "type": "Work"}], plain=[number])
+
+    for path in ("costNo", "places.no", 'places[type eq "work"].no', "plain"):
+        assert company.roster(rules_of(f"- {{id: n, for_each: '{path}', name: 'no-{{{{ key }}}}'}}")) == {f"no-{key}": {"ada"}}, path
+
+
 def test_named_owners_belong_where_others_do(company: Company) -> None:
     company.hires("Ada", department="Board")
     company.hires("Bob", department="Sales")
