@@ -56,10 +56,7 @@ class MatrixMembers:
         def remove(id: AccountId) -> None:
             self._server.spare_ourselves(id)
             try:
-                self._caller.post(path(f"{CLIENT}/rooms/{{}}/kick", ref), {"user_id": id})
-            except Missing:
-                # The room was deleted, and nobody is in it.
-                return
+                self._kick(ref, id)
             except Refused:
                 # Synapse answers 403 for someone who is not in the room.
                 if self._memberships(id).get(ref) not in HOLDING:
@@ -67,6 +64,14 @@ class MatrixMembers:
                 raise
 
         _for_each(accounts, remove)
+
+    def _kick(self, ref: ChannelRef, id: AccountId) -> None:
+        """Refused where we have no say, and for someone who is not in the room."""
+        try:
+            self._caller.post(path(f"{CLIENT}/rooms/{{}}/kick", ref), {"user_id": id})
+        except Missing:
+            # The room was deleted, and nobody is in it.
+            return
 
     def _memberships(self, id: AccountId) -> dict[ChannelRef, str]:
         """By room, how somebody stands to it: there, asked in, asking to be let in, out or banned."""

@@ -6,6 +6,8 @@ What a real Synapse does with it is in `test_matrix_accounts`, `_access`, `_chan
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -205,6 +207,19 @@ def test_a_lost_answer_to_the_lock_is_not_taken_for_done(
         chat.deactivate_account(ADA_ID)
 
     assert caught.value.sent
+
+
+def test_what_somebody_paused_is_in_is_asked_once_however_many_direct_chats_keep_them(server: responses.RequestsMock, chat: Matrix) -> None:
+    chats = [f"!{number}" for number in range(20)]
+    server.get(ADA_URL, json=account(locked=True))
+    server.get(f"{ADA_URL}/devices", json={"devices": []})
+    server.get(f"{ADMIN}/v1/users/%40ada%3Achat.test/memberships", json={"memberships": {**dict.fromkeys(chats, "join"), "!ours": "join"}})
+    server.post(re.compile(f"{CLIENT}/rooms/%21[0-9]+/kick"), json={"errcode": "M_FORBIDDEN", "error": "not in room"}, status=403)
+    server.post(f"{CLIENT}/rooms/%21ours/kick", json={})
+
+    chat.pause_account(ADA_ID)
+
+    assert Counter(line.rpartition("/")[2] for line in sent(server)) == {"%40ada%3Achat.test": 1, "devices": 1, "memberships": 1, "kick": 21}
 
 
 def test_access_that_cannot_be_read_is_not_reported_as_none(
