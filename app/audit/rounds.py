@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from app.audit import checkpoints, tree
 from app.audit.stored import KEPT_EVERY, StoredTree, TreeBroken
 from app.audit.tree_tables import AuditDelivery, AuditLeaf, AuditTree
+from app.journal.work import insert_for
 
 RECEIVER: Final = "rounds"
 """Under which its place in each tree is kept, as that of whoever is handed leaves."""
@@ -62,11 +63,11 @@ def look(session: Session, organization_id: str, *, blocks: int) -> Looked:
 
 def note(session: Session, organization_id: str, looked: Looked, *, at: datetime) -> None:
     """Write down how far a round has come, and what it found."""
-    place = session.get(AuditDelivery, (organization_id, RECEIVER), with_for_update=True, populate_existing=True)
-    if place is None:
-        place = AuditDelivery(organization_id=organization_id, receiver=RECEIVER)
-        session.add(place)
-    place.next, place.delivered_at, place.last_error = looked.next, at, looked.broken
+    key = {"organization_id": organization_id, "receiver": RECEIVER}
+    said = {"next": looked.next, "delivered_at": at, "last_error": looked.broken}
+    # The first two may come at once: a worker, and whoever calls for a checkpoint.
+    place = insert_for(session.get_bind().dialect.name)(AuditDelivery).values(key | said)
+    session.execute(place.on_conflict_do_update(index_elements=list(key), set_=said))
 
 
 def refuse_if_broken(session: Session, organization_id: str) -> None:

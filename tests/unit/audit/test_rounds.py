@@ -6,11 +6,13 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import Executable, delete, event, select, update
+from sqlalchemy.orm import Session
 
 from app.audit import retention, rounds, tree
 from app.audit.rounds import BLOCK, Looked
-from app.audit.tree_tables import AuditCheckpoint, AuditLeaf, AuditNode, AuditTree
-from app.database import db, one_moment, transaction
+from app.audit.tree_tables import AuditCheckpoint, AuditDelivery, AuditLeaf, AuditNode, AuditTree
+from app.database import db, in_transaction, one_moment, transaction
+from tests.two_at_once import meanwhile
 from tests.unit.audit.growing import AT, Ledger, later
 from tests.unit.audit.tampering import tampered
 
@@ -49,6 +51,18 @@ def test_it_comes_round_although_the_tree_grows_all_the_time(ledger: Ledger) -> 
     ledger.passes(later(60))
 
     assert _looks(blocks=1).next == BLOCK
+
+
+def test_the_first_two_that_look_at_a_tree_at_once_are_no_fault(ledger: Ledger) -> None:
+    _grows(ledger, 10)
+
+    def notes(session: Session, number: int) -> None:
+        rounds.note(session, "acme", Looked(blocks=1, next=number), at=AT)
+
+    meanwhile(ledger.app, lambda session: notes(session, 1), lambda: in_transaction(lambda session: notes(session, 2)))
+
+    with transaction() as session:
+        assert session.get_one(AuditDelivery, ("acme", rounds.RECEIVER)).next == 2
 
 
 OTHER = '{"v":1}'
