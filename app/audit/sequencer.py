@@ -83,6 +83,13 @@ def run_pass(session: Session, *, at: datetime, origin_of: OriginOf, batch: int 
     return append(session, work_out(session, at=at, batch=batch), origin_of=origin_of)
 
 
+def run_pass_in_turn(session: Session, *, at: datetime, origin_of: OriginOf, batch: int = BATCH) -> Passed:
+    """The same for whoever cannot do without what another process is just appending: that is waited for."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ONLY_ONE})
+    return run_pass(session, at=at, origin_of=origin_of, batch=batch)
+
+
 def work_out(session: Session, *, at: datetime, batch: int = BATCH) -> WorkedOut:
     """What a pass would append. Writes nothing, so that nobody waits for it meanwhile; on PostgreSQL the caller is the one sequencer."""
     running_since = _running_since(session)

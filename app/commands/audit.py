@@ -79,7 +79,7 @@ def status(acting: Acting) -> Answer:
 @verb(audit, "checkpoint", may=AUDITORS)
 def checkpoint(acting: Acting) -> Answer:
     """Sign the tree as it is now, publish that where it is set up, and print it."""
-    evidence.append(acting.settings)
+    evidence.catch_up(acting.settings)
     with reading() as session:
         grown = session.get(AuditTree, acting.organization_id)
     if grown is not None:
@@ -116,7 +116,7 @@ def export(acting: Acting, out: Path, since: datetime | None, until: datetime | 
 
     It holds what was written down, in the open: names, and what stood in a row before and after.
     """
-    evidence.append(acting.settings)
+    evidence.catch_up(acting.settings)
     broken = None
     try:
         evidence.sign(acting.settings, acting.organization_id)

@@ -61,23 +61,36 @@ def sequence(app: Flask) -> None:
 
 
 def append(settings: Settings, *, most: int = PASSES) -> int:
-    """Append everything that waits, as far as `most` batches go; returns how many leaves came. Needs an application context."""
+    """Append everything that waits, as far as `most` batches go; returns how many leaves came. Needs an application context.
+
+    What another process is at is left to it.
+    """
+    return _append(settings, most=most, waits=False)
+
+
+def catch_up(settings: Settings) -> int:
+    """The same for whoever is to sign all that there is now: where another process is at it, its leaves are waited for."""
+    return _append(settings, most=PASSES, waits=True)
+
+
+def _append(settings: Settings, *, most: int, waits: bool) -> int:
     with reading() as session:
         if not sequencer.is_due(session):
             return 0
     appended = 0
     for _ in range(most):
-        passed = _pass(partial(notes.origin_of, settings.public_url))
+        passed = _pass(partial(notes.origin_of, settings.public_url), waits=waits)
         appended += passed.appended
-        if not passed.more:
+        if not (passed.more or (passed.elsewhere and waits)):
             break
     return appended
 
 
-def _pass(origin_of: sequencer.OriginOf) -> sequencer.Passed:
+def _pass(origin_of: sequencer.OriginOf, *, waits: bool) -> sequencer.Passed:
     """One batch. Who writes to SQLite keeps all others waiting, so leaves are made before that; on PostgreSQL a lock keeps others from making them too."""
     if db.engine.dialect.name == "postgresql":
-        return in_transaction(lambda session: sequencer.run_pass(session, at=now(), origin_of=origin_of))
+        run = sequencer.run_pass_in_turn if waits else sequencer.run_pass
+        return in_transaction(lambda session: run(session, at=now(), origin_of=origin_of))
     with reading() as session:
         found = sequencer.work_out(session, at=now())
     return in_transaction(lambda session: sequencer.append(session, found, origin_of=origin_of))

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from sqlalchemy import delete, insert, null, select, text, update
 
 from app.access import keys
+from app.audit import sequencer
 from app.audit.tree import leaf_hash
 from app.audit.tree_tables import AuditLeaf
 from app.clock import now
@@ -25,6 +26,7 @@ from app.directory.tables import Source
 from app.intake import hr
 from app.journal.tables import HERE, Entry
 from app.revocation.tables import Departure, Proof
+from tests.two_at_once import meanwhile
 from tests.unit.audit.growing import Ledger
 from tests.unit.commands.conftest import Desk, Said
 
@@ -279,6 +281,20 @@ def test_the_audit_grows_and_is_signed_by_itself(desk: Desk) -> None:
     status = desk.asks("audit", "status")
     assert status["leaves"] == status["signed_leaves"] > 3
     assert status["behind"] is False
+
+
+@pytest.mark.parametrize("verb", ["checkpoint", "export"])
+def test_what_a_worker_is_just_appending_for_the_first_time_is_waited_for(desk: Desk, verb: str) -> None:
+    leaves(desk)
+    typed = ("checkpoint",) if verb == "checkpoint" else ("export", "--out", str(desk.folder / "audit.jsonl"))
+
+    passed, said = meanwhile(
+        desk.app,
+        lambda session: sequencer.run_pass(session, at=now(), origin_of=lambda organization_id: f"tests/{organization_id}"),
+        lambda: desk.types("audit", *typed, "--json"),
+    )
+
+    assert (said.exit, said.json["size"]) == (0, passed.appended), said
 
 
 def test_an_audit_that_was_altered_raises_an_alarm_and_is_signed_no_more(desk: Desk) -> None:
