@@ -1,6 +1,5 @@
 """How a directory gets in: with a bearer token, or as an OAuth client with a secret or keys of its own; and until when."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,6 +13,7 @@ from app.access import tokens
 from app.access.tables import BearerToken, OAuthClient
 from app.actors import Actor
 from app.clock import iso
+from app.command_lines import to_type
 from app.database import new_id
 from app.directory.tables import Source
 from app.journal import entries
@@ -174,7 +174,7 @@ def expiry_of(one: WayIn, *, at: datetime) -> str | None:
     ends = one.keys[0].expires_at if one.keys and not one.shut else None
     if ends is None or ends - at > WARNED_BEFORE:
         return None
-    what, then = ("token" if one.way is Way.BEARER else "client secret"), f"give it another: doorlist source rotate {shlex.quote(one.source_name)}"
+    what, then = ("token" if one.way is Way.BEARER else "client secret"), f"give it another: {to_type('source rotate', one.source_name)}"
     if ends <= at:
         return f"the {what} of {one.source_name} expired at {iso(ends)}; {then}"
     days = (ends - at).days

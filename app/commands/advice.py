@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from app.audit.request_tables import RequestSeen
+from app.command_lines import to_type
 from app.scim.bulk import MAX_PAYLOAD
 from app.scim.teller import is_search
 
@@ -104,7 +105,7 @@ def what_to_do(row: RequestSeen, around: Circumstances) -> str | None:
             return "A directory that finds nobody creates them next: look for its POST. Where none came, they are not assigned to this application there."
         return None
     if row.status == 401 or (row.status == 429 and not row.known):
-        return f"Enter the token of {around.source} anew in the identity provider, or another: doorlist source rotate {shlex.quote(around.source)}"
+        return f"Enter the token of {around.source} anew in the identity provider, or another: {to_type('source rotate', around.source)}"
     if row.status == 404 and (not row.known or row.resource_id is None):
         return f"Enter this base URL in the identity provider: {around.base_url}"
     if row.status == 404 and row.method == "DELETE" and around.is_here:

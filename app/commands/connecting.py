@@ -1,7 +1,6 @@
 """Verbs that connect an identity provider and read again what it publishes."""
 
 import ipaddress
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.access.connection_tables import Connection, ConnectionKind
 from app.access.sealing import seal
 from app.clock import iso, now
+from app.command_lines import to_type
 from app.commands.acting import ADMINS, DESK, NAME, Acting, verb
 from app.commands.connections import choices, connection, secret_in, settings_typed, shown, usable
 from app.commands.exits import Exit
@@ -202,7 +202,7 @@ def _saml_problems(known: Connection) -> list[str]:
         if said["entity_id"] != known.issuer:
             found.append(f"the metadata is of another provider: {said['entity_id']}")
         if not set(said["certificates"]) & set(kept.get("certificates", [])):
-            found.append(f"the provider's certificate has changed: doorlist connection refresh {shlex.quote(known.name)}")
+            found.append(f"the provider's certificate has changed: {to_type('connection refresh', known.name)}")
     return found
 
 
@@ -216,7 +216,7 @@ def _oidc_problems(known: Connection) -> list[str]:
     except (UnusableConnection, ConnectorError) as error:
         return [str(error)]
     kept = settings_of(known).oidc
-    found = [f"the provider's {key} has changed: doorlist connection refresh {shlex.quote(known.name)}" for key in ("authorization_endpoint", "token_endpoint", "jwks_uri") if said.get(key) != kept.get(key)]
+    found = [f"the provider's {key} has changed: {to_type('connection refresh', known.name)}" for key in ("authorization_endpoint", "token_endpoint", "jwks_uri") if said.get(key) != kept.get(key)]
     if keys.status != 200 or not keys.document().has("keys"):
         found.append(f"the provider's keys cannot be read: {provider.jwks_uri} answers {keys.status}")
     return found

@@ -1,7 +1,6 @@
 """The verb that looks for what is wrong: here, in the database, and in each workspace."""
 
 import os
-import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from app.access.closed import why_closed
 from app.access.sealing import KeyMissing, seal
 from app.access.tables import Workspace, WorkspaceState
 from app.clock import iso, now
+from app.command_lines import to_type
 from app.commands.acting import ANYONE, Acting, verb
 from app.commands.exits import Exit
 from app.commands.output import Answer, Table
@@ -194,14 +194,14 @@ def _of_sources(acting: Acting, sources: list[Source]) -> Iterator[Finding]:
             yield Finding(about=one.name, level="fault", sentence=str(error))
         else:
             if not good:
-                yield Finding(about=one.name, level="note", sentence=f"its secret was revoked: doorlist source rotate {shlex.quote(one.name)}")
+                yield Finding(about=one.name, level="note", sentence=f"its secret was revoked: {to_type('source rotate', one.name)}")
 
 
 def _of_ways(ways: list[WayIn]) -> Iterator[Finding]:
     at = now()
     for one in ways:
         if one.shut:
-            yield Finding(about=one.source_name, level="note", sentence=f"it was revoked and can say nothing: doorlist source rotate {shlex.quote(one.source_name)}")
+            yield Finding(about=one.source_name, level="note", sentence=f"it was revoked and can say nothing: {to_type('source rotate', one.source_name)}")
         if (said := expiry_of(one, at=at)) is not None:
             expired = one.keys[0].expires_at is not None and one.keys[0].expires_at <= at
             yield Finding(about=one.source_name, level="fault" if expired else "note", sentence=said)
@@ -211,7 +211,7 @@ def _of_ways(ways: list[WayIn]) -> Iterator[Finding]:
 
 def _of_workspace(one: Workspace) -> Iterator[Finding]:
     if one.state == WorkspaceState.HALTED:
-        yield Finding(about=one.name, level="fault", sentence=f"is halted: {one.halted_reason}; then: doorlist workspace resume {shlex.quote(one.name)}")
+        yield Finding(about=one.name, level="fault", sentence=f"is halted: {one.halted_reason}; then: {to_type('workspace resume', one.name)}")
     try:
         found = open_workspace(one).check()
     except Unreachable as error:

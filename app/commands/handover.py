@@ -1,6 +1,5 @@
 """Verbs on handovers: to whom somebody's channels go when they leave, and what became of each."""
 
-import shlex
 from collections.abc import Sequence
 
 import click
@@ -8,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.access.tables import Workspace
 from app.clock import iso, now
+from app.command_lines import to_type
 from app.commands.acting import ADMINS, INFORMED, Acting, one_person, person_fields, verb
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
@@ -50,7 +50,7 @@ def set_heir(acting: Acting, person: str, to: str | None, nobody: bool, as_set: 
             ruled_handovers.give_to(session, meant, heir, actor=acting.actor, at=at)
             notes = [
                 f"{heir.display_name} takes over what the rules make. Rooms that {meant.display_name} had made are with whom they went to: "
-                f"doorlist handover show {shlex.quote(meant.user_name)}"
+                + to_type("handover show", meant.user_name)
             ]  # fmt: skip
         elif as_set:
             handover.forget_heir(session, meant, actor=acting.actor, at=at)

@@ -1,12 +1,12 @@
 """Verbs of leaving and returning, as an operator says them."""
 
-import shlex
 from datetime import datetime
 
 import click
 from sqlalchemy.orm import Session
 
 from app.clock import iso, now
+from app.command_lines import to_type
 from app.commands.acting import ADMINS, DESK, INSTANT, Acting, one_person, person_fields, verb
 from app.commands.days import ZONE, end_of_day
 from app.commands.exits import NotAllowed
@@ -57,7 +57,7 @@ def depart(
         if heir is not None:
             meant, to = one_person(session, acting.organization_id, person), one_person(session, acting.organization_id, heir)
             if meant.standing == Standing.DEPARTED:
-                raise click.UsageError(f"{meant.user_name} has left already: doorlist handover set {shlex.quote(meant.user_name)} --to PERSON")
+                raise click.UsageError(f"{meant.user_name} has left already: {to_type('handover set', meant.user_name, '--to PERSON')}")
             handover.name_heir(session, meant, to, actor=acting.actor, at=at)
         said = _say(session, acting, person, kind=kind, effective_at=effective, at=at, because="doorlist depart")
         departure = departures.current(session, acting.organization_id, said.id)
@@ -70,10 +70,10 @@ def depart(
             },
             tables=[_row(acting, said, own=effective)],
             notes=[
-                f"{said.display_name} is {said.standing}. How it goes: doorlist receipt {shlex.quote(said.user_name)}"
+                f"{said.display_name} is {said.standing}. How it goes: {to_type('receipt', said.user_name)}"
                 if out
                 else f"{said.display_name} leaves at {_until(acting, said, own=effective) or iso(effective)}. "
-                f"To call it off: doorlist return {shlex.quote(said.user_name)}"
+                f"To call it off: {to_type('return', said.user_name)}"
             ],
         )  # fmt: skip
 

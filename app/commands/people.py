@@ -1,12 +1,12 @@
 """Verbs on one person: when they start, that they never come, what every voice says of them, that closing them was a mistake; and signing them out."""
 
-import shlex
 
 import click
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.clock import iso, now
+from app.command_lines import to_type
 from app.commands.acting import ADMINS, DESK, INFORMED, Acting, one_person, person_fields, verb
 from app.commands.days import ZONE, beginning_at
 from app.commands.output import Answer, Table
@@ -54,7 +54,7 @@ def expect(acting: Acting, who: str, when: str | None, at_once: bool, zone: str 
         )  # fmt: skip
         begun = f"{said.display_name} is {said.standing}: {said.standing_reason}."
         return _answer("person.expect", said, starts_at=iso(max(starts_at, at)), notes=[
-            f"{said.display_name} starts at {iso(starts_at)}. To call it off: doorlist person rescind {shlex.quote(said.user_name)} --reason TEXT"
+            f"{said.display_name} starts at {iso(starts_at)}. To call it off: {to_type('person rescind', said.user_name, '--reason TEXT')}"
             if said.standing == Standing.EXPECTED else begun
         ])  # fmt: skip
 
@@ -89,7 +89,7 @@ def reinstate(acting: Acting, who: str, reason: str) -> Answer:
         )
         notes = [f"{said.display_name} is {said.standing}: {said.standing_reason}. Whatever they were signed in to asks them to sign in again."]
         if said.access_until is not None:
-            notes.append(f"They still leave at {iso(said.access_until)}, as was announced. To call that off: doorlist return {shlex.quote(said.user_name)}")
+            notes.append(f"They still leave at {iso(said.access_until)}, as was announced. To call that off: {to_type('return', said.user_name)}")
         if not reinstating.standing_records(session, said):
             notes.append("No directory names them any more, and no group: both come back when one does.")
         return _answer("reinstate", said, notes=notes, departure=was.id if was is not None else None)

@@ -1,6 +1,5 @@
 """Verbs on directories that are pulled: connecting one, trying it step by step, and pulling it now."""
 
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import click
 from sqlalchemy.orm import Session
 
 from app.clock import iso, now
+from app.command_lines import to_type
 from app.commands.acting import ADMINS, NAME, Acting, verb
 from app.commands.exits import Exit
 from app.commands.output import Answer, Table, tell
@@ -83,7 +83,7 @@ def _added(
         schema="source",
         fields={"id": made.id, "name": made.name, "kind": made.kind, **reached},
         tables=[Table(columns=("name", "kind", "url", "every", "full_every"), rows=[(name, kind, url, reached["every"], reached["full_every"])])],
-        notes=[f"Nothing was read yet. Try it: doorlist source test {shlex.quote(name)}; then: doorlist source pull {shlex.quote(name)} --dry-run"],
+        notes=[f"Nothing was read yet. Try it: {to_type('source test', name)}; then: {to_type('source pull', name, '--dry-run')}"],
     )
 
 

@@ -1,6 +1,5 @@
 """The verb of watching: what waits, what is stuck, and how fast people were shut out."""
 
-import shlex
 from datetime import timedelta
 
 import click
@@ -10,6 +9,7 @@ from sqlalchemy.orm import Session
 from app.access.clients import expiry_of, ways_in
 from app.access.closed import why_closed
 from app.clock import iso, now
+from app.command_lines import to_type
 from app.commands.acting import ANYONE, Acting, verb
 from app.commands.alarms import fields_of as alarm_fields
 from app.commands.output import Answer, Table
@@ -119,7 +119,7 @@ def sweep_fields(one: Sweep, figures: Figures) -> dict[str, object]:
 
 
 def _alarms(figures: Figures) -> list[str]:
-    said = [f"{one.name} is halted: {one.halted_reason}; mend it, then: doorlist workspace resume {shlex.quote(one.name)}" for one in figures.workspaces if one.halted]
+    said = [f"{one.name} is halted: {one.halted_reason}; mend it, then: {to_type('workspace resume', one.name)}" for one in figures.workspaces if one.halted]
     said += [
         f"{one.overdue} departures are overdue in {one.name}" + (f": {one.last_error}" if one.last_error else "")
         for one in figures.workspaces

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.clock import Clock
 from app.clock import now as wall_clock
+from app.command_lines import to_type
 from app.database import in_transaction, reading
 from app.delivery.alarm_posts import pause_after
 from app.directory.settings import value_of
@@ -171,7 +172,7 @@ def text(letter: Letter) -> str:
         [
             f"Dear {_one_line(letter.sponsor.display_name)},", "", said, "",
             "If they stay, tell an administrator until when. They enter it:", "",
-            f"  doorlist contractor attest {_typed(letter.person)} --until DAY --by {_typed(letter.sponsor)}", "",
+            f"  {to_type('contractor attest', _one_line(letter.person.user_name), f'--until DAY --by {_typed(letter.sponsor)}')}", "",
             "If they do not, nothing is to be done.", "",
         ]
     )  # fmt: skip

@@ -1,6 +1,5 @@
 """Who is no employee: whom an operator takes on, and whom a directory calls so. Each has an engagement."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.actors import CLOCK, Actor
 from app.clock import iso
+from app.command_lines import to_type
 from app.database import new_id
 from app.directory.settings import contractor_types, value_of
 from app.directory.tables import Person, Record, Source, Standing
@@ -74,7 +74,7 @@ def engagement_of(session: Session, person: Person, *, at: datetime) -> Engageme
     if found is None and engagements.is_contractor(session, person):
         found = adopt(session, person, at=at)
     if found is None:
-        raise Unfit(f"{person.user_name} is an employee: doorlist contractor add {shlex.quote(person.user_name)} --sponsor PERSON --until DAY takes them on")
+        raise Unfit(f"{person.user_name} is an employee: {to_type('contractor add', person.user_name, '--sponsor PERSON --until DAY')} takes them on")
     return found
 
 

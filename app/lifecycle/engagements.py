@@ -3,7 +3,6 @@
 The end is said by the sponsor's voice, so nothing has to run for access to end on that day.
 """
 
-import shlex
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.actors import CLOCK, Actor
 from app.clock import iso
+from app.command_lines import to_type
 from app.database import new_id
 from app.directory.settings import contractor_longest, contractor_types, value_of
 from app.directory.tables import Person, Standing, StatementKind, Voice
@@ -47,7 +47,7 @@ def take_on(
     """
     there = open_engagement(session, person.organization_id, person.id, lock=True)
     if there is not None:
-        raise Unfit(f"{person.user_name} is taken on already: doorlist contractor attest {shlex.quote(person.user_name)} --until DAY --by SPONSOR, or reassign, or end")
+        raise Unfit(f"{person.user_name} is taken on already: {to_type('contractor attest', person.user_name, '--until DAY --by SPONSOR')}, or reassign, or end")
     check_sponsor(session, sponsor, person)
     _check_end(session, person, starts_at=starts_at, ends_at=ends_at, at=at)
     row = Engagement(
@@ -63,7 +63,7 @@ def take_on(
         # Who was let go by a sponsor is taken on again; behind their start, so that nobody is let in for a moment.
         person = _say(session, row, sponsor, StatementKind.RETURNS, effective_at=at, actor=actor, at=at, because="taken on again")
         if person.standing == Standing.DEPARTED:
-            raise Unfit(f"{person.user_name} stays out ({person.standing_reason}): doorlist return {shlex.quote(person.user_name)} comes first")
+            raise Unfit(f"{person.user_name} stays out ({person.standing_reason}): {to_type('return', person.user_name)} comes first")
     _say(session, row, sponsor, StatementKind.PAUSES, effective_at=ends_at, actor=actor, at=at, because="engagement begun")
     write_letters(session, row, at=at)
     return row
@@ -76,7 +76,7 @@ def attest(session: Session, row: Engagement, *, until: datetime, by: Person, ac
     """
     person = session.get_one(Person, (row.organization_id, row.person_id))
     if row.sponsor_id is None:
-        raise Unfit(f"nobody answers for {person.user_name} yet: doorlist contractor reassign {shlex.quote(person.user_name)} --to PERSON")
+        raise Unfit(f"nobody answers for {person.user_name} yet: {to_type('contractor reassign', person.user_name, '--to PERSON')}")
     if by.id != row.sponsor_id:
         sponsor = session.get_one(Person, (row.organization_id, row.sponsor_id))
         raise Unfit(f"{by.user_name} does not answer for {person.user_name}, but {sponsor.user_name} does")
@@ -146,7 +146,7 @@ def refuse_lapsed(session: Session, person: Person, *, at: datetime) -> None:
     row = open_engagement(session, person.organization_id, person.id)
     if row is not None and row.ends_at is not None and row.ends_at <= at:
         raise Unfit(
-            f"the engagement of {person.user_name} has run out: doorlist contractor attest {shlex.quote(person.user_name)} --until DAY --by SPONSOR "
+            f"the engagement of {person.user_name} has run out: {to_type('contractor attest', person.user_name, '--until DAY --by SPONSOR')} "
             "lets them back in until another day"
         )
 

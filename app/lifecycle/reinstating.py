@@ -1,12 +1,12 @@
 """Reinstating: somebody was closed by mistake, and is back in one step that says who decided it and why."""
 
-import shlex
 from datetime import datetime
 
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
+from app.command_lines import to_type
 from app.database import new_id
 from app.directory.tables import Person, Record, Standing, Statement, StatementKind, Voice
 from app.journal import entries
@@ -26,7 +26,7 @@ def reinstate(session: Session, organization_id: str, person_id: str, *, said_by
     if person.standing == Standing.ACTIVE:
         return person
     if person.standing == Standing.EXPECTED:
-        raise OutOfPlace(f"{person.user_name} has not started yet; to let them start now: doorlist person expect {shlex.quote(person.user_name)} --now")
+        raise OutOfPlace(f"{person.user_name} has not started yet; to let them start now: {to_type('person expect', person.user_name, '--now')}")
     engagements.refuse_lapsed(session, person, at=at)
     said_at = order.behind_all(session, person, at=at)
     # One change of the person's row, written by `settle`: a flush in between would be refused.

@@ -1,11 +1,11 @@
 """Verbs on whoever has yet to start: when they do, by an operator's word, and that they never come."""
 
-import shlex
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
+from app.command_lines import to_type
 from app.directory.tables import Person, Standing, StatementKind, Voice
 from app.lifecycle import leaving
 from app.lifecycle.errors import LifecycleError
@@ -23,7 +23,7 @@ def expect(
     An instant that has passed means that they start now. Whoever is in loses access until then.
     """
     if person.standing in (Standing.DEPARTED, Standing.PAUSED):
-        raise OutOfPlace(f"{person.user_name} is {person.standing}; somebody comes back on a day by: doorlist return {shlex.quote(person.user_name)} --at T")
+        raise OutOfPlace(f"{person.user_name} is {person.standing}; somebody comes back on a day by: {to_type('return', person.user_name, '--at T')}")
     return leaving.say(
         session, person.organization_id, person.id, voice=Voice.OPERATOR, kind=StatementKind.STARTS, said_by=said_by,
         effective_at=max(starts_at, at), actor=actor, at=at, because=because,
@@ -35,7 +35,7 @@ def rescind(session: Session, person: Person, *, said_by: str, actor: Actor, at:
     if person.standing == Standing.DEPARTED:
         return person
     if person.standing != Standing.EXPECTED:
-        raise OutOfPlace(f"{person.user_name} is {person.standing}, not expected; who leaves is said by: doorlist depart {shlex.quote(person.user_name)}")
+        raise OutOfPlace(f"{person.user_name} is {person.standing}, not expected; who leaves is said by: {to_type('depart', person.user_name)}")
     return leaving.say(
         session, person.organization_id, person.id, voice=Voice.OPERATOR, kind=StatementKind.LEAVES, said_by=said_by, effective_at=at,
         actor=actor, at=at, because=reason,
