@@ -68,7 +68,7 @@ def init(app: Flask, organization: str | None) -> Answer:
         return made, True, others
 
     kept, made, others = in_transaction(act)
-    database = make_url(chosen.database_url).render_as_string(hide_password=True)
+    database = _place_of(chosen.database_url)
     return Answer(
         schema="init",
         fields={
@@ -82,6 +82,16 @@ def init(app: Flask, organization: str | None) -> Answer:
             "Next: doorlist source add scim NAME",
         ],
     )  # fmt: skip
+
+
+def _place_of(database_url: str) -> str:
+    """Where the database is, without its password; a file by its path as it is, since nobody finds a folder by `%C3%BC`."""
+    said = make_url(database_url)
+    shown = said.render_as_string(hide_password=True)
+    if said.get_backend_name() != "sqlite":
+        return shown
+    _, mark, query = shown.partition("?")
+    return f"sqlite:///{said.database}{mark}{query}"
 
 
 def _beside(name: str, others: int) -> str:

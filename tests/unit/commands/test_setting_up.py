@@ -36,6 +36,19 @@ def test_init_shows_no_password_of_the_database(bare_desk: Desk) -> None:
 
 
 @pytest.mark.empty
+@pytest.mark.parametrize("url", [None, "sqlite:///{}/other.db?timeout=3"])
+def test_init_shows_the_file_by_its_path_as_it_is(bare_desk: Desk, url: str | None) -> None:
+    home = bare_desk.folder / "Büro 1 (100%)"
+    home.mkdir()
+    bare_desk.environment = {"DOORLIST_HOME": str(home), **({"DATABASE_URL": url.format(home)} if url is not None else {})}
+
+    said = bare_desk.asks("init")
+
+    assert said["database"] == (url or "sqlite:///{}/doorlist.db").format(home)
+    assert said["database"] in bare_desk.types("init").out
+
+
+@pytest.mark.empty
 def test_a_verb_before_init_says_what_to_do(bare_desk: Desk) -> None:
     said = bare_desk.types("status", "--json")
 
