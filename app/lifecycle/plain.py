@@ -70,11 +70,11 @@ class Joined(NamedTuple):
 
 
 async def join_plainly(
-    acting: Acting, draft: RecordDraft, *, made: list[str], digest: str, source_id: str, now: datetime, because: str
+    acting: Acting, draft: RecordDraft, *, schemas: int | None, made: list[str], digest: str, source_id: str, now: datetime, because: str
 ) -> Joined | None:
     """The new record, committed; None where the case is not plain or the token not good, and nothing was written.
 
-    `made` is told its id before the database is asked. Raises what the driver raises: its IntegrityError where a name or externalId is taken.
+    `schemas` is the version by which the draft was read. `made` is told its id before the database is asked. Raises what the driver raises: its IntegrityError where a name or externalId is taken.
     """
     if draft.active is False:
         return None
@@ -83,7 +83,7 @@ async def join_plainly(
     decided = decide_alone(on=True, means=None)
     stored = write_json(draft.document)
     values = {
-        **columns, **attributes_in(draft.document), "document": stored, "digest": digest, "source": source_id, "made": made,
+        **columns, **attributes_in(draft.document), "document": stored, "digest": digest, "source": source_id, "schemas": schemas, "made": made,
         "at": microseconds(now), "because": because, "shown": columns["display_name"] or draft.user_name,
         "standing": decided.standing.value, "reason": decided.reason,
         "before": "null", "after": write_json({"userName": draft.user_name, "externalId": draft.external_id, "active": True}),
@@ -91,7 +91,7 @@ async def join_plainly(
     }  # fmt: skip
     # Of two with one name the second is refused, and is not to take others along; of two with one number it is somebody who is there.
     about = [("userName", columns["user_name_key"]), *([] if number is None else [("employeeNumber", number)])]
-    record_id = await acting.together(_join, values, lane=(digest, source_id, because), about=about)
+    record_id = await acting.together(_join, values, lane=(digest, source_id, because, schemas), about=about)
     return None if record_id is None else Joined(record_id=record_id, document=stored, at=values["at"])
 
 
@@ -137,7 +137,7 @@ def _to_write(joining: Sequence[Mapping[str, Any]]) -> Asked:
         return _at_once(under=under), joining[0]
     # In one order, so that no two processes wait for each other's names.
     joining_in_order = sorted(joining, key=lambda values: values["user_name_key"])
-    shared = {name: joining[0][name] for name in ("digest", "source", "because")}
+    shared = {name: joining[0][name] for name in ("digest", "source", "because", "schemas")}
     said = told(joining_in_order, _SAID_UNDER if under else _SAID)
     return _several_at_once(under=under), {**shared, "at": max(values["at"] for values in joining), "several": said}
 
@@ -164,7 +164,7 @@ async def _written(bare: Bare, joining: Sequence[Mapping[str, Any]]) -> set[str]
 @cache
 def _entry(dialect: str) -> ReturningInsert[int, str, str]:
     client = client_query().subquery("client")
-    plain = select(client).where(_joins_by_numbers(client.c.organization_id, dialect)).subquery("plain")
+    plain = select(client).where(_joins_as_said(client.c.organization_id, dialect)).subquery("plain")
     return entry(_joined(dialect, param), of=plain)
 
 
@@ -175,11 +175,12 @@ def _joined(dialect: str, said: Said) -> Mapping[Any, ColumnElement[Any]]:
     }  # fmt: skip
 
 
-def _joins_by_numbers(organization: ColumnElement[Any], dialect: str) -> ColumnElement[bool]:
-    """Whether the organisation joins records by employee numbers at most: nobody is then found by what a plain draft says."""
+def _joins_as_said(organization: ColumnElement[Any], dialect: str) -> ColumnElement[bool]:
+    """Whether the organisation joins records by employee numbers at most, and reads them as this draft was read."""
     settings: Any = Organization.settings
     chosen = func.json_extract(settings, text("$.matching")) if dialect == "sqlite" else settings.op("->>")(text("matching"))
-    return exists().where(Organization.id == organization, or_(chosen.is_(None), chosen.in_([text("employeeNumber"), text("none")])))
+    by_numbers = or_(chosen.is_(None), chosen.in_([text("employeeNumber"), text("none")]))
+    return exists().where(Organization.id == organization, by_numbers, Organization.schemas_version.is_not_distinct_from(param("schemas", BigInteger())))
 
 
 @cache
@@ -191,7 +192,7 @@ def _at_once(*, under: bool) -> Select[Any]:
 def _several_at_once(*, under: bool) -> Select[Any]:
     names = _SAID_UNDER if under else _SAID
     client, acts = client_query().subquery("client"), several(names)
-    plain = select(client, acts).where(_joins_by_numbers(client.c.organization_id, "postgresql")).subquery("plain")
+    plain = select(client, acts).where(_joins_as_said(client.c.organization_id, "postgresql")).subquery("plain")
     said = said_in(plain)
     made = entry(_joined("postgresql", said), of=plain, said=said)
     return several_at_once(made, _rows(under=under, of_several=True), acts, by=lambda written: acts.c.record == written.c.subject_id)

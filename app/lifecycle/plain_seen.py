@@ -41,6 +41,7 @@ class Seen(NamedTuple):
     standing: str
     manager_id: str | None
     settings: str
+    schemas_version: int | None
     has_hr: bool
     beside: Any
 
@@ -81,18 +82,19 @@ def _held(beside: ColumnElement[Any], which: ColumnElement[bool]) -> Select[Any]
 def standing_now(beside: ColumnElement[Any]) -> Select[Any]:
     client = client_query().subquery("client")
     hr = exists().where(Source.organization_id == Record.organization_id, Source.kind == "hr", Source.ended_at.is_(None))
-    settings = select(Organization.settings.cast(Text)).where(Organization.id == Record.organization_id).scalar_subquery()
     # A record with dates is in force only between them, which is decided elsewhere.
     undated = and_(Record.starts_at.is_(None), Record.ends_at.is_(None))
     plain = and_(not_(Record.held), undated, not_(spoken_for(Record.organization_id, Record.person_id, Record.id)))
     return (
         select(
             Record.id.expression, Record.organization_id, client.c.source_name, Record.active, plain, Record.version, Record.user_name, Record.external_id,
-            Record.document.cast(Text), Record.active_said_at, Record.created_at, Record.modified_at, Person.id, Person.modified_at, Person.standing, Person.manager_id, settings, hr, beside,
+            Record.document.cast(Text), Record.active_said_at, Record.created_at, Record.modified_at, Person.id, Person.modified_at, Person.standing, Person.manager_id,
+            Organization.settings.cast(Text), Organization.schemas_version, hr, beside,
         )
         .select_from(client)
         .join(Record, and_(Record.organization_id == client.c.organization_id, Record.source_id == client.c.source_id))
         .join(Person, and_(Person.organization_id == Record.organization_id, Person.id == Record.person_id))
+        .join(Organization, Organization.id == Record.organization_id)
         .where(Record.ended_at.is_(None))
     )  # fmt: skip
 

@@ -82,11 +82,6 @@ def message(said: Mapping[str, Any], *names: str, within: str = "") -> dict[str,
     return found
 
 
-def has_own_extension(body: Iterable[str]) -> bool:
-    """Whether a resource, or some of its names, has an extension that is not SCIM's own: only who knows what its organisation declared can tidy it."""
-    return any(":" in key and STANDARD.schema_named(key) not in SCHEMAS for key in body)
-
-
 def tidied(
     body: Mapping[str, Any], core: str, vocabulary: Vocabulary = STANDARD, before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from app.access.tokens import digest_of
 from app.bare.connection import Bare, Busy, waited
 from app.bare.lent import acting_on_loop, bare_of, forget, lent_on_loop
 from app.clock import now
+from app.directory.vocabulary import Vocabulary
 from app.scim import hot_reads
 from app.scim.answers import MEDIA_TYPE, SCIMError
 from app.scim.door import ARRIVED, JSON_TYPES, MAYBE_MADE, limits_of
@@ -30,7 +31,7 @@ from app.scim.hot_reads import Answered, Knock
 from app.scim.hot_writes import WRITES, Asked, On, Writes
 from app.scim.schemas import USUAL_PAGE
 from app.scim.seen import note_answered
-from app.scim.vocabularies import hides_something
+from app.scim.vocabularies import last_vocabulary
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Planned(NamedTuple):
     query: dict[str, str]
     body: bytes
     settings: Settings
+    vocabulary: Vocabulary
     made: list[str]
 
     async def soon(self, app: Flask) -> Answered | None:
@@ -79,7 +81,7 @@ class Planned(NamedTuple):
         return None if self.reads is None else await self.reads(self._on(bare))
 
     def _on(self, on: On) -> Asked[On]:
-        return Asked(on=on, knock=self.knock, id=self.id, query=self.query, body=self.body, settings=self.settings, made=self.made)
+        return Asked(on=on, knock=self.knock, id=self.id, query=self.query, body=self.body, settings=self.settings, vocabulary=self.vocabulary, made=self.made)
 
 
 class HotDoor:
@@ -141,7 +143,11 @@ class HotDoor:
         method = "GET" if _reads(environ) else environ["REQUEST_METHOD"]
         reads, writes = _READS.get((method, kind, id is not None)), _WRITES.get((method, kind, id is not None))
         scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if (reads is None and writes is None) or scheme.lower() != "bearer" or any(name in environ for name in _UNUSUAL) or hides_something(self._app, source):
+        if (reads is None and writes is None) or scheme.lower() != "bearer" or any(name in environ for name in _UNUSUAL):
+            return None
+        vocabulary = last_vocabulary(self._app, source)
+        # Where attributes are left out of answers, only the ordinary way knows of which.
+        if vocabulary is None or vocabulary.hides:
             return None
         digest, limits = digest_of(token.strip()), limits_of(self._app)
         # Who has not been good within the last minute is looked at by the ordinary way: it notes the use of tokens, and
@@ -153,7 +159,9 @@ class HotDoor:
         if query is None or body is None:
             return None
         knock = Knock(digest=digest, source=source, base=f"{self._settings.public_url}/scim/v2/{source}", now=environ[ARRIVED])
-        return Planned(reads=reads, writes=writes, knock=knock, id=id or "", query=query, body=body, settings=self._settings, made=[])
+        return Planned(
+            reads=reads, writes=writes, knock=knock, id=id or "", query=query, body=body, settings=self._settings, vocabulary=vocabulary, made=[],
+        )  # fmt: skip
 
     def _now(self, environ: dict[str, Any], planned: Planned) -> Answered | None:
         try:

@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from app.bare.connection import Acting
 from app.directory.filters import AttributePath
-from app.directory.vocabulary import USER_URN
+from app.directory.vocabulary import USER_URN, Vocabulary
 from app.lifecycle.drafts import RecordDraft
 from app.lifecycle.plain import join_plainly
 from app.lifecycle.plain_brake import LayoffAnnounced
@@ -18,7 +18,7 @@ from app.lifecycle.plain_seen import Becomes, Seen
 from app.lifecycle.plain_switch import switch_plainly
 from app.scim import hot_reads
 from app.scim.acts import becomes_by_patch, becomes_by_put
-from app.scim.bodies import has_own_extension, read_message, read_object, tidied
+from app.scim.bodies import read_message, read_object, tidied
 from app.scim.hot_reads import Answered, Knock, user_text
 from app.scim.members import split_members
 from app.scim.operations import Operation, Verb, read_operations
@@ -37,7 +37,8 @@ On = TypeVar("On", bound=Acting)
 class Asked(NamedTuple, Generic[On]):
     """One request: on which connection or where it is written, by whom, of which resource, with which query and body.
 
-    `made` is told the id of one that is made, before the database is asked.
+    It is read by `vocabulary`, which the organisation may have changed since. `made` is told the id of one that is made,
+    before the database is asked.
     """
 
     on: On
@@ -46,6 +47,7 @@ class Asked(NamedTuple, Generic[On]):
     query: dict[str, str]
     body: bytes
     settings: Settings
+    vocabulary: Vocabulary
     made: list[str]
 
     def said_by(self, method: str) -> dict[str, Any]:
@@ -56,11 +58,8 @@ class Asked(NamedTuple, Generic[On]):
 async def _post_user(asked: Asked[Acting]) -> Answered | None:
     if asked.query:
         return None
-    body = read_object(asked.body)
-    # What its organisation declared of it is known to the ordinary way.
-    if has_own_extension(body):
-        return None
-    joined = await join_plainly(asked.on, user_draft(body), made=asked.made, **asked.said_by("POST"))
+    draft = user_draft(read_object(asked.body), vocabulary=asked.vocabulary)
+    joined = await join_plainly(asked.on, draft, schemas=asked.vocabulary.version, made=asked.made, **asked.said_by("POST"))
     if joined is None:
         return None
     row = (joined.record_id, joined.document, True, joined.at, joined.at, 1, None)
@@ -72,21 +71,16 @@ async def _patch_user(asked: Asked[Acting]) -> Answered | None:
     if asked.query:
         return None
     body = read_object(asked.body)
-    operations = read_operations(body)
-    active = _only_active(operations)
+    active = _only_active(read_operations(body, asked.vocabulary))
     if active is not None:
         return await _switched(asked, "PATCH", active=active) if _says_once(asked.body, body) else None
-    if any(one.urn is not None for one in operations) or has_own_extension([one.path.names[0] for one in operations]):
-        return None
     # Once more, so that it is found out what is said twice.
-    return await _switched(asked, "PATCH", becomes=becomes_by_patch(read_operations(read_message(asked.body))))
+    operations = read_operations(read_message(asked.body), asked.vocabulary)
+    return await _switched(asked, "PATCH", becomes=becomes_by_patch(operations, asked.vocabulary))
 
 
 async def _put_user(asked: Asked[Acting]) -> Answered | None:
-    if asked.query:
-        return None
-    body = read_object(asked.body)
-    return None if has_own_extension(body) else await _switched(asked, "PUT", becomes=becomes_by_put(body))
+    return None if asked.query else await _switched(asked, "PUT", becomes=becomes_by_put(read_object(asked.body), asked.vocabulary))
 
 
 async def _switched(
@@ -96,7 +90,7 @@ async def _switched(
     announced = _announced.get(source, 0.0) > at
     if active is False and announced:
         return None
-    given = None if becomes is None else _usual(becomes, but_off=announced)
+    given = None if becomes is None else _usual(becomes, asked.vocabulary, but_off=announced)
     beside = hot_reads.groups_beside(asked.on.dialect, asked.knock)
     try:
         switched = await switch_plainly(asked.on, asked.id, active, becomes=given, **asked.said_by(method), beside=beside)
@@ -110,18 +104,19 @@ async def _switched(
     return Answered(body=[user_text(row, base).encode()], version=switched.version, location=f"{base}/Users/{asked.id}")
 
 
-def _usual(becomes: Callable[[Resource], RecordDraft], *, but_off: bool) -> Becomes:
-    """What a user becomes, where that is of the usual kind, and not *off* if that has to be weighed."""
+def _usual(becomes: Callable[[Resource], RecordDraft], vocabulary: Vocabulary, *, but_off: bool) -> Becomes:
+    """What a user becomes, while it is this by which they are read, and not *off* if that has to be weighed."""
 
     def usual(there: Seen, document: dict[str, Any]) -> RecordDraft | None:
+        if there.schemas_version != vocabulary.version:
+            return None
         said = user_as_said(document, user_name=there.user_name, external_id=there.external_id, active=bool(there.active))
         try:
             draft = becomes(said)
         except Exception:
             # The ordinary way meets it again and has the words for it; who goes along on this journey must not.
             return None
-        unusual = has_own_extension(document) or has_own_extension(draft.document) or (but_off and draft.active is False)
-        return None if unusual else draft
+        return None if but_off and draft.active is False else draft
 
     return usual
 

@@ -1,4 +1,4 @@
-"""The schemas of each organisation, remembered by this process until they change; and whose answers leave something out."""
+"""The schemas of each organisation, remembered by this process until they change; and those by which each directory was read last."""
 
 from typing import Final
 
@@ -10,21 +10,22 @@ from app.directory.vocabulary import STANDARD, Vocabulary
 from app.lifecycle.extensions import vocabulary_of
 
 _KEPT: Final = "doorlist_vocabularies"
-_HIDING: Final = "doorlist_hiding_sources"
+_LAST: Final = "doorlist_last_vocabularies"
 _MOST: Final = 1000
 
 
 def vocabulary_for(client: SourceClient) -> Vocabulary:
     """What this client's resources are read by. Its token was read with the version, so that a change is heard of at once."""
     vocabulary = STANDARD if client.schemas_version is None else _remembered(client.organization_id, client.schemas_version)
-    hiding: set[str] = current_app.extensions.setdefault(_HIDING, set())
-    (hiding.add if vocabulary.hides else hiding.discard)(client.source_id)
+    last: dict[str, Vocabulary] = current_app.extensions.setdefault(_LAST, {})
+    last[client.source_id] = vocabulary
     return vocabulary
 
 
-def hides_something(app: Flask, source_id: str) -> bool:
-    """Whether stored attributes are left out of this directory's answers, as its last request on the ordinary way found."""
-    return source_id in app.extensions.get(_HIDING, ())
+def last_vocabulary(app: Flask, source_id: str) -> Vocabulary | None:
+    """What this directory's last request on the ordinary way was read by, in this process; its `version` tells whether that still is so."""
+    last: dict[str, Vocabulary] = app.extensions.get(_LAST, {})
+    return last.get(source_id)
 
 
 def _remembered(organization_id: str, version: int) -> Vocabulary:

@@ -104,8 +104,6 @@ def test_a_put_says_all_of_somebody_anew(urls: tuple[str, str], tmp_path: Path, 
         change("replace", f"{ENTERPRISE_URN}:employeeNumber", "7"),
         change("replace", f"{ENTERPRISE_URN}:manager", "nobody"),
         change("replace", None, {"active": False, "title": "Left"}),
-        change("replace", "urn:x:own:Badge:number", 7),
-        change("add", None, {"urn:x:own:Badge": {"number": 7}}),
         # What is wrong is said in words.
         change("replace", "emails", [{"value": "a@x.example", "primary": True}, {"value": "b@x.example", "primary": True}]),
         change("remove", "userName"),

@@ -246,7 +246,7 @@ def test_work_about_a_manager_is_asked_for_in_the_order_of_everybody_else(person
     """One who holds the work of a person and waits for that of their manager must not be waited for the other way round."""
     seen = plain_seen.Seen(
         record_id="r", organization_id="o", source_name="okta", active=True, plain=True, version=1, user_name="ada", external_id=None, document="{}",
-        said_at=0, created_at=0, modified_at=0, person_id=person_id, person_modified_at=0, standing="active", manager_id=manager_id, settings='{"push_brake": "off"}', has_hr=False, beside=None,
+        said_at=0, created_at=0, modified_at=0, person_id=person_id, person_modified_at=0, standing="active", manager_id=manager_id, settings='{"push_brake": "off"}', schemas_version=None, has_hr=False, beside=None,
     )  # fmt: skip
     asked = plain_switch._Switch(
         record_id="r", active=False, becomes=None, digest="d", source_id="s", now=now(), because="SCIM PATCH", beside=(Record.id.expression, {})

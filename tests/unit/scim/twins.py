@@ -157,6 +157,8 @@ def both_ways(
             with monkeypatch.context() as here:
                 # Who asks is written down at another moment where several go together.
                 here.setattr("app.scim.seen.new_id", lambda: str(uuid7()))
+                # Who goes together is the same at any speed.
+                here.setattr("app.bare.gathered._PATIENCE", 30.0)
                 for module in ("app.scim.door", "app.scim.hot", "app.lifecycle.plain_switch", "app.lifecycle.plain_members"):
                     here.setattr(f"{module}.now", lambda twin=twin: twin.at)
                 if number:
