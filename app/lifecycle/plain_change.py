@@ -1,4 +1,4 @@
-"""The plain change: a directory says something else of somebody who is in: attributes, addresses, a manager.
+"""The plain change: a directory says something else of somebody whom it leaves on or off: attributes, addresses, a manager.
 
 `records.change_held` and `people.settle` say what follows; this writes the same rows (a test compares them) where who they are
 stays as it was, userName, externalId and employee number, and nobody else has a say in it.
@@ -37,6 +37,10 @@ _SAID: Final[Mapping[str, Any]] = {
 """What one of several changes says by itself; by whom it is said is the same for all of them."""
 
 
+_IN: Final = (Standing.ACTIVE,)
+_OUT: Final = (Standing.DEPARTED, Standing.PAUSED)
+
+
 class Change(NamedTuple):
     """What stands of a record, its document as that is stored, and what is to stand."""
 
@@ -46,10 +50,10 @@ class Change(NamedTuple):
 
 
 def is_plain(change: Change) -> bool:
-    """Whether only attributes change, of somebody who is on and in, and goes on being so."""
-    there, draft = change.there, change.draft
+    """Whether only attributes change, of somebody who is on and in or off and out, and goes on being so."""
+    there, draft, on = change.there, change.draft, bool(change.there.active)
     return (
-        draft.active is not False and bool(there.active) and there.standing == Standing.ACTIVE
+        draft.active in (None, on) and Standing(there.standing) in (_IN if on else _OUT)
         and (draft.user_name, draft.external_id) == (there.user_name, there.external_id)
         and number_of(draft) == number_in(change.document)
     )  # fmt: skip
@@ -81,7 +85,7 @@ async def changing(bare: Bare, changes: Sequence[Change], by: Mapping[str, Any],
 
 def _decided(change: Change, manager_id: str | None, *, moment: datetime) -> dict[str, Any]:
     there, draft = change.there, change.draft
-    said = {"userName": there.user_name, "externalId": there.external_id, "active": True}
+    said = {"userName": there.user_name, "externalId": there.external_id, "active": bool(there.active)}
     columns, at = columns_of(draft), microseconds(moment)
     stored, words = write_json(draft.document), write_json(said)
     touched = sorted({one for one in (there.person_id, there.manager_id, manager_id) if one is not None})

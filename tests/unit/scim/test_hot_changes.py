@@ -4,9 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from app.database import in_transaction
 from app.directory.tables import StatementKind, Voice
 from app.directory.vocabulary import ENTERPRISE_URN
+from app.journal.tables import Organization
 from tests.clients.directory import Directory
 from tests.unit.scim.choosing import off, person_of, says, set_brake
 from tests.unit.scim.twins import ADA, BARE, Twin, active, both_ways, change, set_up
@@ -128,20 +132,46 @@ def test_who_somebody_is_and_what_is_wrong_go_the_ordinary_way(
     assert counted == ["post_user", "get_user"]
 
 
-def test_whoever_is_out_or_spoken_for_is_changed_the_ordinary_way(
+def test_whoever_is_off_stays_off_whatever_else_is_said(
     urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: list[str]
 ) -> None:
     def story(twin: Twin) -> None:
         set_up(twin)
-        twin.tell("ada", "POST", "/Users", {"userName": "ada", "externalId": "x-ada"})
+        twin.tell("boss", "POST", "/Users", {"userName": "boss"})
+        twin.tell("ada", "POST", "/Users", {**ADA, **under("boss")})
         twin.tell("", "PATCH", "/Users/{ada}", active(False))
-        twin.tell("", "PATCH", "/Users/{ada}", change("replace", "title", "Out"))
-        twin.tell("", "PUT", "/Users/{ada}", {"userName": "ada", "externalId": "x-ada", "title": "Back", "active": True})
+        for said in ATTRIBUTES[:8]:
+            twin.tell("", "PATCH", "/Users/{ada}", said)
+        twin.tell("", "PUT", "/Users/{ada}", {"userName": ADA["userName"], "title": "Out"})
+        twin.tell("", "PUT", "/Users/{ada}", {"userName": ADA["userName"], "title": "Still", "active": "False"})
+        # Both at once has to be weighed.
+        twin.tell("", "PUT", "/Users/{ada}", {"userName": ADA["userName"], "title": "Back", "active": True})
+        twin.tell("", "PATCH", "/Users/{ada}", change("replace", None, {"active": False, "title": "Out again"}))
         twin.tell("", "GET", "/Users/{ada}")
 
     both_ways(urls, tmp_path, monkeypatch, story)
 
-    assert counted == ["post_user", "patch_user", "get_user"]
+    assert counted == ["post_user", "post_user", *["patch_user"] * 9, "put_user", "put_user", "get_user"]
+
+
+@pytest.mark.parametrize("leaving_voice", ["hr", "directory"])
+def test_what_off_meant_when_it_was_said_stays(
+    urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: list[str], leaving_voice: str
+) -> None:
+    def chooses(session: Session) -> None:
+        organization = session.scalars(select(Organization)).one()
+        organization.settings = {**organization.settings, "leaving_voice": leaving_voice}
+
+    def story(twin: Twin) -> None:
+        set_up(twin)
+        twin.tell("ada", "POST", "/Users", ADA)
+        twin.tell("", "PATCH", "/Users/{ada}", active(False))
+        in_transaction(chooses)
+        twin.tell("", "PATCH", "/Users/{ada}", change("replace", "title", "Out"))
+
+    both_ways(urls, tmp_path, monkeypatch, story)
+
+    assert counted == ["post_user", "patch_user", "patch_user"]
 
 
 def test_another_voice_stays_heard(directory: Directory, counted: list[str]) -> None:
