@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.scim`: every server in turn, the verdict in one table. Ends with 1 where a promise does not hold.
 
 `BENCH_SCIM_SIZES` (10000,100000), `BENCH_SCIM_PEERS` (names, or `none`), `BENCH_SCIM_ONLY` (get, name, external, contains, page, active,
-members, post), `BENCH_SCIM_SECONDS` (3), `BENCH_SCIM_AT_ONCE` (1,8) and `BENCH_SCIM_ON` (sqlite,postgres) cut it.
+members, post; and title, whole, which are measured only where they are named), `BENCH_SCIM_SECONDS` (3), `BENCH_SCIM_AT_ONCE` (1,8) and `BENCH_SCIM_ON` (sqlite,postgres) cut it.
 """
 
 import fcntl
@@ -18,13 +18,14 @@ from typing import Final, TypeVar
 from tests.benchmarks.scim import floor, ours, peers
 from tests.benchmarks.scim.durable import DURABILITY, running_durable_postgres
 from tests.benchmarks.scim.load import measure
-from tests.benchmarks.scim.operations import CELLS, Cell, Filled
+from tests.benchmarks.scim.operations import CELLS, MORE, Cell, Filled
 from tests.benchmarks.scim.served import LOAD_CORE, NotServed, Served, Store, megabytes
 from tests.benchmarks.scim.table import FLOOR, OURS, Result, show
 from tests.ending import end_in_order
 from tests.servers.postgres import Postgres, PostgresError
 
 FOLDER: Final = Path(".bench")
+_LAST: Final = ("post", "whole")
 T = TypeVar("T")
 
 
@@ -82,8 +83,8 @@ def _run(contender: Contender, folder: Path, postgres: Postgres | None, size: in
         filled = Filled(served=served, size=size)
         _say(f"{contender.name}, {contender.store}, {size:,} people: measuring")
         # POST makes the directory larger, so it comes once everything else was measured.
-        rounds = [(cell, at_once) for at_once in chosen.at_once for cell in chosen.cells if cell.name != "post"]
-        rounds += [(cell, at_once) for at_once in chosen.at_once for cell in chosen.cells if cell.name == "post"]
+        rounds = [(cell, at_once) for at_once in chosen.at_once for cell in chosen.cells if cell.name not in _LAST]
+        rounds += [(cell, at_once) for at_once in chosen.at_once for cell in chosen.cells if cell.name in _LAST]
         for cell, at_once in rounds:
             for measured in measure(filled, cell, at_once=at_once, seconds=chosen.seconds):
                 found.append(Result(server=contender.name, store=contender.store, size=size, measured=measured))
@@ -166,17 +167,17 @@ def _chosen() -> Chosen:
     return Chosen(
         sizes=tuple(int(size) for size in os.environ.get("BENCH_SCIM_SIZES", "10000,100000").split(",")),
         peers=_named("BENCH_SCIM_PEERS", {peer.name: peer for peer in peers.PEERS}),
-        cells=_named("BENCH_SCIM_ONLY", {cell.name: cell for cell in CELLS}),
+        cells=_named("BENCH_SCIM_ONLY", {cell.name: cell for cell in (*CELLS, *MORE)}, usual=CELLS),
         seconds=float(os.environ.get("BENCH_SCIM_SECONDS", "3")),
         at_once=tuple(int(number) for number in os.environ.get("BENCH_SCIM_AT_ONCE", "1,8").split(",")),
         stores=_named("BENCH_SCIM_ON", {"sqlite": Store.SQLITE, "postgres": Store.POSTGRESQL}),
     )
 
 
-def _named(variable: str, there: dict[str, T]) -> tuple[T, ...]:
+def _named(variable: str, there: dict[str, T], *, usual: tuple[T, ...] | None = None) -> tuple[T, ...]:
     text = os.environ.get(variable, "")
     if not text:
-        return tuple(there.values())
+        return tuple(there.values()) if usual is None else usual
     names: Sequence[str] = [] if text == "none" else text.split(",")
     if unknown := set(names) - there.keys():
         sys.exit(f"{variable}: there is no {', '.join(sorted(unknown))}; there are {', '.join(there)}")

@@ -20,7 +20,7 @@ def is_person(number: int, id: str | None, *, status: int = 200, active: bool | 
     return check
 
 
-def is_changed_person(number: int, id: str, *, active: bool) -> Check:
+def is_changed_person(number: int, id: str, *, active: bool | None = None) -> Check:
     """A PATCH may be answered with the person or, with 204, without (RFC 7644 §3.5.2)."""
     shown = is_person(number, id, active=active)
 

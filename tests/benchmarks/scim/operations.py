@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import count
 from typing import Final
 from urllib.parse import quote
 
@@ -30,6 +31,8 @@ class Operation(StrEnum):
     ADD = "add a member"
     REMOVE = "remove a member"
     POST = "POST"
+    TITLE = "PATCH title"
+    WHOLE = "POST with a number and a manager"
 
 
 @dataclass(kw_only=True)
@@ -126,6 +129,25 @@ def _look_at_active(filled: Filled, answers: list[Answered]) -> str | None:
     return None
 
 
+def _title(filled: Filled, mine: int, of: int) -> Iterator[Sent]:
+    """Another title each time, one person after the other; no two connections touch the same one."""
+    for time in count():
+        for number in range(mine, filled.size, of):
+            id = filled.served.ids[number]
+            body = patch({"op": "replace", "path": "title", "value": f"Title {time} of {number}"})
+            check = is_changed_person(number, id)
+            yield Sent(Operation.TITLE, filled.served.request("PATCH", f"/Users/{id}", body), check, about=id, says=f"Title {time} of {number}")
+
+
+def _look_at_titles(filled: Filled, answers: list[Answered]) -> str | None:
+    said = {answer.sent.about: answer.sent.says for answer in answers}
+    for id, title in list(said.items())[-LOOKED_AT:]:
+        status, document = filled.served.ask("GET", f"/Users/{id}")
+        if status != 200 or document.get("title") != title:
+            return f"read again, the title of somebody was not {title!r} (answered {status})"
+    return None
+
+
 def one_member(served: Served, id: str, *, add: bool) -> dict[str, object]:
     """The PATCH that adds or removes one member, in the form that this server understands."""
     if add:
@@ -175,11 +197,18 @@ def put_back(filled: Filled, inside: set[str]) -> str | None:
 
 
 def _post(filled: Filled, mine: int, of: int) -> Iterator[Sent]:
-    number = filled.next_number + mine
-    while True:
-        payload = filled.served.request("POST", "/Users", people.document(number))
-        yield Sent(Operation.POST, payload, is_person(number, None, status=201, active=True), about=str(number))
-        number += of
+    for number in count(filled.next_number + mine, of):
+        yield _posted(filled, Operation.POST, number, people.document(number))
+
+
+def _post_whole(filled: Filled, mine: int, of: int) -> Iterator[Sent]:
+    """As companies push people: with a number that nobody has, and somebody to report to."""
+    for number in count(filled.next_number + mine, of):
+        yield _posted(filled, Operation.WHOLE, number, people.whole(number, manager=filled.served.ids[number % 100]))
+
+
+def _posted(filled: Filled, operation: Operation, number: int, document: dict[str, object]) -> Sent:
+    return Sent(operation, filled.served.request("POST", "/Users", document), is_person(number, None, status=201, active=True), about=str(number))
 
 
 def _look_at_posted(filled: Filled, answers: list[Answered]) -> str | None:
@@ -217,3 +246,8 @@ CELLS: Final = (
     Cell(name="members", operations=(Operation.ADD, Operation.REMOVE), requests=_members, look=_look_at_members),
     Cell(name="post", operations=(Operation.POST,), requests=_post, look=_look_at_posted),
 )  # fmt: skip
+MORE: Final = (
+    Cell(name="title", operations=(Operation.TITLE,), requests=_title, look=_look_at_titles),
+    Cell(name="whole", operations=(Operation.WHOLE,), requests=_post_whole, look=_look_at_posted),
+)
+"""What directories send as often, and the table is not made of: measured where it is named."""

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 USER_URN: Final = "urn:ietf:params:scim:schemas:core:2.0:User"
+ENTERPRISE_URN: Final = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 GROUP_URN: Final = "urn:ietf:params:scim:schemas:core:2.0:Group"
 PATCH_URN: Final = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 GROUP_NAME: Final = "Everybody in the first office"
@@ -42,3 +43,10 @@ def document(number: int) -> dict[str, Any]:
         "emails": [{"primary": True, "value": user_name(number), "type": "work"}],
         "active": True,
     }
+
+
+def whole(number: int, *, manager: str) -> dict[str, Any]:
+    """The same with what a company says beside that."""
+    said = document(number)
+    work = {"employeeNumber": f"E-{number}", "department": f"Department {number % 40}", "division": "North", "manager": {"value": manager}}
+    return {**said, "schemas": [*said["schemas"], ENTERPRISE_URN], ENTERPRISE_URN: work}

@@ -36,7 +36,7 @@ class Sent(NamedTuple):
     payload: bytes
     check: Check
     about: str = ""
-    says: bool = False
+    says: bool | str = False
 
 
 class Answered(NamedTuple):
