@@ -15,17 +15,30 @@ from app.lifecycle.tables import Held, HeldState
 from app.revocation.tables import Departure
 
 LATELY: Final = timedelta(hours=24)
-Leaving = Callable[[Sequence[str]], set[str]]
-"""Which of these records are taken now."""
+Counted = Callable[[Sequence[str]], set[str]]
+"""Which of these records are counted as taken now."""
 
 
-def people_taken(session: Session, source: Source, *, at: datetime) -> int:
-    """Who lost their access by pulls of this source, and has not had it back. Costs by how often they ran since, and by what they took.
+class Lately(NamedTuple):
+    """How many people are out by what pulls of a source took, and how many more are to end within days and are still here."""
 
-    Whoever lost it by another voice is not counted, nor what an administrator let through.
+    out: int
+    ahead: int
+
+
+def taken_lately(session: Session, source: Source, *, counted: Counted, at: datetime) -> Lately:
+    """What pulls of this source took, each person once, by whatever they lost it. Costs by how often they ran since, and by what they took.
+
+    Whoever lost it by another voice is not counted, nor what an administrator let through, nor who is counted as taken now.
     """
+    out, ahead = _ends_brought(session, source, counted=counted, at=at)
+    return Lately(out=len(out | _taken(session, source, at=at)), ahead=len(ahead))
+
+
+def _taken(session: Session, source: Source, *, at: datetime) -> set[str]:
+    """Who lost their access by being switched off or deleted, and has not had it back."""
     query = (
-        select(func.count(RunLine.person_id.distinct()))
+        select(RunLine.person_id)
         # The departure that this very line opened: whoever was out already lost nothing by it.
         .join(
             Departure,
@@ -35,27 +48,17 @@ def people_taken(session: Session, source: Source, *, at: datetime) -> int:
         .join(Person, (Person.organization_id == RunLine.organization_id) & (Person.id == RunLine.person_id))
         .where(*_lines(session, source, at=at), RunLine.took.in_((Took.OFF, Took.GONE)), Person.standing != Standing.ACTIVE)
     )  # fmt: skip
-    return session.scalar(query) or 0
+    return {person for person in session.scalars(query) if person is not None}
 
 
-class Ends(NamedTuple):
-    """How many people are out since their end has come, and how many are still here for some days."""
-
-    come: int
-    ahead: int
-
-
-def ends_brought(session: Session, source: Source, *, leaving: Leaving, at: datetime) -> Ends:
-    """What became of ends within days that pulls of this source brought as news, but for those that were put off since. Costs as `people_taken` does.
-
-    Whoever is still here and is taken now is counted by whoever counts that, and not here too.
-    """
+def _ends_brought(session: Session, source: Source, *, counted: Counted, at: datetime) -> tuple[set[str], set[str]]:
+    """Who is out since an end has come that was brought as news, and who is still here for some days; but for those that were put off since."""
     # The departure of that very end: whoever was out before by another voice lost nothing by it.
     by_it = exists().where(
         Departure.organization_id == RunLine.organization_id, Departure.person_id == RunLine.person_id, Departure.due_at == Record.ends_at
     )
     ahead = (Record.ends_at > at) & (Record.ends_at <= at + SOON)
-    # Access ends at its instant, also where no worker has looked at them since.
+    # Access ends at its instant, also where nobody has looked at them since.
     come = (Record.ends_at <= at) & (Person.access_until <= at)
     out = (Person.standing != Standing.ACTIVE) | come
     query = (
@@ -69,9 +72,10 @@ def ends_brought(session: Session, source: Source, *, leaving: Leaving, at: date
         .distinct()
     )  # fmt: skip
     rows = session.execute(query).all()
-    here = {row.subject_id: row.person_id for row in rows if not row.out}
-    taken = {here[record] for some in batches(here) for record in leaving(some)}
-    return Ends(come=len({row.person_id for row in rows if row.out}), ahead=len(set(here.values()) - taken))
+    people = {row.subject_id: row.person_id for row in rows}
+    # Also where the end has come since the source was read.
+    now = {people[record] for some in batches(people) for record in counted(some)}
+    return {row.person_id for row in rows if row.out} - now, {row.person_id for row in rows if not row.out} - now
 
 
 def _lines(session: Session, source: Source, *, at: datetime) -> tuple[Any, ...]:

@@ -268,6 +268,15 @@ class Staging:
         )
         return {subject for (subject,) in self._db.execute(query, (*subjects, *subjects))}
 
+    def counted_among(self, subjects: Sequence[str]) -> set[str]:
+        """Which of these records are to be switched off, or to end, or are not there, and that costs somebody access."""
+        marks = ", ".join("?" * len(subjects))
+        query = (
+            f"SELECT subject FROM person WHERE takes = 1 AND counts = 1 AND subject IN ({marks}) "
+            f"UNION SELECT subject FROM absent WHERE kind = 'person' AND counts > 0 AND subject IN ({marks})"
+        )
+        return {subject for (subject,) in self._db.execute(query, (*subjects, *subjects))}
+
     def takers(self) -> Iterator[tuple[str, str | None]]:
         """The records that are to be switched off; or to end, then with the instant."""
         yield from self._db.execute("SELECT subject, ends FROM person WHERE takes = 1 AND subject IS NOT NULL ORDER BY place").fetchall()

@@ -15,7 +15,7 @@ from app.directory.tables import Group, Membership, Person, Record, Source
 from app.intake.pull_asking import NOT_THERE, UNASKED, WAITING
 from app.intake.pull_drafts import stands_on
 from app.intake.pull_here import HERE, batches, records_here
-from app.intake.pull_lately import LATELY, Ends, ends_brought, people_taken
+from app.intake.pull_lately import LATELY, Lately, taken_lately
 from app.intake.pull_reading import Reading
 from app.intake.pull_staging import Staging
 from app.lifecycle import brake
@@ -104,9 +104,8 @@ def most_people(source: Source, staging: Staging, *, at: datetime) -> int | None
         ceiling = ceiling_of(session, source.organization_id)
         if ceiling is None:
             return None
-        ends = ends_brought(session, source, leaving=staging.leaving_among, at=at)
-        out = people_taken(session, source, at=at) + ends.come
-        return max(0, ceiling.allowed(people_on(session, source, at=at) + out) - out - ends.ahead)
+        out, ahead = taken_lately(session, source, counted=staging.counted_among, at=at)
+        return max(0, ceiling.allowed(people_on(session, source, at=at) + out) - out - ahead)
 
 
 def weigh(found: Reading, source: Source, *, at: datetime) -> Verdict:
@@ -129,9 +128,8 @@ def _too_much(session: Session, source: Source, staging: Staging, *, lost: int, 
         return None
     said = f"pull_brake = {value_of(session, source.organization_id, 'pull_brake')} allows"
     free = ceiling.allowed(0)
-    ends = ends_brought(session, source, leaving=staging.leaving_among, at=at) if lost else Ends(0, 0)
-    out = ends.come + (people_taken(session, source, at=at) if lost else 0)
-    lately = out + ends.ahead
+    out, ahead = taken_lately(session, source, counted=staging.counted_among, at=at) if lost else Lately(0, 0)
+    lately = out + ahead
     if lost + lately > free and lost + lately > (allowed := ceiling.allowed((on := people_on(session, source, at=at)) + out)):
         share = _share(lost + lately, on + out)
         before = f", after {lately} in the last {LATELY // timedelta(hours=1)} hours" if lately else ""

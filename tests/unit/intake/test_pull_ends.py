@@ -172,6 +172,17 @@ def test_whoever_is_taken_after_all_is_not_counted_for_their_end_as_well(corp: P
     assert "(37%" in held.reason
 
 
+def test_an_end_that_comes_during_a_listing_that_takes_them_counts_once(corp: Pulled) -> None:
+    ends(corp, corp.at + 5 * MINUTE, *KEYS[:9])
+    corp.pull()
+    switched_off(corp, KEYS[:10])
+    corp.directory.while_listing = lambda: corp.wait(6 * MINUTE)
+
+    outcome = corp.pull(whole=True)
+
+    assert (outcome.held, here(corp)) == (None, 20)
+
+
 # Undone
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import event
 from app.database import db, in_transaction, reading
 from app.directory.tables import Source, StatementKind, Voice
 from app.intake.pull_here import batches
-from app.intake.pull_lately import ends_brought, people_taken
+from app.intake.pull_lately import taken_lately
 from app.intake.pulling import Outcome
 from app.lifecycle.leaving import say
 from tests.company import ADMIN
@@ -44,7 +44,7 @@ def active(corp: Pulled) -> int:
 
 def lately(corp: Pulled) -> int:
     with reading() as session:
-        return people_taken(session, session.get_one(Source, (corp.organization_id, corp.source_id)), at=corp.at)
+        return taken_lately(session, session.get_one(Source, (corp.organization_id, corp.source_id)), counted=lambda _: set(), at=corp.at).out
 
 
 def off(corp: Pulled, *keys: str) -> None:
@@ -308,8 +308,6 @@ def test_it_costs_by_what_was_taken_lately(corp: Pulled) -> None:
     event.listen(db.engine, "before_cursor_execute", lambda _connection, _cursor, statement, given, *_: asked.append((statement, given)))
 
     lately(corp)
-    with reading() as session:
-        ends_brought(session, session.get_one(Source, (corp.organization_id, corp.source_id)), leaving=lambda _: set(), at=corp.at)
 
     with db.engine.connect() as connection:
         plans = [
