@@ -213,7 +213,8 @@ def _settle(
     manager_before = person.manager_id
     changed = _compose(session, person, of_now(records, at=at))
     decided = standing_now(session, person, records, at=at)
-    due_at = min(person.access_until or at, at) if before is Standing.ACTIVE and actor == CLOCK else at
+    # Access ended on their day, whoever is the first to look after it.
+    due_at = min(person.access_until or at, at) if before is Standing.ACTIVE else at
     fresh = person.version == 0
     if decided.standing is not before or decided.reason != person.standing_reason or decided.until != person.access_until:
         changed = True

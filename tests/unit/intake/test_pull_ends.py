@@ -142,6 +142,17 @@ def test_ends_that_have_come_count_before_a_worker_has_looked(corp: Pulled) -> N
     assert held.reason.startswith("corp: 9 of 21 people would lose access, after 9 in the last 24 hours (60% together)")
 
 
+def seen_to_pass(corp: Pulled, keys: list[str]) -> None:
+    """As LDAP servers tell of an end that has come."""
+    for key in keys:
+        corp.directory.alter(key, active=False, ended=True, state="accountExpires has passed")
+
+
+def promoted(corp: Pulled, keys: list[str]) -> None:
+    for key in keys:
+        promote(corp, key)
+
+
 def given_a_nearer_end(corp: Pulled, keys: list[str]) -> None:
     ends(corp, corp.at + DAY, *keys)
 
@@ -170,6 +181,28 @@ def test_whoever_is_taken_after_all_is_not_counted_for_their_end_as_well(corp: P
     held = corp.pull(whole=whole).held
     assert held is not None
     assert "(37%" in held.reason
+
+
+@pytest.mark.parametrize("said", [seen_to_pass, switched_off, promoted, deleted])
+@pytest.mark.parametrize("whole", [False, True])
+def test_ends_that_have_come_count_once_where_a_pull_looks_before_a_worker(
+    corp: Pulled, whole: bool, said: Callable[[Pulled, list[str]], None]
+) -> None:  # fmt: skip
+    ends(corp, corp.at + 5 * MINUTE, *KEYS[:9])
+    corp.pull()
+    corp.wait(6 * MINUTE)
+    said(corp, KEYS[:9])
+    corp.pull(whole=whole)
+    corp.wait()
+    corp.ask_again()
+
+    assert here(corp) == 21
+    switched_off(corp, KEYS[9:10])
+    assert corp.pull(whole=whole).held is None
+    switched_off(corp, KEYS[10:11])
+    held = corp.pull(whole=whole).held
+    assert held is not None
+    assert held.reason.startswith("corp: 1 of 20 people would lose access, after 10 in the last 24 hours (37% together)")
 
 
 def test_an_end_that_comes_during_a_listing_that_takes_them_counts_once(corp: Pulled) -> None:

@@ -120,6 +120,20 @@ def test_an_end_that_came_due_while_nothing_ran_counts_from_its_own_instant(inst
     assert (departure.due_at, departure.decided_at) == (on(20), on(45))
 
 
+@pytest.mark.parametrize("who", ["directory", "hr"])
+def test_it_counts_from_there_whoever_looks_first(installed: Flask, who: str) -> None:
+    company = new_company()
+    ada = joins(company, "ada", until=20)
+
+    if who == "directory":
+        replace_name(company, ada, "Ada L.", at=45)
+    else:
+        hr_says(company, ada, StatementKind.LEAVES, said=45)
+
+    [departure] = departures_of(company, ada)
+    assert (departure.due_at, departure.decided_at) == (on(20), on(45))
+
+
 @pytest.mark.parametrize("what", ["record", "statement"])
 def test_a_clock_that_is_put_back_gives_nobody_access_again(installed: Flask, what: str) -> None:
     company = new_company()
