@@ -3,55 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from flask import Flask
 
-from app.database import in_transaction
 from app.lifecycle.errors import WorldMoved
-from app.lifecycle.people import reconsider
 from tests.unit.intake.deciding import approves, digest_of, rejects, undoes
-from tests.unit.intake.pulled_company import MINUTE, Pulled, pulled_company
-from tests.unit.intake.scripted_directory import person
+from tests.unit.intake.ends_told import (
+    DAY,
+    KEYS,
+    deleted,
+    ends,
+    given_a_nearer_end,
+    here,
+    lives_on,
+    promote,
+    switched_off,
+    thirty_people,
+    until,
+)
+from tests.unit.intake.pulled_company import MINUTE, Pulled
 
 pytestmark = pytest.mark.slow
-
-DAY = timedelta(days=1)
-KEYS = [f"p{number:02}" for number in range(30)]
 
 
 @pytest.fixture
 def corp(installed: Flask) -> Pulled:
-    """Thirty people, pulled: ten of them may go at once."""
-    corp = pulled_company()
-    corp.directory.put(*map(person, KEYS))
-    corp.pull()
-    return corp
-
-
-def ends(corp: Pulled, ends_at: datetime | None, *keys: str) -> None:
-    for key in keys:
-        corp.directory.alter(key, ends_at=None if ends_at is None else ends_at.isoformat())
-
-
-def promote(corp: Pulled, key: str) -> None:
-    corp.directory.alter(key, document={**corp.directory.people[key].document, "title": "Countess"})
-
-
-def lives_on(corp: Pulled, length: timedelta) -> None:
-    """Time passes, and a worker looks at whoever came due."""
-    corp.wait(length)
-    for one in [corp.person(user_name).id for user_name in corp.standing()]:
-        in_transaction(lambda session, one=one: reconsider(session, corp.organization_id, one, at=corp.at))  # type: ignore[misc]  # defaults bind the loop's values
-
-
-def here(corp: Pulled) -> int:
-    return sum(standing == "active" for standing in corp.standing().values())
-
-
-def until(corp: Pulled, key: str) -> datetime | None:
-    return corp.person(f"{key}@x.example").access_until
+    return thirty_people()
 
 
 def test_ends_within_days_for_too_many_are_held(corp: Pulled) -> None:
@@ -130,42 +109,6 @@ def test_a_few_ends_with_each_pull_count_together(corp: Pulled) -> None:
     assert held[2].reason.startswith("corp: 5 of 25 people would lose access, after 10 in the last 24 hours (50% together)")
 
 
-def test_ends_that_have_come_count_before_a_worker_has_looked(corp: Pulled) -> None:
-    ends(corp, corp.at + 5 * MINUTE, *KEYS[:9])
-    corp.pull()
-
-    corp.wait(6 * MINUTE)
-    ends(corp, corp.at + 5 * MINUTE, *KEYS[9:18])
-    held = corp.pull().held
-
-    assert held is not None
-    assert held.reason.startswith("corp: 9 of 21 people would lose access, after 9 in the last 24 hours (60% together)")
-
-
-def seen_to_pass(corp: Pulled, keys: list[str]) -> None:
-    """As LDAP servers tell of an end that has come."""
-    for key in keys:
-        corp.directory.alter(key, active=False, ended=True, state="accountExpires has passed")
-
-
-def promoted(corp: Pulled, keys: list[str]) -> None:
-    for key in keys:
-        promote(corp, key)
-
-
-def given_a_nearer_end(corp: Pulled, keys: list[str]) -> None:
-    ends(corp, corp.at + DAY, *keys)
-
-
-def switched_off(corp: Pulled, keys: list[str]) -> None:
-    for key in keys:
-        corp.directory.alter(key, active=False)
-
-
-def deleted(corp: Pulled, keys: list[str]) -> None:
-    corp.directory.drop(*keys)
-
-
 @pytest.mark.parametrize("taken", [given_a_nearer_end, switched_off, deleted])
 @pytest.mark.parametrize("whole", [False, True])
 def test_whoever_is_taken_after_all_is_not_counted_for_their_end_as_well(corp: Pulled, whole: bool, taken: Callable[[Pulled, list[str]], None]) -> None:
@@ -181,39 +124,6 @@ def test_whoever_is_taken_after_all_is_not_counted_for_their_end_as_well(corp: P
     held = corp.pull(whole=whole).held
     assert held is not None
     assert "(37%" in held.reason
-
-
-@pytest.mark.parametrize("said", [seen_to_pass, switched_off, promoted, deleted])
-@pytest.mark.parametrize("whole", [False, True])
-def test_ends_that_have_come_count_once_where_a_pull_looks_before_a_worker(
-    corp: Pulled, whole: bool, said: Callable[[Pulled, list[str]], None]
-) -> None:  # fmt: skip
-    ends(corp, corp.at + 5 * MINUTE, *KEYS[:9])
-    corp.pull()
-    corp.wait(6 * MINUTE)
-    said(corp, KEYS[:9])
-    corp.pull(whole=whole)
-    corp.wait()
-    corp.ask_again()
-
-    assert here(corp) == 21
-    switched_off(corp, KEYS[9:10])
-    assert corp.pull(whole=whole).held is None
-    switched_off(corp, KEYS[10:11])
-    held = corp.pull(whole=whole).held
-    assert held is not None
-    assert held.reason.startswith("corp: 1 of 20 people would lose access, after 10 in the last 24 hours (37% together)")
-
-
-def test_an_end_that_comes_during_a_listing_that_takes_them_counts_once(corp: Pulled) -> None:
-    ends(corp, corp.at + 5 * MINUTE, *KEYS[:9])
-    corp.pull()
-    switched_off(corp, KEYS[:10])
-    corp.directory.while_listing = lambda: corp.wait(6 * MINUTE)
-
-    outcome = corp.pull(whole=True)
-
-    assert (outcome.held, here(corp)) == (None, 20)
 
 
 # Undone
@@ -333,57 +243,3 @@ def test_an_end_to_come_is_heard_of_whoever_was_rejected_as_off(corp: Pulled) ->
     outcome = corp.pull()
 
     assert (outcome.left, until(corp, "p00")) == (1, ends_at)
-
-
-# Ends that have come, as LDAP servers tell of them: by then the account is off for nothing else
-
-
-def comes(corp: Pulled, *keys: str) -> None:
-    """The end of these comes, and is heard of by the listing after it."""
-    lives_on(corp, 2 * DAY)
-    for key in keys:
-        corp.directory.alter(key, active=False, ended=True, state="accountExpires has passed")
-
-
-def title(corp: Pulled) -> object:
-    return corp.records()["p00@x.example"].document.get("title")
-
-
-@pytest.mark.parametrize("length", [MINUTE, 2 * DAY], ids=["before it comes", "after it has come"])
-def test_an_end_that_was_undone_does_not_take_when_it_comes(corp: Pulled, length: timedelta) -> None:
-    ends(corp, corp.at + DAY, "p00")
-    number = corp.pull().run or 0
-    lives_on(corp, length)
-    assert undoes(corp, number).lines == 1
-
-    comes(corp, "p00")
-
-    for whole in (False, True, True):
-        assert (corp.pull(whole=whole).left, corp.standing()["p00@x.example"]) == (0, "active")
-    # Another end is another word.
-    ends(corp, corp.at - MINUTE, "p00")
-    assert (corp.pull().left, corp.standing()["p00@x.example"]) == (1, "departed")
-
-
-@pytest.mark.parametrize("whole", [False, True])
-def test_an_end_that_does_not_count_does_not_count_when_it_comes(corp: Pulled, whole: bool) -> None:
-    ends(corp, corp.at + DAY, *KEYS)
-    assert corp.pull().held is not None
-    rejects(corp)
-
-    comes(corp, *KEYS)
-    promote(corp, "p00")
-
-    for _ in range(2):
-        outcome = corp.pull(whole=whole)
-        assert (outcome.held, outcome.left, here(corp), title(corp)) == (None, 0, 30, "Countess")
-    # Switched off by hand, they are off.
-    corp.directory.alter("p00", ended=False, state="disabled")
-    assert (corp.pull(whole=whole).left, corp.standing()["p00@x.example"]) == (1, "departed")
-
-
-def test_an_end_that_has_come_when_it_is_first_told_takes(corp: Pulled) -> None:
-    ends(corp, corp.at - DAY, "p00")
-    comes(corp, "p00")
-
-    assert (corp.pull().left, corp.standing()["p00@x.example"]) == (1, "departed")

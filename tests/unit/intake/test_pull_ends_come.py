@@ -1,0 +1,122 @@
+"""Ends that have come: before a worker has looked, and as LDAP servers tell of them: by then the account is off for nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+
+from tests.unit.intake.deciding import rejects, undoes
+from tests.unit.intake.ends_told import (
+    DAY,
+    KEYS,
+    comes,
+    deleted,
+    ends,
+    here,
+    lives_on,
+    promote,
+    promoted,
+    seen_to_pass,
+    switched_off,
+    thirty_people,
+    title,
+)
+from tests.unit.intake.pulled_company import MINUTE, Pulled
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def corp(installed: Flask) -> Pulled:
+    return thirty_people()
+
+
+def test_ends_that_have_come_count_before_a_worker_has_looked(corp: Pulled) -> None:
+    ends(corp, corp.at + 5 * MINUTE, *KEYS[:9])
+    corp.pull()
+
+    corp.wait(6 * MINUTE)
+    ends(corp, corp.at + 5 * MINUTE, *KEYS[9:18])
+    held = corp.pull().held
+
+    assert held is not None
+    assert held.reason.startswith("corp: 9 of 21 people would lose access, after 9 in the last 24 hours (60% together)")
+
+
+@pytest.mark.parametrize("said", [seen_to_pass, switched_off, promoted, deleted])
+@pytest.mark.parametrize("whole", [False, True])
+def test_ends_that_have_come_count_once_where_a_pull_looks_before_a_worker(
+    corp: Pulled, whole: bool, said: Callable[[Pulled, list[str]], None]
+) -> None:  # fmt: skip
+    ends(corp, corp.at + 5 * MINUTE, *KEYS[:9])
+    corp.pull()
+    corp.wait(6 * MINUTE)
+    said(corp, KEYS[:9])
+    corp.pull(whole=whole)
+    corp.wait()
+    corp.ask_again()
+
+    assert here(corp) == 21
+    switched_off(corp, KEYS[9:10])
+    assert corp.pull(whole=whole).held is None
+    switched_off(corp, KEYS[10:11])
+    held = corp.pull(whole=whole).held
+    assert held is not None
+    assert held.reason.startswith("corp: 1 of 20 people would lose access, after 10 in the last 24 hours (37% together)")
+
+
+def test_an_end_that_comes_during_a_listing_that_takes_them_counts_once(corp: Pulled) -> None:
+    ends(corp, corp.at + 5 * MINUTE, *KEYS[:9])
+    corp.pull()
+    switched_off(corp, KEYS[:10])
+    corp.directory.while_listing = lambda: corp.wait(6 * MINUTE)
+
+    outcome = corp.pull(whole=True)
+
+    assert (outcome.held, here(corp)) == (None, 20)
+
+
+# As LDAP servers tell of them
+
+
+@pytest.mark.parametrize("length", [MINUTE, 2 * DAY], ids=["before it comes", "after it has come"])
+def test_an_end_that_was_undone_does_not_take_when_it_comes(corp: Pulled, length: timedelta) -> None:
+    ends(corp, corp.at + DAY, "p00")
+    number = corp.pull().run or 0
+    lives_on(corp, length)
+    assert undoes(corp, number).lines == 1
+
+    comes(corp, "p00")
+
+    for whole in (False, True, True):
+        assert (corp.pull(whole=whole).left, corp.standing()["p00@x.example"]) == (0, "active")
+    # Another end is another word.
+    ends(corp, corp.at - MINUTE, "p00")
+    assert (corp.pull().left, corp.standing()["p00@x.example"]) == (1, "departed")
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_end_that_does_not_count_does_not_count_when_it_comes(corp: Pulled, whole: bool) -> None:
+    ends(corp, corp.at + DAY, *KEYS)
+    assert corp.pull().held is not None
+    rejects(corp)
+
+    comes(corp, *KEYS)
+    promote(corp, "p00")
+
+    for _ in range(2):
+        outcome = corp.pull(whole=whole)
+        assert (outcome.held, outcome.left, here(corp), title(corp)) == (None, 0, 30, "Countess")
+    # Switched off by hand, they are off.
+    corp.directory.alter("p00", ended=False, state="disabled")
+    assert (corp.pull(whole=whole).left, corp.standing()["p00@x.example"]) == (1, "departed")
+
+
+def test_an_end_that_has_come_when_it_is_first_told_takes(corp: Pulled) -> None:
+    ends(corp, corp.at - DAY, "p00")
+    comes(corp, "p00")
+
+    assert (corp.pull().left, corp.standing()["p00@x.example"]) == (1, "departed")
