@@ -31,9 +31,10 @@ class Known(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class OnHere:
     """Whether a record lets its person in, as far as this source is concerned, until when, and whether anybody else's word keeps them
-    out anyway."""
+    out anyway. `over` where nothing but its end is in the way, which has come."""
 
     on: bool
+    over: bool
     ended: bool
     counts: bool
     ends_at: datetime | None
@@ -93,8 +94,11 @@ def records_here(session: Session, organization_id: str, ids: Sequence[str], *, 
             .where(Record.organization_id == organization_id, Record.id.in_(some))
         )
         for record_id, active, starts_at, ends_at, ended_at, standing in session.execute(query):
-            on = ended_at is None and stands_on(active, starts_at, ends_at, at=at)
-            found[record_id] = OnHere(on=on, ended=ended_at is not None, counts=standing in HERE, ends_at=ends_at)
+            stands = active and ended_at is None
+            found[record_id] = OnHere(
+                on=stands and stands_on(active, starts_at, ends_at, at=at), over=stands and ends_at is not None and ends_at <= at,
+                ended=ended_at is not None, counts=standing in HERE, ends_at=ends_at,
+            )  # fmt: skip
     return found
 
 

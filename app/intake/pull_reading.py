@@ -144,9 +144,11 @@ class Reading:
             differing = {key: entry.subject_id for key, entry in known.items() if entry.subject_id is not None and entry.digest != said[key].digest}
             records = records_here(session, self.organization_id, list(differing.values()), at=self.at)
             unheard = kept_ends(session, *self._where, differing)
-            for key in unheard:
-                # An end that does not count switches nobody off when it comes.
-                if came[key].ended and unheard[key] == dates_of(told[key])[1]:
+            for key, subject in differing.items():
+                ends_at, here = dates_of(told[key])[1], records.get(subject)
+                counted = here.ends_at if here is not None and here.over else None
+                # An end that does not count switches nobody off when it comes; and where one that counts has come, that it has is no news.
+                if came[key].ended and ends_at is not None and ends_at in (unheard.get(key), counted):
                     told[key], said[key] = self._said(replace(came[key], active=True, state="", ended=False))
             self.groups_lost |= groups_lost(session, *self._where, [key for key in told if key not in known])
         for key, person in told.items():

@@ -63,6 +63,12 @@ def promoted(corp: Pulled, keys: list[str]) -> None:
         promote(corp, key)
 
 
+def disabled(corp: Pulled, keys: list[str]) -> None:
+    """By hand: of such accounts LDAP servers tell no end."""
+    for key in keys:
+        corp.directory.alter(key, active=False, ended=False, state="disabled", ends_at=None)
+
+
 def seen_to_pass(corp: Pulled, keys: list[str]) -> None:
     """As LDAP servers tell of an end that has come."""
     for key in keys:

@@ -8,12 +8,13 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from tests.unit.intake.deciding import rejects, undoes
+from tests.unit.intake.deciding import approves, digest_of, rejects, undoes
 from tests.unit.intake.ends_told import (
     DAY,
     KEYS,
     comes,
     deleted,
+    disabled,
     ends,
     here,
     lives_on,
@@ -59,7 +60,6 @@ def test_ends_that_have_come_count_once_where_a_pull_looks_before_a_worker(
     corp.wait()
     corp.ask_again()
 
-    assert here(corp) == 21
     switched_off(corp, KEYS[9:10])
     assert corp.pull(whole=whole).held is None
     switched_off(corp, KEYS[10:11])
@@ -113,6 +113,60 @@ def test_an_end_that_does_not_count_does_not_count_when_it_comes(corp: Pulled, w
     # Switched off by hand, they are off.
     corp.directory.alter("p00", ended=False, state="disabled")
     assert (corp.pull(whole=whole).left, corp.standing()["p00@x.example"]) == (1, "departed")
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_end_can_be_undone_though_listings_have_seen_it_pass(corp: Pulled, whole: bool) -> None:
+    ends(corp, corp.at + DAY, "p00")
+    number = corp.pull().run or 0
+    comes(corp, "p00")
+    for _ in range(2):
+        outcome = corp.pull(whole=whole)
+        assert (outcome.left, outcome.moved, corp.standing()["p00@x.example"]) == (0, 0, "departed")
+
+    undone = undoes(corp, number)
+
+    assert (undone.lines, undone.moved_on, corp.standing()["p00@x.example"]) == (1, (), "active")
+    for _ in range(2):
+        assert (corp.pull(whole=whole).left, corp.standing()["p00@x.example"]) == (0, "active")
+
+
+def test_so_can_one_that_was_approved(corp: Pulled) -> None:
+    ends(corp, corp.at + DAY, *KEYS)
+    corp.pull()
+    number = approves(corp, digest_of(corp)).run or 0
+    comes(corp, *KEYS)
+    corp.pull()
+    assert here(corp) == 0
+
+    assert (undoes(corp, number).lines, here(corp)) == (30, 30)
+    assert (corp.pull(whole=True).held, here(corp)) == (None, 30)
+
+
+def test_whoever_is_disabled_after_their_end_stays_out_though_it_is_undone(corp: Pulled) -> None:
+    ends(corp, corp.at + DAY, "p00")
+    number = corp.pull().run or 0
+    comes(corp, "p00")
+    corp.pull()
+    disabled(corp, ["p00"])
+    corp.pull()
+
+    undone = undoes(corp, number)
+
+    assert (undone.lines, undone.moved_on) == (0, ("p00@x.example has changed since",))
+    assert corp.standing()["p00@x.example"] == "departed"
+
+
+def test_whoever_is_put_on_again_after_their_end_is_in(corp: Pulled) -> None:
+    ends(corp, corp.at + DAY, "p00")
+    corp.pull()
+    comes(corp, "p00")
+    corp.pull()
+
+    corp.directory.alter("p00", active=True, ended=False, state="", ends_at=None)
+
+    corp.pull()
+    assert corp.standing()["p00@x.example"] == "active"
 
 
 def test_an_end_that_has_come_when_it_is_first_told_takes(corp: Pulled) -> None:
