@@ -1,6 +1,6 @@
 """A company, its stand-in workspace and a crew of workers, for tests of delivery: time passes only when it is told to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from flask import Flask
 from sqlalchemy import delete, select
@@ -49,18 +49,19 @@ def employ(workspace: Workspace) -> tuple[Company, str]:
 
 
 class StandInTargets:
-    """Opens the stand-in wherever a connector is asked for."""
+    """Opens the stand-in wherever a connector is asked for, but for workspaces with a stand-in of their own."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, own: Mapping[str, Workspace] | None = None) -> None:
         self.workspace = workspace
+        self.own = own or {}
 
     def of(self, organization_id: str, workspace_id: str) -> Workspace:
-        return self.workspace
+        return self.own.get(workspace_id, self.workspace)
 
 
-def crew(app: Flask, workspace: Workspace) -> worker.Worker:
+def crew(app: Flask, workspace: Workspace, own: Mapping[str, Workspace] | None = None) -> worker.Worker:
     one = worker.Worker(app, threads={Lane.DEPARTURES: 1, Lane.SYNC: 1})
-    one._targets = StandInTargets(workspace)  # type: ignore[assignment]  # the stand-in keeps the same promises
+    one._targets = StandInTargets(workspace, own)  # type: ignore[assignment]  # the stand-in keeps the same promises
     return one
 
 
@@ -75,9 +76,9 @@ def make_everything_due() -> None:
     in_transaction(act)
 
 
-def settle(app: Flask, workspace: Workspace) -> None:
+def settle(app: Flask, workspace: Workspace, own: Mapping[str, Workspace] | None = None) -> None:
     """Deliver until no work is left, letting pauses pass."""
-    crew_now = crew(app, workspace)
+    crew_now = crew(app, workspace, own)
     for _ in range(200):
         crew_now.run_until_idle()
         with reading() as session:

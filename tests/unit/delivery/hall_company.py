@@ -34,14 +34,15 @@ class HallCompany:
     ada: Record
     bob: Record
 
-    def account(self, record: Record) -> AccountId:
+    def account(self, record: Record, workspace_id: str | None = None) -> AccountId:
         with reading() as session:
-            return AccountId(session.get_one(AccountRow, (self.company.organization_id, self.workspace_id, record.person_id)).account_id)
+            where = (self.company.organization_id, workspace_id or self.workspace_id, record.person_id)
+            return AccountId(session.get_one(AccountRow, where).account_id)
 
     def opens(self, name: str, *others: Record, direct: bool = False, public: bool = False, owners: tuple[Record, ...] = ()) -> ChannelRef:
         """Ada makes a room in her client."""
         return self.there.opens(
-            name, self.account(self.ada), *map(self.account, others), direct=direct, public=public, owners=tuple(map(self.account, owners))
+            name, self.account(self.ada), *(self.account(one) for one in others), direct=direct, public=public, owners=tuple(self.account(one) for one in owners)
         )
 
     def says(self, record: Record, kind: StatementKind = StatementKind.LEAVES) -> None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.access.tables import Account as AccountRow
 from app.access.tables import Workspace as WorkspaceRow
 from app.clock import now
 from app.database import in_transaction, new_id, reading
 from app.directory.tables import StatementKind
-from app.journal.tables import Lane
+from app.journal import work
+from app.journal.tables import Lane, Subject
 from app.lifecycle import handover
 from app.lifecycle.handover import NoHeir
 from connectors.contract import AccountState, ChannelRef
 from tests.arranged_once import arranged_once
-from tests.unit.delivery.crew import Killed, crew, make_everything_due
+from tests.unit.delivery.crew import Killed, crew, make_everything_due, settle
 from tests.unit.delivery.hall_company import HallCompany, hall_company
+from tests.unit.delivery.halls import Halls
 
 pytestmark = pytest.mark.slow
 
@@ -162,36 +162,32 @@ def test_a_manager_who_is_away_is_passed_over(firm: HallCompany) -> None:
 
 
 def test_whoever_was_named_takes_over_in_every_workspace(firm: HallCompany) -> None:
-    second = in_transaction(lambda session: _second_workspace(session, firm))
+    there = {firm.workspace_id: firm.there, in_transaction(lambda session: _second_workspace(session, firm)): Halls()}
     firm.sets("handover", "none")
-    firm.delivers()
-    ref = firm.opens("Offsite", firm.mia)
+    settle(firm.app, firm.there, there)
+    refs = {place: halls.opens("Offsite", firm.account(firm.ada, place), firm.account(firm.mia, place)) for place, halls in there.items()}
     firm.names(firm.bob, of=firm.ada)
 
     firm.says(firm.ada)
-    firm.delivers()
+    settle(firm.app, firm.there, there)
 
     with reading() as session:
         found = next(handover.history(session, firm.person(session, firm.ada)))
-    assert {one.workspace_id for one in found.channels} == {firm.workspace_id, second}
-    assert {one.to_account for one in found.channels if one.outcome == "handed over"} == {firm.account(firm.bob)}
-    assert firm.account(firm.bob) in firm.there.halls[ref].owners
+    bob = {place: firm.account(firm.bob, place) for place in there}
+    assert {one.workspace_id: (one.outcome, one.to_account) for one in found.channels} == {place: ("handed over", bob[place]) for place in there}
+    assert all(bob[place] in halls.halls[refs[place]].owners for place, halls in there.items())
 
 
 def _second_workspace(session: Session, firm: HallCompany) -> str:
-    """The same stand-in under another name: whoever leaves one is still in the other's list until it is their turn."""
+    """Another one, in which everybody has yet to get an account."""
     row = WorkspaceRow(
         organization_id=firm.company.organization_id, id=new_id(), name="chat-2", kind="matrix", url="http://nowhere.invalid", sealed_token=b"",
         options={}, created_at=now(),
     )  # fmt: skip
     session.add(row)
-    for person in session.scalars(select(AccountRow).where(AccountRow.workspace_id == firm.workspace_id)).all():
-        session.add(
-            AccountRow(
-                organization_id=firm.company.organization_id, workspace_id=row.id, person_id=person.person_id, account_id=person.account_id,
-                state="active", seen_at=now(),
-            )
-        )  # fmt: skip
+    session.flush()
+    everybody = [one.person_id for one in (firm.mia, firm.ada, firm.bob)]
+    work.want(session, firm.company.organization_id, subject=Subject.PERSON, subject_ids=everybody, because=None, due_at=now())
     return row.id
 
 
