@@ -1,15 +1,16 @@
 """What a source's pulls took lately: many small ones weigh as much as one that takes the same at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.directory.tables import Person, Record, Source, Standing
 from app.intake.pull_drafts import SOON
 from app.intake.pull_here import batches
+from app.journal.tables import Entry
 from app.lifecycle.pulled_tables import Run, RunKind, RunLine, Took
 from app.lifecycle.tables import Held, HeldState
 from app.revocation.tables import Departure
@@ -53,29 +54,48 @@ def _taken(session: Session, source: Source, *, at: datetime) -> set[str]:
 
 def _ends_brought(session: Session, source: Source, *, counted: Counted, at: datetime) -> tuple[set[str], set[str]]:
     """Who is out since an end has come that was brought as news, and who is still here for some days; but for those that were put off since."""
-    # The departure of that very end: whoever was out before by another voice lost nothing by it.
-    by_it = exists().where(
-        Departure.organization_id == RunLine.organization_id, Departure.person_id == RunLine.person_id, Departure.due_at == Record.ends_at
-    )
     ahead = (Record.ends_at > at) & (Record.ends_at <= at + SOON)
     # Access ends at its instant, also where nobody has looked at them since.
     come = (Record.ends_at <= at) & (Person.access_until <= at)
-    out = (Person.standing != Standing.ACTIVE) | come
     query = (
-        select(RunLine.person_id, RunLine.subject_id, out.label("out"))
+        select(
+            RunLine.person_id, RunLine.subject_id, Record.active, Record.ends_at, Entry.after, (Person.standing != Standing.ACTIVE).label("left"),
+            come.label("come"),
+        )
         .join(Person, (Person.organization_id == RunLine.organization_id) & (Person.id == RunLine.person_id))
         .join(Record, (Record.organization_id == RunLine.organization_id) & (Record.id == RunLine.subject_id))
+        .join(Entry, Entry.id == RunLine.journal_id)
         .where(
             *_lines(session, source, at=at), RunLine.took == Took.ENDS,
-            ((Person.standing != Standing.ACTIVE) & by_it) | ((Person.standing == Standing.ACTIVE) & Record.ended_at.is_(None) & (come | ahead)),
+            (Person.standing != Standing.ACTIVE) | (Record.ended_at.is_(None) & (come | ahead)),
         )
-        .distinct()
     )  # fmt: skip
     rows = session.execute(query).all()
+    dues = _dues(session, source.organization_id, {row.person_id for row in rows if row.left})
+    # The departure of that very end: whoever was out before by another voice lost nothing by it. Of whoever is disabled besides, some
+    # directories tell no end any more; then it is the one of which the run was told.
+    rows = [row for row in rows if not row.left or (row.ends_at if row.active or row.ends_at else _brought(row.after)) in dues[row.person_id]]
     people = {row.subject_id: row.person_id for row in rows}
     # Also where the end has come since the source was read.
     now = {people[record] for some in batches(people) for record in counted(some)}
-    return {row.person_id for row in rows if row.out} - now, {row.person_id for row in rows if not row.out} - now
+    out = {row.person_id for row in rows if row.left or row.come}
+    return out - now, {row.person_id for row in rows} - out - now
+
+
+def _brought(after: dict[str, Any] | None) -> datetime | None:
+    """The end that an entry of the journal wrote down."""
+    ends_at = (after or {}).get("endsAt")
+    return None if ends_at is None else datetime.fromisoformat(ends_at)
+
+
+def _dues(session: Session, organization_id: str, people: Collection[str]) -> dict[str, set[datetime | None]]:
+    """From when on each of these was to be out, each time that they were."""
+    found: dict[str, set[datetime | None]] = {person: set() for person in people}
+    for some in batches(sorted(people)):
+        query = select(Departure.person_id, Departure.due_at).where(Departure.organization_id == organization_id, Departure.person_id.in_(some))
+        for person, due_at in session.execute(query):
+            found[person].add(due_at)
+    return found
 
 
 def _lines(session: Session, source: Source, *, at: datetime) -> tuple[Any, ...]:

@@ -47,7 +47,7 @@ def test_ends_that_have_come_count_before_a_worker_has_looked(corp: Pulled) -> N
     assert held.reason.startswith("corp: 9 of 21 people would lose access, after 9 in the last 24 hours (60% together)")
 
 
-@pytest.mark.parametrize("said", [seen_to_pass, switched_off, promoted, deleted])
+@pytest.mark.parametrize("said", [seen_to_pass, switched_off, disabled, promoted, deleted])
 @pytest.mark.parametrize("whole", [False, True])
 def test_ends_that_have_come_count_once_where_a_pull_looks_before_a_worker(
     corp: Pulled, whole: bool, said: Callable[[Pulled, list[str]], None]

@@ -317,8 +317,8 @@ def test_it_costs_by_what_was_taken_lately(corp: Pulled) -> None:
             for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
         ]
     searched = sorted(step.partition(" (")[2] for step in plans if "SEARCH" in step or "SCAN" in step)
-    # Each of both once, and the record besides, which has the end.
+    # Each of both once, and the record besides, which has the end, and the entry which brought it.
     assert searched == [
-        *3 * ["organization_id=? AND id=?)"], *2 * ["organization_id=? AND person_id=?)"], *2 * ["organization_id=? AND run=?)"],
-        *2 * ["organization_id=? AND source_id=? AND started_at>?)"],
+        *3 * ["organization_id=? AND id=?)"], "organization_id=? AND person_id=?)", *2 * ["organization_id=? AND run=?)"],
+        *2 * ["organization_id=? AND source_id=? AND started_at>?)"], "rowid=?)",
     ], plans  # fmt: skip
