@@ -37,11 +37,13 @@ def _told(words: list[tuple[bool, Voice, StatementKind, int | None]]) -> tuple[W
     said: tuple[Words, Words] = ([], [])
     for number, (whom, voice, kind, at) in enumerate(words):
         at_once = kind is StatementKind.REINSTATES or (voice is Voice.HR and kind not in COMEBACKS)
-        fits = kind if voice is Voice.OPERATOR else {StatementKind.REINSTATES: StatementKind.RETURNS, StatementKind.BARS: StatementKind.LEAVES}.get(kind, kind)
+        fits = kind if voice is Voice.OPERATOR else BY_HR.get(kind, kind)
         said[whom].append(says(fits, voice=voice, said=0.5 * (number + 1), at=None if at_once else at))
     return said
 
 
+BY_HR = {StatementKind.REINSTATES: StatementKind.RETURNS, StatementKind.BARS: StatementKind.LEAVES}
+"""What only an operator says, as others say it."""
 TAKING = [StatementKind.LEAVES, StatementKind.PAUSES, StatementKind.BARS, StatementKind.RETURNS, StatementKind.REINSTATES]
 BUT_HR = [Voice.OPERATOR, Voice.SPONSOR, Voice.SIGNAL]
 
@@ -59,6 +61,20 @@ def test_they_are_in_exactly_when_they_would_be_as_either(said: tuple[Words, Wor
 @settings(max_examples=300, deadline=None)
 @given(said=pairs([Voice.OPERATOR, Voice.HR], TAKING))
 def test_so_it_is_with_hr_which_hired_nobody_anew(said: tuple[Words, Words]) -> None:
+    both = joined(*said)
+
+    for at in INSTANTS:
+        alone = [standing([on()], words, at) is Standing.ACTIVE for words in said]
+        assert (standing([on()], both, at) is Standing.ACTIVE) is all(alone), at
+
+
+@settings(max_examples=300, deadline=None)
+@given(told=st.lists(st.tuples(st.booleans(), st.sampled_from([Voice.OPERATOR, Voice.HR]), st.sampled_from(TAKING), st.sampled_from([None, 8, 12, 16])), max_size=7))
+def test_so_it_is_with_last_days_that_hr_names_of_either(told: list[tuple[bool, Voice, StatementKind, int | None]]) -> None:
+    said: tuple[Words, Words] = ([], [])
+    for number, (whom, voice, kind, at) in enumerate(told):
+        fits = kind if voice is Voice.OPERATOR else BY_HR.get(kind, kind)
+        said[whom].append(says(fits, voice=voice, said=0.5 * (number + 1), at=None if fits in COMEBACKS else at))
     both = joined(*said)
 
     for at in INSTANTS:
@@ -111,6 +127,26 @@ def test_a_rehire_of_the_one_takes_back_nothing_that_an_operator_said_of_the_oth
     hired = [says(StatementKind.LEAVES, said=2), says(StatementKind.REHIRES, said=3, engagement="n")]
 
     assert standing([on()], joined([says(StatementKind.LEAVES, voice=Voice.OPERATOR, said=1)], hired), NOW) is Standing.DEPARTED
+
+
+def test_a_last_day_of_the_one_is_not_put_off_by_a_later_one_of_the_other() -> None:
+    for one, other in (
+        ([says(StatementKind.LEAVES, said=1, at=8)], [says(StatementKind.LEAVES, said=2, at=16)]),
+        ([says(StatementKind.LEAVES, said=2, at=8)], [says(StatementKind.LEAVES, said=1, at=16)]),
+        ([says(StatementKind.LEAVES, said=1, at=8, engagement="b")],
+         [says(StatementKind.LEAVES, said=0.5, engagement="a"), says(StatementKind.LEAVES, said=2, at=16)]),
+    ):  # fmt: skip
+        both = joined(one, other)
+
+        assert [standing([on()], both, at) for at in (8, 16)] == [Standing.DEPARTED, Standing.DEPARTED]
+
+
+def test_a_return_of_the_one_that_is_over_does_not_come_behind_a_leave_of_the_other() -> None:
+    has_yet_to_start = [says(StatementKind.STARTS, said=0.5, at=16, engagement="a"), says(StatementKind.RETURNS, said=1)]
+
+    both = joined(has_yet_to_start, [says(StatementKind.PAUSES, said=1.5, at=8, engagement="b")])
+
+    assert standing([on()], both, 8) is not Standing.ACTIVE
 
 
 # What follows
