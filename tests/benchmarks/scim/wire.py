@@ -101,6 +101,9 @@ def drive(
     Goes on past that until each stream has `least` answers, but never past `most` seconds. Ends early where a stream does
     or where a connection breaks, which `broke` then says.
     """
+    if not seconds:
+        # Nothing is measured, and after ten minutes there is much to look through, once for each person who is read again.
+        return _drive(address, streams, seconds=seconds, warm=warm, least=least, most=most)
     gc.collect()
     gc.disable()
     try:
