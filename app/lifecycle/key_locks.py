@@ -18,6 +18,7 @@ NUMBER: Final = "employeeNumber"
 _PLACES: Final = 1024
 """Addresses and names share so many locks in an organisation: a pull names thousands at once, and PostgreSQL has room for some thousand locks."""
 _HALF: Final = 2**31
+_ORGANIZATION: Final = param("organization")
 
 
 def hold_keys(session: Session, organization_id: str, keys: Iterable[tuple[str, str]]) -> None:
@@ -29,7 +30,7 @@ def hold_keys(session: Session, organization_id: str, keys: Iterable[tuple[str, 
         return
     listed = key_numbers(keys)
     if listed:
-        session.execute(holding(param("organization")), {"organization": organization_id, "numbers": json.dumps(listed)})
+        session.execute(holding(_ORGANIZATION), {"organization": organization_id, "numbers": json.dumps(listed)})
 
 
 def hold_numbers(session: Session, organization_id: str, numbers: Iterable[str]) -> None:
@@ -51,7 +52,10 @@ def _number(key: str, value: str) -> int:
 
 @cache
 def holding(organization: ColumnElement[str]) -> Select[Any]:
-    """PostgreSQL: hold the locks `:numbers` (`key_numbers`, as JSON) of an organisation, one after the other."""
+    """PostgreSQL: hold the locks `:numbers` (`key_numbers`, as JSON) of an organisation, one after the other.
+
+    The statement is kept from then on, and so `organization` is to be one that is, not one made for each who asks.
+    """
     each = cast(each_of("numbers", "postgresql"), Integer)
     space: ColumnElement[str] = literal("matching ", Text(), literal_execute=True).op("||")(organization)
     return select(func.pg_advisory_xact_lock(func.hashtext(space), each))

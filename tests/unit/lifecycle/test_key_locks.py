@@ -14,7 +14,7 @@ from app.database import in_transaction, reading, transaction
 from app.directory.tables import Person, Record, Standing
 from app.journal.tables import Organization
 from app.lifecycle.drafts import RecordDraft
-from app.lifecycle.key_locks import hold_keys
+from app.lifecycle.key_locks import hold_keys, holding
 from app.lifecycle.matching import hold
 from app.lifecycle.records import add_record, change_record
 from app.lifecycle.sources import set_setting
@@ -169,3 +169,11 @@ class TestOnPostgreSQL:
     def test_what_no_database_keeps_may_be_held_all_the_same(self, installed: Flask, company: Company) -> None:
         with transaction() as session:
             hold_keys(session, company.organization_id, [("userName", "half a sign \ud800"), ("userName", "nothing \0")])
+
+    def test_no_statement_is_kept_for_each_who_joins(self, installed: Flask, company: Company) -> None:
+        in_transaction(joining(company, company.source_id, named("ada", "E-1")))
+        kept = holding.cache_info().currsize
+
+        in_transaction(joining(company, company.source_id, named("bob", "E-2")))
+
+        assert holding.cache_info().currsize == kept
