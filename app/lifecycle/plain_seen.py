@@ -17,8 +17,8 @@ from app.statements import param
 
 Beside = tuple[ColumnElement[Any], Mapping[str, Any]]
 """An expression over Record, and the values in it."""
-Becomes = Callable[["Seen", dict[str, Any]], RecordDraft | None]
-"""What is said of a record that is there, its document being read already; None where that is for the ordinary way to say."""
+Becomes = Callable[["Seen"], tuple[dict[str, Any], RecordDraft] | None]
+"""The document of a record that is there, read, and what is said of it; None where that is for the ordinary way to say."""
 
 
 class Seen(NamedTuple):

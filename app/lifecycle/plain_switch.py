@@ -143,10 +143,10 @@ def _meant(asked: _Switch, there: Seen | None) -> _Switch | Change | None:
     """What is switched or changed; None where it is not plain."""
     if there is None or asked.becomes is None:
         return None if there is None else asked
-    document = json.loads(there.document)
-    draft = asked.becomes(there, document)
-    if draft is None:
+    read = asked.becomes(there)
+    if read is None:
         return None
+    document, draft = read
     if is_said_already(draft, there, document):
         return asked._replace(active=draft.active)
     change = Change(there=there, document=document, draft=draft)

@@ -3,6 +3,7 @@
 What is not of the usual kind (`None`), and whatever is wrong (SCIMError), takes the ordinary way.
 """
 
+import json
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeVar
@@ -27,6 +28,8 @@ from app.settings import Settings
 
 _SCHEMAS: Final = ["urn:ietf:params:scim:api:messages:2.0:PatchOp"]
 _COLONS: Final = _SCHEMAS[0].count(":")
+_MOST: Final = 131_072
+"""Operations of a PATCH times the bytes that each may have to look at, of the user and of the body. On an event loop all others wait meanwhile."""
 _ACTIVE: Final = AttributePath(names=("active",))
 BELIEVED_FOR: Final = 1.0
 """Seconds for which a layoff that was announced is not looked for again: each try in vain would keep all others from writing."""
@@ -76,21 +79,25 @@ async def _patch_user(asked: Asked[Acting]) -> Answered | None:
         return await _switched(asked, "PATCH", active=active) if _says_once(asked.body, body) else None
     # Once more, so that it is found out what is said twice.
     operations = read_operations(read_message(asked.body), asked.vocabulary)
-    return await _switched(asked, "PATCH", becomes=becomes_by_patch(operations, asked.vocabulary))
+    longest = _MOST // max(len(operations), 1) - len(asked.body)
+    return await _switched(asked, "PATCH", becomes=becomes_by_patch(operations, asked.vocabulary), longest=longest) if longest > 0 else None
 
 
 async def _put_user(asked: Asked[Acting]) -> Answered | None:
-    return None if asked.query else await _switched(asked, "PUT", becomes=becomes_by_put(read_object(asked.body), asked.vocabulary))
+    if asked.query:
+        return None
+    becomes = becomes_by_put(read_object(asked.body), asked.vocabulary)
+    return await _switched(asked, "PUT", becomes=becomes, longest=_MOST - len(asked.body))
 
 
 async def _switched(
-    asked: Asked[Acting], method: str, *, active: bool | None = None, becomes: Callable[[Resource], RecordDraft] | None = None
+    asked: Asked[Acting], method: str, *, active: bool | None = None, becomes: Callable[[Resource], RecordDraft] | None = None, longest: int = 0
 ) -> Answered | None:
     source, at = asked.knock.source, time.monotonic()
     announced = _announced.get(source, 0.0) > at
     if active is False and announced:
         return None
-    given = None if becomes is None else _usual(becomes, asked.vocabulary, but_off=announced)
+    given = None if becomes is None else _usual(becomes, asked.vocabulary, longest=longest, but_off=announced)
     beside = hot_reads.groups_beside(asked.on.dialect, asked.knock)
     try:
         switched = await switch_plainly(asked.on, asked.id, active, becomes=given, **asked.said_by(method), beside=beside)
@@ -104,19 +111,20 @@ async def _switched(
     return Answered(body=[user_text(row, base).encode()], version=switched.version, location=f"{base}/Users/{asked.id}")
 
 
-def _usual(becomes: Callable[[Resource], RecordDraft], vocabulary: Vocabulary, *, but_off: bool) -> Becomes:
-    """What a user becomes, while it is this by which they are read, and not *off* if that has to be weighed."""
+def _usual(becomes: Callable[[Resource], RecordDraft], vocabulary: Vocabulary, *, longest: int, but_off: bool) -> Becomes:
+    """What a user becomes, while it is this by which they are read, its document no longer than this, and not *off* if that has to be weighed."""
 
-    def usual(there: Seen, document: dict[str, Any]) -> RecordDraft | None:
-        if there.schemas_version != vocabulary.version:
+    def usual(there: Seen) -> tuple[dict[str, Any], RecordDraft] | None:
+        if there.schemas_version != vocabulary.version or len(there.document) > longest:
             return None
+        document = json.loads(there.document)
         said = user_as_said(document, user_name=there.user_name, external_id=there.external_id, active=bool(there.active))
         try:
             draft = becomes(said)
         except Exception:
             # The ordinary way meets it again and has the words for it; who goes along on this journey must not.
             return None
-        return None if but_off and draft.active is False else draft
+        return None if but_off and draft.active is False else (document, draft)
 
     return usual
 

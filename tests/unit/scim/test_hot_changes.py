@@ -174,6 +174,26 @@ def test_what_off_meant_when_it_was_said_stays(
     assert counted == ["post_user", "patch_user", "patch_user"]
 
 
+def test_what_takes_long_keeps_no_others_waiting(urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: list[str]) -> None:
+    def shown(*numbers: int) -> dict[str, Any]:
+        return {"Operations": [{"op": "replace", "path": f'emails[value eq "{number}@x.example"].display', "value": "x"} for number in numbers]}
+
+    def story(twin: Twin) -> None:
+        set_up(twin)
+        twin.tell("ada", "POST", "/Users", {"userName": "ada", "emails": [{"value": f"{number}@x.example"} for number in range(100)]})
+        twin.tell("bob", "POST", "/Users", {"userName": "bob", "x-note": "x" * 131_072})
+        twin.tell("", "PATCH", "/Users/{ada}", shown(1, 2, 3))
+        twin.tell("", "PATCH", "/Users/{ada}", shown(*range(100)))
+        # What is long by itself is not even read.
+        twin.tell("", "PATCH", "/Users/{bob}", change("replace", "title", "Chief"))
+        twin.tell("", "PUT", "/Users/{bob}", {"userName": "bob"})
+        twin.tell("", "PUT", "/Users/{bob}", {"userName": "bob", "title": "Chief"})
+
+    both_ways(urls, tmp_path, monkeypatch, story)
+
+    assert counted == ["post_user", "patch_user", "put_user"]
+
+
 def test_another_voice_stays_heard(directory: Directory, counted: list[str]) -> None:
     set_brake("off")
     ada = directory.add_user("ada")
