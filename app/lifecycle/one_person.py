@@ -52,6 +52,9 @@ def become_one(session: Session, organization_id: str, was: str, now: str, *, ac
 
 def _hear_of(session: Session, old: Person, new: Person, *, journal_id: int, at: datetime) -> list[Record]:
     """Everything that voices say of `old` is said of `new`, and their names mean `new`. Returns the records."""
+    # Whoever names one of these as a manager holds it against another person's having it, and is waited for: then their report is seen, and passed on.
+    theirs = select(Record.id).where(Record.organization_id == old.organization_id, Record.person_id == old.id)
+    session.execute(theirs.order_by(Record.id).with_for_update())
     records = records_of(session, old)
     said = {person.id: _said_of(session, person) for person in (old, new)}
     with session.no_autoflush:

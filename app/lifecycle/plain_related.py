@@ -19,7 +19,8 @@ from app.statements import each_of
 def whose(dialect: str, by: Mapping[str, Any], records: Collection[str], *, held: bool) -> Asked:
     """Of each of these records that is of the caller's organisation its id and its person's.
 
-    They may be `held`, against being given to somebody else. Whoever else holds one is not waited for: then it is as if there were none.
+    They may be `held`, against being given to somebody else and no more: whoever switches a manager off waits for none of those who come
+    under them. Whoever else holds one is not waited for: then it is as if there were none.
     """
     return _whose(dialect, held=held), {**by, "records": write_json(sorted(records))}
 
@@ -48,7 +49,7 @@ def _organization() -> ColumnElement[str]:
 def _whose(dialect: str, *, held: bool) -> Select[str, str]:
     theirs = Record.organization_id == _organization(), one_of(Record.id, "records", dialect)
     query = select(Record.id.expression, Record.person_id.expression).where(*theirs)
-    return query.order_by(Record.id).with_for_update(read=True, skip_locked=True) if held else query
+    return query.order_by(Record.id).with_for_update(read=True, key_share=True, skip_locked=True) if held else query
 
 
 @cache

@@ -1,16 +1,25 @@
 """What several say at once of people's attributes is what it would be one after the other, on either database."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session
 
-from app.database import db, transaction
+from app.access.tokens import digest_of
+from app.clock import microseconds, now
+from app.database import db, in_transaction, transaction
+from app.directory.tables import Person
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.lifecycle.key_locks import hold_numbers
+from app.lifecycle.one_person import become_one
+from app.lifecycle.plain_related import whose
 from tests.clients.directory import Directory
-from tests.unit.scim.choosing import organization_of, set_brake
+from tests.company import ADMIN
+from tests.two_at_once import meanwhile
+from tests.unit.scim.choosing import OFF, organization_of, person_of, set_brake
 from tests.unit.scim.twins import Twin, active, both_ways, change, environ_of, set_up
 
 pytestmark = pytest.mark.slow
@@ -89,3 +98,38 @@ def test_whoever_looks_for_a_number_at_this_moment_is_waited_for_off_the_loop(di
 
     assert [early if early is None else early[0] for early in answered] == [None, 201]
     assert directory.send("POST", "/Users", worker(*said[0])).status == 201
+
+
+def named_as_manager(session: Session, directory: Directory, record_id: str) -> Sequence[Any]:
+    """As whoever joins under them names somebody, in a transaction that goes on."""
+    by = {"digest": digest_of(directory.token), "source": directory.source_id, "at": microseconds(now())}
+    statement, values = whose("postgresql", by, [record_id], held=True)
+    return session.execute(statement, values).all()  # type: ignore[call-overload, no-any-return]  # it is a Select, as `Asked` does not say
+
+
+def test_a_manager_is_switched_off_whoever_joins_under_them_at_this_moment(directory: Directory) -> None:
+    if db.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has one writer")
+    set_brake("off")
+    boss = directory.add_user("boss")
+
+    with transaction() as session:
+        assert named_as_manager(session, directory, boss) == [(boss, person_of(boss).id)]
+        answered = asyncio.run(directory.app.wsgi_app.soon(environ_of(directory, "PATCH", f"/Users/{boss}", {"Operations": [OFF]})))  # type: ignore[attr-defined]
+
+    assert answered is not None
+    assert str(person_of(boss).standing) == "departed"
+
+
+def test_whoever_becomes_one_with_another_waits_for_who_joins_under_them(directory: Directory) -> None:
+    if db.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has one writer")
+    boss, chief = person_of(directory.add_user("boss")), person_of(chief_id := directory.add_user("chief"))
+
+    def joins(session: Session) -> Person:
+        return become_one(session, chief.organization_id, chief.id, boss.id, actor=ADMIN, at=now(), because="test")
+
+    named, _ = meanwhile(directory.app, lambda session: named_as_manager(session, directory, chief_id), lambda: in_transaction(joins))
+
+    # Who is named is whom the report is passed on from.
+    assert (named, person_of(chief_id).id) == ([(chief_id, chief.id)], boss.id)
