@@ -190,7 +190,7 @@ async def _braked(bare: Bare, acts: Sequence[dict[str, Any]], by: Mapping[str, A
     try:
         brake = parse_push_brake(offs[0]["brake"]) if offs else None
     except UnusableSetting:
-        # What is wrong with it is for the ordinary way to say.
+        # The default counts then, and that is for the ordinary way to know.
         return [act for act in acts if act["brake"] == "off"]
     if brake is None:
         return acts
