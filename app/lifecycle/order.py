@@ -8,19 +8,30 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from app.directory.tables import Person, Record, Statement, StatementKind
 from app.journal.tables import Entry
 from app.lifecycle.standing import COMEBACKS
+from app.statements import param
 
 _JUST: Final = timedelta(microseconds=1)
+# Asked whenever anything is said, so they are built once.
+_POSITION: Final = select(func.max(Entry.id))
+_RECORDS: Final = (Record.organization_id == param("organization"), Record.person_id == param("person"))
+_IS_OFF: Final = or_(Record.active.is_(False), Record.ended_at.is_not(None))
+_LAST_OF_STATEMENTS: Final = select(func.max(Statement.said_at)).where(
+    Statement.organization_id == param("organization"), Statement.person_id == param("person"), Statement.withdrawn_at.is_(None)
+)
+_LAST_OF_BOTH: Final = select(
+    _LAST_OF_STATEMENTS.scalar_subquery(), select(func.max(Record.active_said_at)).where(*_RECORDS, _IS_OFF).scalar_subquery()
+)
 
 
 def position(session: Session) -> int:
     """How far the journal has come. What is received now comes after all of that, whenever it is acted on."""
-    return session.scalar(select(func.max(Entry.id))) or 0
+    return session.scalar(_POSITION) or 0
 
 
 def behind(said: Iterable[datetime], *, at: datetime) -> datetime:
@@ -32,15 +43,13 @@ def behind(said: Iterable[datetime], *, at: datetime) -> datetime:
 def behind_all(session: Session, person: Person, *, at: datetime) -> datetime:
     """An instant after everything that was said of somebody, by records that are on too. They are locked."""
     said: list[datetime] = [at, *_statements(session, person.organization_id, person.id)]
-    said += session.scalars(select(Record.active_said_at).where(*_records(person))).all()
+    said += session.scalars(select(Record.active_said_at).where(*_RECORDS), _named(person)).all()
     return max(said) + _JUST
 
 
 def said_now(session: Session, person: Person, *, at: datetime) -> datetime:
     """When what somebody says now of a person counts as said; the person is locked."""
-    off = select(func.max(Record.active_said_at)).where(*_records(person), _is_off())
-    last = select(_last_of_statements(person.organization_id, person.id).scalar_subquery(), off.scalar_subquery())
-    return behind((said for said in session.execute(last).one() if said is not None), at=at)
+    return behind((said for said in session.execute(_LAST_OF_BOTH, _named(person)).one() if said is not None), at=at)
 
 
 def said_by_record(session: Session, organization_id: str, person_id: str, *, at: datetime) -> datetime:
@@ -75,8 +84,9 @@ def _switched_off_since(session: Session, person: Person, *, heard_after: int, b
     """When records counted as switched off or ended that were not when the journal was there, and that earlier instants were given."""
     records = session.execute(
         select(Record.id, Record.active_said_at).where(
-            *_records(person), _is_off(), Record.active_said_at <= by, Record.journal_id > heard_after
-        )
+            *_RECORDS, _IS_OFF, Record.active_said_at <= by, Record.journal_id > heard_after
+        ),
+        _named(person),
     ).all()  # fmt: skip
     return [said_at for record_id, said_at in records if _went_off(session, person.organization_id, record_id, heard_after=heard_after)]
 
@@ -91,18 +101,9 @@ def _went_off(session: Session, organization_id: str, record_id: str, *, heard_a
 
 
 def _statements(session: Session, organization_id: str, person_id: str) -> list[datetime]:
-    last = session.scalar(_last_of_statements(organization_id, person_id))
+    last = session.scalar(_LAST_OF_STATEMENTS, {"organization": organization_id, "person": person_id})
     return [] if last is None else [last]
 
 
-def _last_of_statements(organization_id: str, person_id: str) -> Select[datetime | None]:
-    mine = Statement.organization_id == organization_id, Statement.person_id == person_id, Statement.withdrawn_at.is_(None)
-    return select(func.max(Statement.said_at)).where(*mine)
-
-
-def _records(person: Person) -> tuple[ColumnElement[bool], ...]:
-    return Record.organization_id == person.organization_id, Record.person_id == person.id
-
-
-def _is_off() -> ColumnElement[bool]:
-    return or_(Record.active.is_(False), Record.ended_at.is_not(None))
+def _named(person: Person) -> dict[str, str]:
+    return {"organization": person.organization_id, "person": person.id}

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -21,6 +21,22 @@ from app.lifecycle.overtaken import overtake
 from app.lifecycle.standing import Decided, RecordSaid, as_said, decide, stricter
 from app.lifecycle.windows import freeze_ends, means_of_end, of_now, turned
 from app.revocation import departures
+from app.statements import param
+
+# Asked of everybody who is changed, so they are built once.
+_LOCKED: Final = (
+    select(Person)
+    .where(Person.organization_id == param("organization"), Person.id == param("person"))
+    .with_for_update()
+    .execution_options(populate_existing=True)
+)
+_OWN: Final = (Record.organization_id == param("organization"), Record.person_id == param("person"))
+_ANY_RECORD: Final = select(Record.id).where(*_OWN).limit(1)
+_RECORDS: Final = select(Record).where(*_OWN).order_by(Record.created_at, Record.id)
+_HEARD: Final = select(Statement).where(
+    Statement.organization_id == param("organization"), Statement.person_id == param("person"),
+    Statement.withdrawn_at.is_(None), Statement.held.is_(False),
+)  # fmt: skip
 
 
 def enterprise(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,8 +100,7 @@ def person_of(session: Session, record: Record, *, known: bool, at: datetime) ->
 
 def lock_person(session: Session, organization_id: str, person_id: str) -> Person:
     """The person's row, locked until the transaction ends, so that two changes of standing cannot pass each other."""
-    statement = select(Person).where(Person.organization_id == organization_id, Person.id == person_id).with_for_update()
-    return session.scalars(statement.execution_options(populate_existing=True)).one()
+    return session.scalars(_LOCKED, {"organization": organization_id, "person": person_id}).one()
 
 
 def lock_meant(session: Session, organization_id: str, person_id: str) -> Person:
@@ -101,8 +116,7 @@ def lock_meant(session: Session, organization_id: str, person_id: str) -> Person
 
 def turned_out(session: Session, organization_id: str, person_id: str) -> bool:
     """Whether somebody became one with another person, who has all their records; else everybody has one, if only one that has ended."""
-    theirs = select(Record.id).where(Record.organization_id == organization_id, Record.person_id == person_id)
-    return session.scalar(theirs.limit(1)) is None
+    return session.scalar(_ANY_RECORD, {"organization": organization_id, "person": person_id}) is None
 
 
 def became_one(session: Session) -> set[str]:
@@ -113,13 +127,7 @@ def became_one(session: Session) -> set[str]:
 
 def records_of(session: Session, person: Person) -> list[Record]:
     """Every record of a person, ended ones too, oldest first."""
-    return list(
-        session.scalars(
-            select(Record)
-            .where(Record.organization_id == person.organization_id, Record.person_id == person.id)
-            .order_by(Record.created_at, Record.id)
-        )
-    )
+    return list(session.scalars(_RECORDS, {"organization": person.organization_id, "person": person.id}))
 
 
 def _compose(session: Session, person: Person, records: list[Record]) -> bool:
@@ -168,12 +176,7 @@ def standing_now(session: Session, person: Person, records: list[Record], *, at:
         )
         for record in records
     ]  # fmt: skip
-    statements = session.scalars(
-        select(Statement).where(
-            Statement.organization_id == person.organization_id, Statement.person_id == person.id,
-            Statement.withdrawn_at.is_(None), Statement.held.is_(False),
-        )
-    )  # fmt: skip
+    statements = session.scalars(_HEARD, {"organization": person.organization_id, "person": person.id})
     said = [as_said(statement) for statement in statements]
     decided = decide(said_by_records, said, now=at)
     return decided if person.modified_at <= at else stricter(decided, decide(said_by_records, said, now=person.modified_at))
