@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.actors import Actor, ActorKind
-from app.database import new_id, same_document
+from app.database import Instant, new_id, same_document
 from app.directory.settings import parse_push_brake, usable_value
 from app.directory.tables import Source
 from app.journal import entries
@@ -18,6 +19,24 @@ from app.journal.tables import Organization
 from app.journal.work import insert_for
 from app.lifecycle.errors import WorldMoved
 from app.lifecycle.tables import Held, HeldLine, HeldState, PushedOff
+from app.statements import param
+
+# Asked for each *off* that is pushed, so they are built once.
+_OF_SOURCE: Final = (PushedOff.organization_id == param("organization"), PushedOff.source_id == param("source"))
+_LATELY: Final = select(func.count()).select_from(PushedOff).where(*_OF_SOURCE, PushedOff.at > param("since", Instant()))
+_SOURCE: Final = (Source.organization_id == param("organization"), Source.id == param("source"))
+_SEEN: Final = select(_LATELY.scalar_subquery(), Source.expected_departures, Source.expected_until).where(*_SOURCE)
+_LOCKED: Final = select(Source).where(*_SOURCE).with_for_update().execution_options(populate_existing=True)
+_FORGOTTEN: Final = delete(PushedOff).where(*_OF_SOURCE, PushedOff.at <= param("since", Instant()))
+# Locked against whoever closes it, and not against others who add to it: a line must not go into what is being closed just now.
+_BURST: Final = (
+    select(Held)
+    .where(
+        Held.organization_id == param("organization"), Held.kind == "pushes", Held.source_id == param("source"), Held.state == HeldState.OPEN
+    )
+    .with_for_update(read=True)
+    .execution_options(populate_existing=True)
+)
 
 
 def lets_through(session: Session, organization_id: str, source_id: str, subject_id: str, *, at: datetime) -> bool:
@@ -30,18 +49,18 @@ def lets_through(session: Session, organization_id: str, source_id: str, subject
     brake = parse_push_brake(usable_value(session, organization_id, "push_brake"))
     if brake is None:
         return True
-    of_source = (PushedOff.organization_id == organization_id, PushedOff.source_id == source_id)
-    lately = select(func.count()).select_from(PushedOff).where(*of_source, PushedOff.at > at - brake.within)
-    seen = select(lately.scalar_subquery(), Source.expected_departures, Source.expected_until)
-    passed, *expected = session.execute(seen.where(Source.organization_id == organization_id, Source.id == source_id)).one()
+    given = {"organization": organization_id, "source": source_id, "since": at - brake.within}
+    passed, *expected = session.execute(_SEEN, given).one()
     if passed >= brake.most and not _announced(*expected, at=at):
         return False
     source = _locked(session, organization_id, source_id)
-    session.execute(delete(PushedOff).where(*of_source, PushedOff.at <= at - brake.within))
-    count = session.scalar(lately) or 0
+    connection = session.connection()
+    connection.execute(_FORGOTTEN, given)
+    count = connection.scalar(_LATELY, given) or 0
     announced = _announced(source.expected_departures, source.expected_until, at=at)
     if count < brake.most:
-        session.merge(PushedOff(organization_id=organization_id, source_id=source_id, subject_id=subject_id, at=at))
+        key = {"organization_id": organization_id, "source_id": source_id, "subject_id": subject_id}
+        connection.execute(_put(PushedOff, tuple(key), connection.dialect.name), key | {"at": at})
         return True
     if announced > 0:
         # An announced layoff uses up its own allowance, and only once the ordinary one is used up.
@@ -56,12 +75,15 @@ def _announced(departures: int, until: datetime | None, *, at: datetime) -> int:
 
 
 def _locked(session: Session, organization_id: str, source_id: str) -> Source:
-    return session.scalars(
-        select(Source)
-        .where(Source.organization_id == organization_id, Source.id == source_id)
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    ).one()
+    return session.scalars(_LOCKED, {"organization": organization_id, "source": source_id}).one()
+
+
+@cache
+def _put(table: type[PushedOff] | type[HeldLine], key: tuple[str, ...], dialect: str) -> Any:
+    """A row, or what it says now."""
+    row = insert_for(dialect)(table)
+    others = [column.key for column in table.__table__.columns if column.key not in key]
+    return row.on_conflict_do_update(index_elements=key, set_={name: row.excluded[name] for name in others})
 
 
 def _journal_of_announcement(session: Session, source: Source, *, at: datetime) -> int:
@@ -83,18 +105,12 @@ def hold(
     at: datetime,
 ) -> None:
     """Put one *off* into the open burst of its source."""
-    # Locked against whoever closes it, and not against others who add to it: a line must not go into what is being closed just now.
-    burst = (
-        select(Held)
-        .where(Held.organization_id == organization_id, Held.kind == "pushes", Held.source_id == source_id, Held.state == HeldState.OPEN)
-        .with_for_update(read=True)
-        .execution_options(populate_existing=True)
-    )
-    held = session.scalar(burst)
+    of_source = {"organization": organization_id, "source": source_id}
+    held = session.scalar(_BURST, of_source)
     if held is None:
         # Two who both find none must not begin two.
         source = _locked(session, organization_id, source_id)
-        held = session.scalar(burst)
+        held = session.scalar(_BURST, of_source)
         if held is None:
             limit = usable_value(session, organization_id, "push_brake")
             held = Held(
@@ -104,8 +120,8 @@ def hold(
             session.add(held)
     key = {"organization_id": organization_id, "held_id": held.id, "subject_kind": subject_kind, "subject_id": subject_id}
     said = {"version": version, "becomes": "off", "person_id": person_id, "state": HeldState.OPEN, "created_at": at}
-    line = insert_for(session.get_bind().dialect.name)(HeldLine).values(key | said)
-    session.execute(line.on_conflict_do_update(index_elements=list(key), set_=said))
+    connection = session.connection()
+    connection.execute(_put(HeldLine, tuple(key), connection.dialect.name), key | said)
 
 
 def hold_whole(

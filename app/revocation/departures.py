@@ -16,7 +16,8 @@ from app.journal.tables import HERE, Lane, Subject
 from app.revocation.tables import Departure, Proof
 from app.statements import param
 
-# Asked many times of everybody who leaves, so it is built once.
+# Asked of everybody who leaves, some many times, so they are built once.
+_WORKSPACES: Final = select(Workspace.id).where(Workspace.organization_id == param("organization"))
 _CURRENT: Final = (
     select(Departure)
     .where(Departure.organization_id == param("organization"), Departure.person_id == param("person"), Departure.ended_at.is_(None))
@@ -47,7 +48,7 @@ def revoke(
         due_at=due_at, received_at=received_at, decided_at=at, journal_id=journal_id,
     )  # fmt: skip
     session.add(departure)
-    for workspace_id in session.scalars(select(Workspace.id).where(Workspace.organization_id == person.organization_id)):
+    for workspace_id in session.scalars(_WORKSPACES, {"organization": person.organization_id}):
         session.add(Proof(organization_id=person.organization_id, departure_id=departure.id, workspace_id=workspace_id))
         # Named per workspace at once: an expansion in between would only cost time that counts here.
         work.want(

@@ -153,6 +153,16 @@ def test_an_off_that_is_taken_back_and_said_again_waits_as_one(installed: Flask,
         assert {(line.person_id, line.version) for line in lines} == {(ada.person_id, later(4).isoformat()), (bob.person_id, later(2).isoformat())}
 
 
+def test_an_off_that_is_taken_back_and_said_again_counts_once_and_from_then_on(company: Company) -> None:
+    in_transaction(lambda s: set_setting(s, s.get_one(Organization, company.organization_id), "push_brake", "2/60s", actor=ADMIN, at=later(0)))
+    ada, bob, cleo = (company.joins(f"{name}@x.example") for name in ("ada", "bob", "cleo"))
+
+    for at, record, active in ((1, ada, False), (2, ada, True), (3, ada, False), (4, bob, False), (62, cleo, False)):
+        company.says(record, active=active, at=later(at))
+
+    assert waiting(company) == [{cleo.person_id}]
+
+
 def test_a_brake_that_cannot_be_read_lets_through_what_it_does_by_default(company: Company) -> None:
     def spoil(session: Session) -> None:
         session.get_one(Organization, company.organization_id).settings = {"push_brake": "many"}
