@@ -8,7 +8,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask import current_app
-from sqlalchemy import ColumnElement, and_, literal, select, update
+from sqlalchemy import ColumnElement, and_, literal, select, union_all, update
 from sqlalchemy.orm import Session
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -28,6 +28,7 @@ from app.lifecycle.key_locks import hold_numbers
 from app.lifecycle.order import position
 from app.lifecycle.people import lock_person
 from app.lifecycle.standing import COMEBACKS, as_said, decide
+from app.statements import param
 
 KINDS = {
     "employee.terminated": StatementKind.LEAVES,
@@ -42,6 +43,16 @@ _WAITING: Final = ("parked", "awaited")
 """The states of calls whose person is not known yet."""
 LONGEST: Final = 2_048
 """Bytes in UTF-8 of what a call or a person is found by. A row of an index of PostgreSQL's ends at 2,704, and holds our own ids beside it."""
+# Asked with every call, so they are built once.
+_NUMBERED: Final = (
+    select(Record.person_id).where(Record.organization_id == param("organization"), Record.employee_number == param("number")).distinct()
+)
+_NAMES: Final = union_all(
+    select(Person.user_name_key).where(Person.organization_id == param("organization"), Person.id == param("person")),
+    select(RecordEmail.address_key)
+    .join(Record, and_(Record.organization_id == RecordEmail.organization_id, Record.id == RecordEmail.record_id))
+    .where(Record.organization_id == param("organization"), Record.person_id == param("person")),
+)
 
 
 class BadCall(ValueError):
@@ -295,22 +306,14 @@ def whom(session: Session, organization_id: str, number: str, *, work_email: str
         return None, f"nobody has employee number {number}"
     if len(ids) > 1:
         return None, f"{len(ids)} people have employee number {number}"
-    if work_email is not None:
-        name = select(Person.user_name_key).where(Person.organization_id == organization_id, Person.id == ids[0])
-        addresses = (
-            select(RecordEmail.address_key)
-            .join(Record, and_(Record.organization_id == RecordEmail.organization_id, Record.id == RecordEmail.record_id))
-            .where(Record.organization_id == organization_id, Record.person_id == ids[0])
-        )
-        if name_key(work_email) not in session.scalars(name.union_all(addresses)).all():
-            return None, f"employee number {number} is known, but not with the address that HR names"
+    if work_email is not None and name_key(work_email) not in session.scalars(_NAMES, {"organization": organization_id, "person": ids[0]}).all():
+        return None, f"employee number {number} is known, but not with the address that HR names"
     return ids[0], None
 
 
 def numbered(session: Session, organization_id: str, number: str) -> list[str]:
     """Everybody who has this employee number, by any record of theirs."""
-    having = select(Record.person_id).where(Record.organization_id == organization_id, Record.employee_number == number)
-    return list(session.scalars(having.distinct()))
+    return list(session.scalars(_NUMBERED, {"organization": organization_id, "number": number}))
 
 
 def is_awaited(organization_id: ColumnElement[str], employee_number: ColumnElement[str]) -> ColumnElement[bool]:
