@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from sqlalchemy import select
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from app.directory.tables import Source, Standing
 from app.directory.vocabulary import ENTERPRISE, ENTERPRISE_URN, USER, USER_URN, spelled
 from app.journal.tables import Organization
+from app.statements import param
 
 DEFAULTS: Mapping[str, str] = {
     "alarm_escalation": "15m",
@@ -38,6 +39,8 @@ DEFAULTS: Mapping[str, str] = {
 
 ROLES = frozenset({"owner", "admin", "auditor", "helpdesk"})
 """Those of `app.lifecycle.operators.Role`, which is a floor above."""
+# Asked whenever somebody is switched off, so it is built once.
+_ANY_HR: Final = select(Source.id).where(Source.organization_id == param("organization"), Source.kind == "hr", Source.ended_at.is_(None)).limit(1)
 
 
 class UnusableSetting(ValueError):
@@ -294,8 +297,8 @@ def _why_unusable(key: str, value: str) -> str | None:
 
 def off_means(session: Session, organization_id: str) -> Standing:
     """What a directory's *off* means now: *departed*, unless leaving is HR's to say."""
-    hr = select(Source.id).where(Source.organization_id == organization_id, Source.kind == "hr", Source.ended_at.is_(None)).limit(1)
-    return means_of_off(value_of(session, organization_id, "leaving_voice"), has_hr=session.scalar(hr) is not None)
+    has_hr = session.scalar(_ANY_HR, {"organization": organization_id}) is not None
+    return means_of_off(value_of(session, organization_id, "leaving_voice"), has_hr=has_hr)
 
 
 def means_of_off(leaving_voice: str, *, has_hr: bool) -> Standing:

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
@@ -17,6 +18,7 @@ from app.lifecycle.drafts import RecordDraft
 from app.lifecycle.errors import NotFound
 from app.lifecycle.matching import Candidate, Doubt
 from app.lifecycle.pulled_tables import Question, QuestionState
+from app.statements import param
 
 
 def ask(
@@ -82,12 +84,21 @@ def open_question(
     session: Session, organization_id: str, source_id: str, *, record_id: str | None = None, key: str | None = None
 ) -> Question | None:
     """What is asked of this record or entry and not answered yet; locked."""
-    about: ColumnElement[bool] = Question.source_key == key if record_id is None else Question.record_id == record_id
-    return session.scalar(
+    given = {"organization": organization_id, "source": source_id, "about": key if record_id is None else record_id}
+    return session.scalar(_open(of_record=record_id is not None), given)
+
+
+@cache
+def _open(*, of_record: bool) -> Select[Question]:
+    about = Question.record_id if of_record else Question.source_key
+    return (
         select(Question)
-        .where(Question.organization_id == organization_id, Question.source_id == source_id, about, Question.state == QuestionState.OPEN)
+        .where(
+            Question.organization_id == param("organization"), Question.source_id == param("source"), about == param("about"),
+            Question.state == QuestionState.OPEN,
+        )
         .with_for_update()
-    )
+    )  # fmt: skip
 
 
 def waiting(session: Session, organization_id: str) -> Sequence[Question]:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -21,10 +22,18 @@ from app.lifecycle.overtaken import say_anew
 from app.lifecycle.people import emails_of, lock_person, manager_record, person_of, records_of, settle, standing_now
 from app.lifecycle.successors import end_memberships, give_to_successor, has_another_key, open_lines
 from app.lifecycle.tables import HeldLine
+from app.statements import param
 
 __all__ = [
     "RecordDraft", "add_record", "change_held", "change_record", "columns_of", "end_held", "end_record", "hold_meant", "read_record", "reads_active",
 ]  # fmt: skip
+
+
+# Asked of everybody whom a directory speaks of, so they are built once.
+_STANDS: Final = select(Record).where(
+    Record.organization_id == param("organization"), Record.source_id == param("source"), Record.id == param("record"), Record.ended_at.is_(None)
+)
+_STANDS_LOCKED: Final = _STANDS.with_for_update().execution_options(populate_existing=True)
 
 
 def reads_active(record: Record, standing: str) -> bool:
@@ -34,12 +43,8 @@ def reads_active(record: Record, standing: str) -> bool:
 
 def read_record(session: Session, organization_id: str, source_id: str, record_id: str, *, lock: bool = False) -> Record:
     """A record that stands, of this source. Raises NotFound, alike for absent ids and those of others."""
-    query = select(Record).where(
-        Record.organization_id == organization_id, Record.source_id == source_id, Record.id == record_id, Record.ended_at.is_(None)
-    )
-    if lock:
-        query = query.with_for_update().execution_options(populate_existing=True)
-    record = session.scalar(query)
+    given = {"organization": organization_id, "source": source_id, "record": record_id}
+    record = session.scalar(_STANDS_LOCKED if lock else _STANDS, given)
     if record is None:
         raise NotFound("User", record_id)
     return record

@@ -1,13 +1,13 @@
 """A resource that a directory gives to somebody else: whoever has it next inherits nothing from whoever had it before."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
-from app.database import Instant, new_id
+from app.database import Instant, Number, new_id
 from app.directory.settings import off_means
 from app.directory.tables import Membership, Record
 from app.journal import entries, work
@@ -17,6 +17,15 @@ from app.lifecycle.drafts import RecordDraft, write_draft, write_emails
 from app.lifecycle.matching import Doubt, Match, One
 from app.lifecycle.people import lock_meant, person_of, settle
 from app.lifecycle.tables import HeldLine, HeldState
+from app.statements import param
+
+# Written for everybody who is deleted, so it is built once. Nobody reads memberships as objects, so none has to be told.
+_MEMBERSHIPS_ENDED: Final = (
+    update(Membership)
+    .where(Membership.organization_id == param("organization"), Membership.record_id == param("record"), Membership.ended_at.is_(None))
+    .values(ended_at=param("at", Instant()), journal_id=param("entry", Number))
+    .execution_options(synchronize_session=False)
+)
 
 
 def has_another_key(record: Record, draft: RecordDraft) -> bool:
@@ -107,9 +116,6 @@ def open_lines(record: Record) -> tuple[ColumnElement[bool], ...]:
 
 def end_memberships(session: Session, record: Record, *, at: datetime, journal_id: int) -> bool:
     """The record is in no group any more. Returns whether it was in any."""
-    ended = session.execute(
-        update(Membership)
-        .where(Membership.organization_id == record.organization_id, Membership.record_id == record.id, Membership.ended_at.is_(None))
-        .values(ended_at=at, journal_id=journal_id)
-    )
+    given = {"organization": record.organization_id, "record": record.id, "at": at, "entry": journal_id}
+    ended = session.execute(_MEMBERSHIPS_ENDED, given)
     return bool(ended.rowcount)  # type: ignore[attr-defined]  # every UPDATE has one; the stub names the wider class
