@@ -273,11 +273,15 @@ def setting(settings: Mapping[str, Any], key: str) -> str:
 
 
 def usable_value(session: Session, organization_id: str, key: str) -> str:
-    """The value that is in force, and the default where what is stored cannot be read.
+    """The value that is in force, and the default where what is stored cannot be read."""
+    return usable(key, value_of(session, organization_id, key))
+
+
+def usable(key: str, value: str) -> str:
+    """The same of what is stored.
 
     Settings are checked before they are stored, but not by whoever writes into the database, and not by another version of this.
     """
-    value = value_of(session, organization_id, key)
     return value if _why_unusable(key, value) is None else DEFAULTS[key]
 
 

@@ -35,10 +35,7 @@ _SAID: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("at", "record_at", "person_at"), BigInteger()), "version": Integer(),
 }  # fmt: skip
 """What one of several changes says by itself; by whom it is said is the same for all of them."""
-
-
-_IN: Final = (Standing.ACTIVE,)
-_OUT: Final = (Standing.DEPARTED, Standing.PAUSED)
+OUT: Final = (Standing.DEPARTED, Standing.PAUSED)
 
 
 class Change(NamedTuple):
@@ -53,7 +50,7 @@ def is_plain(change: Change) -> bool:
     """Whether only attributes change, of somebody who is on and in or off and out, and goes on being so."""
     there, draft, on = change.there, change.draft, bool(change.there.active)
     return (
-        draft.active in (None, on) and Standing(there.standing) in (_IN if on else _OUT)
+        draft.active in (None, on) and Standing(there.standing) in ((Standing.ACTIVE,) if on else OUT)
         and (draft.user_name, draft.external_id) == (there.user_name, there.external_id)
         and number_of(draft) == number_in(change.document)
     )  # fmt: skip

@@ -19,12 +19,12 @@ from app.actors import Actor, ActorKind
 from app.bare.connection import Acting, Asked, Bare
 from app.clock import microseconds, now
 from app.database import new_id
-from app.directory.settings import UnusableSetting, means_of_off, parse_push_brake, setting
+from app.directory.settings import means_of_off, parse_push_brake, setting, usable
 from app.directory.tables import Person, Record, Standing
 from app.journal.tables import HERE, Lane, Subject
 from app.json_text import write_json
 from app.lifecycle.plain_brake import counted, in_burst, weigh
-from app.lifecycle.plain_change import Change, changes_in_turn, changing, is_plain, to_write_changes
+from app.lifecycle.plain_change import OUT, Change, changes_in_turn, changing, is_plain, to_write_changes
 from app.lifecycle.plain_entries import entries_of_several, entry_of_one, entry_of_seen
 from app.lifecycle.plain_seen import Becomes, Beside, Seen, is_said_already, seen, seen_several
 from app.lifecycle.plain_sql import (
@@ -48,7 +48,6 @@ from app.lifecycle.standing import decide_alone
 from app.revocation.tables import Departure, Proof
 from app.statements import ALWAYS
 
-_OUT = (Standing.DEPARTED, Standing.PAUSED)
 _SAID: Final[Mapping[str, Any]] = {
     **dict.fromkeys(
         ("record", "person", "verb", "before", "after", "means", "standing", "reason", "departure", "words", "actor", "touched", "line"), Text()
@@ -156,13 +155,13 @@ def _meant(asked: _Switch, there: Seen | None) -> _Switch | Change | None:
 def _decided(asked: _Switch, there: Seen, *, moment: datetime) -> dict[str, Any] | None:
     """What is written of a switch; None where it is none, or has to be weighed."""
     active, said_at = asked.active, microseconds(asked.now)
-    if active is None or bool(there.active) == active or (Standing(there.standing) in _OUT) != active:
+    if active is None or bool(there.active) == active or (Standing(there.standing) in OUT) != active:
         return None
     # An *off* that came in since this was said is weighed by the ordinary way.
     if active and said_at < there.said_at:
         return None
     settings = json.loads(there.settings)
-    brake = "off" if active else setting(settings, "push_brake")
+    brake = "off" if active else usable("push_brake", setting(settings, "push_brake"))
     # Whoever has yet to start has no access that it could take.
     if brake != "off" and there.standing != Standing.ACTIVE:
         return None
@@ -187,11 +186,7 @@ def _decided(asked: _Switch, there: Seen, *, moment: datetime) -> dict[str, Any]
 async def _braked(bare: Bare, acts: Sequence[dict[str, Any]], by: Mapping[str, Any], *, moment: datetime) -> Sequence[dict[str, Any]]:
     """The acts with what follows from each, but for those that the ordinary way has to weigh. All are of one organisation."""
     offs = [act for act in acts if act["brake"] != "off"]
-    try:
-        brake = parse_push_brake(offs[0]["brake"]) if offs else None
-    except UnusableSetting:
-        # The default counts then, and that is for the ordinary way to know.
-        return [act for act in acts if act["brake"] == "off"]
+    brake = parse_push_brake(offs[0]["brake"]) if offs else None
     if brake is None:
         return acts
     organization = offs[0]["organization"]
@@ -212,7 +207,7 @@ def _outcome(meant: _Switch | Change | None, there: Seen | None, act: Mapping[st
     active, version, modified_at = bool(there.active), there.version, there.modified_at
     if act is not None:
         active, version, modified_at = bool(act.get("active", active)), version + 1, max(microseconds(moment), modified_at)
-    elif isinstance(meant, Change) or meant.active not in (None, active) or (Standing(there.standing) in _OUT) == active:
+    elif isinstance(meant, Change) or meant.active not in (None, active) or (Standing(there.standing) in OUT) == active:
         return None
     return Switched(
         active=active, version=version, created_at=there.created_at, modified_at=modified_at,

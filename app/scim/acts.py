@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.database import reading
 from app.directory.filters import Filter
 from app.directory.tables import Group, Record
-from app.directory.vocabulary import GROUP_URN, STANDARD, USER_URN, Vocabulary
+from app.directory.vocabulary import GROUP_URN, USER_URN, Vocabulary
 from app.lifecycle.errors import NotFound, StaleVersion, Taken
 from app.lifecycle.groups import add_group, change_group, end_group, read_group
 from app.lifecycle.records import RecordDraft, add_record, change_held, end_held, hold_meant, read_record
@@ -85,12 +85,12 @@ def patch_user(caller: Caller, record_id: str, body: Body, selection: Selection,
     return _change_user(caller, record_id, becomes, selection.revealing(places_said(operations)), version)
 
 
-def becomes_by_put(body: Body, vocabulary: Vocabulary = STANDARD) -> Becomes:
+def becomes_by_put(body: Body, vocabulary: Vocabulary) -> Becomes:
     """What a user becomes by a PUT. That raises SCIMError."""
     return lambda said: user_draft(_with_kept(body, said, "externalId"), vocabulary=vocabulary, before=said)
 
 
-def becomes_by_patch(operations: Sequence[Operation], vocabulary: Vocabulary = STANDARD) -> Becomes:
+def becomes_by_patch(operations: Sequence[Operation], vocabulary: Vocabulary) -> Becomes:
     """What a user becomes by a PATCH. That raises SCIMError."""
 
     def becomes(said: Resource) -> RecordDraft:

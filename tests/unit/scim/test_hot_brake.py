@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.clock import now
 from app.database import db, in_transaction, reading, transaction
+from app.directory import settings
 from app.directory.tables import Source, Standing
 from app.lifecycle import brake, leaving
 from app.lifecycle.plain_switch import switch_plainly
@@ -209,22 +210,24 @@ def test_a_layoff_that_was_announced_is_used_up_the_ordinary_way_and_not_looked_
     assert waiting() == [{person_of(one).id for one in people[3:]}]
 
 
-def test_a_brake_that_cannot_be_read_is_left_to_the_ordinary_way(directory: Directory) -> None:
-    ada, bob = directory.add_user("ada"), directory.add_user("bob")
-    set_brake("off")
-    off(directory, bob)
+@pytest.mark.usefixtures("way")
+def test_where_a_brake_cannot_be_read_the_default_counts(
+    urls: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: list[str]
+) -> None:
+    monkeypatch.setitem(settings.DEFAULTS, "push_brake", "1/60s")
 
-    def spoil(session: Session) -> None:
-        organization_of(session).settings = {"push_brake": "many"}
+    def story(twin: Twin) -> None:
+        set_up(twin, brake="many")
+        for name in ("ada", "bob", "cy"):
+            twin.tell(name, "POST", "/Users", named(name))
+        for name in ("ada", "bob", "cy"):
+            twin.tell("", "PATCH", f"/Users/{{{name}}}", active(False))
+        assert [str(person_of(twin.ids[name]).standing) for name in ("ada", "bob", "cy")] == ["departed", "active", "active"]
 
-    in_transaction(spoil)
-    door: hot.HotDoor = directory.app.wsgi_app  # type: ignore[assignment]
-    asked = [environ_of(directory, "PATCH", f"/Users/{one}", active(on)) for one, on in ((ada, False), (bob, True))]
+    both_ways(urls, tmp_path, monkeypatch, story)
 
-    refused, back = at_once(*(door.soon(one) for one in asked))
-
-    assert (refused, back is not None and back[0]) == (None, 200)
-    assert [str(person_of(one).standing) for one in (ada, bob)] == ["active", "active"]
+    # Bob opens the burst.
+    assert counted == [*["post_user"] * 3, "patch_user", "patch_user"]
 
 
 def test_nothing_is_weighed_for_a_token_that_is_not_good(directory: Directory) -> None:
