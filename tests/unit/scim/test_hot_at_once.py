@@ -13,9 +13,12 @@ from app.clock import microseconds, now
 from app.database import db, in_transaction, transaction
 from app.directory.tables import Person
 from app.directory.vocabulary import ENTERPRISE_URN
+from app.lifecycle.drafts import RecordDraft
 from app.lifecycle.key_locks import hold_numbers
 from app.lifecycle.one_person import become_one
+from app.lifecycle.plain_change import Change, is_plain
 from app.lifecycle.plain_related import whose
+from app.lifecycle.plain_seen import Seen
 from tests.clients.directory import Directory
 from tests.company import ADMIN
 from tests.two_at_once import meanwhile
@@ -133,3 +136,18 @@ def test_whoever_becomes_one_with_another_waits_for_who_joins_under_them(directo
 
     # Who is named is whom the report is passed on from.
     assert (named, person_of(chief_id).id) == ([(chief_id, chief.id)], boss.id)
+
+
+@pytest.mark.parametrize(
+    ("on", "stands", "plain"),
+    [(True, "active", True), (True, "expected", False), (True, "paused", False), (False, "departed", True), (False, "paused", True), (False, "active", False)],
+)
+def test_only_whoever_stands_as_their_directory_says_is_changed_plainly(on: bool, stands: str, plain: bool) -> None:
+    there = Seen(
+        record_id="r", organization_id="o", source_name="okta", active=on, plain=True, version=1, user_name="ada", external_id=None, document="{}",
+        said_at=0, created_at=0, modified_at=0, person_id="p", person_modified_at=0, standing=stands, manager_id=None, settings="{}",
+        schemas_version=None, has_hr=False, beside=None,
+    )  # fmt: skip
+    draft = RecordDraft(external_id=None, user_name="ada", active=None, document={"title": "x"})
+
+    assert is_plain(Change(there=there, document={}, draft=draft)) is plain
