@@ -22,13 +22,12 @@ from app.access.tokens import digest_of
 from app.bare.connection import Bare, Busy, waited
 from app.bare.lent import acting_on_loop, bare_of, forget, lent_on_loop
 from app.clock import now
-from app.directory.vocabulary import Vocabulary
 from app.scim import hot_reads
 from app.scim.answers import MEDIA_TYPE, SCIMError
 from app.scim.door import ARRIVED, JSON_TYPES, MAYBE_MADE, limits_of
 from app.scim.hot_cursors import page_by_cursor
 from app.scim.hot_reads import Answered, Knock
-from app.scim.hot_writes import WRITES, Asked, On, Writes
+from app.scim.hot_writes import WRITES, Asked, Writes
 from app.scim.schemas import USUAL_PAGE
 from app.scim.seen import note_answered
 from app.scim.vocabularies import last_vocabulary
@@ -56,32 +55,23 @@ Early = tuple[int, list[tuple[str, str]], Sequence[bytes]]
 
 
 class Planned(NamedTuple):
-    """A request of a usual shape, before it is known on which connection: one that reads, or one that writes."""
+    """A request of a usual shape, and the view of it: one that reads, or one that writes."""
 
     reads: "Reads | None"
     writes: Writes | None
-    knock: Knock
-    id: str
-    query: dict[str, str]
-    body: bytes
-    settings: Settings
-    vocabulary: Vocabulary
-    made: list[str]
+    asked: Asked
 
     async def soon(self, app: Flask) -> Answered | None:
         """The answer on the running event loop."""
         if self.writes is not None:
-            return await self.writes(self._on(acting_on_loop(app)))
+            return await self.writes(acting_on_loop(app), self.asked)
         async with lent_on_loop(app) as bare:
             return await self.on(bare)
 
     async def on(self, bare: Bare) -> Answered | None:
         if self.writes is not None:
-            return await self.writes(self._on(bare))
-        return None if self.reads is None else await self.reads(self._on(bare))
-
-    def _on(self, on: On) -> Asked[On]:
-        return Asked(on=on, knock=self.knock, id=self.id, query=self.query, body=self.body, settings=self.settings, vocabulary=self.vocabulary, made=self.made)
+            return await self.writes(bare, self.asked)
+        return None if self.reads is None else await self.reads(bare, self.asked)
 
 
 class HotDoor:
@@ -159,9 +149,8 @@ class HotDoor:
         if query is None or body is None:
             return None
         knock = Knock(digest=digest, source=source, base=f"{self._settings.public_url}/scim/v2/{source}", now=environ[ARRIVED])
-        return Planned(
-            reads=reads, writes=writes, knock=knock, id=id or "", query=query, body=body, settings=self._settings, vocabulary=vocabulary, made=[],
-        )  # fmt: skip
+        asked = Asked(knock=knock, id=id or "", query=query, body=body, settings=self._settings, vocabulary=vocabulary, made=[])
+        return Planned(reads=reads, writes=writes, asked=asked)
 
     def _now(self, environ: dict[str, Any], planned: Planned) -> Answered | None:
         try:
@@ -175,18 +164,18 @@ class HotDoor:
             return None
 
     def _early(self, environ: dict[str, Any], planned: Planned, answered: Answered) -> Early:
-        limits_of(self._app).requests.take(planned.knock.source)
+        limits_of(self._app).requests.take(planned.asked.knock.source)
         return answered.status, _headers(answered), answered.body if environ["REQUEST_METHOD"] != "HEAD" else ()
 
     def _note(self, environ: dict[str, Any], planned: Planned, answered: Answered, took: float) -> None:
         body = answered.body if environ["REQUEST_METHOD"] != "HEAD" else ()
-        note_answered(self._app, environ, planned.body, answered.status, body, took)
+        note_answered(self._app, environ, planned.asked.body, answered.status, body, took)
 
 
 def _failed(environ: dict[str, Any], planned: Planned, error: Exception) -> None:
-    if planned.made:
+    if planned.asked.made:
         # It may have been committed before the connection broke.
-        environ[MAYBE_MADE] = planned.made[-1]
+        environ[MAYBE_MADE] = planned.asked.made[-1]
     log.warning("a hot path failed: %s", error.__class__.__name__)
 
 
@@ -247,25 +236,25 @@ def _body_of(environ: dict[str, Any], *, most: int) -> bytes | None:
 # The views
 
 
-async def _get_user(asked: Asked[Bare]) -> Answered | None:
-    return None if asked.query else await hot_reads.one_user(asked.on, asked.knock, asked.id)
+async def _get_user(bare: Bare, asked: Asked) -> Answered | None:
+    return None if asked.query else await hot_reads.one_user(bare, asked.knock, asked.id)
 
 
-async def _get_group(asked: Asked[Bare]) -> Answered | None:
-    return None if asked.query else await hot_reads.one_group(asked.on, asked.knock, asked.id)
+async def _get_group(bare: Bare, asked: Asked) -> Answered | None:
+    return None if asked.query else await hot_reads.one_group(bare, asked.knock, asked.id)
 
 
-async def _list_users(asked: Asked[Bare]) -> Answered | None:
+async def _list_users(bare: Bare, asked: Asked) -> Answered | None:
     if "cursor" in asked.query:
         if not asked.query.keys() <= {"cursor", "count"}:
             return None
-        return await page_by_cursor(asked.on, asked.knock, asked.settings, cursor=asked.query["cursor"], count=asked.query.get("count"))
+        return await page_by_cursor(bare, asked.knock, asked.settings, cursor=asked.query["cursor"], count=asked.query.get("count"))
     start, count = _whole(asked.query.get("startIndex", "1")), _whole(asked.query.get("count", str(USUAL_PAGE)))
     if start is None or count is None:
         return None
     if "filter" in asked.query:
-        return await hot_reads.found_users(asked.on, asked.knock, asked.query["filter"], start=start, count=count)
-    return await hot_reads.page_of_users(asked.on, asked.knock, start=start, count=count)
+        return await hot_reads.found_users(bare, asked.knock, asked.query["filter"], start=start, count=count)
+    return await hot_reads.page_of_users(bare, asked.knock, start=start, count=count)
 
 
 def _whole(text: str) -> int | None:
@@ -274,7 +263,7 @@ def _whole(text: str) -> int | None:
     return int(text) if len(text) <= 10 and text.isascii() and text.isdigit() and 0 < int(text) < 2**31 else None
 
 
-Reads = Callable[[Asked[Bare]], Coroutine[Any, Any, Answered | None]]
+Reads = Callable[[Bare, Asked], Coroutine[Any, Any, Answered | None]]
 _READS: Final[dict[tuple[str, str, bool], Reads]] = {
     ("GET", "Users", True): _get_user,
     ("GET", "Users", False): _list_users,

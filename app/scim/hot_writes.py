@@ -6,7 +6,7 @@ What is not of the usual kind (`None`), and whatever is wrong (SCIMError), takes
 import json
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from app.bare.connection import Acting
 from app.directory.filters import AttributePath
@@ -34,17 +34,15 @@ _ACTIVE: Final = AttributePath(names=("active",))
 BELIEVED_FOR: Final = 1.0
 """Seconds for which a layoff that was announced is not looked for again: each try in vain would keep all others from writing."""
 _announced: Final[dict[str, float]] = {}
-On = TypeVar("On", bound=Acting)
 
 
-class Asked(NamedTuple, Generic[On]):
-    """One request: on which connection or where it is written, by whom, of which resource, with which query and body.
+class Asked(NamedTuple):
+    """One request: by whom, of which resource, with which query and body.
 
     It is read by `vocabulary`, which the organisation may have changed since. `made` is told the id of one that is made,
     before the database is asked.
     """
 
-    on: On
     knock: Knock
     id: str
     query: dict[str, str]
@@ -58,11 +56,11 @@ class Asked(NamedTuple, Generic[On]):
         return {"digest": knock.digest, "source_id": knock.source, "now": knock.now, "because": f"SCIM {method}"}
 
 
-async def _post_user(asked: Asked[Acting]) -> Answered | None:
+async def _post_user(on: Acting, asked: Asked) -> Answered | None:
     if asked.query:
         return None
     draft = user_draft(read_object(asked.body), vocabulary=asked.vocabulary)
-    joined = await join_plainly(asked.on, draft, schemas=asked.vocabulary.version, made=asked.made, **asked.said_by("POST"))
+    joined = await join_plainly(on, draft, schemas=asked.vocabulary.version, made=asked.made, **asked.said_by("POST"))
     if joined is None:
         return None
     row = (joined.record_id, joined.document, True, joined.at, joined.at, 1, None)
@@ -70,37 +68,37 @@ async def _post_user(asked: Asked[Acting]) -> Answered | None:
     return Answered(status=201, body=[user_text(row, base).encode()], version=1, location=f"{base}/Users/{joined.record_id}")
 
 
-async def _patch_user(asked: Asked[Acting]) -> Answered | None:
+async def _patch_user(on: Acting, asked: Asked) -> Answered | None:
     if asked.query:
         return None
     body = read_object(asked.body)
     active = _only_active(read_operations(body, asked.vocabulary))
     if active is not None:
-        return await _switched(asked, "PATCH", active=active) if _says_once(asked.body, body) else None
+        return await _switched(on, asked, "PATCH", active=active) if _says_once(asked.body, body) else None
     # Once more, so that it is found out what is said twice.
     operations = read_operations(read_message(asked.body), asked.vocabulary)
     longest = _MOST // max(len(operations), 1) - len(asked.body)
-    return await _switched(asked, "PATCH", becomes=becomes_by_patch(operations, asked.vocabulary), longest=longest) if longest > 0 else None
+    return await _switched(on, asked, "PATCH", becomes=becomes_by_patch(operations, asked.vocabulary), longest=longest) if longest > 0 else None
 
 
-async def _put_user(asked: Asked[Acting]) -> Answered | None:
+async def _put_user(on: Acting, asked: Asked) -> Answered | None:
     if asked.query:
         return None
     becomes = becomes_by_put(read_object(asked.body), asked.vocabulary)
-    return await _switched(asked, "PUT", becomes=becomes, longest=_MOST - len(asked.body))
+    return await _switched(on, asked, "PUT", becomes=becomes, longest=_MOST - len(asked.body))
 
 
 async def _switched(
-    asked: Asked[Acting], method: str, *, active: bool | None = None, becomes: Callable[[Resource], RecordDraft] | None = None, longest: int = 0
+    on: Acting, asked: Asked, method: str, *, active: bool | None = None, becomes: Callable[[Resource], RecordDraft] | None = None, longest: int = 0
 ) -> Answered | None:
     source, at = asked.knock.source, time.monotonic()
     announced = _announced.get(source, 0.0) > at
     if active is False and announced:
         return None
     given = None if becomes is None else _usual(becomes, asked.vocabulary, longest=longest, but_off=announced)
-    beside = hot_reads.groups_beside(asked.on.dialect, asked.knock)
+    beside = hot_reads.groups_beside(on.dialect, asked.knock)
     try:
-        switched = await switch_plainly(asked.on, asked.id, active, becomes=given, **asked.said_by(method), beside=beside)
+        switched = await switch_plainly(on, asked.id, active, becomes=given, **asked.said_by(method), beside=beside)
     except LayoffAnnounced:
         _announced[source] = at + BELIEVED_FOR
         return None
@@ -149,7 +147,7 @@ def _only_active(operations: list[Operation]) -> bool | None:
     return fitted if isinstance(fitted, bool) else None
 
 
-async def _patch_group(asked: Asked[Acting]) -> Answered | None:
+async def _patch_group(on: Acting, asked: Asked) -> Answered | None:
     if asked.query:
         return None
     body = read_object(asked.body)
@@ -157,11 +155,11 @@ async def _patch_group(asked: Asked[Acting]) -> Answered | None:
     if others or members.whole is not None or bool(members.add) == bool(members.remove) or not _says_once(asked.body, body):
         return None
     ids, add = members.add or members.remove, bool(members.add)
-    done = await change_members_plainly(asked.on, asked.id, sorted(ids), add=add, **asked.said_by("PATCH"))
+    done = await change_members_plainly(on, asked.id, sorted(ids), add=add, **asked.said_by("PATCH"))
     return Answered(status=204, body=()) if done else None
 
 
-Writes = Callable[[Asked[Acting]], Coroutine[Any, Any, Answered | None]]
+Writes = Callable[[Acting, Asked], Coroutine[Any, Any, Answered | None]]
 WRITES: Final[Mapping[tuple[str, str, bool], Writes]] = {
     ("POST", "Users", False): _post_user,
     ("PATCH", "Users", True): _patch_user,

@@ -41,8 +41,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     answered: list[str] = []
 
     def counting(view: View) -> View:
-        async def counts(asked: Any) -> Any:
-            response = await view(asked)
+        async def counts(on: Any, asked: Any) -> Any:
+            response = await view(on, asked)
             if response is not None:
                 answered.append(getattr(view, "__name__", "").lstrip("_"))
             return response

@@ -8,7 +8,7 @@ import pytest
 from app.scim import hot
 from app.scim.hot_reads import Answered
 
-View = Callable[[Any], Awaitable[Answered | None]]
+View = Callable[[Any, Any], Awaitable[Answered | None]]
 
 
 def wrap_views(monkeypatch: pytest.MonkeyPatch, wrap: Callable[[View], View]) -> None:

@@ -30,9 +30,9 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     named: list[str] = []
 
     def noting(view: View) -> View:
-        async def notes(asked: Any) -> Answered | None:
+        async def notes(on: Any, asked: Any) -> Answered | None:
             named.append(getattr(view, "__name__", ""))
-            return await view(asked)
+            return await view(on, asked)
 
         return notes
 
