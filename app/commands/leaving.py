@@ -12,7 +12,7 @@ from app.commands.days import ZONE, end_of_day
 from app.commands.exits import NotAllowed
 from app.commands.output import Answer, Table
 from app.database import in_transaction
-from app.directory.tables import Person, Standing, StatementKind, Voice
+from app.directory.tables import OUTSIDE, Person, Standing, StatementKind, Voice
 from app.lifecycle import handover, leaving
 from app.lifecycle.engagements import refuse_lapsed
 from app.lifecycle.sources import expect_departures
@@ -61,7 +61,7 @@ def depart(
             handover.name_heir(session, meant, to, actor=acting.actor, at=at)
         said = _say(session, acting, person, kind=kind, effective_at=effective, at=at, because="doorlist depart")
         departure = departures.current(session, acting.organization_id, said.id)
-        out = said.standing in (Standing.DEPARTED, Standing.PAUSED)
+        out = said.standing in OUTSIDE
         return Answer(
             schema="depart",
             fields={

@@ -21,7 +21,7 @@ from app.commands.advice import Circumstances, what_happened, what_to_do
 from app.commands.exits import CommandError, Unclear
 from app.commands.output import Answer, Table
 from app.database import reading
-from app.directory.tables import Person, Record, Source, Standing
+from app.directory.tables import INSIDE, Person, Record, Source
 from app.lifecycle import brake
 from app.lifecycle.errors import NotFound
 from app.lifecycle.people import find_people
@@ -229,7 +229,7 @@ def _find(session: Session, acting: Acting, request_id: str) -> _Seen:
     standing = f"{person.display_name} is {person.standing}{reason}" if person is not None else None
     around = Circumstances(
         source=source.name, base_url=f"{acting.settings.public_url}/scim/v2/{source.id}", subject=names.subject(row), standing=standing,
-        error=_error(row, informed=acting.informed), held=_waits(session, person), is_here=person is not None and person.standing in (Standing.ACTIVE, Standing.EXPECTED),
+        error=_error(row, informed=acting.informed), held=_waits(session, person), is_here=person is not None and person.standing in INSIDE,
     )  # fmt: skip
     return _Seen(row=row, source=source, names=names, state=state, body=body, around=around)
 

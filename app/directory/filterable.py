@@ -11,7 +11,7 @@ from sqlalchemy.orm import aliased
 from app.directory.heard import is_in_group
 from app.directory.json_sql import Claim
 from app.directory.names import name_key
-from app.directory.tables import Group, Membership, Person, Record, RecordEmail, Standing
+from app.directory.tables import INSIDE, Group, Membership, Person, Record, RecordEmail
 from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, USER_URN
 
 
@@ -58,9 +58,6 @@ class Over:
     fields: Mapping[tuple[str, ...], Field]
     relations: Mapping[str, Callable[[], Relation]] = field(default_factory=dict)
     email_is: Callable[[str], Claim] | None = None
-
-
-_IN = (Standing.EXPECTED, Standing.ACTIVE)
 
 
 def _meta(table: Any, kind: str) -> dict[tuple[str, ...], Field]:
@@ -174,7 +171,7 @@ def _email_of_record(address: str) -> Claim:
 def _standing_of_record() -> Claim:
     person = aliased(Person)
     belongs = and_(person.organization_id == Record.organization_id, person.id == Record.person_id)
-    return select(literal(1)).where(belongs, person.standing.in_(_IN)).exists()
+    return select(literal(1)).where(belongs, person.standing.in_(INSIDE)).exists()
 
 
 RECORDS = Over(
@@ -205,7 +202,7 @@ PERSONS = Over(
         (ENTERPRISE_URN, "department"): _text(Person.department),
         (ENTERPRISE_URN, "division"): _text(Person.division),
         (ENTERPRISE_URN, "manager", "value"): _text(Person.manager_id),
-        ("active",): Field(form=Form.FLAG, column=Person.standing.in_(_IN)),
+        ("active",): Field(form=Form.FLAG, column=Person.standing.in_(INSIDE)),
         **_meta(Person, "User"),
     },
     relations={"groups": _groups_of_person},

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Boolean, ColumnElement, ForeignKey, Index, Integer, LargeBinary, Text, literal, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -24,6 +24,10 @@ class Standing(StrEnum):
     ACTIVE = "active"
     PAUSED = "paused"
     DEPARTED = "departed"
+
+
+INSIDE: Final = (Standing.ACTIVE, Standing.EXPECTED)
+OUTSIDE: Final = (Standing.DEPARTED, Standing.PAUSED)
 
 
 class Voice(StrEnum):

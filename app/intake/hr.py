@@ -17,7 +17,7 @@ from app.actors import Actor, ActorKind
 from app.clock import parse_instant
 from app.directory.names import name_key
 from app.directory.settings import value_of
-from app.directory.tables import Person, Record, RecordEmail, Source, Standing, Statement, StatementKind, Voice
+from app.directory.tables import OUTSIDE, Person, Record, RecordEmail, Source, Standing, Statement, StatementKind, Voice
 from app.intake.hr_tables import HRPerson
 from app.intake.tables import HREvent
 from app.journal.work import insert_for
@@ -259,7 +259,7 @@ def _engagement_of(session: Session, organization_id: str, person_id: str, call:
             Statement.withdrawn_at.is_(None), Statement.held.is_(False),
         )
     ).all()  # fmt: skip
-    out = decide([], [as_said(one) for one in words], now=at).standing in (Standing.DEPARTED, Standing.PAUSED)
+    out = decide([], [as_said(one) for one in words], now=at).standing in OUTSIDE
     return "" if out and call.engagement not in {one.engagement for one in words} else call.engagement
 
 

@@ -8,14 +8,13 @@ from typing import Any, Final, NamedTuple, TypeVar
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.directory.tables import Membership, Person, Record, Standing
+from app.directory.tables import INSIDE, Membership, Person, Record
 from app.intake.pull_drafts import stands_on
 from app.lifecycle.pulled_entries import EntryKind
 from app.lifecycle.pulled_tables import PulledEntry
 
 Item = TypeVar("Item")
 AT_ONCE: Final = 500
-HERE: Final = (Standing.ACTIVE, Standing.EXPECTED)
 
 
 class Known(NamedTuple):
@@ -97,7 +96,7 @@ def records_here(session: Session, organization_id: str, ids: Sequence[str], *, 
             stands = active and ended_at is None
             found[record_id] = OnHere(
                 on=stands and stands_on(active, starts_at, ends_at, at=at), over=stands and ends_at is not None and ends_at <= at,
-                ended=ended_at is not None, counts=standing in HERE, ends_at=ends_at,
+                ended=ended_at is not None, counts=standing in INSIDE, ends_at=ends_at,
             )  # fmt: skip
     return found
 

@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session
 from app.clock import parse_instant
 from app.database import new_id, reading
 from app.directory.settings import parse_pull_brake, value_of
-from app.directory.tables import Group, Membership, Person, Record, Source
+from app.directory.tables import INSIDE, Group, Membership, Person, Record, Source
 from app.intake.pull_asking import NOT_THERE, UNASKED, WAITING
 from app.intake.pull_drafts import stands_on
-from app.intake.pull_here import HERE, batches, records_here
+from app.intake.pull_here import batches, records_here
 from app.intake.pull_lately import LATELY, Lately, taken_lately
 from app.intake.pull_reading import Reading
 from app.intake.pull_staging import Staging
@@ -75,7 +75,7 @@ def people_on(session: Session, source: Source, *, at: datetime) -> int:
         .join(Person, (Person.organization_id == Record.organization_id) & (Person.id == Record.person_id))
         .where(
             Record.organization_id == source.organization_id, Record.source_id == source.id, Record.ended_at.is_(None), Record.active,
-            Record.starts_at.is_(None) | (Record.starts_at <= at), Record.ends_at.is_(None) | (Record.ends_at > at), Person.standing.in_(HERE),
+            Record.starts_at.is_(None) | (Record.starts_at <= at), Record.ends_at.is_(None) | (Record.ends_at > at), Person.standing.in_(INSIDE),
         )
     )  # fmt: skip
     return session.scalar(query) or 0
@@ -281,7 +281,7 @@ def _who_would_lose(session: Session, source: Source, lines: Iterable[Line], *, 
         query = (
             select(Record.person_id, Record.active, Record.starts_at, Record.ends_at)
             .join(Person, (Person.organization_id == Record.organization_id) & (Person.id == Record.person_id))
-            .where(Record.organization_id == source.organization_id, Record.id.in_(some), Record.ended_at.is_(None), Person.standing.in_(HERE))
+            .where(Record.organization_id == source.organization_id, Record.id.in_(some), Record.ended_at.is_(None), Person.standing.in_(INSIDE))
         )
         people.update(person for person, active, starts, ends in session.execute(query) if stands_on(active, starts, ends, at=at))
     return len(people)

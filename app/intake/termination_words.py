@@ -7,12 +7,11 @@ from enum import StrEnum
 from typing import Final
 
 from app.clock import iso
-from app.directory.tables import Standing, Statement, StatementKind, Voice
+from app.directory.tables import OUTSIDE, Standing, Statement, StatementKind, Voice
 from app.lifecycle.standing import COMEBACKS, as_said, decide
 from app.lifecycle.tables import HeldState
 
 LEAVING: Final = (StatementKind.LEAVES, StatementKind.BARS)
-OUT: Final = (Standing.DEPARTED, Standing.PAUSED)
 FOUND_BY_THE_SWEEP: Final = "found alive by the sweep"
 """How the reason of a departure begins that the sweep has opened."""
 
@@ -293,7 +292,7 @@ def _takes(word: Word, statements: Sequence[Statement], *, at: datetime) -> bool
         for one in statements
         if one.withdrawn_at is None and not one.held and one.said_at <= at and (one.voice == word.voice or one.kind in COMEBACKS)
     ]
-    return decide([], said, now=at).standing in OUT
+    return decide([], said, now=at).standing in OUTSIDE
 
 
 def _came_back(statements: Sequence[Statement], *, after: datetime, before: datetime) -> bool:
@@ -357,5 +356,5 @@ def voice_of(reason: str) -> Voice | None:
     said = reason.partition(":")[0]
     if said == "barred by an operator":
         return Voice.OPERATOR
-    by: Mapping[str, Voice] = {f"{means} by {voice}": voice for means in OUT for voice in Voice}
+    by: Mapping[str, Voice] = {f"{means} by {voice}": voice for means in OUTSIDE for voice in Voice}
     return by.get(said)

@@ -10,12 +10,11 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.directory.names import name_key
-from app.directory.tables import Person, Record, Source, Standing, Statement, StatementKind, Voice
+from app.directory.tables import OUTSIDE, Person, Record, Source, Standing, Statement, StatementKind, Voice
 from app.lifecycle.people import attributes_in, emails_of, manager_record, text_of
 from app.lifecycle.standing import COMEBACKS, as_said, decide, in_force
 
 AT_A_TIME: Final = 500
-OUT: Final = (Standing.DEPARTED, Standing.PAUSED)
 ACCESS: Final = "access"
 TEXTS: Final = {"userType": "user_type", "department": "department", "division": "division", "employeeNumber": "employee_number"}
 """Attributes that a document alone decides, and how `people.attributes_in` calls them. A userName is each directory's own, and no contradiction."""
@@ -160,7 +159,7 @@ def _of_voices(statements: Sequence[Statement], *, at: datetime) -> list[_Claim]
         mine = [one for one in statements if one.voice == voice]
         if not mine:
             continue
-        inside = decide([], [as_said(one) for one in mine], now=at).standing not in OUT
+        inside = decide([], [as_said(one) for one in mine], now=at).standing not in OUTSIDE
         last = next((one for one in reversed(mine) if (one.kind in COMEBACKS) is inside), mine[-1])
         says = last.kind if (last.kind in COMEBACKS) is inside else "another engagement goes on"
         claims.append(_Claim(voice=voice, said_by=last.said_by, says=says, since=last.said_at, inside=inside, lasting=False))

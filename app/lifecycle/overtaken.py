@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
-from app.directory.tables import Person, Record, Standing, Statement, StatementKind
+from app.directory.tables import OUTSIDE, Person, Record, Standing, Statement, StatementKind
 from app.journal import entries
 from app.lifecycle import brake
 from app.lifecycle.standing import in_force
@@ -41,7 +41,7 @@ def say_anew(session: Session, person: Person, records: Sequence[Record], made: 
     waiting = [one for one in records if one.held and one.ended_at is not None and one.source_id == made.source_id]
     if not waiting:
         return False
-    in_before = person.standing not in (Standing.DEPARTED, Standing.PAUSED)
+    in_before = person.standing not in OUTSIDE
     if in_before and not brake.lets_through(session, made.organization_id, made.source_id, made.id, at=at):
         made.held = True
         brake.hold(

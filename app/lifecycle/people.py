@@ -11,7 +11,7 @@ from app.actors import CLOCK, Actor
 from app.database import new_id, same_document
 from app.directory.heard import is_heard
 from app.directory.names import name_key
-from app.directory.tables import Person, Record, RecordEmail, Standing, Statement
+from app.directory.tables import OUTSIDE, Person, Record, RecordEmail, Standing, Statement
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal import entries, work
 from app.journal.tables import Lane, Subject
@@ -226,7 +226,7 @@ def _settle(
         person.version += 1
         person.modified_at = max(at, person.modified_at)
         person.journal_id = journal_id
-    lost = decided.standing in (Standing.DEPARTED, Standing.PAUSED)
+    lost = decided.standing in OUTSIDE
     # Who has yet to start and was let in already loses what was given; who joined in this very transaction was given nothing.
     put_off = decided.standing is Standing.EXPECTED and not fresh and was_in
     if (lost and (before is not decided.standing or fresh)) or put_off:

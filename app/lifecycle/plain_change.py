@@ -15,7 +15,7 @@ from app.actors import Actor, ActorKind
 from app.bare.connection import Asked, Bare
 from app.clock import microseconds
 from app.directory.names import name_key
-from app.directory.tables import Person, Record, RecordEmail, Standing
+from app.directory.tables import OUTSIDE, Person, Record, RecordEmail, Standing
 from app.journal.work import insert_for
 from app.json_text import write_json
 from app.lifecycle.drafts import RecordDraft, columns_of, number_in, number_of
@@ -35,7 +35,6 @@ _SAID: Final[Mapping[str, Any]] = {
     **dict.fromkeys(("at", "record_at", "person_at"), BigInteger()), "version": Integer(),
 }  # fmt: skip
 """What one of several changes says by itself; by whom it is said is the same for all of them."""
-OUT: Final = (Standing.DEPARTED, Standing.PAUSED)
 
 
 class Change(NamedTuple):
@@ -50,7 +49,7 @@ def is_plain(change: Change) -> bool:
     """Whether only attributes change, of somebody who is on and in or off and out, and goes on being so."""
     there, draft, on = change.there, change.draft, bool(change.there.active)
     return (
-        draft.active in (None, on) and Standing(there.standing) in ((Standing.ACTIVE,) if on else OUT)
+        draft.active in (None, on) and Standing(there.standing) in ((Standing.ACTIVE,) if on else OUTSIDE)
         and (draft.user_name, draft.external_id) == (there.user_name, there.external_id)
         and number_of(draft) == number_in(change.document)
     )  # fmt: skip

@@ -20,11 +20,11 @@ from app.bare.connection import Acting, Asked, Bare
 from app.clock import microseconds, now
 from app.database import new_id
 from app.directory.settings import means_of_off, parse_push_brake, setting, usable
-from app.directory.tables import Person, Record, Standing
+from app.directory.tables import OUTSIDE, Person, Record, Standing
 from app.journal.tables import HERE, Lane, Subject
 from app.json_text import write_json
 from app.lifecycle.plain_brake import counted, in_burst, weigh
-from app.lifecycle.plain_change import OUT, Change, changes_in_turn, changing, is_plain, to_write_changes
+from app.lifecycle.plain_change import Change, changes_in_turn, changing, is_plain, to_write_changes
 from app.lifecycle.plain_entries import entries_of_several, entry_of_one, entry_of_seen
 from app.lifecycle.plain_seen import Becomes, Beside, Seen, is_said_already, seen, seen_several
 from app.lifecycle.plain_sql import (
@@ -155,7 +155,7 @@ def _meant(asked: _Switch, there: Seen | None) -> _Switch | Change | None:
 def _decided(asked: _Switch, there: Seen, *, moment: datetime) -> dict[str, Any] | None:
     """What is written of a switch; None where it is none, or has to be weighed."""
     active, said_at = asked.active, microseconds(asked.now)
-    if active is None or bool(there.active) == active or (Standing(there.standing) in OUT) != active:
+    if active is None or bool(there.active) == active or (Standing(there.standing) in OUTSIDE) != active:
         return None
     # An *off* that came in since this was said is weighed by the ordinary way.
     if active and said_at < there.said_at:
@@ -207,7 +207,7 @@ def _outcome(meant: _Switch | Change | None, there: Seen | None, act: Mapping[st
     active, version, modified_at = bool(there.active), there.version, there.modified_at
     if act is not None:
         active, version, modified_at = bool(act.get("active", active)), version + 1, max(microseconds(moment), modified_at)
-    elif isinstance(meant, Change) or meant.active not in (None, active) or (Standing(there.standing) in OUT) == active:
+    elif isinstance(meant, Change) or meant.active not in (None, active) or (Standing(there.standing) in OUTSIDE) == active:
         return None
     return Switched(
         active=active, version=version, created_at=there.created_at, modified_at=modified_at,

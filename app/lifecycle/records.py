@@ -11,7 +11,7 @@ from app.actors import Actor
 from app.database import new_id, same_document
 from app.directory.names import name_key
 from app.directory.settings import off_means
-from app.directory.tables import Person, Record, Standing
+from app.directory.tables import INSIDE, OUTSIDE, Person, Record, Standing
 from app.journal import entries, work
 from app.journal.tables import Subject
 from app.lifecycle import brake, joins, matching, order, questions
@@ -38,7 +38,7 @@ _STANDS_LOCKED: Final = _STANDS.with_for_update().execution_options(populate_exi
 
 def reads_active(record: Record, standing: str) -> bool:
     """`active` as SCIM shows it: this record is on and the person is active or expected."""
-    return record.active and record.ended_at is None and standing in (Standing.ACTIVE, Standing.EXPECTED)
+    return record.active and record.ended_at is None and standing in INSIDE
 
 
 def read_record(session: Session, organization_id: str, source_id: str, record_id: str, *, lock: bool = False) -> Record:
@@ -281,7 +281,7 @@ def _refuse_outvoted(session: Session, record: Record, draft: RecordDraft, *, at
     person = lock_person(session, record.organization_id, record.person_id)
     # The directory takes its own *off* back here; what is asked is whether anybody else's is left.
     others = standing_now(session, person, [], at=at)
-    if others.standing not in (Standing.ACTIVE, Standing.EXPECTED):
+    if others.standing not in INSIDE:
         raise Taken(
             "externalId", draft.external_id or "",
             f"the user with externalId {draft.external_id!r} is known and stays switched off ({others.reason}); a directory cannot give "
@@ -324,7 +324,7 @@ def _say_active(
             brake.withdraw(session, record.organization_id, record.id)
         return
     record.off_means = means or off_means(session, record.organization_id)
-    if not braked or person.standing in (Standing.DEPARTED, Standing.PAUSED):
+    if not braked or person.standing in OUTSIDE:
         return
     if not brake.lets_through(session, record.organization_id, record.source_id, record.id, at=at):
         record.held = True

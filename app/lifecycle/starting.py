@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from app.actors import Actor
 from app.command_lines import to_type
-from app.directory.tables import Person, Standing, StatementKind, Voice
+from app.directory.tables import OUTSIDE, Person, Standing, StatementKind, Voice
 from app.lifecycle import leaving
 from app.lifecycle.errors import LifecycleError
 
@@ -22,7 +22,7 @@ def expect(
 
     An instant that has passed means that they start now. Whoever is in loses access until then.
     """
-    if person.standing in (Standing.DEPARTED, Standing.PAUSED):
+    if person.standing in OUTSIDE:
         raise OutOfPlace(f"{person.user_name} is {person.standing}; somebody comes back on a day by: {to_type('return', person.user_name, '--at T')}")
     return leaving.say(
         session, person.organization_id, person.id, voice=Voice.OPERATOR, kind=StatementKind.STARTS, said_by=said_by,

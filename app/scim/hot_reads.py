@@ -22,7 +22,7 @@ from app.clock import iso_of, microseconds
 from app.directory.filters import LONGEST
 from app.directory.name_parts import MOST_TOLD, most_telling, name_fits, names_sampled, numbers_of_trigrams, told, trigrams_of
 from app.directory.names import name_key
-from app.directory.tables import Group, Membership, Person, Record, Standing
+from app.directory.tables import INSIDE, Group, Membership, Person, Record
 from app.directory.tallies import number_in, number_of
 from app.directory.values import Operator, fold
 from app.lifecycle.plain_seen import Beside
@@ -43,7 +43,6 @@ _TELLING: Final = tuple(f"telling_{number}" for number in range(MOST_TOLD))
 SAMPLE_FOR: Final = 600.0
 """Seconds for which a connection goes by the same sample of names."""
 _SAMPLES: Final[WeakKeyDictionary[Bare, tuple[float, str]]] = WeakKeyDictionary()
-_IN: Final = (Standing.ACTIVE.value, Standing.EXPECTED.value)
 _OF_PERSON: Final = and_(Person.organization_id == Record.organization_id, Person.id == Record.person_id)
 
 
@@ -70,7 +69,7 @@ class Answered(NamedTuple):
 
 def _user_columns(dialect: str) -> tuple[ColumnElement[Any], ...]:
     """id, document, active, created, modified, version, groups: all that the answer of a user is made of."""
-    active = and_(Record.active, Person.standing.in_([literal(standing, literal_execute=True) for standing in _IN]))
+    active = and_(Record.active, Person.standing.in_([literal(standing.value, literal_execute=True) for standing in INSIDE]))
     return (
         Record.id.expression, cast(Record.document, Text), active, Record.created_at.expression, Record.modified_at.expression,
         Record.version.expression, _groups(dialect),
