@@ -26,8 +26,8 @@ ORGANIZATION = """
 ## Of an organisation
 
 Kept in the database; `doorlist settings list` shows them, `doorlist settings set KEY VALUE` changes one, and the
-change is in the journal. What cannot be used is not taken. Where another hand or another version stored it all the same,
-`doorlist status` and `doorlist doctor` name it.
+change is in the journal. What cannot be used is not taken. Where another hand or another version stored it all the same, the
+default counts, and `doorlist status` and `doorlist doctor` name it. With `approvals` that cannot be read nothing is let through.
 
 """
 
@@ -50,8 +50,7 @@ MEANINGS = {
     "order in which they count, such as `employeeNumber,email` ([whose a record is](matching.md))",
     "pull_brake": "what the pulls of a source may take before it is held, from people within 24 hours and of memberships by one pull: a share of "
     "what the source has, up to how many the share means nothing, and how many they never take, such as `20%,10,500`; or `off`",
-    "push_brake": "how many deactivations of one source take effect within how many seconds, such as `50/60s`; or `off`. "
-    "Where what is stored cannot be read, the default counts",
+    "push_brake": "how many deactivations of one source take effect within how many seconds, such as `50/60s`; or `off`",
     "role_groups": "which groups, by name or id, give which role here, as JSON such as `{\"admin\": [\"IT\"], \"owner\": [\"Founders\"]}`; "
     "roles are `owner`, `admin`, `auditor` and `helpdesk`, and whoever has one needs a second factor to sign in",
     "session_absolute": "how long a sign-in lasts at most, such as `12h`; a provider may vouch for less",

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -62,47 +63,6 @@ class PullBrake:
     share: float
     from_count: int
     count: int
-
-
-def check(key: str, value: str) -> None:
-    """Refuse what cannot be used, before it is stored. Raises UnusableSetting."""
-    if key not in DEFAULTS:
-        raise UnusableSetting(f"there is no setting {key!r}; there are {', '.join(sorted(DEFAULTS))}")
-    if key == "leaving_voice" and value not in ("auto", "hr", "directory"):
-        raise UnusableSetting("leaving_voice is auto, hr or directory")
-    if key == "time_zone":
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise UnusableSetting(f"time_zone is a name such as Europe/Berlin, not {value!r}") from error
-    if key == "hr_key" and value not in ("employeeNumber", "none"):
-        raise UnusableSetting(f"{key} is employeeNumber or none")
-    if key == "matching":
-        matching_keys(value)
-    if key == "attribute_precedence":
-        attribute_precedence(value)
-    if key == "push_brake":
-        parse_push_brake(value)
-    if key == "pull_brake":
-        parse_pull_brake(value)
-    if key == "gone_after":
-        gone_after(value)
-    if key == "approvals":
-        approvals(value)
-    if key == "contractor_longest":
-        contractor_longest(value)
-    if key == "contractor_types":
-        contractor_types(value)
-    if key == "erase_after":
-        erase_after(value)
-    if key == "handover":
-        handover_order(value)
-    if key == "alarm_escalation":
-        alarm_escalation(value)
-    if key in ("session_absolute", "session_idle"):
-        session_length(key, value)
-    if key == "role_groups":
-        role_groups(value)
 
 
 def parse_push_brake(text: str) -> PushBrake | None:
@@ -259,36 +219,87 @@ def role_groups(text: str) -> Mapping[str, frozenset[str]]:
     return {role: frozenset(groups) for role, groups in said.items()}
 
 
+def leaving_voice(text: str) -> str:
+    """Whose *off* means *departed*: `hr`, `directory` or `auto`. Raises UnusableSetting."""
+    if text not in ("auto", "hr", "directory"):
+        raise UnusableSetting("leaving_voice is auto, hr or directory")
+    return text
+
+
+def hr_key(text: str) -> str:
+    """What an HR call's key is matched to: `employeeNumber` or `none`. Raises UnusableSetting."""
+    if text not in ("employeeNumber", "none"):
+        raise UnusableSetting("hr_key is employeeNumber or none")
+    return text
+
+
+def time_zone(text: str) -> ZoneInfo:
+    """Raises UnusableSetting."""
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise UnusableSetting(f"time_zone is a name such as Europe/Berlin, not {text!r}") from error
+
+
+_READ_BY: Final[Mapping[str, Callable[[str], object]]] = {
+    "alarm_escalation": alarm_escalation,
+    "approvals": approvals,
+    "attribute_precedence": attribute_precedence,
+    "contractor_longest": contractor_longest,
+    "contractor_types": contractor_types,
+    "erase_after": erase_after,
+    "gone_after": gone_after,
+    "handover": handover_order,
+    "hr_key": hr_key,
+    "leaving_voice": leaving_voice,
+    "matching": matching_keys,
+    "pull_brake": parse_pull_brake,
+    "push_brake": parse_push_brake,
+    "role_groups": role_groups,
+    "session_absolute": partial(session_length, "session_absolute"),
+    "session_idle": partial(session_length, "session_idle"),
+    "time_zone": time_zone,
+}
+
+
+def check(key: str, value: str) -> None:
+    """Refuse what cannot be used, before it is stored. Raises UnusableSetting."""
+    if key not in DEFAULTS:
+        raise UnusableSetting(f"there is no setting {key!r}; there are {', '.join(sorted(DEFAULTS))}")
+    _READ_BY[key](value)
+
+
 def value_of(session: Session, organization_id: str, key: str) -> str:
     """The value that is in force: the organisation's own, else the default."""
-    organization = session.get_one(Organization, organization_id)
-    # A session forgets what nobody refers to, and many settings are asked for one after the other.
-    session.info["organization"] = organization
-    return setting(organization.settings, key)
+    return setting(_stored(session, organization_id), key)
 
 
 def setting(settings: Mapping[str, Any], key: str) -> str:
-    """The value that is in force, given the organisation's own."""
-    return str(settings.get(key, DEFAULTS[key]))
-
-
-def usable_value(session: Session, organization_id: str, key: str) -> str:
-    """The value that is in force, and the default where what is stored cannot be read."""
-    return usable(key, value_of(session, organization_id, key))
-
-
-def usable(key: str, value: str) -> str:
-    """The same of what is stored.
+    """The value that is in force, given the organisation's own: the default as well where theirs cannot be read.
 
     Settings are checked before they are stored, but not by whoever writes into the database, and not by another version of this.
+    Only `approvals` is then left to whoever reads it, and fails: by the default, one would let through what may take two.
     """
-    return value if _why_unusable(key, value) is None else DEFAULTS[key]
+    stored = _said(settings, key)
+    return DEFAULTS[key] if key != "approvals" and _why_unusable(key, stored) is not None else stored
 
 
 def unusable_settings(session: Session, organization_id: str) -> Mapping[str, str]:
     """Of an organisation's settings those that cannot be read, and why."""
-    whys = ((key, _why_unusable(key, value_of(session, organization_id, key))) for key in sorted(DEFAULTS))
+    stored = _stored(session, organization_id)
+    whys = ((key, _why_unusable(key, _said(stored, key))) for key in sorted(DEFAULTS))
     return {key: why for key, why in whys if why is not None}
+
+
+def _stored(session: Session, organization_id: str) -> Mapping[str, Any]:
+    organization = session.get_one(Organization, organization_id)
+    # A session forgets what nobody refers to, and many settings are asked for one after the other.
+    session.info["organization"] = organization
+    return organization.settings
+
+
+def _said(settings: Mapping[str, Any], key: str) -> str:
+    return str(settings.get(key, DEFAULTS[key]))
 
 
 def _why_unusable(key: str, value: str) -> str | None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.actors import Actor, ActorKind
 from app.database import Instant, new_id, same_document
-from app.directory.settings import parse_push_brake, usable_value
+from app.directory.settings import parse_push_brake, value_of
 from app.directory.tables import Source
 from app.journal import entries
 from app.journal.tables import Organization
@@ -45,8 +45,7 @@ def lets_through(session: Session, organization_id: str, source_id: str, subject
     The source's row is locked, so that two web processes cannot both let the last one through. In the middle of a burst, where
     nothing is left that could let one through, none waits there for another.
     """
-    # One that cannot be read must neither keep a leaver in nor take everybody's access.
-    brake = parse_push_brake(usable_value(session, organization_id, "push_brake"))
+    brake = parse_push_brake(value_of(session, organization_id, "push_brake"))
     if brake is None:
         return True
     given = {"organization": organization_id, "source": source_id, "since": at - brake.within}
@@ -112,7 +111,7 @@ def hold(
         source = _locked(session, organization_id, source_id)
         held = session.scalar(_BURST, of_source)
         if held is None:
-            limit = usable_value(session, organization_id, "push_brake")
+            limit = value_of(session, organization_id, "push_brake")
             held = Held(
                 organization_id=organization_id, id=new_id(), kind="pushes", source_id=source_id, state=HeldState.OPEN, created_at=at,
                 reason=f"{source.name} took access from more people than push_brake = {limit} allows; the excess waits",

@@ -19,7 +19,7 @@ from app.actors import Actor, ActorKind
 from app.bare.connection import Acting, Asked, Bare
 from app.clock import microseconds, now
 from app.database import new_id
-from app.directory.settings import means_of_off, parse_push_brake, setting, usable
+from app.directory.settings import means_of_off, parse_push_brake, setting
 from app.directory.tables import OUTSIDE, Person, Record, Standing
 from app.journal.tables import HERE, Lane, Subject
 from app.json_text import write_json
@@ -161,7 +161,7 @@ def _decided(asked: _Switch, there: Seen, *, moment: datetime) -> dict[str, Any]
     if active and said_at < there.said_at:
         return None
     settings = json.loads(there.settings)
-    brake = "off" if active else usable("push_brake", setting(settings, "push_brake"))
+    brake = "off" if active else setting(settings, "push_brake")
     # Whoever has yet to start has no access that it could take.
     if brake != "off" and there.standing != Standing.ACTIVE:
         return None

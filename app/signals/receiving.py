@@ -16,7 +16,7 @@ from app.access.signed_tokens import BadToken, SignedToken, Unproved, unproved
 from app.access.tokens import digest_of
 from app.clock import Clock
 from app.database import in_transaction
-from app.directory.settings import parse_push_brake, usable_value
+from app.directory.settings import parse_push_brake, value_of
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarms import raise_alarm, settle_alarm
 from app.revocation.stream_tables import Outcome, Received, Transmitter
@@ -173,7 +173,7 @@ def alarm_of_silence(session: Session, transmitter: Transmitter, why: str, *, at
 def alarm_of_flood(session: Session, sender: Sender, *, at: datetime) -> None:
     """Raise an alarm where one sender has more taken away than the organisation's brake would let a directory. It is obeyed all the same."""
     organization_id = sender.scope.organization_id
-    bound = parse_push_brake(usable_value(session, organization_id, "push_brake"))
+    bound = parse_push_brake(value_of(session, organization_id, "push_brake"))
     if bound is None:
         return
     session.flush()

@@ -15,7 +15,7 @@ from app.clock import now
 from app.commands.exits import Exit
 from app.database import reading
 from app.directory.tables import Person, Standing
-from app.journal.tables import Entry
+from app.journal.tables import Entry, Organization
 from app.lifecycle import brake, leaving, seconding
 from app.rules.revisions import current_revision
 from tests.two_at_once import meanwhile
@@ -122,6 +122,23 @@ def test_the_second_lets_it_through_and_the_first_says_it_twice_in_vain(board: B
     assert state_of(board) != before and len(board.said("approved as the first of two")) == 1
     for token in (board.ben, board.eve):
         assert board.desk.types("held", "approve", digest, token=token).exit == Exit.ERROR
+
+
+def test_where_it_cannot_be_read_how_many_it_takes_nobody_lets_anything_through(board: Board) -> None:
+    def spoil(session: Session) -> None:
+        organization = session.get_one(Organization, board.desk.organization_id)
+        organization.settings = {**organization.settings, "approvals": "two"}
+
+    digest = burst(board)
+    board.desk.acts(spoil)
+    before = state_of(board)
+
+    said = [board.desk.types("held", "approve", digest, "--json", token=token) for token in (board.ben, board.eve)]
+
+    assert [(one.exit, one.json["error"]) for one in said] == [(Exit.USAGE, "approvals is 1 or 2, not 'two'")] * 2
+    assert state_of(board) == before
+    board.desk.asks("settings", "set", "approvals", "1")
+    assert board.desk.asks("held", "approve", digest, token=board.ben)["state"] == "approved"
 
 
 def test_a_burst_is_out_once_and_for_all_of_them(board: Board) -> None:

@@ -7,10 +7,12 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
-from app.database import reading
-from app.directory.settings import UnusableSetting
+from app.database import in_transaction, reading
+from app.directory.settings import DEFAULTS, UnusableSetting
 from app.intake.pull_weighing import KIND
+from app.journal.tables import Organization
 from app.lifecycle import brake, conditions
 from app.lifecycle.tables import Held, HeldLine, HeldState
 from app.revocation.alarm_kinds import AlarmKind
@@ -61,6 +63,20 @@ def test_as_many_as_the_brake_allows_are_out_at_once(corp: Pulled, whole: bool) 
     outcome = corp.pull(whole=whole)
 
     assert (outcome.left, outcome.held, active(corp)) == (10, None, 40)
+
+
+def test_settings_that_cannot_be_read_count_as_their_defaults(corp: Pulled) -> None:
+    def spoil(session: Session) -> None:
+        session.get_one(Organization, corp.organization_id).settings = dict.fromkeys(DEFAULTS, ",")
+
+    in_transaction(spoil)
+    offs(corp, *KEYS[:11])
+    corp.directory.put(person("new"))
+
+    outcome = corp.pull()
+
+    assert (outcome.left, outcome.joined, active(corp)) == (0, 1, 51)
+    assert outcome.held is not None and f"pull_brake = {DEFAULTS['pull_brake']} allows 10" in outcome.held.reason
 
 
 @pytest.mark.parametrize("whole", [False, True])

@@ -121,7 +121,7 @@ def test_what_has_to_be_decided_goes_the_ordinary_way(
     assert counted == ["post_user", "post_user"]
 
 
-@pytest.mark.parametrize(("matching", "hot_joins"), [("employeeNumber,email", 0), ("userName", 0), ("none", 2), ("employeeNumber", 2)])
+@pytest.mark.parametrize(("matching", "hot_joins"), [("employeeNumber,email", 0), ("userName", 0), ("cannot be read", 0), ("none", 2), ("employeeNumber", 2)])
 def test_where_people_are_matched_by_address_or_name_each_join_goes_the_ordinary_way(
     urls: tuple[str, str], tmp_path: Path, counted: list[str], matching: str, hot_joins: int
 ) -> None:
