@@ -16,6 +16,8 @@ from connectors.contract import Misconfigured, Secret
 from connectors.http import Caller
 from tests.servers.authority import certified
 
+pytestmark = pytest.mark.slow
+
 
 class Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:

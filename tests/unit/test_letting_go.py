@@ -5,6 +5,7 @@ import os
 import weakref
 from pathlib import Path
 
+import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
@@ -12,6 +13,8 @@ from app.audit.request_tables import RequestSeen
 from app.database import db, in_transaction, reading
 from tests.clients.directory import directory_on
 from tests.databases import let_go
+
+pytestmark = pytest.mark.slow
 
 
 def open_files() -> list[str]:

@@ -22,6 +22,8 @@ from app.database import transaction
 from app.journal.tables import Entry, Organization
 from app.settings import Settings, from_environment
 
+pytestmark = pytest.mark.slow
+
 AT = datetime(2026, 11, 26, 12, tzinfo=UTC)
 GRACE = Actor(kind=ActorKind.OPERATOR, name="grace")
 

@@ -16,6 +16,8 @@ from tests.two_at_once import meanwhile
 from tests.unit.audit.growing import AT, Ledger, later
 from tests.unit.audit.tampering import tampered
 
+pytestmark = pytest.mark.slow
+
 SIZE = 2 * BLOCK + 10
 
 

@@ -19,7 +19,7 @@ from app.actors import Actor, ActorKind
 from app.assembly import without_doors
 from app.clock import now
 from app.commands.entry import doorlist
-from app.database import db, in_transaction
+from app.database import db, in_transaction, reading
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal.tables import Organization
 from app.lifecycle.records import RecordDraft, add_record, change_record
@@ -167,7 +167,8 @@ class Desk:
 
     @cached_property
     def organization_id(self) -> str:
-        return self.acts(lambda session: session.scalars(select(Organization.id).order_by(Organization.created_at).limit(1)).one())
+        with self.app.app_context(), reading() as session:
+            return session.scalars(select(Organization.id).order_by(Organization.created_at).limit(1)).one()
 
     def directory(self) -> str:
         """The id of a connected directory."""

@@ -12,6 +12,8 @@ from tests.oidc_stand_in import StandIn, stand_in
 from tests.saml_provider import SAMLProvider, keys
 from tests.unit.commands.conftest import Desk
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def provider() -> Iterator[StandIn]:

@@ -14,6 +14,8 @@ import pytest
 from app import commands
 from app.commands.entry import FAMILIES, SUMMARIES, doorlist
 
+pytestmark = pytest.mark.slow
+
 HOUSE = Path(__file__).parents[3]
 FOLDS = """
 import sys, tempfile

@@ -30,6 +30,8 @@ from tests.two_at_once import meanwhile
 from tests.unit.audit.growing import Ledger
 from tests.unit.commands.conftest import Desk, Said
 
+pytestmark = pytest.mark.slow
+
 
 def elsewhere(*arguments: str) -> Said:
     """Run a command where there is no database, no setting and no installation."""

@@ -14,6 +14,8 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from app.commands import punctual as module
 from app.commands.punctual import punctual
 
+pytestmark = pytest.mark.slow
+
 
 class Clock(datetime):
     """The system's clock, which somebody may put forward or back."""

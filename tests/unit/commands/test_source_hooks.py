@@ -23,6 +23,8 @@ from tests.sources.entra_stand_in import CLIENT, SECRET, TENANT, EntraTenant, en
 from tests.sources.okta_stand_in import TOKEN, okta
 from tests.unit.commands.conftest import Desk
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reached:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from flask import Flask
 from sqlalchemy.orm import Session
 
@@ -11,6 +12,8 @@ from app.database import in_transaction
 from app.delivery.liveness import IN_FLIGHT, free_claims_of_the_dead, is_surely_dead, own_name
 from app.journal import work
 from app.journal.tables import Lane, Subject
+
+pytestmark = pytest.mark.slow
 
 
 def name_of_a_dead_process() -> str:

@@ -29,6 +29,8 @@ from tests.sources.entra_stand_in import CLIENT, SECRET, TENANT, EntraTenant, en
 from tests.sources.okta_stand_in import TOKEN, okta
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 PULLER = Actor(kind=ActorKind.SOURCE, name="puller")
 
 

@@ -16,6 +16,8 @@ from connectors.sources.files import Files
 from tests.company import ADMIN
 from tests.unit.intake.pulled_company import MINUTE, Pulled, pulled_company
 
+pytestmark = pytest.mark.slow
+
 HEADING = "id,userName,active,department"
 ROWS = [f"{number},p{number},{'no' if number < 10 else 'yes'},Lab {number % 3}" for number in range(30)]
 

@@ -13,6 +13,8 @@ from tests.company import ADMIN
 from tests.unit.intake.pulled_company import MINUTE, Pulled, pulled_company
 from tests.unit.intake.scripted_directory import group, person
 
+pytestmark = pytest.mark.slow
+
 DAY = timedelta(days=1)
 
 

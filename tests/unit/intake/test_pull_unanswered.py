@@ -13,6 +13,8 @@ from connectors.source_contract import SourceKey, SourcePerson
 from tests.unit.intake.pulled_company import MINUTE, Pulled, pulled_company
 from tests.unit.intake.scripted_directory import Directory, group, person
 
+pytestmark = pytest.mark.slow
+
 REFUSED = Refused("corp: this entry is not shown")
 
 

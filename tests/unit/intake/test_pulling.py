@@ -8,6 +8,8 @@ from flask import Flask
 from tests.unit.intake.pulled_company import MINUTE, Pulled, pulled_company
 from tests.unit.intake.scripted_directory import group, person
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def corp(installed: Flask) -> Pulled:

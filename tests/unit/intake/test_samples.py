@@ -16,6 +16,8 @@ from tests.hr_door import MARA, PATHS, Stage, says_here, says_leaves, staged, ve
 from tests.hr_vendor import CLOCK, SAMPLES, Answers, sample
 from tests.served import Served
 
+pytestmark = pytest.mark.slow
+
 IN_DENVER = datetime.fromisoformat
 ACTIVE, DEPARTED = Standing.ACTIVE, Standing.DEPARTED
 

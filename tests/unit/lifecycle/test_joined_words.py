@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -10,6 +11,8 @@ from app.directory.tables import Standing, StatementKind, Voice
 from app.lifecycle.joined_words import said_again
 from app.lifecycle.standing import COMEBACKS, RecordSaid, Said
 from tests.unit.lifecycle.test_standing import day, off, on, says, standing
+
+pytestmark = pytest.mark.slow
 
 NOW = 5
 INSTANTS = range(NOW, 20)

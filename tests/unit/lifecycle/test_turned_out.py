@@ -34,6 +34,8 @@ from tests.unit.intake.pulled_company import pulled_company
 from tests.unit.intake.scripted_directory import person as entry
 from tests.unit.lifecycle.asking import answers, draft, person, pushes, record
 
+pytestmark = pytest.mark.slow
+
 Verb = Callable[[Session, str, str], object]
 
 

@@ -12,6 +12,8 @@ from tests.unit.scim.bulking import send, user
 from tests.unit.scim.choosing import group_with
 from tests.unit.scim.test_search import SEARCH_URN
 
+pytestmark = pytest.mark.slow
+
 LARGEST_PAGE = 200
 
 

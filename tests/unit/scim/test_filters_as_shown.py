@@ -8,6 +8,8 @@ import pytest
 from tests.clients.directory import Directory
 from tests.unit.scim.choosing import get, group_with
 
+pytestmark = pytest.mark.slow
+
 
 def _found(directory: Directory, kind: str, text: str) -> list[str]:
     answer = directory.send("GET", f"/{kind}?filter={quote(text, safe='')}")

@@ -12,6 +12,8 @@ from app.database import db
 from tests.clients.directory import Directory
 from tests.unit.scim.choosing import numbered, set_brake, someone_off
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 15
 Act = Callable[[Directory], Any]
 

@@ -14,6 +14,8 @@ from app.directory.tables import Person, Standing
 from tests.unit.signals.listening import deliver, listens
 from tests.unit.signals.stage import Stage
 
+pytestmark = pytest.mark.slow
+
 
 def test_two_that_look_at_once_say_once_that_somebody_is_back(stage: Stage) -> None:
     listener = listens(stage)

@@ -26,6 +26,8 @@ from tests.saml_provider import SAML, SAMLP, unpacked
 from tests.unit.sso.providing import CALLBACK, Application, application_in, change, said_back, wished
 from tests.vouching import caught_up, joins_as
 
+pytestmark = pytest.mark.slow
+
 OURS = {"Origin": "http://127.0.0.1:8484"}
 REFEDS = "https://refeds.org/profile/mfa"
 

@@ -34,6 +34,8 @@ from tests.company import ADMIN, NOW, Company, new_company
 from tests.handsets import PUSH, Gateway, Handset, new_gateway
 from tests.vouching import Provider, joins_as, new_provider
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def company(installed: Flask) -> Company:

@@ -15,6 +15,8 @@ from tests.saml_arrangement import acme, browser_of
 from tests.saml_provider import unpacked
 from tests.unit.sso.providing import COOKIE, GOODBYE, Employee, House, application_in, change, employee_of, house_of
 
+pytestmark = pytest.mark.slow
+
 ALONE = "openid offline_access"
 
 

@@ -23,6 +23,8 @@ from tests.company import ADMIN
 from tests.unit.sso.listening import Listener, listening
 from tests.unit.sso.providing import Application, House, application_in, house_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
