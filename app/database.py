@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import JSON, BigInteger, Connection, Dialect, Engine, Integer, MetaData, Select, Text, event, make_url
+from sqlalchemy import JSON, BigInteger, Connection, Dialect, Engine, Integer, MetaData, Select, Text, event, make_url, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -33,6 +33,13 @@ SQLITE_WAITS = 15
 GIVES_UP_AFTER = 15
 """Seconds after which nothing is tried again for which somebody else holds what it needs: each try has waited by itself."""
 _NEXT_TRY = 0.0005
+FEW_BYTES = 65_536
+"""Up to which size it does not matter that PostgreSQL does not know what is in a table."""
+# Of one that it has never looked at it says that it has -1 rows (since PostgreSQL 14).
+_NEVER_LOOKED_AT = text(
+    "SELECT relname FROM pg_class WHERE oid IN (SELECT to_regclass(quote_ident(name)) FROM unnest(CAST(:names AS text[])) AS named(name))"
+    " AND reltuples < 0 AND pg_relation_size(oid) > :few ORDER BY relname"
+)
 _PENS: dict[str, "Pen"] = {}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -327,6 +334,20 @@ def look_at(session: Session, *tables: type[Base]) -> None:
     if connection.dialect.name == "postgresql":
         name = connection.dialect.identifier_preparer.format_table
         connection.exec_driver_sql(f"ANALYZE {', '.join(name(table.__table__) for table in tables)}")
+
+
+def look_at_what_is_new(session: Session) -> None:
+    """The same of every table that PostgreSQL has never looked at and that somebody, such as a directory that pushes, has filled meanwhile.
+
+    Asked now and then it costs a look at the sizes of those tables, and nothing once they have been looked at.
+    """
+    connection = session.connection()
+    if connection.dialect.name != "postgresql":
+        return
+    found = connection.execute(_NEVER_LOOKED_AT, {"names": sorted(Base.metadata.tables), "few": FEW_BYTES}).scalars().all()
+    if found:
+        quote = connection.dialect.identifier_preparer.quote
+        connection.exec_driver_sql(f"ANALYZE {', '.join(quote(name) for name in found)}")
 
 
 def in_transaction(act: Callable[[Session], Result], *, attempts: int = 6) -> Result:

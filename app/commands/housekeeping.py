@@ -14,7 +14,7 @@ from app.access import closed, devices, spent
 from app.audit import requests
 from app.clock import iso, now
 from app.commands import evidence
-from app.database import in_transaction, reading
+from app.database import db, in_transaction, look_at_what_is_new, reading
 from app.delivery import alarm_posts, erasing, ruled_handovers, signal_streams, sponsor_letters, sweeping
 from app.delivery.expansion import want_channels
 from app.delivery.workspaces import Targets
@@ -93,12 +93,17 @@ def tick(app: Flask) -> None:
 
 
 def beat(app: Flask) -> None:
-    """What cannot wait for the minute: is the database the newest, what stands wrong, which alarm has nobody answered? Twice does it once."""
+    """What cannot wait for the minute: is the database the newest, what stands wrong, which alarm has nobody answered? Twice does it once.
+
+    PostgreSQL is shown what a directory has just filled: by itself it would look a minute later.
+    """
     move_on(app)
     with app.app_context():
         try:
             _look_at_conditions(timedelta(seconds=app.config["DOORLIST"].overdue_after))
             in_transaction(lambda session: escalate(session, at=now()))
+            if db.engine.dialect.name == "postgresql":
+                in_transaction(look_at_what_is_new)
         except DBAPIError as error:
             log.error("what is wrong could not be looked for: %s", error.__class__.__name__)
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from psycopg.pq import TransactionStatus
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app import database
 from app.access.tables import Operator
 from app.clock import now
+from app.commands import housekeeping
 from app.database import ROWS_AT_A_TIME, Pen, asking, db, in_transaction, plain_rows, reading, transaction
 
 
@@ -118,3 +119,30 @@ def test_a_process_that_writes_without_a_pause_lets_others_in_between(tmp_path: 
 
     # One that was in hand, and one more where somebody was quicker at the door.
     assert max(waited) <= 2, waited
+
+
+def test_what_has_been_filled_meanwhile_is_looked_at_once(installed: Flask) -> None:
+    if db.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite plans without having looked")
+
+    def rows_known(*tables: str) -> list[float]:
+        with reading() as session:
+            return [session.execute(text("SELECT reltuples FROM pg_class WHERE oid = to_regclass(:name)"), {"name": name}).scalar_one() for name in tables]
+
+    def fill(session: Session, first: int, count: int) -> None:
+        rows = range(first, first + count)
+        session.execute(insert(Operator), [{"organization_id": "o", "id": f"{row}", "name": f"{row:0200}", "role": "auditor", "created_at": now()} for row in rows])
+
+    # PostgreSQL itself does not look meanwhile.
+    in_transaction(lambda session: session.execute(text("ALTER TABLE operator SET (autovacuum_enabled = false)")))
+    in_transaction(lambda session: fill(session, 0, 10))
+    housekeeping.beat(installed)
+    few = rows_known("operator", "record")
+    in_transaction(lambda session: fill(session, 10, 990))
+    housekeeping.beat(installed)
+    filled = rows_known("operator", "record")
+    in_transaction(lambda session: fill(session, 1000, 1000))
+    housekeeping.beat(installed)
+
+    assert few == [-1, -1]
+    assert filled == [1000, -1] and rows_known("operator") == [1000]
