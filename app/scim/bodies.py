@@ -19,7 +19,7 @@ from app.directory.vocabulary import (
 )
 from app.json_text import SaidTwice, UnreadableJSON, UnstorableText, parse_json, read_json
 from app.scim.answers import Problem, refused
-from app.scim.kinds import looked_into, refuse_kind, word_for
+from app.scim.kinds import as_kept, looked_into, refuse_kind, word_for
 
 _KNOWN: Mapping[str, Mapping[str, Attribute]] = {urn: {**COMMON, **attributes} for urn, attributes in SCHEMAS.items()}
 
@@ -151,7 +151,7 @@ def is_kept(attribute: Attribute) -> bool:
 
 
 def spelled(attribute: Attribute, value: Any) -> Any:
-    """The value as `tidied` will have it, so that it can be compared with others: names in their own spelling, truth as truth, a reference whole.
+    """The value as `tidied` will have it, so that it can be compared: names in their own spelling, truth as truth, an instant in UTC, a reference whole.
 
     Nothing is refused here, and nothing left out.
     """
@@ -166,7 +166,9 @@ def spelled_one(attribute: Attribute, value: Any) -> Any:
     """The same of one element."""
     if attribute.kind is Kind.BOOLEAN:
         return truth_in(value)
-    return spelled_members(attribute.subs, value) if attribute.kind is Kind.COMPLEX and isinstance(value, dict) else value
+    if attribute.kind is Kind.COMPLEX:
+        return spelled_members(attribute.subs, value) if isinstance(value, dict) else value
+    return as_kept(attribute, value)
 
 
 def spelled_members(known: Mapping[str, Attribute], value: Mapping[str, Any]) -> dict[str, Any]:

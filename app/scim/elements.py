@@ -1,7 +1,7 @@
 """Elements of multi-valued attributes (RFC 7643 §2.4): which of two are one, and which is the primary one."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 NOTHING = object()
@@ -26,23 +26,32 @@ def _type_of(element: Any) -> Any:
     return said.casefold() if isinstance(said, str) else said if said is None else ("", json.dumps(said, sort_keys=True))
 
 
-class Known:
-    """The elements that are there, by what they are: value and type together are one (RFC 7643 §2.4), so that many are added to many in one pass."""
+def as_it_is(element: Any) -> Any:
+    """Of an attribute whose elements stand in one form."""
+    return element
 
-    def __init__(self, elements: Iterable[Any]) -> None:
+
+class Known:
+    """The elements that are there, by what they are: value and type together are one (RFC 7643 §2.4), so that many are added to many in one pass.
+
+    `form` is that in which two of them are compared.
+    """
+
+    def __init__(self, elements: Iterable[Any], form: Callable[[Any], Any] = as_it_is) -> None:
+        self._form = form
         self._typed: dict[tuple[Any, Any], Any] = {}
         self._first: dict[Any, Any] = {}
         for element in elements:
             self.note(element)
 
     def note(self, element: Any) -> None:
-        key = key_of(element)
+        key = key_of(self._form(element))
         self._typed.setdefault((key, _type_of(element)), element)
         self._first.setdefault(key, element)
 
     def same(self, element: Any) -> Any:
         """The one that is meant, or NOTHING: of the same type, or where one of the two says none."""
-        key, type_ = key_of(element), _type_of(element)
+        key, type_ = key_of(self._form(element)), _type_of(element)
         exact = self._typed.get((key, type_), NOTHING)
         if exact is not NOTHING:
             return exact
@@ -50,7 +59,7 @@ class Known:
 
     def typed(self, element: dict[str, Any]) -> None:
         """One that said no type has been given one."""
-        key = key_of(element)
+        key = key_of(self._form(element))
         if _type_of(element) is not None and self._typed.get((key, None)) is element:
             del self._typed[key, None]
             self.note(element)
@@ -67,7 +76,8 @@ def only_primary(elements: list[Any], chosen: dict[str, Any]) -> None:
             element["primary"] = False
 
 
-def without_listed(there: Sequence[Any], value: Any) -> list[Any]:
+def without_listed(there: Sequence[Any], value: Any, form: Callable[[Any], Any] = as_it_is) -> list[Any]:
     """A remove that names elements of a list in its `value` means only those; of one that it names without a type, any type."""
-    unwanted = {(key_of(element), _type_of(element)) for element in (value if isinstance(value, list) else [value])}
-    return [element for element in there if (key_of(element), None) not in unwanted and (key_of(element), _type_of(element)) not in unwanted]
+    unwanted = {(key_of(form(element)), _type_of(element)) for element in (value if isinstance(value, list) else [value])}
+    keyed = [(key_of(form(element)), element) for element in there]
+    return [element for key, element in keyed if (key, None) not in unwanted and (key, _type_of(element)) not in unwanted]

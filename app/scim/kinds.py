@@ -51,6 +51,13 @@ def looked_into(attribute: Attribute, value: Any, label: str) -> Any:
     return text
 
 
+def as_kept(attribute: Attribute, value: Any) -> Any:
+    """The simple value as `looked_into` gives it, where it comes in several forms; what that refuses stays as it is."""
+    if attribute.kind is not Kind.DATETIME or not attribute.checked or not isinstance(value, str):
+        return value
+    return iso(instant_or_none(value)) or value
+
+
 def _integer(value: Any, label: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         refuse_kind(label, "a whole number", value)

@@ -1,8 +1,9 @@
 """PATCH (RFC 7644 §3.5.2) in the dialects that Okta and Entra speak: pure changes of a document."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from app.database import same_document
@@ -12,7 +13,7 @@ from app.directory.vocabulary import COMMON, ENTERPRISE_URN, SCHEMAS, STANDARD, 
 from app.scim.answers import Problem, refused
 from app.scim.bodies import is_meant, spelled, spelled_one, takes_away, tidied, truth_in, under_own_names
 from app.scim.bounds import refuse_too_costly, refuse_too_many
-from app.scim.elements import NOTHING, Known, is_true, only_primary, without_listed
+from app.scim.elements import NOTHING, Known, as_it_is, is_true, only_primary, without_listed
 from app.scim.operations import Operation, Verb
 
 
@@ -93,11 +94,11 @@ def _apply(document: dict[str, Any], operation: Operation, core: str, vocabulary
         _apply_to_each(parent, name, operation.verb, value)
     elif path.where is not None:
         if _has_texts(parent.get(name), known) and path.sub is None:
-            _apply_to_texts(parent, name, operation, value)
+            _apply_to_texts(parent, name, operation, value, known)
         else:
             _apply_to_elements(parent, name, operation, value, known)
     elif operation.verb is Verb.REMOVE:
-        _remove(parent, name, value)
+        _remove(parent, name, value, known)
     elif value is None:
         parent.pop(name, None)
     elif operation.verb is Verb.ADD:
@@ -144,10 +145,15 @@ def _apply_to_each(elements: list[Any], name: str, verb: Verb, value: Any) -> No
     elements[:] = [element for element in elements if element != {}]
 
 
-def _remove(parent: dict[str, Any], name: str, value: Any) -> None:
+def _form_of(known: Attribute | None) -> Callable[[Any], Any]:
+    """The form in which elements are compared: those of a declared attribute may stand as they came before it was declared."""
+    return partial(spelled_one, known) if known is not None and known.checked else as_it_is
+
+
+def _remove(parent: dict[str, Any], name: str, value: Any, known: Attribute | None) -> None:
     there = parent.get(name)
     if isinstance(there, list) and value is not None:
-        parent[name] = without_listed(there, value)
+        parent[name] = without_listed(there, value, _form_of(known))
     else:
         parent.pop(name, None)
 
@@ -157,7 +163,7 @@ def _added(there: Any, value: Any, known: Attribute | None) -> Any:
     if not many:
         return _replaced(there, value, known)
     elements = list(there) if isinstance(there, list) else [] if there is None else [there]
-    known_here = Known(elements)
+    known_here = Known(elements, _form_of(known))
     primary: dict[str, Any] | None = None
     for element in value if isinstance(value, list) else [value]:
         same = known_here.same(element)
@@ -196,10 +202,10 @@ def _apply_to_elements(parent: dict[str, Any], name: str, operation: Operation, 
     if operation.verb is Verb.REMOVE or value is None:
         if not fitting:
             return
-        elements = _without(elements, fitting, sub, operation.value)
+        elements = _without(elements, fitting, sub, operation.value, _form_of(known))
     else:
         if not fitting:
-            if any(_became(element, where, sub, value) for element in elements):
+            if any(_became(element, where, sub, value, _form_of(known)) for element in elements):
                 return
             # Where there is one at most, another one is not what the path means.
             fitting = [made_to_fit(where if not single or known is None or known.many else None)]
@@ -214,14 +220,15 @@ def _apply_to_elements(parent: dict[str, Any], name: str, operation: Operation, 
         parent[name] = elements[0] if single and len(elements) == 1 else elements
 
 
-def _became(element: Any, where: Filter, sub: str | None, value: Any) -> bool:
+def _became(element: Any, where: Filter, sub: str | None, value: Any, form: Callable[[Any], Any]) -> bool:
     """Whether an element is what this operation made of one that fits no more by it: the request came again, and it is so already."""
     said = {"value": value} if sub is None and not isinstance(value, dict) else value if sub is None else {sub: value}
     pairs = _pairs(where)
     if pairs is None or not isinstance(element, dict):
         return False
     # As it is kept: nulls are not, and a truth is no text.
-    holds = all(same_document(truth_in(element.get(name)), truth_in(part)) for name, part in said.items())
+    there = form(element)
+    holds = all(same_document(truth_in(there.get(name)), truth_in(part)) for name, part in said.items())
     return holds and matches(where, {**element, **{name: pairs[name] for name in said if name in pairs}})
 
 
@@ -236,7 +243,7 @@ def _listed(there: Any) -> list[Any]:
     return there if isinstance(there, list) else [] if there is None else [there]
 
 
-def _apply_to_texts(parent: dict[str, Any], name: str, operation: Operation, value: Any) -> None:
+def _apply_to_texts(parent: dict[str, Any], name: str, operation: Operation, value: Any, known: Attribute | None) -> None:
     """The same where elements are no objects: `value` is each of them (RFC 7643 §2.4)."""
     where = operation.path.where
     assert where is not None
@@ -251,18 +258,19 @@ def _apply_to_texts(parent: dict[str, Any], name: str, operation: Operation, val
         kept = [value if fit else element for element, fit in zip(elements, fits, strict=True)]
     else:
         # What the value has become already is not made once more.
-        kept = elements if any(same_document(element, value) for element in elements) else [*elements, value]
+        form = _form_of(known)
+        kept = elements if any(same_document(form(element), value) for element in elements) else [*elements, value]
     parent[name] = kept
     if not kept:
         parent.pop(name)
 
 
-def _without(elements: list[Any], fitting: list[dict[str, Any]], sub: str | None, named: Any) -> list[Any]:
+def _without(elements: list[Any], fitting: list[dict[str, Any]], sub: str | None, named: Any, form: Callable[[Any], Any]) -> list[Any]:
     chosen = {id(element) for element in fitting}
     if sub is None:
         return [element for element in elements if id(element) not in chosen]
     for element in fitting:
-        if is_meant(element.get(sub), named):
+        if is_meant(form(element).get(sub), named):
             element.pop(sub, None)
     # An address without its value says nothing.
     return [element for element in elements if not (sub == "value" and id(element) in chosen and "value" not in element)]

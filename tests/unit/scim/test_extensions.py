@@ -314,3 +314,46 @@ def test_a_value_that_is_no_object_is_picked_out_as_value(directory: Directory) 
     assert skills({"op": "remove", "path": f'{HR}:skills[value sw "r" or value eq "knots"]'}) == ["diving"]
     assert skills({"op": "replace", "path": f'{HR}:skills[value eq "diving"].value', "value": "ropes"}) == ["ropes"]
     assert not skills({"op": "remove", "path": f"{HR}:skills[value pr].value"})
+
+
+JANUARY, FEBRUARY = "2026-01-01T01:00:00+01:00", "2026-02-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("schema_first", [True, False])
+def test_instants_of_a_list_are_one_in_whatever_form_they_come(directory: Directory, schema_first: bool) -> None:
+    """They are kept in UTC, to the millisecond: what a directory says again, or takes away in its own words, is what is there."""
+    if schema_first:
+        declares(attribute("seen", "dateTime", multiValued=True))
+    record_id = directory.add_user("ada", **{HR: {"seen": [JANUARY]}})
+    if not schema_first:
+        declares(attribute("seen", "dateTime", multiValued=True))
+
+    def seen(op: str, path: str = "", **more: Any) -> Any:
+        answer = directory.patch(f"/Users/{record_id}", {"op": op, "path": f"{HR}:seen{path}", **more})
+        assert answer.status == 200, answer.text
+        return answer.document.get(HR, {}).get("seen")
+
+    assert len(seen("add", value=[JANUARY])) == 1
+    assert len(seen("add", value=["2026-01-01T00:00:00Z"])) == 1
+    assert seen("remove", value=[FEBRUARY]) != []
+    assert seen("remove", value=[JANUARY]) == []
+    assert seen("add", value=[JANUARY]) == ["2026-01-01T00:00:00.000Z"]
+    for _ in range(2):
+        assert seen("replace", f'[value eq "{JANUARY}"]', value=FEBRUARY) == ["2026-02-01T00:00:00.000Z"]
+
+
+def test_an_element_that_is_an_instant_is_known_by_it(directory: Directory) -> None:
+    declares(attribute("trips", "complex", multiValued=True, subAttributes=[attribute("value", "dateTime"), attribute("type"), attribute("to")]))
+    record_id = directory.add_user("ada", **{HR: {"trips": [{"value": JANUARY, "type": "air"}]}})
+
+    def trips(op: str, path: str = "", **more: Any) -> Any:
+        answer = directory.patch(f"/Users/{record_id}", {"op": op, "path": f"{HR}:trips{path}", **more})
+        assert answer.status == 200, answer.text
+        return answer.document.get(HR, {}).get("trips")
+
+    kept_as = {"value": "2026-01-01T00:00:00.000Z", "type": "air", "to": "Oslo"}
+    assert trips("add", value=[{"value": JANUARY, "type": "air", "to": "Oslo"}]) == [kept_as]
+    assert trips("remove", '[type eq "air"].value', value=FEBRUARY) == [kept_as]
+    for _ in range(2):
+        assert trips("replace", f'[value eq "{JANUARY}"].value', value=FEBRUARY) == [{**kept_as, "value": "2026-02-01T00:00:00.000Z"}]
+    assert not trips("remove", '[type eq "air"].value', value=FEBRUARY)
