@@ -204,7 +204,8 @@ def _apply_to_elements(parent: dict[str, Any], name: str, operation: Operation, 
             return
         elements = _without(elements, fitting, sub, operation.value, _form_of(known))
     else:
-        if not fitting:
+        made = not fitting
+        if made:
             if any(_became(element, where, sub, value, _form_of(known)) for element in elements):
                 return
             # Where there is one at most, another one is not what the path means.
@@ -212,7 +213,7 @@ def _apply_to_elements(parent: dict[str, Any], name: str, operation: Operation, 
             elements.append(fitting[0])
         for element in fitting:
             _set_in_element(element, sub, value, where, replace=operation.verb is Verb.REPLACE)
-            if is_true(element.get("primary")) and (sub == "primary" or sub is None):
+            if is_true(element.get("primary")) and (made or sub in (None, "primary")):
                 only_primary(elements, element)
     if not elements:
         parent.pop(name, None)

@@ -118,6 +118,19 @@ def test_a_new_primary_takes_the_place_of_the_old() -> None:
     ]
 
 
+@pytest.mark.parametrize("verb", ["add", "replace"])
+def test_an_element_that_is_made_as_the_primary_one_takes_its_place(verb: str) -> None:
+    """RFC 7644 §3.5.2: what becomes primary makes false of the others, whichever part of the path says so."""
+    operation = {"op": verb, "path": 'emails[type eq "work" and primary eq true].value', "value": "ada@work.example"}
+
+    once = _after(ADA, operation)
+
+    assert once["emails"] == [
+        {"value": "ada@home.example", "type": "home", "primary": False}, {"type": "work", "primary": True, "value": "ada@work.example"},
+    ]  # fmt: skip
+    assert _after(once, operation) == once
+
+
 def test_adding_what_is_there_changes_nothing() -> None:
     assert _after(ADA, {"op": "add", "path": "emails", "value": ADA["emails"]}) == ADA
 
