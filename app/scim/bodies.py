@@ -150,6 +150,12 @@ def is_kept(attribute: Attribute) -> bool:
     return attribute.mutability == "readWrite" and attribute.name != "schemas"
 
 
+def heard(body: Mapping[str, Any], core: str) -> dict[str, Any]:
+    """The resource without what is passed over in it."""
+    known = _KNOWN[core]
+    return {key: value for key, value in body.items() if (attribute := known.get(key.lower())) is None or is_kept(attribute)}
+
+
 def spelled(attribute: Attribute, value: Any) -> Any:
     """The value as `tidied` will have it, so that it can be compared: names in their own spelling, truth as truth, an instant in UTC, a reference whole.
 

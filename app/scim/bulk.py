@@ -10,9 +10,10 @@ from urllib.parse import unquote
 from flask import Blueprint, Response, current_app, request
 
 from app.clock import now
+from app.directory.vocabulary import GROUP_URN, USER_URN
 from app.scim import acts
 from app.scim.answers import Problem, SCIMError, answer, refused
-from app.scim.bodies import message, parse_message, refuse_unstorable
+from app.scim.bodies import heard, message, parse_message, refuse_unstorable
 from app.scim.door import Caller, body, caller, version_in
 from app.scim.operations import refuse_said_twice
 from app.scim.resources import Resource
@@ -26,6 +27,7 @@ RESPONSE_URN = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
 _REFERENCE = re.compile(r'(?:^|(?<=[/"]))bulkId:([^/"]+)')
 _META = Selection("meta", None)
 _MEMBERS = ("method", "path", "bulkId", "version", "data")
+_CORES = {"Users": USER_URN, "Groups": GROUP_URN}
 _DONE = {"POST": 201, "PUT": 200, "PATCH": 200, "DELETE": 204}
 
 
@@ -176,6 +178,10 @@ def _step(place: int, operation: Mapping[str, Any]) -> _Step:
         # Alone it has no body, and whatever stands there keeps nobody in.
         said.pop("data", None)
         faults.pop("data", None)
+    core = _CORES.get(path.strip("/").partition("/")[0]) if isinstance(path, str) else None
+    if core is not None and method in ("POST", "PUT") and isinstance(said.get("data"), dict):
+        # What is passed over in a request of its own, such as a user's groups, refers to nothing.
+        said["data"] = heard(said["data"], core)
     names = frozenset(_named(path) | _named(said.get("data")))
     return _Step(place=place, said=said, faults=faults, names=names, makes=_bulk_id(said) if method == "POST" else None)
 
@@ -209,7 +215,7 @@ def _addressed(method: Any, path: Any) -> tuple[str, str, str]:
             "an operation needs a method (POST, PUT, PATCH or DELETE) and a path (such as /Users) as texts", Problem.INVALID_SYNTAX
         )
     kind, _, resource_id = path.strip("/").partition("/")
-    if kind not in ("Users", "Groups") or "/" in resource_id:
+    if kind not in _CORES or "/" in resource_id:
         raise SCIMError(404, f"nothing is at {path[:200]} in a Bulk, only /Users and /Groups and what they hold")
     possible = ("PUT", "PATCH", "DELETE") if resource_id else ("POST",)
     if method not in possible:

@@ -65,6 +65,21 @@ def test_a_circle_of_managers_is_made_first_and_closed_then(directory: Directory
     assert members_of(directory, ids["g"]) == sorted(ids[name] for name in managers)
 
 
+@pytest.mark.parametrize("user_first", [True, False])
+def test_the_groups_that_a_user_says_are_passed_over_as_they_are_alone(directory: Directory, user_first: bool) -> None:
+    """They are read-only (RFC 7643 §4.1.2): who says the membership on both sides is no circle, and waits for no group that there is not."""
+    both = [user("a", groups=[{"value": "bulkId:g"}, {"value": "bulkId:none"}]), group("g", "bulkId:a")]
+
+    told = {operation["bulkId"]: operation for operation in bulk(directory, *(both if user_first else reversed(both)))}
+
+    assert {bulk_id: (one["status"], one["version"]) for bulk_id, one in told.items()} == {"a": ("201", 'W/"1"'), "g": ("201", 'W/"1"')}
+    ada = id_in(told["a"])
+    assert members_of(directory, id_in(told["g"])) == [ada]
+    put = {"method": "PUT", "path": f"/Users/{ada}", "data": {"userName": "a", "title": "Dr", "Groups": [{"value": "bulkId:none"}]}}
+    assert statuses(bulk(directory, put)) == ["200"]
+    assert get(directory, f"/Users/{ada}")["title"] == "Dr"
+
+
 def test_who_is_in_a_circle_is_known_by_the_employee_number_from_the_first(directory: Directory) -> None:
     ada = person_of(directory.beside("hr").add_user("ada", **numbered("E-1")))
 
