@@ -8,7 +8,12 @@ NOTHING = object()
 
 
 def _value_of(element: Any) -> Any:
-    return element.get("value", element) if isinstance(element, dict) else element
+    if not isinstance(element, dict):
+        return element
+    if (value := element.get("value")) is not None:
+        return value
+    # Such as an address: it is all else that it says. Null says nothing (RFC 7643 §2.5), and another may have become primary since.
+    return {name: part for name, part in element.items() if part is not None and name not in ("value", "type", "primary")}
 
 
 def key_of(element: Any) -> Any:

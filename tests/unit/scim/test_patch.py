@@ -135,6 +135,30 @@ def test_adding_what_is_there_changes_nothing() -> None:
     assert _after(ADA, {"op": "add", "path": "emails", "value": ADA["emails"]}) == ADA
 
 
+WORK = {"type": "work", "locality": "London", "country": "GB"}
+
+
+@pytest.mark.parametrize("said", [WORK, {**WORK, "region": None}, {**WORK, "value": None}, {**WORK, "primary": True}, {**WORK, "type": None}])
+def test_an_address_that_is_there_is_known_by_what_it_says(said: dict[str, Any]) -> None:
+    """It has no `value`. Null says nothing (RFC 7643 §2.5), no type means any, and which is the primary one is no part of what it is."""
+    there = {**ADA, "addresses": [{**WORK, "primary": False}, {"type": "home", "locality": "Ockham", "primary": True}]}
+
+    added = _after(there, {"op": "add", "path": "addresses", "value": [said]})["addresses"]
+    removed = _after(there, {"op": "remove", "path": "addresses", "value": [said]})["addresses"]
+
+    assert [one["locality"] for one in added] == ["London", "Ockham"]
+    assert [one["primary"] for one in added] == ([True, False] if said.get("primary") else [False, True])
+    assert removed == [{"type": "home", "locality": "Ockham", "primary": True}]
+
+
+@pytest.mark.parametrize("said", [{**WORK, "type": "home"}, {**WORK, "locality": "Ockham"}, {**WORK, "region": "Surrey"}])
+def test_an_address_that_says_something_else_is_another(said: dict[str, Any]) -> None:
+    there = {**ADA, "addresses": [WORK]}
+
+    assert _after(there, {"op": "add", "path": "addresses", "value": [said]})["addresses"] == [WORK, said]
+    assert _after(there, {"op": "remove", "path": "addresses", "value": [said]}) == there
+
+
 @pytest.mark.parametrize("nothing", ["", None])
 def test_an_empty_value_clears(nothing: str | None) -> None:
     changed = _after(ADA, {"op": "Replace", "path": "title", "value": nothing})
