@@ -45,10 +45,12 @@ def _path_in(document: Mapping[str, Any], operation: Operation, vocabulary: Voca
 
 
 def _each(document: Mapping[str, Any], operation: Operation, vocabulary: Vocabulary) -> list[Operation]:
-    """The operation; where it says an extension that is there and that no schema here tells of, one for each attribute of it."""
+    """The operation; where it says a whole extension that no schema here tells of, one for each attribute of it."""
     urn, value = operation.path.names[0], operation.value
-    there = document.get(urn) if len(operation.path.names) == 1 and ":" in urn and vocabulary.attributes_of(urn) is None else None
-    if not isinstance(there, dict) or not isinstance(value, dict) or operation.verb is Verb.REMOVE:
+    whole = len(operation.path.names) == 1 and ":" in urn and vocabulary.attributes_of(urn) is None
+    # One that is not there yet is said as one that is: what would take away makes nothing. PHP writes an empty object as an empty list.
+    there = (document.get(urn) or {}) if whole else None
+    if not isinstance(there, dict) or not isinstance(value, dict) or not value or operation.verb is Verb.REMOVE:
         return [operation]
     refuse_too_many(len(value))
     folded = {key.lower(): key for key in there}

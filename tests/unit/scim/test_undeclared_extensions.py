@@ -87,6 +87,21 @@ def test_each_attribute_of_an_extension_that_is_said_as_a_whole_is_said_by_itsel
     assert _patched(directory, bob, operation("replace", {"marks": ["y"], "O": {"l": 2}, "a": None})) == {X: {"marks": ["y"], "o": {"k": 1, "l": 2}}}
 
 
+@pytest.mark.parametrize("said", [{"path": X}, {}])
+@pytest.mark.parametrize(("verb", "nothing"), [("replace", ""), ("replace", None), ("add", None)])
+def test_what_says_nothing_makes_nothing_in_an_extension_that_is_not_there(directory: Directory, said: dict[str, Any], verb: str, nothing: Any) -> None:
+    """As in one that is there: the same request says the same when it comes again."""
+    ada, bob, cy = directory.add_user("ada"), directory.add_user("bob"), directory.add_user("cy", **{X: []})
+
+    def operation(value: Any) -> dict[str, Any]:
+        return {"op": verb, **said, "value": value if said else {X: value}}
+
+    for _ in range(2):
+        for one in (ada, cy):
+            assert _patched(directory, one, operation({"a": 1, "b": nothing, "o": {"k": 1}})) == {X: {"a": 1, "o": {"k": 1}}}
+        assert _patched(directory, bob, operation({"b": nothing})) == {}
+
+
 @pytest.mark.parametrize("verb", ["add", "replace"])
 def test_what_a_known_schema_does_not_name_stays_below_it(directory: Directory, verb: str) -> None:
     ada = directory.add_user("ada", custom={"a": 1}, **{ENTERPRISE_URN: {"department": "D", "place": {"city": "A"}}})
