@@ -1,7 +1,7 @@
 """Elements of multi-valued attributes (RFC 7643 §2.4): which of two are one, and which is the primary one."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 NOTHING = object()
@@ -34,6 +34,11 @@ def _type_of(element: Any) -> Any:
 def as_it_is(element: Any) -> Any:
     """Of an attribute whose elements stand in one form."""
     return element
+
+
+def said_in(element: Mapping[str, Any]) -> dict[str, Any]:
+    """What adding it says of one that is there: null takes away by a `replace` only (RFC 7643 §2.5)."""
+    return {name: part for name, part in element.items() if part is not None}
 
 
 class Known:

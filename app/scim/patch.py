@@ -13,7 +13,7 @@ from app.directory.vocabulary import COMMON, ENTERPRISE_URN, SCHEMAS, STANDARD, 
 from app.scim.answers import Problem, refused
 from app.scim.bodies import is_meant, spelled, spelled_one, takes_away, tidied, truth_in, under_own_names
 from app.scim.bounds import refuse_too_costly, refuse_too_many
-from app.scim.elements import NOTHING, Known, as_it_is, is_true, only_primary, without_listed
+from app.scim.elements import NOTHING, Known, as_it_is, is_true, only_primary, said_in, without_listed
 from app.scim.operations import Operation, Verb
 
 
@@ -173,7 +173,7 @@ def _added(there: Any, value: Any, known: Attribute | None) -> Any:
             known_here.note(element)
             elements.append(element)
         elif isinstance(same, dict) and isinstance(element, dict):
-            same.update(element)
+            same.update(said_in(element))
             known_here.typed(same)
         if isinstance(element, dict) and is_true(element.get("primary")):
             primary = same if isinstance(same, dict) else element
@@ -287,7 +287,8 @@ def _set_in_element(element: dict[str, Any], sub: str | None, value: Any, where:
         kept = _pairs(where) or {}
         element.clear()
         element.update(kept)
-    element.update(value if isinstance(value, dict) else {"value": value})
+    said = value if isinstance(value, dict) else {"value": value}
+    element.update(said if replace else said_in(said))
 
 
 def _pairs(where: Filter) -> dict[str, Any] | None:

@@ -135,6 +135,14 @@ def test_adding_what_is_there_changes_nothing() -> None:
     assert _after(ADA, {"op": "add", "path": "emails", "value": ADA["emails"]}) == ADA
 
 
+@pytest.mark.parametrize("path", ["emails", 'emails[type eq "home"]'])
+def test_a_null_takes_nothing_from_an_element_that_is_added_again(path: str) -> None:
+    """RFC 7643 §2.5: it is as if it was not said. Some clients write it for whatever they have no value for."""
+    said = {"value": "ada@home.example", "type": None, "primary": None, "display": None}
+
+    assert _after(ADA, {"op": "add", "path": path, "value": said}) == ADA
+
+
 WORK = {"type": "work", "locality": "London", "country": "GB"}
 
 
