@@ -99,7 +99,7 @@ DEVIATIONS: tuple[Deviation, ...] = (
     Deviation(
         name="short paths into the enterprise extension",
         clients=("Entra",),
-        sends="`manager` and `department` in paths and filters without the URN of their schema; a filter means what is kept at the top under that name as well.",
+        sends="`manager` and `department` in paths and filters without the URN of their schema; a filter means what is kept at the top under that name as well, and of a group, which has no such extension, a path means that alone.",
         sources=(ENTRA_GUIDE,),
         done_by="app.directory.filters:_Reader.path",
         test="unit.scim.test_dialects:test_enterprise_attributes_may_be_named_without_their_schema",

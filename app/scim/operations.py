@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from app.directory.filters import AttributePath, FilterError, split_asked_path
-from app.directory.vocabulary import CORES, STANDARD, Place, Vocabulary, attribute_at
+from app.directory.vocabulary import CORES, ENTERPRISE_URN, STANDARD, Place, Vocabulary, attribute_at
 from app.scim.answers import Problem, refused
 from app.scim.bodies import is_echo, message
 from app.scim.bounds import refuse_too_many
@@ -27,7 +27,8 @@ _OF_A_PATCH = ("schemas", "Operations")
 class Operation:
     """One change at one place; a request without a path has become one of these, not `named`, for each of its keys.
 
-    `urn` is the path where it can also be read as a whole, as the URN of an extension that no schema here tells of.
+    `urn` is the path where it can also be read as a whole, as the URN of an extension that no schema here tells of; `short`
+    means that it leads into the enterprise extension without naming it.
     """
 
     verb: Verb
@@ -35,6 +36,7 @@ class Operation:
     value: Any
     named: bool = True
     urn: str | None = None
+    short: bool = False
 
 
 def read_operations(body: Mapping[str, Any], vocabulary: Vocabulary = STANDARD) -> list[Operation]:
@@ -102,7 +104,8 @@ def _at(text: str, verb: Verb, value: Any, number: int, vocabulary: Vocabulary, 
     urn = place.names[0]
     whole = len(place.names) == 1 and urn not in CORES and vocabulary.attributes_of(urn) is not None
     if not whole or not isinstance(value, dict) or verb is Verb.REMOVE:
-        return [Operation(verb=verb, path=place, value=value, named=named, urn=_urn_in(text, place, vocabulary))]
+        short = urn == ENTERPRISE_URN and ":" not in text.partition("[")[0]
+        return [Operation(verb=verb, path=place, value=value, named=named, urn=_urn_in(text, place, vocabulary), short=short)]
     refuse_too_many(len(value))
     paths = ((AttributePath(names=vocabulary.spelled((urn, key))), part) for key, part in value.items())
     return [Operation(verb=verb, path=path, value=part, named=False) for path, part in paths]

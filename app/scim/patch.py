@@ -25,15 +25,18 @@ def patched(
     changed = under_own_names(copy.deepcopy(dict(document)), vocabulary)
     for operation in operations:
         # The next one may name what this one says, in another way of saying it.
-        placed = replace(operation, path=_path_in(changed, operation, vocabulary))
+        placed = replace(operation, path=_path_in(changed, operation, core, vocabulary))
         for one in _each(changed, replace(placed, value=_spelled(placed, vocabulary)), vocabulary):
             _apply(changed, one, core, vocabulary)
     return changed
 
 
-def _path_in(document: Mapping[str, Any], operation: Operation, vocabulary: Vocabulary) -> AttributePath:
+def _path_in(document: Mapping[str, Any], operation: Operation, core: str, vocabulary: Vocabulary) -> AttributePath:
     """Where the operation leads in this document: into an extension that is there or known, or to one that is there, or is to be made."""
     path, urn, top = operation.path, operation.urn, operation.path.names[0]
+    if operation.short and core != USER_URN and (path.names[1] in document or not any(True for _ in leaves(document, path.names))):
+        # The enterprise extension is one of users: of a group the same name means what stands at its top, unless it once came below.
+        return replace(path, names=path.names[1:])
     if path.where is not None and path.sub == "value" and _has_texts(list(leaves(document, path.names)), vocabulary.attribute_at(path.names)):
         # What is no object is its own `value` (RFC 7643 §2.4).
         return replace(path, sub=None)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.directory.vocabulary import GROUP_URN, USER_URN
+from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, USER_URN
 from tests.clients.directory import Directory
 from tests.clients.transcript import Answer
 from tests.unit.scim.choosing import get, group_with, members_of
@@ -71,3 +71,28 @@ def test_an_attribute_that_only_the_other_kind_has_is_not_added(directory: Direc
     there = {"Users": directory.add_user("ada"), "Groups": group_with(directory)}[kind]
 
     assert _is_no_place(directory.patch(f"/{kind}/{there}", {"op": "add", "path": path, "value": value}), path.partition("[")[0])
+
+
+@pytest.mark.parametrize("verb", ["replace", "add"])
+def test_a_name_of_the_enterprise_extension_is_one_like_others_in_a_group(directory: Directory, verb: str) -> None:
+    """The extension is one of users: what a group says under that name is kept at its top, and changed there."""
+    path = f"/Groups/{directory.send('POST', '/Groups', {'displayName': 'ants', 'department': 'North', 'manager': 'm-1'}).document['id']}"
+
+    def after(**said: Any) -> dict[str, Any]:
+        answer = directory.patch(path, said)
+        assert answer.status == 204, answer.text
+        shown = get(directory, path)
+        assert shown["schemas"] == [GROUP_URN]
+        return {name: part for name, part in shown.items() if name in ("department", "manager", "costCenter")}
+
+    assert after(op=verb, path="department", value="South") == {"department": "South", "manager": "m-1"}
+    assert after(op=verb, value={"manager": "m-2", "costCenter": "7"}) == {"department": "South", "manager": "m-2", "costCenter": "7"}
+    assert after(op="remove", path="manager") == {"department": "South", "costCenter": "7"}
+
+
+def test_what_a_group_has_below_the_enterprise_extension_is_changed_there(directory: Directory) -> None:
+    path = f"/Groups/{directory.send('POST', '/Groups', {'displayName': 'ants', ENTERPRISE_URN: {'department': 'North'}}).document['id']}"
+
+    assert directory.patch(path, {"op": "replace", "path": "department", "value": "South"}).status == 204
+    assert get(directory, path)[ENTERPRISE_URN] == {"department": "South"}
+    assert "department" not in get(directory, path)
