@@ -157,6 +157,8 @@ def reject(acting: Acting, digest: str) -> Answer:
 
     def act(session: Session) -> Answer:
         here, lines = brake.find(session, acting.organization_id, digest)
+        if here.kind != "pushes":
+            here, lines = brake.find_to_decide(session, acting.organization_id, digest)
         if here.kind == PULL:
             return _decided(digest, "rejected", len(approving.reject(session, here, lines, actor=acting.actor, at=now())))
         if here.kind != "pushes":

@@ -114,12 +114,7 @@ def _let_through(
 def _find(
     session: Session, organization_id: str, digest: str, *, people: frozenset[str] | None, lock: bool = False
 ) -> tuple[Held, list[HeldLine]]:
-    held, lines = brake.find(session, organization_id, digest)
-    if lock:
-        # Whoever brings it up to date, or decides, meanwhile is waited for; then it is another, or decided.
-        session.refresh(held, with_for_update=True)
-        session.expire_all()
-        held, lines = brake.find(session, organization_id, digest)
+    held, lines = (brake.find_to_decide if lock else brake.find)(session, organization_id, digest)
     if held.kind != KIND:
         raise NothingToApprove(f"what is held under {digest} is no pull")
     if is_unreadable(held):

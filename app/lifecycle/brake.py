@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.actors import Actor, ActorKind
@@ -164,12 +164,14 @@ def lock_open(session: Session, held: Held) -> None:
 
 def lines_of(session: Session, held: Held) -> list[HeldLine]:
     """The lines that still wait, in byte order."""
-    return list(
-        session.scalars(
-            select(HeldLine)
-            .where(HeldLine.organization_id == held.organization_id, HeldLine.held_id == held.id, HeldLine.state == HeldState.OPEN)
-            .order_by(HeldLine.subject_kind, HeldLine.subject_id)
-        )
+    return list(session.scalars(_waiting_lines(held)))
+
+
+def _waiting_lines(held: Held) -> Select[HeldLine]:
+    return (
+        select(HeldLine)
+        .where(HeldLine.organization_id == held.organization_id, HeldLine.held_id == held.id, HeldLine.state == HeldState.OPEN)
+        .order_by(HeldLine.subject_kind, HeldLine.subject_id)
     )
 
 
@@ -187,6 +189,17 @@ def find(session: Session, organization_id: str, digest: str) -> tuple[Held, lis
     raise WorldMoved(f"nothing with digest {digest} is held; it was decided, or changed since you looked: see 'held list'")
 
 
+def find_to_decide(session: Session, organization_id: str, digest: str) -> tuple[Held, list[HeldLine]]:
+    """The same, once whoever decides it, or brings it up to date, is done; others wait for this one. Raises WorldMoved.
+
+    A burst is not for this: who adds to it holds people already, for whom one who lets others through would wait.
+    """
+    held, _ = find(session, organization_id, digest)
+    session.refresh(held, with_for_update=True)
+    session.expire_all()
+    return find(session, organization_id, digest)
+
+
 def waiting(session: Session, organization_id: str) -> list[tuple[Held, list[HeldLine]]]:
     """Everything that is held, oldest first."""
     rows = session.scalars(
@@ -196,12 +209,22 @@ def waiting(session: Session, organization_id: str) -> list[tuple[Held, list[Hel
 
 
 def close_lines(session: Session, held: Held, lines: Sequence[HeldLine], *, state: HeldState, by: str, at: datetime) -> None:
-    """Mark lines as decided, and the whole as decided once no line waits."""
+    """Mark lines as decided, and the whole as decided once no line waits. Raises WorldMoved where one waits no more as it was seen."""
+    _refuse_moved(session, held, lines)
     for line in lines:
         line.state = state
     session.flush()
     if held.kind != "pushes" or not _lines_left(session, held):
         held.state, held.decided_at, held.decided_by = state, at, by
+
+
+def _refuse_moved(session: Session, held: Held, lines: Sequence[HeldLine]) -> None:
+    """Whoever decides the same, or takes it back, at this moment is waited for."""
+    seen = {(line.subject_kind, line.subject_id): line.version for line in lines}
+    there = session.scalars(_waiting_lines(held).with_for_update().execution_options(populate_existing=True)) if seen else ()
+    still = {(line.subject_kind, line.subject_id): line.version for line in there}
+    if any(still.get(subject) != version for subject, version in seen.items()):
+        raise WorldMoved("it was decided, or taken back, meanwhile: see 'held list'")
 
 
 def _lines_left(session: Session, held: Held) -> bool:

@@ -17,6 +17,7 @@ from app.database import reading
 from app.directory.tables import Person, Standing
 from app.journal.tables import Entry, Organization
 from app.lifecycle import brake, leaving, seconding
+from app.lifecycle.tables import HeldState
 from app.rules.revisions import current_revision
 from tests.two_at_once import meanwhile
 from tests.unit.commands.conftest import Desk
@@ -245,3 +246,16 @@ def test_whoever_approves_what_is_decided_in_that_moment_decides_nothing(board: 
 
     assert said.exit == Exit.ERROR and board.out() == 1 and board.held() == []
     assert board.said("approved as the first of two") == []
+
+
+@pytest.mark.parametrize("held", [burst, reorganisation, clearing])
+def test_whoever_rejects_what_is_let_through_in_that_moment_decides_nothing(board: Board, held: Callable[[Board], str]) -> None:
+    digest, organization_id = held(board), board.desk.organization_id
+
+    def approve(session: Session) -> None:
+        brake.close_lines(session, *brake.find(session, organization_id, digest), state=HeldState.APPROVED, by="ben", at=now())
+
+    said = meanwhile(board.desk.app, approve, lambda: board.desk.types("held", "reject", digest, "--json", token=board.eve))[1]
+
+    assert said.exit == Exit.ERROR and "decided" in said.json["error"]
+    assert not any(board.said(verb) for verb in ("rejected", "rules rejected", "plan rejected"))

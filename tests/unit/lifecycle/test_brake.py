@@ -19,6 +19,7 @@ from app.lifecycle import brake, leaving
 from app.lifecycle.errors import WorldMoved
 from app.lifecycle.records import RecordDraft, change_record, end_record
 from app.lifecycle.sources import set_setting
+from app.lifecycle.tables import Held, HeldLine
 from tests.company import ADMIN, OKTA, Company, later, new_company
 from tests.hr_system import HR
 from tests.hr_system import leaving as hr_says_leaving
@@ -79,6 +80,64 @@ def test_an_off_that_comes_while_the_last_is_released_waits_in_a_burst_of_its_ow
 
     assert waiting(company) == [{bob.person_id}]
     assert (company.person(ada).standing, company.person(bob).standing) == (Standing.DEPARTED, Standing.ACTIVE)
+
+
+Decides = Callable[[Session, Held, list[HeldLine]], object]
+
+
+def releases(session: Session, held: Held, lines: list[HeldLine]) -> object:
+    return leaving.release(session, held, lines, actor=ADMIN, at=later(3))
+
+
+def rejects(session: Session, held: Held, lines: list[HeldLine]) -> object:
+    return leaving.reject(session, held, lines, actor=ADMIN, at=later(3))
+
+
+def decided(company: Company, digest: str, decide: Decides) -> Callable[[Session], object]:
+    return lambda session: decide(session, *brake.find(session, company.organization_id, digest))
+
+
+def is_refused(act: Callable[[Session], object]) -> bool:
+    """Whether what was seen waited no more; then nothing was done."""
+    try:
+        in_transaction(act)
+    except WorldMoved:
+        return True
+    return False
+
+
+def digest_of(company: Company) -> str:
+    with reading() as session:
+        [(held, lines)] = brake.waiting(session, company.organization_id)
+        return brake.digest_of(held, lines)
+
+
+@pytest.mark.parametrize(("first", "second", "standing"), [(releases, rejects, Standing.DEPARTED), (rejects, releases, Standing.ACTIVE)])
+def test_of_two_who_decide_at_once_one_does(installed: Flask, company: Company, first: Decides, second: Decides, standing: Standing) -> None:
+    ada = company.joins("ada@x.example")
+    company.says(ada, active=False, at=later(1))
+    digest = digest_of(company)
+
+    refused = meanwhile(installed, decided(company, digest, first), lambda: is_refused(decided(company, digest, second)))[1]
+
+    assert refused
+    assert company.person(ada).standing == standing
+
+
+def test_an_off_that_is_said_anew_while_the_one_before_is_rejected_goes_on_waiting(installed: Flask, company: Company) -> None:
+    ada = company.joins("ada@x.example")
+    company.says(ada, active=False, at=later(1))
+    digest = digest_of(company)
+
+    def anew(session: Session) -> None:
+        for active, at in ((True, 2), (False, 3)):
+            says(company, ada, active=active, at=at)(session)
+            session.flush()
+
+    refused = meanwhile(installed, anew, lambda: is_refused(decided(company, digest, rejects)))[1]
+
+    assert refused
+    assert waiting(company) == [{ada.person_id}]
 
 
 def test_the_first_two_that_are_held_at_once_wait_together(installed: Flask, company: Company) -> None:
