@@ -175,7 +175,8 @@ def _note_use_later(digest: str) -> None:
 _ACTIVE_NOT_TRUE: Final = re.compile(rb'"(?:[^"\\]*:)?\s*+active\s*+"\s*+:(?!\s*+"?+\s*+true)', re.IGNORECASE)
 _ACTIVE_AS_PATH: Final = re.compile(rb'"path"\s*+:\s*+"\s*+(?:[^"\\]*:)?active\s*+"', re.IGNORECASE)
 _NOT_TRUE: Final = re.compile(rb'"value"\s*+:[\s\[{]*+(?:"value"\s*+:)?+\s*+(?:"?+\s*+false|null|"")|"op"\s*+:\s*+"remove"', re.IGNORECASE)
-_OF_USER: Final = re.compile(rb'"path"\s*+:\s*+"/*+Users/', re.IGNORECASE)
+# What is percent-encoded may be anybody's.
+_OF_USER: Final = re.compile(rb'"path"\s*+:\s*+"(?:/*+Users/|[^"%]*+%)', re.IGNORECASE)
 _DELETE: Final = re.compile(rb'"method"\s*+:\s*+"delete"', re.IGNORECASE)
 # What may be written in two ways. An escaped quote or backslash stays one, or it would end its text here.
 _ESCAPED: Final = re.compile(rb"\\(?:[\\/tnrf]|u00[0-7][0-9a-fA-F])")

@@ -229,6 +229,7 @@ _DELETES = '{"schemas": ["%s"], "Operations": [{%s}]}'
     [
         ("POST", "/Bulk", _DELETES % (BULK_URN, '"method": "DELETE", "path": "\\/Users\\/{id}"')),
         ("POST", "/Bulk", _DELETES % (BULK_URN, '"method": "DELETE", "path": "//Users/{id}"')),
+        ("POST", "/Bulk", _DELETES % (BULK_URN, '"method": "DELETE", "path": "/%55sers/{id}"')),
         ("POST", "/Bulk", _DELETES % (BULK_URN, '"\\u006dethod": "\\u0044ELETE", "path": "\\u002FUser\\u0073\\u002f{id}"')),
         ("POST", "/Bulk", _DELETES % (BULK_URN, '"method": "PUT", "path": "/Users/{id}", "data": {"userName": "ada", "\\u0061ctive": false}')),
         ("PATCH", "/Users/{id}", '{"Operations": [{"op": "replace", "path": "\\u0061ctive", "value": false}]}'),
