@@ -363,6 +363,8 @@ def _refuse_meaningless(seen: _Seen) -> None:
         because = "it was turned away before it was read, and what it said was not kept"
     elif row.resource_type == "Bulk":
         because = f"a Bulk is replayed operation by operation: see 'doorlist requests list', those that are part of {row.id}"
+    elif is_masked(row.path):
+        because = f"its address names a value that is masked: {row.path}"
     elif is_masked(unquote_plus(row.query or "")) or (is_search(row.path) and is_masked(seen.body)):
         because = "it asks for a value that is masked"
     elif seen.source.ended_at is not None:

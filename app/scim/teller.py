@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from sqlalchemy import Connection, Select, select
 
@@ -43,6 +43,9 @@ _USUAL_QUERY: Final = re.compile(
 )
 _OF_ALL: Final = frozenset({"/Users", "/Groups"})
 _USUAL_PLACE: Final = re.compile(r"/(?:Users|Groups)(?:/[0-9a-f-]{36})?")
+# Words of ours in an address, and an id as ours are: they say nothing of anybody, whatever else is called so.
+_OWN_WORDS: Final = re.compile(r"/(?:(?:Users|Groups|Bulk|Me|Schemas|ResourceTypes|ServiceProviderConfig)(?:/|\Z))?(?:\.search\Z)?")
+_OWN_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LONGEST: Final = 2**31 - 1
 # Our own answers say the id first of all, after `schemas`.
 _ID_FIRST: Final = re.compile(rb'\{(?:"schemas":\[(?:"[\w:.-]+",?)*\],)?"id":"([0-9a-f-]{36})"')
@@ -86,7 +89,7 @@ class Teller:
         path = one.path
         # An address of a resource, or of all of them, is not masked unless something in it was masked before.
         if (masking is not None and (masking.hidden or masking.secrets)) or _USUAL_PLACE.fullmatch(path) is None:
-            path = _clean((masking or Masking()).sentence(path[:200]))
+            path = _address(path, masking or Masking())
         if one.status == 201 and resource_id is None and kind in ("User", "Group") and not is_search(one.path):
             resource_id = _new_id(one.answer)
         return Seen(
@@ -111,7 +114,7 @@ class Teller:
         state, body = self._body(one.body, said, masked)
         seen = Seen(
             organization_id=organization_id, id=one.id, at=round(one.at * 1_000_000), source_id=one.source_id, known=int(one.known),
-            method=one.method[:20], path=one.path if one.path in _OF_ALL else _clean(masking.sentence(one.path[:200])), query=query, resource_type=kind,
+            method=one.method[:20], path=one.path if one.path in _OF_ALL else _address(one.path, masking), query=query, resource_type=kind,
             resource_id=resource_id, name=name, name_key=key, attributes=_attributes(said) if is_resource else "[]", status=one.status, found=_found(one) if one.answer else None,
             took_us=min(int(one.took * 1_000_000), 2**31 - 1), body=state, body_bytes=len(one.body or b""), times=one.times,
         )  # fmt: skip
@@ -154,13 +157,13 @@ def _parts(whole: Seen, said: Any, answer: Any, masking: Masking) -> Iterator[Se
         if number is None:
             continue
         start, done = number + 1, folded[number]
-        data, path = _member(done, "data"), _text(_member(done, "path"), 200) or "/"
+        data, path = _member(done, "data"), _addressed(_member(done, "path"))
         kind, resource_id = placed(path)
         location = _text(_member(one, "location"), 1000)
         status = str(_member(one, "status"))
         name, key = _named(_name_said(kind, data))
         yield whole._replace(
-            id=new_id(), method=(_text(_member(done, "method"), 20) or "NONE").upper(), path=_clean(masking.sentence(path)), query=None,
+            id=new_id(), method=(_text(_member(done, "method"), 20) or "NONE").upper(), path=_address(path, masking), query=None,
             resource_type=kind, resource_id=location.rpartition("/")[2][:100] if location else resource_id, name=name, name_key=key,
             attributes=_attributes(data), found=None, part_of=whole.id, part=number, body_bytes=0, body=whole.body if data is not None else _NO_BODY,
             **_refused(int(status) if status.isascii() and status.isdigit() else 0, _member(one, "response"), masking),
@@ -222,6 +225,26 @@ def placed(path: str) -> tuple[str | None, str | None]:
     if kind is None:
         return _text(first, 60), None
     return kind, None if rest.startswith(".") else _text(rest, 100)
+
+
+def _addressed(path: Any) -> str:
+    """The address that an operation of a Bulk means: percent-encoded or not, and with slashes around it or without."""
+    return "/" + unquote(path).strip("/") if isinstance(path, str) else "/"
+
+
+def _address(path: str, masking: Masking) -> str:
+    """An address as it is kept: without what was masked elsewhere.
+
+    Its own words stay, though a role may be called User, and so does an id, though somebody's number may stand in it: or nobody
+    could tell what was asked, nor ask it again.
+    """
+    path = path[:200]
+    own = _OWN_WORDS.match(path)
+    begins = 0 if own is None else own.end()
+    rest = path[begins:]
+    if not rest or (_OWN_ID.fullmatch(rest) and rest not in masking.hidden and rest not in masking.secrets):
+        return path
+    return _clean(path[:begins] + masking.sentence(rest))
 
 
 def is_search(path: str) -> bool:

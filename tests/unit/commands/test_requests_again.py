@@ -1,0 +1,64 @@
+"""A request that was seen is shown, and tried out again, as the request that it was, or it is said that it is none any more."""
+
+from typing import Any
+
+import pytest
+
+from tests.unit.commands.pushing import Pusher
+
+pytestmark = pytest.mark.slow
+
+# Entra ID gives everybody the role `User`.
+ROLES = [{"value": value} for value in ("User", "Users", "Groups", "search", "Bulk")]
+
+
+def _kinds_of(pusher: Pusher) -> list[tuple[str, str, Any]]:
+    """A user and a group changed in each way, with words in what is masked that stand in their addresses too."""
+    ada = pusher.sends("POST", "/Users", {"userName": "ada", "roles": ROLES})["id"]
+    team = pusher.sends("POST", "/Groups", {"displayName": "Team", "kinds": ROLES})["id"]
+    return [
+        ("PUT", f"/Users/{ada}", {"userName": "ada", "roles": ROLES}),
+        ("PATCH", f"/Users/{ada}", {"Operations": [{"op": "add", "value": {"active": True, "roles": ROLES, "title": ada[9:13]}}]}),
+        ("PUT", f"/Groups/{team}", {"displayName": "Team", "kinds": ROLES}),
+        ("PATCH", f"/Groups/{team}", {"Operations": [{"op": "replace", "value": {"displayName": "Crew", "kinds": ROLES}}]}),
+        ("POST", "/Users", {"userName": "bo", "roles": ROLES}),
+    ]
+
+
+def test_an_address_stays_whatever_roles_and_numbers_are_called(pusher: Pusher) -> None:
+    for method, path, body in _kinds_of(pusher):
+        pusher.sends(method, path, body)
+
+        seen, again = pusher.listed("--limit", "1")[0], pusher.replays()
+
+        assert (seen["method"], seen["path"], seen["status"] < 300) == (method, path, True)
+        assert again["now"]["status"] == (409 if method == "POST" else seen["status"])
+
+
+def test_an_address_in_a_bulk_is_kept_as_what_it_means(pusher: Pusher) -> None:
+    *changes, (_, _, bo) = _kinds_of(pusher)
+    spelled = [{"method": method, "path": path.strip("/").replace("-", "%2D"), "data": body} for method, path, body in changes]
+    pusher.sends("POST", "/Bulk", {"Operations": [*spelled, {"method": "POST", "bulkId": "b", "path": "/Users", "data": bo}]})
+
+    parts = sorted((one for one in pusher.listed() if one["part_of"] is not None), key=lambda one: one["part"])
+
+    assert [one["path"] for one in parts] == [*(path for _, path, _ in changes), "/Users"]
+    assert all(one["status"] < 300 for one in parts)
+    for one in parts[:-1]:
+        assert pusher.desk.asks("requests", "replay", one["id"], "--dry-run")["now"]["status"] == one["status"]
+
+
+def test_what_was_masked_is_in_no_address(pusher: Pusher) -> None:
+    pusher.sends("PATCH", "/Users/hunter2-secret", {"Operations": [{"op": "replace", "value": {"active": False, "password": "hunter2-secret"}}]})
+
+    assert pusher.listed("--limit", "1")[0]["path"] == "/Users/•••"
+    assert "its address names a value that is masked" in pusher.cannot_replay()
+
+
+def test_a_secret_that_looks_like_an_id_is_masked_where_an_id_stands(pusher: Pusher) -> None:
+    secret = "01a22852-bf29-743c-9b90-79415581db3c"
+
+    pusher.sends("PATCH", f"/Users/{secret}", {"Operations": [{"op": "replace", "value": {"active": False, "password": secret}}]})
+
+    assert pusher.listed("--limit", "1")[0]["path"] == "/Users/•••"
+    assert "its address names a value that is masked" in pusher.cannot_replay()
