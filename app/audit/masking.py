@@ -69,9 +69,13 @@ class Masking:
         """The beginning of a filter or a path: what it compares with is masked like the attribute's value would be.
 
         A name may be of several words, and is kept where it compares nothing. No more of it is kept or quoted, and looking for
-        addresses in it takes the square of its length.
+        addresses in it takes the square of its length; what was cut ends in a mask, since it is not what was said.
         """
-        text = text[:LONGEST_TEXT]
+        if len(text) > LONGEST_TEXT:
+            return f"{self._short_text(text[:LONGEST_TEXT], is_name=is_name)}{MASK}"
+        return self._short_text(text, is_name=is_name)
+
+    def _short_text(self, text: str, *, is_name: bool) -> str:
         if _PLAIN_NAME.fullmatch(text):
             return _OUR_TOKEN.sub(MASK, text)
         place = _USUAL_PLACE.fullmatch(text)
@@ -96,7 +100,8 @@ class Masking:
         if name == "filter":
             return self.text(text)
         if name in _NAMED and _PLAIN_NAMES.fullmatch(text[:LONGEST_TEXT]):
-            return without_tokens(text[:LONGEST_TEXT])
+            # Behind the place where it is cut may be anything.
+            return without_tokens(cut(text, LONGEST_TEXT))
         if name not in _NAMED and _PLACE_OR_ORDER.fullmatch(text):
             return text
         masked = self.text(text) if name in _NAMED else MASK
@@ -173,7 +178,8 @@ class Masking:
         for key, part in said.items():
             word = key.lower()
             if word == "path" and isinstance(part, str):
-                masked[key] = cut_name(self.text(part))
+                # Of several members each is named by an id, which is long.
+                masked[key] = self.text(part)
             elif word in _OF_AN_OPERATION and isinstance(part, str):
                 masked[key] = cut_name(without_tokens(part))
             elif word == "data":
@@ -381,7 +387,12 @@ def without_tokens(text: str) -> str:
 
 
 def cut_name(text: str) -> str:
-    return text if len(text) <= LONGEST_NAME else text[:LONGEST_NAME] + "…"
+    return cut(text, LONGEST_NAME)
+
+
+def cut(text: str, most: int) -> str:
+    """The beginning of a text that is longer, with a mask in the place of the rest."""
+    return text if len(text) <= most else text[:most] + MASK
 
 
 def _is_search(body: Mapping[str, Any]) -> bool:

@@ -312,7 +312,7 @@ def curl(acting: Acting, request_id: str) -> Answer:
     if not click.get_current_context().params["as_json"]:
         # No table: a line that is to be copied must not be drawn or wrapped.
         click.echo(line)
-    notes = ["Values shown as ••• are masked: put in your own before you send it."] if masked else []
+    notes = ["Values shown as ••• are masked, or were too long to be kept: put in your own before you send it."] if masked else []
     return Answer(schema="requests.curl", fields={"id": row.id, "curl": line, "masked": masked}, notes=notes)
 
 

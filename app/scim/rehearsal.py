@@ -190,7 +190,7 @@ def _operation(done: Restored, one: Any, said: Mapping[str, Any], number: int) -
         made = {
             key: part
             for key, old in value.items()
-            if (part := _part(done, old, _there(said, key, many=isinstance(old, list)), "" if ":" in key and isinstance(old, dict) else key))
+            if (part := _named(done, key, old, _there(said, key, many=isinstance(old, list)), "" if ":" in key and isinstance(old, dict) else key))
             is not _GONE
         }
         made = made if made or not value else _GONE
@@ -214,7 +214,7 @@ def _part(done: Restored, value: Any, there: Any, label: str) -> Any:
         parts = {
             key: part
             for key, old in value.items()
-            if (part := _part(done, old, _member(there, key), _label(label, key, old))) is not _GONE
+            if (part := _named(done, key, old, _member(there, key), _label(label, key, old))) is not _GONE
         }
         # An address without its value says nothing, nor does a name without any of its parts.
         lost = ("value" in value and "value" not in parts) or (value and not parts)
@@ -224,6 +224,14 @@ def _part(done: Restored, value: Any, there: Any, label: str) -> Any:
         kept = [element for element in elements if element is not _GONE]
         return kept if kept or not value else _GONE
     return value
+
+
+def _named(done: Restored, key: str, value: Any, there: Any, label: str) -> Any:
+    """The value under a name; of one that is masked, or was cut, nobody knows what it was said of."""
+    if MASK in key:
+        _once(done.left_out, key)
+        return _GONE
+    return _part(done, value, there, label)
 
 
 def _label(label: str, key: str, value: Any) -> str:
@@ -264,5 +272,5 @@ def is_masked(value: Any) -> bool:
     """Whether anything in a body or a filter is masked."""
     if isinstance(value, str):
         return MASK in value
-    parts: Sequence[Any] = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    parts: Sequence[Any] = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
     return any(is_masked(part) for part in parts)

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 from sqlalchemy import Connection, Select, select
 
-from app.audit.masking import ASKED_WITH, MASK, Masking, touched, without_tokens
+from app.audit.masking import ASKED_WITH, MASK, Masking, cut, touched, without_tokens
 from app.audit.request_rows import Seen, Told
 from app.audit.request_tables import BodyState
 from app.audit.requests import Captured
@@ -238,7 +238,7 @@ def _address(path: str, masking: Masking) -> str:
     Its own words stay, though a role may be called User, and so does an id, though somebody's number may stand in it: or nobody
     could tell what was asked, nor ask it again.
     """
-    path = path[:200]
+    path = cut(path, 200)
     own = _OWN_WORDS.match(path)
     begins = 0 if own is None else own.end()
     rest = path[begins:]
@@ -320,7 +320,7 @@ def _query(text: str, masking: Masking) -> tuple[str | None, str | None]:
         pairs = parse_qsl(text, keep_blank_values=True, errors="replace", max_num_fields=50)
     except ValueError:
         return MASK, None
-    kept = [(_clean(masking.key(key)[:60]), _clean(_parameter(key.lower(), value, masking)[:1000])) for key, value in pairs]
+    kept = [(_clean(masking.key(key)[:60]), _clean(cut(_parameter(key.lower(), value, masking), 1000))) for key, value in pairs]
     return urlencode(kept) or None, next((value for key, value in pairs if key.lower() == "filter"), None)
 
 

@@ -8,6 +8,7 @@ from tests.unit.commands.pushing import Pusher
 
 pytestmark = pytest.mark.slow
 
+SEARCH = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"]}
 # Entra ID gives everybody the role `User`.
 ROLES = [{"value": value} for value in ("User", "Users", "Groups", "search", "Bulk")]
 
@@ -62,3 +63,50 @@ def test_a_secret_that_looks_like_an_id_is_masked_where_an_id_stands(pusher: Pus
 
     assert pusher.listed("--limit", "1")[0]["path"] == "/Users/•••"
     assert "its address names a value that is masked" in pusher.cannot_replay()
+
+
+def _long(ids: list[str], name: str) -> str:
+    return " or ".join(f'{name} eq "{id}"' for id in ids)
+
+
+def test_what_is_too_long_to_be_kept_is_not_called_the_same_request(pusher: Pusher) -> None:
+    ids = [f"01a22852-bf29-743c-9b90-{number:012}" for number in range(40)]
+    team = pusher.sends("POST", "/Groups", {"displayName": "Team"})["id"]
+    removal = {"op": "remove", "path": f"members[{_long(ids, 'value')}]"}
+    of_a_long_name = {"op": "add", "value": {"x" * 300: True}}
+
+    for method, path, body in (
+        ("GET", f"/Users?filter={_long(ids, 'id')}", None),
+        ("GET", f"/Users?attributes={','.join(f'name{number:060}' for number in range(20))}", None),
+        ("POST", "/Users/.search", {**SEARCH, "filter": _long(ids, "id")}),
+        ("POST", "/Users/.search", {**SEARCH, "attributes": [",".join(f"name{number:060}" for number in range(20))]}),
+        ("GET", f"/Users/{'x' * 300}", None),
+        ("PATCH", f"/Groups/{team}", {"Operations": [removal]}),
+        ("PATCH", f"/Groups/{team}", {"Operations": [of_a_long_name]}),
+    ):
+        pusher.sends(method, path, body)
+
+        assert pusher.desk.asks("requests", "curl", pusher.latest())["masked"] is True, path
+        assert "mask" in pusher.cannot_replay(), path
+
+
+def test_members_are_taken_out_again_by_one_path_that_names_several(pusher: Pusher) -> None:
+    ids = [pusher.sends("POST", "/Users", {"userName": f"u{number}"})["id"] for number in range(12)]
+    team = pusher.sends("POST", "/Groups", {"displayName": "Team", "members": [{"value": id} for id in ids]})["id"]
+    pusher.patches(f"/Groups/{team}", op="remove", path=f"members[{_long(ids, 'value')}]")
+
+    curl, again = pusher.desk.asks("requests", "curl", pusher.latest()), pusher.replays()
+
+    assert curl["masked"] is False and all(id in curl["curl"] for id in ids)
+    assert (again["then"]["status"], again["now"]["status"]) == (204, 204)
+
+
+def test_an_attribute_whose_name_was_masked_is_left_out_of_a_replay(pusher: Pusher) -> None:
+    ada = pusher.sends("POST", "/Users", {"userName": "ada"})["id"]
+    pusher.patches(f"/Users/{ada}", op="add", value={"active": True, "a@b.example": True, "badge": {"y" * 300: True}})
+
+    again = pusher.replays()
+
+    assert (again["now"]["status"], again["changes"]) == (200, [])
+    assert again["left_out"] == ["•••@b.example", f"{'y' * 200}•••"]
+    assert pusher.desk.asks("requests", "curl", pusher.latest())["masked"] is True
