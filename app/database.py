@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
@@ -41,6 +41,8 @@ _NEVER_LOOKED_AT = text(
     " AND reltuples < 0 AND pg_relation_size(oid) > :few ORDER BY relname"
 )
 _PENS: dict[str, "Pen"] = {}
+IN_UTF_8: Final = {"client_encoding": "UTF8"}
+"""How everybody speaks with PostgreSQL, whatever PGCLIENTENCODING, its role or its database say: the hot paths send bytes as they are."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -108,7 +110,10 @@ def configure(app: Flask, settings: Settings) -> None:
     app.config["SQLALCHEMY_ENGINE_OPTIONS"] = (
         {"connect_args": {"timeout": SQLITE_WAITS}, "pool_size": 20, "max_overflow": 20}
         if sqlite
-        else {"pool_pre_ping": True, "pool_size": 20, "max_overflow": 20, "connect_args": {**_noticing(settings.database_url), "connect_timeout": 5}}
+        else {
+            "pool_pre_ping": True, "pool_size": 20, "max_overflow": 20,
+            "connect_args": {**_noticing(settings.database_url), **IN_UTF_8, "connect_timeout": 5},
+        }
     )
     db.init_app(app)
     with app.app_context():

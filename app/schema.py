@@ -32,10 +32,16 @@ class UnknownSchema(Exception):
     """The database has a schema that this Doorlist does not know; nothing in it was touched."""
 
 
+class NotInUTF8(Exception):
+    """The new database is one that cannot hold every letter; nothing in it was touched."""
+
+
 def upgrade() -> None:
-    """Run what is missing; may be called again. Raises UnknownSchema. Needs an application context."""
+    """Run what is missing; may be called again. Raises UnknownSchema, NotInUTF8. Needs an application context."""
     with db.engine.connect() as connection:
         number = _standing(connection)
+        if number is None:
+            _refuse_other_encodings(connection)
     if number == newest():
         return
     if number is not None and number not in _known():
@@ -46,6 +52,13 @@ def upgrade() -> None:
     with db.engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _refuse_other_encodings(connection: Connection) -> None:
+    # PostgreSQL makes one of SQL_ASCII where its cluster was made without a locale.
+    encoding = connection.scalar(text("SHOW server_encoding")) if connection.dialect.name == "postgresql" else "UTF8"
+    if encoding != "UTF8":
+        raise NotInUTF8(f"the database is in {encoding}, which cannot hold every name: make another with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0")
 
 
 def why_unfit() -> str | None:

@@ -15,7 +15,7 @@ from app.directory.settings import UnusableSetting
 from app.lifecycle.errors import LifecycleError
 from app.rules.file import RuleError
 from app.rules.moves import RenameRefused
-from app.schema import UnknownSchema
+from app.schema import NotInUTF8, UnknownSchema
 from app.settings import SettingError
 from connectors.contract import ConnectorError, RateLimited, Unreachable
 
@@ -89,7 +89,7 @@ def failure_of(error: BaseException) -> Failure | None:
             return Failure(exit=Exit.UNREACHABLE, message=str(error))
         case ConnectorError() | LifecycleError() | RuleError() | RenameRefused() | UnusableSchema() | SettingError() | KeyMissing() | NoSigningKey():
             return Failure(exit=Exit.ERROR, message=str(error))
-        case UnknownSchema():
+        case UnknownSchema() | NotInUTF8():
             return Failure(exit=Exit.ERROR, message=str(error))
         case DBAPIError():
             return Failure(exit=Exit.ERROR, message=f"the database refused: {_first_line(error.orig)}")

@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from app.assembly import create_app, without_doors
 from app.database import db
-from app.schema import UnknownSchema, _config, newest, upgrade, why_unfit
+from app.schema import NotInUTF8, UnknownSchema, _config, newest, upgrade, why_unfit
 from app.settings import from_environment
 from tests.databases import let_go
+from tests.servers.postgres import DatabaseName, Postgres
 
 pytestmark = pytest.mark.empty
 
@@ -32,6 +33,21 @@ def test_only_a_database_at_the_newest_migration_is_current(database_url: str, t
             assert "run 'doorlist init'" in str(why_unfit()), said
         db.engine.dispose()
     let_go(database_url)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_new_database_that_cannot_hold_every_name_is_refused_and_left_alone(postgres: Postgres, tmp_path: Path, encoding: str) -> None:
+    name = DatabaseName(f"in_{encoding.lower()}")
+    with postgres.connected() as connection:
+        connection.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+    app = without_doors(from_environment({"DATABASE_URL": postgres.url(name), "DOORLIST_HOME": str(tmp_path)}))
+    with app.app_context():
+        with pytest.raises(NotInUTF8, match=f"in {encoding}, .* ENCODING 'UTF8'"):
+            upgrade()
+        with db.engine.connect() as connected:
+            assert inspect(connected).get_table_names() == []
+        db.engine.dispose()
 
 
 def test_a_database_that_cannot_be_read_is_no_old_one(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What the quick look-up by part of a name asks PostgreSQL's index for: what few names of the installation have."""
 
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -9,7 +10,7 @@ from sqlalchemy import text
 from app.database import db
 from app.directory import name_parts
 from app.scim import hot_reads
-from tests.clients.directory import Directory
+from tests.clients.directory import Directory, directory_on
 from tests.unit.scim.choosing import set_brake
 
 MANY = 120
@@ -51,6 +52,20 @@ def test_the_index_is_asked_for_what_few_names_have(directory: Directory, told: 
 
     assert told[0] == told[1]
     assert set(told[2]) <= {"%117%", "%17@%"}
+
+
+def test_names_are_kept_as_they_are_said_whatever_the_environment_says_of_letters(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+
+    with directory_on(database_url, tmp_path) as directory:
+        # The first one goes the ordinary way, the other is quick.
+        people = {name: directory.add_user(name) for name in ("zoë", "ﬂorian 花")}
+
+        for name, user_id in people.items():
+            for path in (f"/Users/{user_id}", f"/Users/{user_id}?attributes=userName"):
+                assert directory.send("GET", path).document["userName"] == name, path
 
 
 def test_a_member_that_no_database_can_hold_is_refused_in_words(directory: Directory) -> None:
