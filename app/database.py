@@ -137,6 +137,8 @@ def _on_connect_postgresql(connection: Any, _record: object) -> None:
     # Compiling a query to machine code costs a second before the first row of a plan, and saves less than that.
     with connection.cursor() as cursor:
         cursor.execute("SET jit = off")
+        # A database may have another by default. Whoever counts once more under a lock has to see what was committed while they waited for it.
+        cursor.execute("SET default_transaction_isolation = 'read committed'")
     connection.commit()
 
 

@@ -148,7 +148,11 @@ def test_no_hot_path_waits_for_whoever_is_closing_its_burst(directory: Directory
     assert waiting() == [{person_of(one).id for one in (ada, bob)}]
 
 
-def test_two_at_once_do_not_both_take_what_is_left(directory: Directory) -> None:
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+def test_two_at_once_do_not_both_take_what_is_left(directory: Directory, monkeypatch: pytest.MonkeyPatch, isolation: str) -> None:
+    # As a database may have it by default; connections of before know nothing of it.
+    monkeypatch.setenv("PGOPTIONS", "-c default_transaction_isolation=" + isolation.replace(" ", "\\ "))
+    db.engine.dispose()
     ada, bob = directory.add_user("ada"), directory.add_user("bob")
     set_brake("1/60s")
 
