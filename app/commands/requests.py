@@ -303,7 +303,9 @@ def curl(acting: Acting, request_id: str) -> Answer:
     # $TOKEN is for the shell, so this one argument stands in double quotes; everything that came from outside is quoted.
     # With -X HEAD it would wait for the body that an answer to GET has.
     method = ["-I"] if row.method == "HEAD" else ["-X", shlex.quote(row.method)]
-    words = ["curl", *method, shlex.quote(address), "-H", '"Authorization: Bearer $TOKEN"']
+    # Of /Users/.. it would make another address.
+    as_is = ["--path-as-is"] if {".", ".."} & set(row.path.split("/")) else []
+    words = ["curl", *method, *as_is, shlex.quote(address), "-H", '"Authorization: Bearer $TOKEN"']
     if seen.body is not None:
         body = json.dumps(seen.body, ensure_ascii=False)
         words += ["-H", "'Content-Type: application/scim+json'", "--data-raw", shlex.quote(body)]

@@ -90,6 +90,16 @@ def test_what_is_too_long_to_be_kept_is_not_called_the_same_request(pusher: Push
         assert "mask" in pusher.cannot_replay(), path
 
 
+@pytest.mark.parametrize(("path", "sent"), [("/Users/..", "as is"), ("/Users/.", "as is"), ("/Users/a..b", "usual"), ("/Users/.search", "usual")])
+def test_an_id_of_dots_is_sent_as_it_was(pusher: Pusher, path: str, sent: str) -> None:
+    pusher.sends("DELETE", path)
+
+    line = pusher.desk.asks("requests", "curl", pusher.latest())["curl"]
+
+    assert f"{pusher.source_id}{path} " in line
+    assert ("--path-as-is" in line) == (sent == "as is")
+
+
 def test_members_are_taken_out_again_by_one_path_that_names_several(pusher: Pusher) -> None:
     ids = [pusher.sends("POST", "/Users", {"userName": f"u{number}"})["id"] for number in range(12)]
     team = pusher.sends("POST", "/Groups", {"displayName": "Team", "members": [{"value": id} for id in ids]})["id"]
