@@ -234,7 +234,7 @@ def hr_key(text: str) -> str:
 
 
 def time_zone(text: str) -> ZoneInfo:
-    """Raises UnusableSetting."""
+    """Where the last day of work ends, for HR calls that name no zone, such as `Europe/Berlin`. Raises UnusableSetting."""
     try:
         return ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
