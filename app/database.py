@@ -6,7 +6,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -33,7 +33,7 @@ SQLITE_WAITS = 15
 GIVES_UP_AFTER = 15
 """Seconds after which nothing is tried again for which somebody else holds what it needs: each try has waited by itself."""
 _NEXT_TRY = 0.0005
-FEW_BYTES = 65_536
+_FEW_BYTES = 65_536
 """Up to which size it does not matter that PostgreSQL does not know what is in a table."""
 # Of one that it has never looked at it says that it has -1 rows (since PostgreSQL 14).
 _NEVER_LOOKED_AT = text(
@@ -339,22 +339,23 @@ def look_at(session: Session, *tables: type[Base]) -> None:
     """
     connection = session.connection()
     if connection.dialect.name == "postgresql":
-        name = connection.dialect.identifier_preparer.format_table
-        connection.exec_driver_sql(f"ANALYZE {', '.join(name(table.__table__) for table in tables)}")
+        _analyze(connection, [table.__tablename__ for table in tables])
 
 
 def look_at_what_is_new(session: Session) -> None:
-    """The same of every table that PostgreSQL has never looked at and that somebody, such as a directory that pushes, has filled meanwhile.
+    """PostgreSQL: the same of every table that it has never looked at and that somebody, such as a directory that pushes, has filled meanwhile.
 
     Asked now and then it costs a look at the sizes of those tables, and nothing once they have been looked at.
     """
     connection = session.connection()
-    if connection.dialect.name != "postgresql":
-        return
-    found = connection.execute(_NEVER_LOOKED_AT, {"names": sorted(Base.metadata.tables), "few": FEW_BYTES}).scalars().all()
+    found = connection.execute(_NEVER_LOOKED_AT, {"names": sorted(Base.metadata.tables), "few": _FEW_BYTES}).scalars().all()
     if found:
-        quote = connection.dialect.identifier_preparer.quote
-        connection.exec_driver_sql(f"ANALYZE {', '.join(quote(name) for name in found)}")
+        _analyze(connection, found)
+
+
+def _analyze(connection: Connection, names: Iterable[str]) -> None:
+    quote = connection.dialect.identifier_preparer.quote
+    connection.exec_driver_sql(f"ANALYZE {', '.join(quote(name) for name in names)}")
 
 
 def in_transaction(act: Callable[[Session], Result], *, attempts: int = 6) -> Result:
