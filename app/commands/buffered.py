@@ -94,8 +94,7 @@ class Buffered:
                 except OSError as error:
                     # It was to go to a file, and there is no room for one.
                     log.error("a long body could not be kept: %s", error.strerror)
-                    status, headers, said = _told(environ, 503, "Not ready", "there is no room here for a body of this length just now; nothing was written")
-                    await _answer(send, status, [*headers, ("Retry-After", "5")], said)
+                    await _answer(send, *_not_ready(environ, "there is no room here for a body of this length just now; nothing was written"))
                     return
                 environ["CONTENT_LENGTH"] = str(body.tell())
                 body.seek(0)
@@ -135,7 +134,12 @@ class Buffered:
 
     async def _respond_later(self, environ: dict[str, Any], send: Send) -> None:
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._threads, self._answer, environ)
+        try:
+            answer = await loop.run_in_executor(self._threads, self._answer, environ)
+        except asyncio.CancelledError:
+            # The server ends, and has waited for long enough. A thread that is at it goes on, and may have written already.
+            await _answer(send, *_not_ready(environ, "this server is being stopped, and had no time for this; send it again"))
+            return
         await _answer(send, answer.status, answer.headers, answer.body)
         if answer.close is not None:
             await loop.run_in_executor(self._threads, answer.close)
@@ -160,6 +164,11 @@ def _told(environ: dict[str, Any], status: int, title: str, detail: str) -> Earl
 
     answer = error_answer(status, detail) if environ["PATH_INFO"].startswith("/scim/") else problem(status, title, detail)
     return answer.status_code, answer.headers.to_wsgi_list(), [answer.get_data()]
+
+
+def _not_ready(environ: dict[str, Any], detail: str) -> Early:
+    status, headers, body = _told(environ, 503, "Not ready", detail)
+    return status, [*headers, ("Retry-After", "5")], body
 
 
 def _fault(environ: dict[str, Any]) -> Early:

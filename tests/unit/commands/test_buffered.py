@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import tempfile
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -298,3 +299,29 @@ def test_a_fault_on_the_loop_is_answered_and_written_down(caplog: pytest.LogCapt
     assert "did not answer" in caplog.text
     # It may have been done already: nobody does it again.
     assert application.seen == []
+
+
+@pytest.mark.parametrize(("path", "kind"), [(b"/scim/v2/x/Users", "application/scim+json"), (b"/hr/x", "application/problem+json")])
+def test_who_still_waits_for_a_thread_when_the_server_ends_is_told_to_come_again(path: bytes, kind: str) -> None:
+    application, began, free = Application(), threading.Event(), threading.Event()
+
+    def slow(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        began.set()
+        assert free.wait(30)
+        return application(environ, start_response)
+
+    async def told() -> list[Sender]:
+        buffered, senders = Buffered(slow, threads=1, limit=10), [Sender(), Sender()]
+        tasks = [asyncio.create_task(buffered(scope() | {"raw_path": path}, one.receive, one.send)) for one in senders]
+        await asyncio.get_running_loop().run_in_executor(None, began.wait)
+        # As uvicorn does with what is left after its patience.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks)
+        free.set()
+        return senders
+
+    for sender in asyncio.run(told()):
+        status, headers, body = sender.answer
+        assert (status, dict(headers)[b"Retry-After"], dict(headers)[b"Content-Type"].decode().split(";")[0]) == (503, b"5", kind)
+        assert "being stopped" in json.loads(body)["detail"]
