@@ -46,7 +46,8 @@ class _Registry(jws.JWSRegistry):
     max_header_length = LONGEST
 
 
-_REGISTRY: Final = _Registry(algorithms=list(ALGORITHMS))
+# RFC 7515 §4: header parameters that are not understood are ignored.
+_REGISTRY: Final = _Registry(algorithms=list(ALGORITHMS), strict_check_header=False)
 
 
 def read_keys(text: str) -> dict[str, Any]:
@@ -125,6 +126,9 @@ def prove(assertion: str, jwks: Mapping[str, Any], *, client_id: str, audiences:
     header, claims = _unproved(assertion)
     if header.get("alg") not in ALGORITHMS:
         raise BadAssertion(f"the assertion must be signed with {', '.join(ALGORITHMS)}")
+    if "b64" in header or "crit" in header:
+        # RFC 7515 §4.1.11: but for what is critical, which has to be understood.
+        raise BadAssertion("the header of the assertion says what has to be understood (crit, b64), and that is not understood here")
     if not any(_signed_by(assertion, key) for key in _candidates(jwks, header)):
         raise BadAssertion("the signature of the assertion fits no key of this client: has its JWKS changed, or its kid?")
     return _checked(claims, client_id=client_id, audiences=audiences, at=at)

@@ -11,6 +11,7 @@ from typing import Any
 
 from joserfc import jws
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
+from joserfc.registry import HeaderParameter
 
 from app.clock import now
 from app.database import new_id
@@ -48,7 +49,9 @@ def assertion_of(client_id: str, key: Key, algorithm: str, *, header: Mapping[st
         for name, value in {**usual, **claims}.items()
         if value is not None
     }
+    # What only this client knows of may be in its header, too.
+    own = {name: HeaderParameter("of its own", lambda value: None) for name in header or {} if name not in jws.JWSRegistry.default_header_registry}
     with warnings.catch_warnings():
         # The name EdDSA is deprecated, and what clients send.
         warnings.simplefilter("ignore")
-        return jws.serialize_compact({"alg": algorithm, **(header or {})}, json.dumps(said), key, algorithms=[algorithm])
+        return jws.serialize_compact({"alg": algorithm, **(header or {})}, json.dumps(said), key, registry=jws.JWSRegistry(own, algorithms=[algorithm]))

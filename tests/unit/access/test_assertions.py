@@ -59,6 +59,21 @@ def test_a_header_that_names_certificates_is_taken(certificates: int) -> None:
     proves(assertion, jwks_of(key))
 
 
+@pytest.mark.parametrize("header", [{"ver": "1.0"}, {"iss": CLIENT, "aud": TOKEN_URL}, {"tenant": {"id": 7}}])
+def test_what_is_not_understood_in_a_header_is_passed_over(header: dict[str, Any]) -> None:
+    key = key_for("ES256")
+
+    proves(assertion_of(CLIENT, key, "ES256", header=header), jwks_of(key))
+
+
+@pytest.mark.parametrize("header", [{"crit": ["ver"], "ver": "1.0"}, {"crit": ["cty"], "cty": "JWT"}, {"crit": ["b64"], "b64": True}])
+def test_what_has_to_be_understood_in_a_header_is_not_passed_over(header: dict[str, Any]) -> None:
+    key = key_for("ES256")
+
+    with pytest.raises(BadAssertion, match="understood"):
+        proves(assertion_of(CLIENT, key, "ES256", header=header), jwks_of(key))
+
+
 @pytest.mark.parametrize(
     ("claims", "named"),
     [
