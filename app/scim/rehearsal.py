@@ -161,6 +161,8 @@ def restored(body: Any, said: Mapping[str, Any], *, error: str | None = None) ->
 
     `error` is what the request was refused with: where that was a masked value, trying again without it would tell nothing.
     """
+    if not isinstance(body, dict) and is_masked(body):
+        raise CannotRehearse("its body is no object, and what it says is masked")
     done = Restored()
     operations = _member(body, "Operations")
     if isinstance(operations, list):

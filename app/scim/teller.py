@@ -157,13 +157,15 @@ def _parts(whole: Seen, said: Any, answer: Any, masking: Masking) -> Iterator[Se
         if number is None:
             continue
         start, done = number + 1, folded[number]
-        data, path = _member(done, "data"), _addressed(_member(done, "path"))
+        method, path = (_text(_member(done, "method"), 20) or "NONE").upper(), _addressed(_member(done, "path"))
+        # Nobody reads what is sent with a DELETE, here as by itself.
+        data = None if method == "DELETE" else _member(done, "data")
         kind, resource_id = placed(path)
         location = _text(_member(one, "location"), 1000)
         status = str(_member(one, "status"))
         name, key = _named(_name_said(kind, data))
         yield whole._replace(
-            id=new_id(), method=(_text(_member(done, "method"), 20) or "NONE").upper(), path=_address(path, masking), query=None,
+            id=new_id(), method=method, path=_address(path, masking), query=None,
             resource_type=kind, resource_id=location.rpartition("/")[2][:100] if location else resource_id, name=name, name_key=key,
             attributes=_attributes(data), found=None, part_of=whole.id, part=number, body_bytes=0, body=whole.body if data is not None else _NO_BODY,
             **_refused(int(status) if status.isascii() and status.isdigit() else 0, _member(one, "response"), masking),

@@ -120,3 +120,21 @@ def test_an_attribute_whose_name_was_masked_is_left_out_of_a_replay(pusher: Push
     assert (again["now"]["status"], again["changes"]) == (200, [])
     assert again["left_out"] == ["•••@b.example", f"{'y' * 200}•••"]
     assert pusher.desk.asks("requests", "curl", pusher.latest())["masked"] is True
+
+
+@pytest.mark.parametrize("body", ['"ada"', '["ada"]', '["ada", true]'])
+def test_a_body_that_is_no_object_is_not_tried_out_without_what_was_masked(pusher: Pusher, body: str) -> None:
+    pusher.sends("POST", "/Users", body)
+
+    assert pusher.cannot_replay().endswith("is not replayed: its body is no object, and what it says is masked")
+
+
+@pytest.mark.parametrize("data", ["ada", ["ada"], {"userName": "ada"}])
+def test_a_deletion_in_a_bulk_is_tried_out_whatever_was_sent_with_it(pusher: Pusher, data: Any) -> None:
+    ada = pusher.sends("POST", "/Users", {"userName": "ada"})["id"]
+    pusher.sends("POST", "/Bulk", {"Operations": [{"method": "DELETE", "path": f"/Users/{ada}", "data": data}]})
+
+    (part,) = [one for one in pusher.listed() if one["part_of"] is not None]
+
+    assert pusher.desk.asks("requests", "show", part["id"])["body"]["state"] == "none"
+    assert pusher.desk.asks("requests", "replay", part["id"], "--dry-run")["now"]["status"] == 404
