@@ -118,7 +118,9 @@ def list_requests(
         )
         for row, entry in zip(rows, entries, strict=True)
     ]  # fmt: skip
-    return Answer(schema="requests", fields={"requests": entries}, tables=[Table(columns=columns, rows=shown)], notes=_notes(rows, person))
+    narrowed = [option for option, said in (("--source", source), ("--status", status), ("--since", since)) if said is not None]
+    notes = _notes(person, narrowed) if person is not None and not rows else []
+    return Answer(schema="requests", fields={"requests": entries}, tables=[Table(columns=columns, rows=shown)], notes=notes)
 
 
 def _latest(session: Session, wanted: Sequence[ColumnElement[bool]], limit: int) -> Sequence[RequestSeen]:
@@ -196,9 +198,10 @@ def _entry(row: RequestSeen, names: _Names, *, informed: bool) -> dict[str, obje
     }  # fmt: skip
 
 
-def _notes(rows: Sequence[RequestSeen], person: str | None) -> list[str]:
-    if rows or person is None:
-        return []
+def _notes(person: str, narrowed: Sequence[str]) -> list[str]:
+    if narrowed:
+        # There may be others, so it would be wrong to say that no directory sent them.
+        return [f"No such request about {person} was seen; others may have been: leave out {' and '.join(narrowed)}."]
     return [
         f"No request about {person} was seen. Then no directory sent them: check there that they are assigned to this application, and that "
         "'doorlist requests list --status 4xx' shows no look-up that was refused."

@@ -176,3 +176,14 @@ def test_a_terminal_that_speaks_another_encoding_is_told(desk: Desk, arguments: 
     said = desk.types(*arguments, "--json")
 
     assert said.exit == 2 and "is no UTF-8" in said.json["error"] and "\\xff" in said.json["error"]
+
+
+@pytest.mark.slow
+def test_nobody_is_called_unsent_where_only_some_requests_were_asked_for(pusher: Pusher) -> None:
+    pusher.sends("POST", "/Users", {"userName": "ada"})
+
+    some = pusher.desk.types("requests", "list", "--person", "ada", "--source", "okta", "--status", "4xx").err
+    never = pusher.desk.types("requests", "list", "--person", "bo").err
+
+    assert "No such request about ada was seen" in some and "leave out --source and --status" in some and "no directory sent them" not in some
+    assert "No request about bo was seen. Then no directory sent them" in never
