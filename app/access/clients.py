@@ -85,6 +85,18 @@ def client_of(session: Session, organization_id: str, source_id: str) -> OAuthCl
     ).first()
 
 
+def way_of(client: OAuthClient | None) -> Way:
+    """How a directory whose latest client this is gets in."""
+    if client is None:
+        return Way.BEARER
+    return Way.SECRET if client.jwks is None else Way.SIGNED
+
+
+def to_renew(way: Way, source_name: str) -> str:
+    """The command by which a directory gets another token or secret, or other keys."""
+    return to_type("source rotate", source_name, "--jwks-file FILE" if way is Way.SIGNED else "")
+
+
 def renew_client(
     session: Session, client: OAuthClient, *, jwks: Mapping[str, Any] | None, actor: Actor, at: datetime, expires_at: datetime | None = None,
     overlap: timedelta | None = None,
@@ -159,11 +171,9 @@ def _way_in(session: Session, source: Source) -> WayIn:
             BearerToken.organization_id == source.organization_id, BearerToken.holder_id == source.id
         )
     )
-    signed = client is not None and client.jwks is not None
     uses = [one for one in (used, None if client is None else client.last_used_at) if one is not None]
     return WayIn(
-        source_id=source.id, source_name=source.name, way=Way.BEARER if client is None else Way.SIGNED if signed else Way.SECRET,
-        client_id=None if client is None else client.id, last_used_at=max(uses, default=None),
+        source_id=source.id, source_name=source.name, way=way_of(client), client_id=None if client is None else client.id, last_used_at=max(uses, default=None),
         keys=tuple(Key(since=row.created_at, expires_at=row.expires_at, last_used_at=row.last_used_at) for row in rows),
         shut=client.ended_at is not None if client is not None else not rows,
     )  # fmt: skip

@@ -6,8 +6,8 @@ from ast import literal_eval
 from contextlib import suppress
 from dataclasses import dataclass
 
+from app.access.clients import Way, to_renew
 from app.audit.request_tables import RequestSeen
-from app.command_lines import to_type
 from app.scim.bulk import MAX_PAYLOAD
 from app.scim.teller import is_search
 
@@ -20,6 +20,7 @@ _LOOKED_FOR = {"User": "users", "Group": "groups"}
 _TAKEN = re.compile(r"""externalId ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*") belongs""")
 _LIMIT = re.compile(r"(?:larger than|maxPayloadSize of) (\d{1,18}) bytes")
 _MAPPING = "Mend the attribute mapping in the identity provider; nothing was written here."
+_ASKED_FOR = "An access token is good for an hour: let the identity provider ask for another one at the token URL."
 _ASKED_WRONGLY = frozenset({"invalidPath", "invalidValue", "invalidCount"})
 _MEND_WHAT_IS_ASKED = "Mend what the client asks with: the answer names the part that cannot be asked. A look-up writes nothing."
 _BY_PROBLEM = {
@@ -57,6 +58,8 @@ class Circumstances:
     """The digest of what is held, where this person is in it."""
     is_here: bool = False
     """Whether the person has access today."""
+    way: Way = Way.BEARER
+    """How the source gets in."""
 
 
 def what_happened(row: RequestSeen, around: Circumstances) -> str:
@@ -105,7 +108,7 @@ def what_to_do(row: RequestSeen, around: Circumstances) -> str | None:
             return "A directory that finds nobody creates them next: look for its POST. Where none came, they are not assigned to this application there."
         return None
     if row.status == 401 or (row.status == 429 and not row.known):
-        return f"Enter the token of {around.source} anew in the identity provider, or another: {to_type('source rotate', around.source)}"
+        return _of_no_token(around)
     if row.status == 404 and (not row.known or row.resource_id is None):
         return f"Enter this base URL in the identity provider: {around.base_url}"
     if row.status == 404 and row.method == "DELETE" and around.is_here:
@@ -128,6 +131,17 @@ def what_to_do(row: RequestSeen, around: Circumstances) -> str | None:
     if row.status == 400 and row.scim_type in _ASKED_WRONGLY and (row.method in ("GET", "HEAD") or _is_search(row)):
         return _MEND_WHAT_IS_ASKED
     return _BY_PROBLEM.get(row.scim_type or "") or _BY_STATUS.get(row.status) or "Do what the answer says; nothing was written here."
+
+
+def _of_no_token(around: Circumstances) -> str:
+    command = to_renew(around.way, around.source)
+    match around.way:
+        case Way.BEARER:
+            return f"Enter the token of {around.source} anew in the identity provider, or another: {command}"
+        case Way.SECRET:
+            return f"{_ASKED_FOR} Where it gets none, give it another secret: {command}"
+        case Way.SIGNED:
+            return f"{_ASKED_FOR} Where it gets none, give its keys anew: {command}"
 
 
 def _takes_access(row: RequestSeen) -> bool:

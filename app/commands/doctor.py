@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.access import closed
-from app.access.clients import WayIn, expiry_of, still_used, ways_in
+from app.access.clients import WayIn, expiry_of, still_used, to_renew, ways_in
 from app.access.closed import why_closed
 from app.access.sealing import KeyMissing, seal
 from app.access.tables import Workspace, WorkspaceState
@@ -201,7 +201,7 @@ def _of_ways(ways: list[WayIn]) -> Iterator[Finding]:
     at = now()
     for one in ways:
         if one.shut:
-            yield Finding(about=one.source_name, level="note", sentence=f"it was revoked and can say nothing: {to_type('source rotate', one.source_name)}")
+            yield Finding(about=one.source_name, level="note", sentence=f"it was revoked and can say nothing: {to_renew(one.way, one.source_name)}")
         if (said := expiry_of(one, at=at)) is not None:
             expired = one.keys[0].expires_at is not None and one.keys[0].expires_at <= at
             yield Finding(about=one.source_name, level="fault" if expired else "note", sentence=said)

@@ -13,6 +13,7 @@ import click
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
+from app.access.clients import client_of, way_of
 from app.audit.request_tables import BodyState, RequestBody, RequestSeen
 from app.audit.requests import first_id_at
 from app.clock import iso
@@ -233,6 +234,7 @@ def _find(session: Session, acting: Acting, request_id: str) -> _Seen:
     around = Circumstances(
         source=source.name, base_url=f"{acting.settings.public_url}/scim/v2/{source.id}", subject=names.subject(row), standing=standing,
         error=_error(row, informed=acting.informed), held=_waits(session, person), is_here=person is not None and person.standing in INSIDE,
+        way=way_of(client_of(session, acting.organization_id, source.id)),
     )  # fmt: skip
     return _Seen(row=row, source=source, names=names, state=state, body=body, around=around)
 

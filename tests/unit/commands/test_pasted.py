@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 
 import pytest
 from sqlalchemy.orm import Session
 
 from app.lifecycle.workspaces import workspaces_of
+from app.scim.seen import flush_requests
+from tests.unit.access.signing import jwks_of, key_for
 from tests.unit.commands.conftest import Desk, Said
 
 ODD = "zoe o'ng $(id) & co"
@@ -67,6 +70,36 @@ def test_a_source_of_an_odd_name_is_given_another_token_as_doctor_says(desk: Des
 
     rotated = pasted(desk, said)
     assert rotated.exit == 0 and rotated.json["token"]
+
+
+@pytest.fixture(params=["client_secret", "private_key_jwt"])
+def oauth(desk: Desk, request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A directory that is an OAuth client, and the file of its keys."""
+    keys = desk.file("keys.json", json.dumps(jwks_of(key_for("ES256"))))
+    signs = ("--jwks-file", keys) if request.param == "private_key_jwt" else ()
+    return desk.asks("source", "add", "scim", ODD, "--auth", "oauth", *signs)["id"], keys
+
+
+def test_a_directory_that_is_a_client_is_let_in_again_as_doctor_says(desk: Desk, oauth: tuple[str, str]) -> None:
+    _, keys = oauth
+    desk.types("source", "revoke", ODD)
+
+    [said] = [one["sentence"] for one in desk.asks("doctor")["findings"] if one["about"] == ODD]
+
+    rotated = pasted(desk, said.replace("FILE", keys))
+    assert rotated.exit == 0 and rotated.json["client_id"]
+
+
+def test_a_directory_that_is_a_client_is_told_to_ask_for_a_token_and_not_to_enter_one(desk: Desk, oauth: tuple[str, str]) -> None:
+    source_id, keys = oauth
+    desk.app.test_client().get(f"/scim/v2/{source_id}/Users", headers={"Authorization": "Bearer dl_at_of_yesterday"})
+    flush_requests(desk.app)
+
+    advice = desk.asks("requests", "show", desk.asks("requests", "list")["requests"][0]["id"])["advice"]
+
+    assert "ask for another one at the token URL" in advice and "Enter the token" not in advice
+    rotated = pasted(desk, advice.replace("FILE", keys))
+    assert rotated.exit == 0 and rotated.json["client_id"]
 
 
 def test_a_workspace_with_a_blank_in_its_name_is_resumed_as_status_says(desk: Desk) -> None:
