@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.access.clients import Opened, Way, WayIn, client_of, limit_tokens, open_client, renew_client, ways_in
 from app.clock import iso, now
+from app.command_lines import to_type
 from app.commands.acting import ADMINS, ANYONE, NAME, Acting, verb
 from app.commands.output import Answer, Table
 from app.commands.source_states import states_of
@@ -202,8 +203,8 @@ def _with_our_secret(session: Session, acting: Acting, name: str) -> Source:
     one = find_source(session, acting.organization_id, name)
     if (one.settings or {}).get("url"):
         raise click.UsageError(
-            f"{name} is pulled, with a password or token of its own: 'source set {name} --password-file FILE' takes another, "
-            f"and with 'source set {name} --every off' it is no longer read by the clock"
+            f"{name} is pulled, with a password or token of its own; to have it take another: {to_type('source set', name, '--password-file FILE')}; "
+            f"to have it read by the clock no longer: {to_type('source set', name, '--every off')}"
         )
     if one.kind in (just_in_time.KIND, contractors.KIND):
         raise click.UsageError(f"{name} calls nobody here: there is no token or secret that lets it in")

@@ -72,6 +72,14 @@ def test_a_source_of_an_odd_name_is_given_another_token_as_doctor_says(desk: Des
     assert rotated.exit == 0 and rotated.json["token"]
 
 
+def test_a_source_that_is_pulled_is_read_no_longer_as_the_refusal_says(desk: Desk) -> None:
+    desk.asks("source", "add", "csv", ODD, "--url", "https://hr.example/people.csv", "--token-file", desk.file("token", "theirs"))
+
+    ended = pasted(desk, desk.types("source", "revoke", ODD).err)
+
+    assert (ended.exit, ended.json["every"]) == (0, "off"), ended
+
+
 @pytest.fixture(params=["client_secret", "private_key_jwt"])
 def oauth(desk: Desk, request: pytest.FixtureRequest) -> tuple[str, str]:
     """A directory that is an OAuth client, and the file of its keys."""

@@ -266,8 +266,8 @@ def test_a_source_that_is_pulled_has_no_secret_of_ours_to_be_changed_or_ended(de
     said = desk.types("source", verb, "list", "--json")
 
     assert said.exit == 2 and said.json["error"] == (
-        "list is pulled, with a password or token of its own: 'source set list --password-file FILE' takes another, "
-        "and with 'source set list --every off' it is no longer read by the clock"
+        "list is pulled, with a password or token of its own; to have it take another: doorlist source set list --password-file FILE; "
+        "to have it read by the clock no longer: doorlist source set list --every off"
     )
     assert _kept(desk) == before and "secret" not in said.json
 
