@@ -233,7 +233,7 @@ def set_source(
     one = in_transaction(act)
     return Answer(
         schema="source", fields={"id": one.id, "name": one.name, "kind": one.kind, "rank": one.rank, **(one.settings or {})},
-        notes=[f"{name} is changed; the next pull goes by it."],
+        notes=[f"{name} is changed; the next pull goes by it." if one.kind in pulling.PULLED else f"{name} is changed."],
     )  # fmt: skip
 
 

@@ -149,7 +149,8 @@ def begin(settings: Settings, organization_id: str, name: str, *, at: datetime, 
     with reading() as session:
         source = find_source(session, organization_id, name)
     if source.kind not in NOTIFYING:
-        raise Refused(f"{name}: a source of kind {source.kind} tells nobody when something changed; it is pulled as scheduled")
+        how = "it is pulled as scheduled" if source.kind in pull_state.PULLED else "it is not pulled, and speaks by itself"
+        raise Refused(f"{name}: a source of kind {source.kind} tells nobody when something changed; {how}")
     url, secret = address_of(settings, source), secret_of(settings, source)
     if source.kind == "okta":
         return Hook(url=url, secret=secret.reveal())

@@ -127,6 +127,16 @@ def test_a_source_that_pushes_has_a_rank_and_nothing_else(desk: Desk) -> None:
     assert desk.asks("source", "set", "okta", "--rank", "7")["rank"] == 7
 
 
+def test_no_pull_is_named_of_a_source_that_pushes(desk: Desk) -> None:
+    desk.asks("source", "add", "scim", "okta")
+
+    said = [desk.types("source", *words) for words in (("set", "okta", "--rank", "3"), ("hook", "okta"))]
+
+    assert [(one.exit, one.err.strip()) for one in said] == [
+        (0, "okta is changed."), (1, "doorlist: okta: a source of kind scim tells nobody when something changed; it is not pulled, and speaks by itself"),
+    ]  # fmt: skip
+
+
 def test_an_option_without_a_value_goes_back_to_its_default(desk: Desk) -> None:
     desk.asks("source", "add", "csv", "list", "--file", desk.file("people.csv", "id;userName\n1;ada\n"), "--option", "delimiter=;", "--option", "zone=Asia/Tokyo")
 
