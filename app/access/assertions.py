@@ -12,6 +12,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, Key, OKPKey, RSAKey
 
 from app.access.tokens import digest_of
+from app.json_text import UnreadableJSON, UnstorableText, read_json
 
 ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA")
 LONGEST_LIFE = timedelta(minutes=5)
@@ -53,8 +54,10 @@ _REGISTRY: Final = _Registry(algorithms=list(ALGORITHMS), strict_check_header=Fa
 def read_keys(text: str) -> dict[str, Any]:
     """A JWKS (RFC 7517 §5) of public keys, checked. Raises UnusableKeys."""
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = read_json(text.encode())
+    except UnstorableText as error:
+        raise UnusableKeys(f"the file cannot be kept: {error}") from None
+    except UnreadableJSON:
         raise UnusableKeys("the file is not JSON; it should be a JWKS: {\"keys\": [...]}") from None
     keys = found.get("keys") if isinstance(found, dict) else None
     if not isinstance(keys, list) or not keys or len(keys) > MOST_KEYS:

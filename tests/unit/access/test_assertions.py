@@ -180,6 +180,8 @@ def test_public_keys_are_read_as_they_are_given() -> None:
     given = jwks_of(key_for("RS256", kid="r"), key_for("ES256", kid="e"), key_for("EdDSA", kid="d"))
 
     assert read_keys(json.dumps(given)) == given
+    # As some editors on Windows begin a file.
+    assert read_keys(f"\ufeff{json.dumps(given)}") == given
 
 
 @pytest.mark.parametrize(
@@ -188,6 +190,9 @@ def test_public_keys_are_read_as_they_are_given() -> None:
         ("no JSON", "JSON"),
         ([], "1 to 10"),
         ([7], "no object"),
+        ([{**key_for("ES256").as_dict(private=False), "ext": float("nan")}], "JSON"),
+        ([{**key_for("ES256").as_dict(private=False), "kid": "a\0"}], r"keys\.kid holds a character that no text can hold"),
+        ([{**key_for("ES256").as_dict(private=False), "ext": "\ud800"}], r"keys\.ext holds a character that no text can hold"),
         ([{"kty": "EC"}], "cannot be read"),
         ([{"kty": 7}], "cannot be read"),
         ([key_for("ES256").as_dict(private=True)], "private"),
