@@ -254,6 +254,13 @@ def test_an_ended_operator_is_nobody(desk: Desk) -> None:
     assert desk.types("status", "--json", token=token).exit == 4
 
 
+@pytest.mark.parametrize("token", ["dl_nobody", "dl_\udcff"])
+def test_what_is_no_token_is_nobody_in_whatever_letters(desk: Desk, token: str) -> None:
+    said = desk.types("source", "list", "--json", token=token)
+
+    assert (said.exit, said.json["error"]) == (4, "DOORLIST_TOKEN is not the token of an operator who may act here")
+
+
 def test_a_name_of_an_operator_is_not_given_twice(desk: Desk) -> None:
     desk.asks("operator", "add", "grace", "--role", "owner")
     desk.asks("operator", "end", "grace")
