@@ -120,7 +120,7 @@ def list_requests(
         for row, entry in zip(rows, entries, strict=True)
     ]  # fmt: skip
     narrowed = [option for option, said in (("--source", source), ("--status", status), ("--since", since)) if said is not None]
-    notes = _notes(person, narrowed) if person is not None and not rows else []
+    notes = [] if rows else _of_none(acting, person, narrowed)
     return Answer(schema="requests", fields={"requests": entries}, tables=[Table(columns=columns, rows=shown)], notes=notes)
 
 
@@ -199,7 +199,11 @@ def _entry(row: RequestSeen, names: _Names, *, informed: bool) -> dict[str, obje
     }  # fmt: skip
 
 
-def _notes(person: str, narrowed: Sequence[str]) -> list[str]:
+def _of_none(acting: Acting, person: str | None, narrowed: Sequence[str]) -> list[str]:
+    if acting.settings.requests_kept_days == 0:
+        return ["Requests are not kept here (DOORLIST_REQUESTS_KEPT_DAYS is 0), so nothing is known of what directories sent."]
+    if person is None:
+        return []
     if narrowed:
         # There may be others, so it would be wrong to say that no directory sent them.
         return [f"No such request about {person} was seen; others may have been: leave out {' and '.join(narrowed)}."]

@@ -1,6 +1,7 @@
 """What is said of requests that were seen, to whom, and what helps."""
 
 import shlex
+from dataclasses import replace
 
 import pytest
 
@@ -187,3 +188,12 @@ def test_nobody_is_called_unsent_where_only_some_requests_were_asked_for(pusher:
 
     assert "No such request about ada was seen" in some and "leave out --source and --status" in some and "no directory sent them" not in some
     assert "No request about bo was seen. Then no directory sent them" in never
+
+
+@pytest.mark.parametrize("about", [(), ("--person", "ada")])
+def test_nobody_is_called_unsent_where_requests_are_not_kept(desk: Desk, about: tuple[str, ...]) -> None:
+    forgets = replace(desk, environment={**desk.environment, "DOORLIST_REQUESTS_KEPT_DAYS": "0"})
+
+    said = forgets.types("requests", "list", *about).err
+
+    assert said.strip() == "Requests are not kept here (DOORLIST_REQUESTS_KEPT_DAYS is 0), so nothing is known of what directories sent."
