@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlencode
+from urllib.parse import parse_qsl, unquote, unquote_plus, urlencode
 
 from sqlalchemy import Connection, Select, select
 
@@ -222,7 +222,7 @@ def _by_name(dialect: str) -> Select[str, str]:
 
 def placed(path: str) -> tuple[str | None, str | None]:
     """The kind of resource at an address below the base URL, and the id in it."""
-    first, _, rest = path.strip("/").partition("/")
+    first, _, rest = path.partition("?")[0].strip("/").partition("/")
     kind = _KINDS.get(first.lower())
     if kind is None:
         return _text(first, 60), None
@@ -240,7 +240,11 @@ def _address(path: str, masking: Masking) -> str:
     Its own words stay, though a role may be called User, and so does an id, though somebody's number may stand in it: or nobody
     could tell what was asked, nor ask it again.
     """
-    path = cut(path, 200)
+    path, asks, query = cut(path, 200).partition("?")
+    if asks:
+        # Of a client that encodes the question mark, too; what comes behind it is a query all the same, and an error quotes some of it.
+        masking.secrets.add(query)
+        return cut(f"{_address(path, masking)}?{unquote_plus(_query(query, masking)[0] or '')}", 200)
     own = _OWN_WORDS.match(path)
     begins = 0 if own is None else own.end()
     rest = path[begins:]

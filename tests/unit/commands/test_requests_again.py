@@ -1,6 +1,8 @@
 """A request that was seen is shown, and tried out again, as the request that it was, or it is said that it is none any more."""
 
+import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -63,6 +65,21 @@ def test_a_secret_that_looks_like_an_id_is_masked_where_an_id_stands(pusher: Pus
 
     assert pusher.listed("--limit", "1")[0]["path"] == "/Users/•••"
     assert "its address names a value that is masked" in pusher.cannot_replay()
+
+
+@pytest.mark.parametrize("asked", ['name.familyName eq "Lovelace"', 'title co "O\'Lovelace \\\\" and active eq true', "not (emails.value eq 'lovelace@acme.example')"])
+@pytest.mark.parametrize("place", ["/Users", "/Users/nobody", "/Nowhere"])
+def test_a_query_is_masked_whose_question_mark_was_encoded(pusher: Pusher, place: str, asked: str) -> None:
+    encoded = f"{place}%3Ffilter={quote(asked)}"
+    pusher.sends("GET", encoded)
+    pusher.sends("POST", "/Bulk", {"Operations": [{"method": "GET", "path": encoded}]})
+
+    part, *_ = seen = pusher.listed("--limit", "3")
+
+    assert "lovelace" not in json.dumps([pusher.desk.asks("requests", "show", one["id"]) for one in seen]).lower()
+    assert [one["path"].startswith(f"{place}?filter=") and "•••" in one["path"] for one in seen] == [True, False, True]
+    assert part["error"].endswith(f" at {place}?•••")
+    assert "its address names a value that is masked" in pusher.desk.types("requests", "replay", part["id"], "--dry-run").err
 
 
 def _long(ids: list[str], name: str) -> str:
