@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, unquote_plus, urlencode
+from uuid import UUID
 
 from sqlalchemy import Connection, Select, select
 
@@ -17,7 +18,6 @@ from app.audit.masking import ASKED_WITH, MASK, Masking, cut, touched, without_t
 from app.audit.request_rows import Seen, Told
 from app.audit.request_tables import BodyState
 from app.audit.requests import Captured
-from app.database import new_id
 from app.directory.names import name_key
 from app.directory.tables import Record, Source
 from app.json_text import write_json
@@ -165,11 +165,16 @@ def _parts(whole: Seen, said: Any, answer: Any, masking: Masking) -> Iterator[Se
         status = str(_member(one, "status"))
         name, key = _named(_name_said(kind, data))
         yield whole._replace(
-            id=new_id(), method=method, path=_address(path, masking), query=None,
+            id=_behind(whole.id, number + 1), method=method, path=_address(path, masking), query=None,
             resource_type=kind, resource_id=location.rpartition("/")[2][:100] if location else resource_id, name=name, name_key=key,
             attributes=_attributes(data), found=None, part_of=whole.id, part=number, body_bytes=0, body=whole.body if data is not None else _NO_BODY,
             **_refused(int(status) if status.isascii() and status.isdigit() else 0, _member(one, "response"), masking),
         )  # fmt: skip
+
+
+def _behind(id: str, places: int) -> str:
+    """An id that many places behind another one: what came with a request is in order with it, however much later it is worked out."""
+    return str(UUID(int=UUID(id).int + places))
 
 
 def _repeated(operation: Any) -> list[str | None]:

@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
+from app.scim.seen import flush_requests
 from tests.unit.commands.pushing import Pusher
 
 pytestmark = pytest.mark.slow
@@ -49,6 +50,20 @@ def test_an_address_in_a_bulk_is_kept_as_what_it_means(pusher: Pusher) -> None:
     assert all(one["status"] < 300 for one in parts)
     for one in parts[:-1]:
         assert pusher.desk.asks("requests", "replay", one["id"], "--dry-run")["now"]["status"] == one["status"]
+
+
+def test_what_comes_behind_a_bulk_is_listed_as_newer_than_its_operations(pusher: Pusher) -> None:
+    operations = [{"method": "DELETE", "path": f"/Users/nobody{number}"} for number in range(3)]
+
+    for method, path, body in [("POST", "/Bulk", json.dumps({"Operations": operations})), ("GET", "/Users/ada", None)]:
+        # They are written down later, and together.
+        token = {"Authorization": f"Bearer {pusher.token}"}
+        pusher.http.open(f"/scim/v2/{pusher.source_id}{path}", method=method, data=body, content_type="application/scim+json", headers=token)
+    flush_requests(pusher.desk.app)
+
+    assert [(one["path"], one["part"]) for one in pusher.listed("--limit", "5")] == [
+        ("/Users/ada", None), *((f"/Users/nobody{number}", number) for number in (2, 1, 0)), ("/Bulk", None),
+    ]  # fmt: skip
 
 
 def test_what_was_masked_is_in_no_address(pusher: Pusher) -> None:
