@@ -105,6 +105,8 @@ def renew_client(
 
     The secret before stays good for the overlap, without one until the next renewal. Access tokens run out by themselves.
     """
+    # Two at once would each leave the one before good.
+    session.refresh(client, with_for_update=True)
     if client.ended_at is not None:
         return open_client(session, client.organization_id, client.source_id, jwks=jwks, actor=actor, at=at, expires_at=expires_at)
     if jwks is not None:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 from sqlalchemy import func, select, update
+from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from app.access import grants, tokens
@@ -21,9 +22,10 @@ from app.access.rates import Buckets
 from app.access.tables import BearerToken, SpentAssertion
 from app.clock import now
 from app.database import in_transaction, reading, transaction
-from app.journal.tables import Entry
+from app.journal.tables import Entry, Organization
 from app.scim.door import limits
 from tests.clients.directory import Directory
+from tests.two_at_once import meanwhile
 from tests.unit.access.conftest import OPERATOR, TOKEN_URL, Applicant, applicant_at, organization_of
 from tests.unit.access.signing import assertion_of, jwks_of, key_for
 
@@ -175,11 +177,15 @@ def test_a_client_revoked_between_proof_and_token_gets_none(applicant: Applicant
 
 
 def _renewed(applicant: Applicant, *, overlap: timedelta | None) -> Opened:
-    organization_id = organization_of(applicant.directory)
     with transaction() as session:
-        client = client_of(session, organization_id, applicant.directory.source_id)
-        assert client is not None
-        return renew_client(session, client, jwks=None, actor=OPERATOR, at=now(), overlap=overlap)
+        return _renew(session, applicant, overlap=overlap)
+
+
+def _renew(session: Session, applicant: Applicant, *, overlap: timedelta | None = None) -> Opened:
+    organization_id = session.scalars(select(Organization.id)).one()
+    client = client_of(session, organization_id, applicant.directory.source_id)
+    assert client is not None
+    return renew_client(session, client, jwks=None, actor=OPERATOR, at=now(), overlap=overlap)
 
 
 def test_a_renewed_secret_leaves_the_one_before_good(applicant: Applicant) -> None:
@@ -194,6 +200,16 @@ def test_a_secret_ends_with_its_overlap(applicant: Applicant) -> None:
 
     assert refused(applicant.asks_with_secret(), "invalid_client", 401)
     assert token_in(renewed.asks_with_secret())
+
+
+def test_of_two_who_renew_at_once_the_second_sees_the_first(applicant: Applicant) -> None:
+    first = applicant.opened
+    in_hand, later = meanwhile(
+        applicant.directory.app, lambda session: _renew(session, applicant), lambda: _renewed(applicant, overlap=None)
+    )  # fmt: skip
+
+    assert refused(replace(applicant, opened=first).asks_with_secret(), "invalid_client", 401)
+    assert all(token_in(replace(applicant, opened=one).asks_with_secret()) for one in (in_hand, later))
 
 
 def test_a_grant_is_a_use_of_the_client(applicant: Applicant) -> None:
