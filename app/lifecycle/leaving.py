@@ -9,8 +9,7 @@ from sqlalchemy.orm import Session
 from app.actors import Actor
 from app.database import new_id
 from app.directory.tables import Person, Record, Source, Standing, Statement, StatementKind, Voice
-from app.journal import entries, work
-from app.journal.tables import Subject
+from app.journal import entries
 from app.lifecycle import brake, order
 from app.lifecycle.errors import WorldMoved
 from app.lifecycle.people import is_in, lock_meant, settle
@@ -112,11 +111,9 @@ def release(session: Session, held: Held, lines: Sequence[HeldLine], *, actor: A
         _unhold(session, held.organization_id, line, journal_id=entry)
         of_record = line.subject_kind == "record"
         settle(
-            session, person, at=at, received_at=line.created_at, actor=actor, because=held.reason, journal_id=entry, epoch_moves=of_record
-        )
-        if of_record and person.standing == Standing.ACTIVE:
-            # Another record keeps this person in, but not in the groups of this one.
-            work.want(session, held.organization_id, subject=Subject.PERSON, subject_ids=[person.id], because=entry, due_at=at)
+            session, person, at=at, received_at=line.created_at, actor=actor, because=held.reason, journal_id=entry, epoch_moves=of_record,
+            regrouped=of_record,
+        )  # fmt: skip
         people.append(person.id)
     brake.close_lines(session, held, lines, state=HeldState.APPROVED, by=str(actor), at=at)
     return people

@@ -192,24 +192,28 @@ def settle(
     because: str,
     journal_id: int,
     epoch_moves: bool = False,
+    regrouped: bool = False,
 ) -> Decided:
     """Bring a person in line with what voices now say: attributes, standing, access and the work that follows.
 
     Called by every verb, in its transaction, with the person's row locked and the verb's journal entry written.
-    `epoch_moves` ends sessions even where the person stays (one of two records went off).
+    `epoch_moves` ends sessions even where the person stays (one of two records went off), `regrouped` has them looked at there:
+    another record keeps them in, but the groups of this one count no more, or count again.
     """
     # A flush in the middle would write the person half changed, and the second half under the same entry is refused.
     with session.no_autoflush:
         decided = _settle(
-            session, person, at=at, received_at=received_at, actor=actor, because=because, journal_id=journal_id, epoch_moves=epoch_moves
-        )
+            session, person, at=at, received_at=received_at, actor=actor, because=because, journal_id=journal_id, epoch_moves=epoch_moves,
+            regrouped=regrouped,
+        )  # fmt: skip
     session.flush()
     return decided
 
 
 def _settle(
-    session: Session, person: Person, *, at: datetime, received_at: datetime, actor: Actor, because: str, journal_id: int, epoch_moves: bool
-) -> Decided:
+    session: Session, person: Person, *, at: datetime, received_at: datetime, actor: Actor, because: str, journal_id: int, epoch_moves: bool,
+    regrouped: bool,
+) -> Decided:  # fmt: skip
     records = records_of(session, person)
     overtaken = overtake(session, person, records, actor=actor, at=at, because=because)
     before, was_in = Standing(person.standing), is_in(session, person)
@@ -245,7 +249,7 @@ def _settle(
     elif epoch_moves:
         person.access_epoch += 1
         person.journal_id = journal_id
-    if changed or fresh or overtaken:
+    if changed or fresh or overtaken or (regrouped and decided.standing is Standing.ACTIVE):
         # Whoever gains a first report has a team now, and whoever loses the last one has none: to another manager, because
         # the report left, or because a rule's `where` fits them no more.
         touched = [one for one in (person.id, manager_before, person.manager_id) if one is not None]

@@ -12,8 +12,7 @@ from app.database import new_id, same_document
 from app.directory.names import name_key
 from app.directory.settings import off_means
 from app.directory.tables import INSIDE, OUTSIDE, Person, Record, Standing
-from app.journal import entries, work
-from app.journal.tables import Subject
+from app.journal import entries
 from app.lifecycle import brake, joins, matching, order, questions
 from app.lifecycle.drafts import RecordDraft, columns_of, without_enterprise, without_number, write_draft, write_emails
 from app.lifecycle.errors import NotFound, StaleVersion, Taken
@@ -112,8 +111,9 @@ def add_record(
     session.add(record)
     write_emails(session, record)
     settle(
-        session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry, epoch_moves=said_off_anew and not record.held
-    )
+        session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry, epoch_moves=said_off_anew and not record.held,
+        regrouped=isinstance(match, One),
+    )  # fmt: skip
     if isinstance(match, Doubt):
         questions.ask(session, organization_id, source_id, match, record_id=record.id, actor=actor, at=at)
     joins.announce(session, organization_id, record.employee_number, at=at)
@@ -170,7 +170,7 @@ def change_held(
         subject_id=record.id, before=before,
         after={"userName": draft.user_name, "externalId": draft.external_id, "active": active, **_dates(draft, but=record)},
     )  # fmt: skip
-    went_off = record.active and not active
+    was_on = record.active
     number_before = record.employee_number
     with session.no_autoflush:
         _say_active(session, record, active=active, means=draft.off_means, person=person, said_at=said_at or at, at=at, braked=braked)
@@ -181,7 +181,10 @@ def change_held(
     record.journal_id = entry
     if emails_of(record.document) != addresses_before:
         write_emails(session, record)
-    settle(session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry, epoch_moves=went_off and not record.held)
+    settle(
+        session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry,
+        epoch_moves=was_on and not active and not record.held, regrouped=was_on != active and not record.held,
+    )  # fmt: skip
     if record.employee_number != number_before:
         joins.announce(session, organization_id, record.employee_number, at=at)
     return record
@@ -216,11 +219,11 @@ def end_held(session: Session, record: Record, *, braked: bool = True, actor: Ac
     record.version += 1
     # Of the same moment as the record, by which is known that they wait with it.
     left_groups = end_memberships(session, record, at=at, journal_id=entry)
-    settle(session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry, epoch_moves=was_on and not record.held)
+    settle(
+        session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry, epoch_moves=was_on and not record.held,
+        regrouped=left_groups and not record.held,
+    )  # fmt: skip
     questions.withdraw(session, organization_id, record.source_id, record_id=record.id, actor=actor, at=at, because="the user was deleted")
-    if left_groups and not record.held and person.standing == Standing.ACTIVE:
-        # Another record keeps this person in, but not in the groups of this one.
-        work.want(session, organization_id, subject=Subject.PERSON, subject_ids=[person.id], because=entry, due_at=at)
 
 
 def _end_reports(session: Session, record: Record, *, actor: Actor, at: datetime, because: str) -> None:
