@@ -2,18 +2,20 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, not_, or_
+from sqlalchemy import ColumnElement, and_, bindparam, exists, not_, or_
 from sqlalchemy.orm import aliased
 
+from app.clock import now
+from app.database import Instant
 from app.directory.tables import Membership, Record
 
 
 def is_in_group(record: type[Record] | Any = Record, membership: type[Membership] | Any = Membership) -> ColumnElement[bool]:
-    """Whether a record's membership counts. Either may be an alias; the caller joins the two, and asks whether the group stands.
+    """Whether a record's membership counts at present. Either may be an alias; the caller joins the two, and asks whether the group stands.
 
-    A record that is off keeps its memberships, and they count for nobody whom another one keeps in: like its attributes, by which
-    nobody is known then. A deletion ends a record and its memberships at one moment. While that is held, or once it was rejected,
-    they count as before.
+    A record that is off, over, or yet to begin keeps its memberships, and they count for nobody whom another one keeps in: like its
+    attributes, by which nobody is known then (`lifecycle.windows`). A deletion ends a record and its memberships at one moment. While
+    that is held, or once it was rejected, they count as before.
     """
     waits = and_(record.held.is_(True), membership.ended_at == record.ended_at)
     stands = and_(record.ended_at.is_(None), membership.ended_at.is_(None))
@@ -21,14 +23,16 @@ def is_in_group(record: type[Record] | Any = Record, membership: type[Membership
 
 
 def _is_on(record: type[Record] | Any) -> ColumnElement[bool]:
-    return or_(record.active.is_(True), record.held.is_(True))
+    # Statements are built once and asked for days, so the instant is taken each time one is asked.
+    at = bindparam("present", type_=Instant(), callable_=now, unique=True)
+    said = or_(and_(record.active.is_(True), record.ended_at.is_(None)), record.held.is_(True))
+    return and_(said, or_(record.starts_at.is_(None), record.starts_at <= at), or_(record.ends_at.is_(None), record.ends_at > at))
 
 
 def _another_is_on(record: type[Record] | Any) -> ColumnElement[bool]:
     other = aliased(Record)
     theirs = other.organization_id == record.organization_id, other.person_id == record.person_id
-    on = or_(and_(other.active.is_(True), other.ended_at.is_(None)), other.held.is_(True))
-    return exists().where(*theirs, on).correlate(record)
+    return exists().where(*theirs, _is_on(other)).correlate(record)
 
 
 def is_heard(record: Record) -> bool:

@@ -299,7 +299,7 @@ def reconsider(session: Session, organization_id: str, person_id: str, *, at: da
     )  # fmt: skip
     freeze_ends(session, records, at=at, journal_id=entry)
     due = person.access_until or at
-    return settle(session, person, at=at, received_at=min(due, at), actor=CLOCK, because="due", journal_id=entry)
+    return settle(session, person, at=at, received_at=min(due, at), actor=CLOCK, because="due", journal_id=entry, regrouped=True)
 
 
 def find_people(session: Session, organization_id: str, text: str) -> list[Person]:

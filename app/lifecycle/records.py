@@ -170,7 +170,7 @@ def change_held(
         subject_id=record.id, before=before,
         after={"userName": draft.user_name, "externalId": draft.external_id, "active": active, **_dates(draft, but=record)},
     )  # fmt: skip
-    was_on = record.active
+    was_on, other_dates = record.active, bool(_dates(draft, but=record))
     number_before = record.employee_number
     with session.no_autoflush:
         _say_active(session, record, active=active, means=draft.off_means, person=person, said_at=said_at or at, at=at, braked=braked)
@@ -183,7 +183,7 @@ def change_held(
         write_emails(session, record)
     settle(
         session, person, at=at, received_at=at, actor=actor, because=because, journal_id=entry,
-        epoch_moves=was_on and not active and not record.held, regrouped=was_on != active and not record.held,
+        epoch_moves=was_on and not active and not record.held, regrouped=(was_on != active or other_dates) and not record.held,
     )  # fmt: skip
     if record.employee_number != number_before:
         joins.announce(session, organization_id, record.employee_number, at=at)
