@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import current_app
@@ -14,11 +14,13 @@ from sqlalchemy.orm import Session
 from app.access import sessions
 from app.access.connection_tables import Connection, ConnectionKind
 from app.audit.sequencer import run_pass
+from app.clock import now
 from app.database import in_transaction, reading
 from app.directory.tables import Record, StatementKind, Voice
 from app.journal.tables import Entry, Organization
 from app.lifecycle.groups import GroupDraft, add_group
 from app.lifecycle.leaving import say
+from app.lifecycle.matching import One
 from app.lifecycle.records import RecordDraft, add_record
 from app.lifecycle.sources import set_setting
 from app.sso import connections
@@ -118,6 +120,18 @@ def access_ends(company: Company, record: Record, *, at: datetime, said_at: date
 def in_group(company: Company, name: str, *members: Record) -> None:
     draft = GroupDraft(external_id=None, display_name=name, members=tuple(one.id for one in members))
     in_transaction(lambda session: add_group(session, company.organization_id, company.source_id, draft, actor=OKTA, at=NOW, because="test"))
+
+
+def administrators(company: Company, record: Record, *, starts_at: datetime | None = None, ends_at: datetime | None = None) -> None:
+    """A second account of somebody, with these dates, which alone is in the group *Administrators*."""
+    at = now() - timedelta(days=2)
+    said = {"userName": "admin"}
+    draft = RecordDraft(external_id="admin", user_name="admin", active=True, document=said, starts_at=starts_at, ends_at=ends_at)
+    theirs = One(person_id=record.person_id, by="employeeNumber")
+    account = in_transaction(
+        lambda session: add_record(session, company.organization_id, company.source_id, draft, match=theirs, actor=OKTA, at=at, because="test")
+    )
+    in_group(company, "Administrators", account)
 
 
 def decide(company: Company, key: str, value: str) -> None:

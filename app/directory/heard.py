@@ -22,11 +22,23 @@ def is_in_group(record: type[Record] | Any = Record, membership: type[Membership
     return or_(and_(stands, or_(_is_on(record), not_(_another_is_on(record)))), waits)
 
 
+def is_on(at: ColumnElement[Any], record: type[Record] | Any = Record) -> ColumnElement[bool]:
+    """Whether a record is on at an instant, and within its dates. What the brake holds is not asked about."""
+    return and_(record.active.is_(True), record.ended_at.is_(None), _within_dates(at, record))
+
+
+def present() -> ColumnElement[Any]:
+    """The instant at which a statement is asked: it may have been built days ago."""
+    return bindparam("present", type_=Instant(), callable_=now, unique=True)
+
+
 def _is_on(record: type[Record] | Any) -> ColumnElement[bool]:
-    # Statements are built once and asked for days, so the instant is taken each time one is asked.
-    at = bindparam("present", type_=Instant(), callable_=now, unique=True)
-    said = or_(and_(record.active.is_(True), record.ended_at.is_(None)), record.held.is_(True))
-    return and_(said, or_(record.starts_at.is_(None), record.starts_at <= at), or_(record.ends_at.is_(None), record.ends_at > at))
+    at = present()
+    return or_(is_on(at, record), and_(record.held.is_(True), _within_dates(at, record)))
+
+
+def _within_dates(at: ColumnElement[Any], record: type[Record] | Any) -> ColumnElement[bool]:
+    return and_(or_(record.starts_at.is_(None), record.starts_at <= at), or_(record.ends_at.is_(None), record.ends_at > at))
 
 
 def _another_is_on(record: type[Record] | Any) -> ColumnElement[bool]:

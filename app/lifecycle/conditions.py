@@ -10,6 +10,7 @@ from app.access.tables import Operator, Workspace, WorkspaceState
 from app.audit.lag import audit_is_behind, waiting_since
 from app.clock import iso
 from app.database import in_transaction, reading
+from app.directory.heard import is_on, present
 from app.directory.settings import role_groups, value_of
 from app.directory.tables import Group, Membership, Person, Record, Standing
 from app.lifecycle.figures import overdue_by_place, places_of, undecided_people
@@ -119,7 +120,7 @@ def _ownerless(session: Session, organization_id: str) -> dict[str, str]:
         .join(Membership, (Membership.organization_id == Record.organization_id) & (Membership.record_id == Record.id))
         .join(Group, (Group.organization_id == Membership.organization_id) & (Group.id == Membership.group_id))
         .where(
-            Person.organization_id == organization_id, Person.standing == Standing.ACTIVE, Record.active.is_(True), Record.ended_at.is_(None),
+            Person.organization_id == organization_id, Person.standing == Standing.ACTIVE, is_on(present()),
             Membership.ended_at.is_(None), Group.ended_at.is_(None),
             or_(Group.id.in_(sorted(meant.ids)), Group.display_name_key.in_(sorted(meant.names))),
         )

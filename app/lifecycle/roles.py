@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.directory.heard import is_on, present
 from app.directory.names import name_key
 from app.directory.settings import role_groups, value_of
 from app.directory.tables import Group, Membership, Record
@@ -35,7 +36,8 @@ class Meant:
 def roles_of(session: Session, organization_id: str, person_id: str) -> tuple[Role, ...]:
     """Every role that a group gives this person, strongest first.
 
-    Only memberships of records that are on count: who is off in the directory that made them an administrator is none.
+    Only memberships of records that are on, and within their dates, count: who is off in the directory that made them an
+    administrator is none.
     """
     wanted = role_groups(value_of(session, organization_id, "role_groups"))
     if not wanted:
@@ -45,7 +47,7 @@ def roles_of(session: Session, organization_id: str, person_id: str) -> tuple[Ro
         .join(Membership, (Membership.organization_id == Group.organization_id) & (Membership.group_id == Group.id))
         .join(Record, (Record.organization_id == Membership.organization_id) & (Record.id == Membership.record_id))
         .where(
-            Group.organization_id == organization_id, Record.person_id == person_id, Record.active.is_(True), Record.ended_at.is_(None),
+            Group.organization_id == organization_id, Record.person_id == person_id, is_on(present()),
             Membership.ended_at.is_(None), Group.ended_at.is_(None),
         )
     ).all()  # fmt: skip

@@ -5,11 +5,12 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ClauseElement, and_, select
+from sqlalchemy import BigInteger, ClauseElement, and_, select
 
 from app.access import quick
 from app.bare.connection import Bare
-from app.clock import iso
+from app.clock import iso, microseconds
+from app.directory.heard import is_on
 from app.directory.settings import role_groups, setting
 from app.directory.tables import Group, Membership, Record
 from app.lifecycle.roles import roles_among
@@ -25,7 +26,8 @@ async def quick_session(bare: Bare, secret: str, *, at: datetime) -> bytes | Non
         return None
     here, about = passing.present, passing.about
     wanted = role_groups(setting(json.loads(about.settings), "role_groups"))
-    groups = [(row[0], row[1]) for row in await bare.rows(_groups(), {"organization": here.organization_id, "person": here.person_id})] if wanted else []
+    asked = {"organization": here.organization_id, "person": here.person_id, "at": microseconds(at)}
+    groups = [(row[0], row[1]) for row in await bare.rows(_groups(), asked)] if wanted else []
     shown: dict[str, Any] = {
         "person": {"id": here.person_id, "userName": passing.user_name, "displayName": here.display_name, "email": about.email},
         "organization": {"id": here.organization_id, "name": about.organization},
@@ -45,7 +47,7 @@ def _groups() -> ClauseElement:
         .join(Membership, and_(Membership.organization_id == Group.organization_id, Membership.group_id == Group.id))
         .join(Record, and_(Record.organization_id == Membership.organization_id, Record.id == Membership.record_id))
         .where(
-            Group.organization_id == param("organization"), Record.person_id == param("person"), Record.active.is_(True), Record.ended_at.is_(None),
+            Group.organization_id == param("organization"), Record.person_id == param("person"), is_on(param("at", BigInteger())),
             Membership.ended_at.is_(None), Group.ended_at.is_(None),
         )
     )  # fmt: skip

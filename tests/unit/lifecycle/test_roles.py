@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from flask import Flask
@@ -11,16 +11,17 @@ from sqlalchemy import select
 
 from app.clock import now
 from app.database import reading
-from app.directory.tables import Group, Record
+from app.directory.tables import Group, Record, Standing
 from app.lifecycle import conditions
 from app.lifecycle.operators import Role
 from app.lifecycle.roles import roles_among, roles_of
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarms import open_alarms
 from tests.company import Company, new_company
-from tests.vouching import decide, in_group
+from tests.vouching import administrators, decide, in_group
 
 ID = "01a2161d-b552-77b8-83b3-b770ae64c046"
+DAY = timedelta(days=1)
 
 
 @pytest.fixture
@@ -57,6 +58,28 @@ def test_nobody_is_the_last_owner_by_such_a_name(company: Company) -> None:
 
     with reading() as session:
         assert AlarmKind.LAST_OWNER_LEAVING in {one.kind for one in open_alarms(session, company.organization_id)}
+
+
+@pytest.mark.parametrize("dates", [{"ends_at": now() - DAY}, {"starts_at": now() + DAY}], ids=["over", "yet to begin"])
+def test_an_account_gives_no_role_outside_its_dates(company: Company, dates: dict[str, datetime]) -> None:
+    ada = company.joins("ada@x.example", "1")
+    administrators(company, ada, **dates)
+    decide(company, "role_groups", json.dumps({"owner": ["Administrators"]}))
+
+    conditions.look(company.organization_id, at=now(), overdue_after=timedelta(minutes=1))
+
+    assert (company.person(ada).standing, roles(company, ada)) == (Standing.ACTIVE, ())
+    with reading() as session:
+        assert AlarmKind.LAST_OWNER_LEAVING in {one.kind for one in open_alarms(session, company.organization_id)}
+
+
+def test_an_account_gives_a_role_within_its_dates(company: Company) -> None:
+    ada = company.joins("ada@x.example", "1")
+    administrators(company, ada, starts_at=now() - DAY, ends_at=now() + DAY)
+
+    decide(company, "role_groups", json.dumps({"owner": ["Administrators"]}))
+
+    assert roles(company, ada) == (Role.OWNER,)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
+from datetime import timedelta
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlencode
@@ -19,6 +21,7 @@ from app.database import in_transaction
 from app.journal.tables import Organization
 from app.sso.provider.quick_door import QuickDoor
 from tests.unit.sso.providing import COOKIE, House, house_of
+from tests.vouching import administrators
 
 pytestmark = pytest.mark.slow
 
@@ -95,6 +98,17 @@ def test_the_session_is_shown_alike(house: House, roles: str) -> None:
 
     assert quick is not None and (quick[0], quick[2]) == (ordinary[0], ordinary[2])
     assert {name: ordinary[1][name] for name in quick[1]} == quick[1]
+
+
+def test_the_session_shows_no_role_by_an_account_that_is_over(house: House) -> None:
+    in_transaction(lambda session: _set(session.get_one(Organization, house.company.organization_id), '{"admin": ["Administrators"]}'))
+    administrators(house.company, house.ada.record, ends_at=now() - timedelta(days=1))
+    ada = house.ada.signs_in_again(Authenticated(connection_id=None, at=now(), acr="phr", amr=("hwk",), strong=True))
+
+    quick, ordinary = both(house, "GET", "/session", cookie=ada.cookie)
+
+    assert quick is not None and quick[2] == ordinary[2]
+    assert json.loads(quick[2])["roles"] == []
 
 
 def _set(organization: Organization, roles: str) -> None:
