@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import update
 
+from app.directory.tables import Group
 from app.rules.channels import settle
 from app.rules.moves import Renamed, RenameRefused, follow_moves, rename
 from app.rules.revisions import apply_rules
@@ -32,6 +34,25 @@ def test_a_rename_keeps_the_channel(company: Company, research: str) -> None:
 
     assert company.channel_named("dept-science") == research
     assert company.roster(RULES)["dept-science"] == {"ada", "bob"}
+
+
+def test_a_group_that_was_made_again_has_the_room_of_the_one_before_once_an_operator_says_so(company: Company) -> None:
+    rules = rules_of("""- {id: groups, for_each: group, name: "grp-{{ group.displayName | slug }}"}""")
+    company.hires("Ada")
+    company.hires("Bob")
+    apply_rules(company.session, ORGANIZATION, rules, OPERATOR, company.now)
+    before = company.has_group("Choir", "ada", "bob")
+    company.allocates(rules)
+    room = company.channel_named("grp-choir")
+    company.session.execute(update(Group).values(ended_at=company.now))
+    again = company.has_group("Choir", "ada")
+    company.allocates(rules)
+    assert company.roster(rules) == {"grp-choir-2": {"ada"}}
+
+    rename(company.session, ORGANIZATION, "groups", before, again, company.now)
+
+    assert company.channel_named("grp-choir") == room
+    assert company.roster(rules) == {"grp-choir": {"ada"}}
 
 
 def test_people_come_after_a_rename_one_by_one(company: Company, research: str) -> None:
