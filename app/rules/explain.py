@@ -143,7 +143,9 @@ def _of_rule(
     if rule.where is not None and not fits(session, organization_id, rule, person_id):
         return Step(question=question, answer=f"no: {rule.where} does not hold", holds=False)
     if rule.for_each is not None:
-        return Step(question=question, answer=f"no: the person has no {rule.for_each}", holds=False)
+        # They may have one that does not count, and whoever reads it in the directory looks for the reason here.
+        by = " by an account that is on" if rule.for_each == "group" else ""
+        return Step(question=question, answer=f"no: the person has no {rule.for_each}{by}", holds=False)
     return Step(question=question, answer="no: the person is not active", holds=False)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from app.clock import now
+from app.database import reading
 from app.directory.tables import Standing, StatementKind, Voice
+from app.rules.explain import explain
 from tests.clients.directory import Directory
 from tests.unit.delivery.crew import settle
 from tests.unit.scim.choosing import (
@@ -52,6 +55,18 @@ def test_whoever_stays_by_another_record_is_in_no_channel_by_the_groups_of_the_o
     assert person_of(ada).standing == Standing.ACTIVE
     assert channels(directory, workspace) == {"all-hands"}
     assert members_of(directory, group) == [ada]
+
+
+def test_whoever_asks_why_is_told_that_the_account_has_to_be_on(directory: Directory, workspace: Workspace) -> None:
+    ada = second_account(directory)
+    group_with(directory, ada)
+    off(directory, ada)
+    person = person_of(ada)
+
+    with reading() as session:
+        explained = explain(session, person.organization_id, person.id, None, now())
+
+    assert "no: the person has no group by an account that is on" in [step.answer for step in explained.steps]
 
 
 def test_the_groups_count_again_once_the_user_is_on_again(directory: Directory, workspace: Workspace) -> None:
