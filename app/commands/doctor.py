@@ -22,6 +22,7 @@ from app.commands.exits import Exit
 from app.commands.output import Answer, Table
 from app.commands.restored import end_what_was_issued, open_again, was_not_restored
 from app.database import reading
+from app.delivery.own_rooms import check_with_rooms
 from app.delivery.workspaces import open_workspace
 from app.directory.name_parts import is_indexed
 from app.directory.settings import unusable_settings
@@ -213,7 +214,7 @@ def _of_workspace(one: Workspace) -> Iterator[Finding]:
     if one.state == WorkspaceState.HALTED:
         yield Finding(about=one.name, level="fault", sentence=f"is halted: {one.halted_reason}; then: {to_type('workspace resume', one.name)}")
     try:
-        found = open_workspace(one).check()
+        found = check_with_rooms(open_workspace(one), one.organization_id, one.id)
     except Unreachable as error:
         yield Finding(about=one.name, level="fault", sentence=f"{_UNREACHABLE}: {error}")
     except (ConnectorError, KeyMissing) as error:

@@ -10,6 +10,7 @@ from app.commands.acting import ADMINS, ANYONE, NAME, Acting, verb
 from app.commands.exits import NotReady
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
+from app.delivery.own_rooms import check_with_rooms
 from app.delivery.workspaces import open_workspace
 from app.lifecycle.workspaces import add_workspace, find_workspace, resume, workspaces_of
 from connectors.contract import Secret, TargetSettings
@@ -93,7 +94,7 @@ def check(acting: Acting, name: str) -> Answer:
     """Ask the workspace now: whether it answers, its version, what leaks or limits by its configuration."""
     with reading() as session:
         one = find_workspace(session, acting.organization_id, name)
-    found = open_workspace(one).check()
+    found = check_with_rooms(open_workspace(one), acting.organization_id, one.id)
     return Answer(
         schema="workspace",
         fields={**_fields(one), "version": found.version, "problems": list(found.problems)},
@@ -113,7 +114,8 @@ def resume_one(acting: Acting, name: str, token_file: Path | None) -> Answer:
         found = open_workspace(one).check()
     else:
         options = {str(key): str(value) for key, value in one.options.items()}
-        found = open_target(one.kind, TargetSettings(name=one.name, url=one.url, token=Secret(token), options=options)).check()
+        target = open_target(one.kind, TargetSettings(name=one.name, url=one.url, token=Secret(token), options=options))
+        found = check_with_rooms(target, acting.organization_id, one.id)
 
     in_transaction(
         lambda session: resume(

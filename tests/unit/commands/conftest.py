@@ -54,6 +54,7 @@ class Chat:
     down: bool = False
     accounts: dict[AccountId, Account] = field(default_factory=dict)
     members: dict[ChannelRef, set[AccountId]] = field(default_factory=dict)
+    rooms: dict[ChannelRef, ChannelSeen] = field(default_factory=dict)
     seen_token: str = ""
 
     def has(self, person_id: str, *, state: AccountState = AccountState.ACTIVE) -> AccountId:
@@ -99,7 +100,7 @@ class ChatTarget:
         return None
 
     def get_channel(self, ref: ChannelRef) -> ChannelSeen | None:
-        return None
+        return self._chat.rooms.get(ref)
 
     def list_channels(self) -> Iterator[ChannelSeen]:
         yield from ()
