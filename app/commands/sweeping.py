@@ -5,7 +5,8 @@ import click
 from app.commands.acting import ADMINS, Acting, verb
 from app.commands.exits import Exit
 from app.commands.output import Answer, Table
-from app.delivery.sweeping import Swept, sweep
+from app.database import reading
+from app.delivery.sweeping import Swept, left_out, sweep
 from app.delivery.workspaces import Targets
 
 _root = click.Group()
@@ -20,6 +21,8 @@ def add_to(doorlist: click.Group) -> None:
 def look(acting: Acting, everyone: bool) -> Answer:
     """Look for people who have left and could still get in; shut out again who is found. A worker does the same by itself."""
     swept = sweep(acting.app, Targets(), organization_id=acting.organization_id, everyone=everyone)
+    with reading() as session:
+        swept += left_out(session, acting.organization_id, swept)
     places = [_fields(one) for one in swept]
     alive = [(one.name, person.user_name, person.how) for one in swept for person in one.alive]
     return Answer(

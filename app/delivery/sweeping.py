@@ -23,6 +23,7 @@ from app.access.tables import Account, Workspace, WorkspaceState
 from app.actors import Actor, ActorKind
 from app.clock import Clock
 from app.clock import now as wall_clock
+from app.command_lines import to_type
 from app.database import in_transaction, reading
 from app.delivery.access import still_let_in
 from app.delivery.accounts import RESERVED
@@ -110,6 +111,18 @@ def sweep(
         # How long one place may take, and how many people are looked at before that is asked.
         bound = None if everyone else seconds
         return [one for place in places if (one := _sweep_place(place, targets, bound, page, still_good=still_good, clock=clock)) is not None]
+
+
+def left_out(session: Session, organization_id: str, swept: Sequence[Swept]) -> list[Swept]:
+    """The places that a run did not look at, each with why: of them it says nothing about anybody."""
+    seen = {one.place for one in swept}
+    busy = "it is being looked at just now, or was until a process was killed: try again in a few minutes"
+    found = [] if HERE in seen else [Swept(organization_id=organization_id, place=HERE, name=HERE, error=busy, complete=False)]
+    for one in session.scalars(select(Workspace).where(Workspace.organization_id == organization_id, Workspace.id.not_in(seen)).order_by(Workspace.name)):
+        halted = f"{one.name} is halted and is not asked: {to_type('workspace resume', one.name)}"
+        error = halted if one.state == WorkspaceState.HALTED else busy
+        found.append(Swept(organization_id=organization_id, place=one.id, name=one.name, error=error, complete=False))
+    return found
 
 
 def _places(session: Session, organization_id: str | None) -> list[Swept]:
