@@ -129,9 +129,12 @@ def end(acting: Acting, name: str, stays: bool) -> Answer:
 
     def act(session: Session) -> Answer:
         row = _engagement(session, acting, name)
-        ended = engagements.keep_on if stays else engagements.end
+        ended = contractors.keep_on if stays else engagements.end
         person = ended(session, row, actor=acting.actor, at=now())
-        return _answer("contractor", person, row, None, notes=[f"{person.display_name} is {person.standing}: {person.standing_reason}."])
+        notes = [f"{person.display_name} is {person.standing}: {person.standing_reason}."]
+        if stays and engagements.is_contractor(session, person):
+            notes.append(f"A directory still calls them {person.user_type}: until it does not, they get another engagement within minutes.")
+        return _answer("contractor", person, row, None, notes=notes)
 
     return in_transaction(act)
 

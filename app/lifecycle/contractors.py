@@ -18,7 +18,7 @@ from app.journal import entries
 from app.lifecycle import engagements
 from app.lifecycle.engagement_tables import Engagement, Origin
 from app.lifecycle.engagements import Unfit, open_engagement
-from app.lifecycle.records import RecordDraft, add_record
+from app.lifecycle.records import RecordDraft, add_record, change_record
 
 KIND: Final = "contractors"
 """Of the source that stands for what operators enter by hand."""
@@ -76,6 +76,23 @@ def engagement_of(session: Session, person: Person, *, at: datetime) -> Engageme
     if found is None:
         raise Unfit(f"{person.user_name} is an employee: {to_type('contractor add', person.user_name, '--sponsor PERSON --until DAY')} takes them on")
     return found
+
+
+def keep_on(session: Session, row: Engagement, *, actor: Actor, at: datetime) -> Person:
+    """They stay, as an employee. What was entered by hand calls them no employee any more, since no directory will ever say so of it."""
+    person = engagements.keep_on(session, row, actor=actor, at=at)
+    entered = (
+        select(Record)
+        .join(Source, (Source.organization_id == Record.organization_id) & (Source.id == Record.source_id))
+        .where(Record.organization_id == row.organization_id, Record.person_id == row.person_id, Record.ended_at.is_(None), Source.kind == KIND)
+    )
+    for record in session.scalars(entered.order_by(Record.id)).all():
+        draft = RecordDraft(
+            external_id=record.external_id, user_name=record.user_name, active=None, starts_at=record.starts_at, ends_at=record.ends_at,
+            document={name: value for name, value in record.document.items() if name != "userType"},
+        )  # fmt: skip
+        change_record(session, row.organization_id, record.source_id, record.id, draft, actor=actor, at=at, because="became an employee")
+    return person
 
 
 def adopt(session: Session, person: Person, *, at: datetime) -> Engagement:

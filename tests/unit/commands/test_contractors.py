@@ -11,12 +11,13 @@ from sqlalchemy.orm import Session
 from app.clock import now
 from app.commands import housekeeping
 from app.database import reading
-from app.directory.tables import Person, Statement, Voice
+from app.directory.tables import Person, Record, Statement, Voice
 from app.journal import entries
 from app.lifecycle import engagements, restoring
 from app.lifecycle.engagement_tables import Engagement
+from app.lifecycle.records import RecordDraft, change_record
 from tests.company import ADMIN
-from tests.unit.commands.conftest import Desk
+from tests.unit.commands.conftest import OKTA, Desk
 
 ADA, KIM = "ada@acme.example", "kim@acme.example"
 
@@ -129,6 +130,29 @@ def test_whoever_is_let_go_has_departed_and_whoever_stays_has_no_end(firm: Desk)
     assert firm.asks("contractor", "list")["contractors"] == []
 
 
+def test_whoever_was_entered_by_hand_and_stays_is_an_employee_from_then_on(firm: Desk) -> None:
+    zoe = "zoe@agency.example"
+    firm.asks("contractor", "add", "Zoë Ng", "--email", zoe, "--sponsor", KIM, "--until", in_days(30))
+
+    said = firm.types("contractor", "end", zoe, "--stays")
+    housekeeping.tick(firm.app)
+
+    assert said.err == "Zoë Ng is active: no voice has taken access.\n"
+    assert firm.asks("contractor", "list")["contractors"] == firm.asks("report", "contractors")["lines"] == []
+    assert firm.asks("alarms", "list")["alarms"] == []
+    # Nobody but an employee answers for somebody else.
+    firm.asks("contractor", "add", ADA, "--sponsor", zoe, "--until", in_days(30))
+
+
+def test_of_whom_a_directory_still_calls_a_contractor_it_is_said_that_they_are_taken_for_one_again(firm: Desk) -> None:
+    cyd = firm.hires(firm.asks("source", "list")["sources"][0]["id"], "cyd")
+    firm.acts(lambda session: _pushed_as_a_contractor(session, cyd))
+
+    said = firm.types("contractor", "end", "cyd@acme.example", "--stays")
+
+    assert said.err.splitlines()[1:] == ["A directory still calls them Contractor: until it does not, they get another engagement within minutes."]
+
+
 def test_every_minute_whom_a_directory_calls_a_contractor_gets_an_engagement_and_whose_day_has_come_is_written_down(firm: Desk) -> None:
     source_id = firm.asks("source", "list")["sources"][0]["id"]
     person_id = firm.hires(source_id, "cyd")
@@ -144,6 +168,14 @@ def test_every_minute_whom_a_directory_calls_a_contractor_gets_an_engagement_and
     assert listed == {ADA: ("lapsed", "operator", "Contractor"), "cyd@acme.example": ("incomplete", "directory", "Contractor")}
     kinds = {one["kind"] for one in firm.asks("alarms", "list")["alarms"]}
     assert {"contract_lapsed", "contract_incomplete"} <= kinds
+
+
+def _pushed_as_a_contractor(session: Session, person_id: str) -> None:
+    record = session.scalars(select(Record).where(Record.person_id == person_id)).one()
+    draft = RecordDraft(
+        external_id=record.external_id, user_name=record.user_name, active=True, document={**record.document, "userType": "Contractor"}
+    )
+    change_record(session, record.organization_id, record.source_id, record.id, draft, actor=OKTA, at=now(), because="push")
 
 
 def _called_a_contractor(session: Session, person_id: str) -> None:

@@ -72,7 +72,7 @@ class Firm:
     def ends(self, record: Record, *, stays: bool = False, at: float) -> Person:
         def act(session: Session) -> Person:
             row = contractors.engagement_of(session, self._person(session, record), at=on(at))
-            return (engagements.keep_on if stays else engagements.end)(session, row, actor=ADMIN, at=on(at))
+            return (contractors.keep_on if stays else engagements.end)(session, row, actor=ADMIN, at=on(at))
 
         return in_transaction(act)
 
