@@ -41,6 +41,9 @@ def depart(
     """Somebody leaves: their access ends everywhere, now or at the given instant."""
     if instant is not None and last_day is not None:
         raise click.UsageError("--at and --last-day exclude each other")
+    if zone is not None and last_day is None:
+        # Without a day they would leave at once, which is not what somebody meant who said where their day ends.
+        raise click.UsageError("--zone says where --last-day ends, and there is none; --at names an instant with its zone")
     if pause and bar:
         raise click.UsageError("--pause and --bar exclude each other: whoever is barred has departed")
     if heir is not None and pause:

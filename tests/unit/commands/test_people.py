@@ -205,6 +205,17 @@ def test_a_last_day_ends_at_its_midnight_there(desk: Desk) -> None:
     assert said["access_until"] == "2031-10-26T23:00:00.000Z"
 
 
+@pytest.mark.parametrize("when", [(), ("--at", "2031-10-26T17:00Z")])
+def test_a_zone_without_a_day_that_ends_there_lets_nobody_leave(desk: Desk, when: tuple[str, ...]) -> None:
+    desk.hires(desk.directory(), "ada")
+
+    said = desk.types("depart", ADA, *when, "--zone", "Europe/Berlin", "--json")
+
+    assert (said.exit, "--last-day" in said.json["error"]) == (2, True)
+    shown = desk.asks("person", "show", ADA)
+    assert (shown["standing"], shown["access_until"]) == ("active", None)
+
+
 @pytest.mark.parametrize("day", [("--last-day", "2031-02-29"), ("--last-day", "2031-10-26T17:00"), ("--last-day", "2031-10-26", "--at", "2031-10-26T17:00Z")])
 def test_a_last_day_is_a_day_and_nothing_else(desk: Desk, day: tuple[str, ...]) -> None:
     desk.hires(desk.directory(), "ada")
