@@ -51,7 +51,7 @@ def explain(session: Session, organization_id: str, person_id: str, channel_name
     belongs = keys_of_person(session, organization_id, rules, person_id)
     names = channels_of(session, organization_id, rules, belongs)
     if channel_name is None:
-        steps += [_of_rule(session, organization_id, rule, person_id, belongs, names) for rule in rules]
+        steps += [_of_rule(session, person, rule, belongs, names) for rule in rules]
         beside = _beside(session, organization_id, person_id, at)
         steps += [Step(question="Are they in a channel beside the rules?", answer=f"yes: {', '.join(sorted(beside))}", holds=True)] if beside else []
         return Explanation(sentence=_say_all(person, sorted({*names.values(), *beside})), steps=tuple(steps))
@@ -59,7 +59,7 @@ def explain(session: Session, organization_id: str, person_id: str, channel_name
         select(Channel).where(Channel.organization_id == organization_id, Channel.name == channel_name, Channel.space.is_(False))
     ).one_or_none()
     reaching = _reaching(session, organization_id, rules, channel, channel_name, belongs, names)
-    steps += [_of_rule(session, organization_id, rule, person_id, belongs, names) for rule in reaching]
+    steps += [_of_rule(session, person, rule, belongs, names) for rule in reaching]
     by_rule = [one for one in belongs if names[one] == channel_name]
     found = None if channel is None else shape(session, organization_id, rules, channel.id)
     mirror = [] if channel is None else _mirror(session, organization_id, channel.id, person_id)
@@ -132,21 +132,19 @@ def _reaching(
     return [rule for rule in rules if rule.id in ids]
 
 
-def _of_rule(
-    session: Session, organization_id: str, rule: Rule, person_id: str, belongs: Sequence[Belongs], names: dict[Belongs, str]
-) -> Step:
+def _of_rule(session: Session, person: Person, rule: Rule, belongs: Sequence[Belongs], names: dict[Belongs, str]) -> Step:
     mine = [one for one in belongs if one.rule_id == rule.id]
     question = f"Does rule {rule.id} reach the person?"
     if mine:
-        said = ", ".join(f"{_say_key(session, organization_id, rule, one.key)} → {names[one]}" for one in mine)
+        said = ", ".join(f"{_say_key(session, person.organization_id, rule, one.key)} → {names[one]}" for one in mine)
         return Step(question=question, answer=f"yes: {said}", holds=True)
-    if rule.where is not None and not fits(session, organization_id, rule, person_id):
+    if rule.where is not None and not fits(session, person.organization_id, rule, person.id):
         return Step(question=question, answer=f"no: {rule.where} does not hold", holds=False)
-    if rule.for_each is not None:
-        # They may have one that does not count, and whoever reads it in the directory looks for the reason here.
-        by = " by an account that is on" if rule.for_each == "group" else ""
-        return Step(question=question, answer=f"no: the person has no {rule.for_each}{by}", holds=False)
-    return Step(question=question, answer="no: the person is not active", holds=False)
+    if person.standing != Standing.ACTIVE or rule.for_each is None:
+        return Step(question=question, answer="no: the person is not active", holds=False)
+    # They may have one that does not count, and whoever reads it in the directory looks for the reason here.
+    by = " by an account that is on" if rule.for_each == "group" else ""
+    return Step(question=question, answer=f"no: the person has no {rule.for_each}{by}", holds=False)
 
 
 def _say_key(session: Session, organization_id: str, rule: Rule, key: str) -> str:

@@ -57,6 +57,14 @@ def test_who_left_belongs_nowhere(told: Company) -> None:
     assert why(told, "ada", "dept-research").sentence == "Ada does not belong in dept-research, having no access at present."
 
 
+def test_who_left_is_not_said_to_lack_what_they_have(told: Company) -> None:
+    told.leaves("bob")
+
+    answers = [step.answer for step in why(told, "bob").steps if step.question.startswith("Does rule")]
+
+    assert answers == ['no: userType eq "Employee" does not hold', "no: the person is not active"]
+
+
 def test_who_moved_is_told_how_long_the_channel_is_kept(told: Company) -> None:
     told.moves("ada", department="Sales")
     told.session.execute(update(ChannelMember).values(keep_until=MORNING.replace(day=16)))
