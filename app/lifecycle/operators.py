@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from app.access import tokens
 from app.access.tables import Operator
-from app.actors import Actor
+from app.actors import Actor, ActorKind
 from app.database import new_id
 from app.journal import entries
+from app.lifecycle import seconding
 from app.lifecycle.errors import NotFound, Taken
 
 
@@ -49,14 +50,19 @@ def operators_of(session: Session, organization_id: str) -> Sequence[Operator]:
 
 
 def end_operator(session: Session, organization_id: str, name: str, *, actor: Actor, at: datetime) -> Operator:
-    """This operator acts no more: the token is no longer good. Ending twice is once. Raises NotFound."""
+    """This operator acts no more: the token is no longer good, nor is what they have approved as the first of two. Ending twice is once.
+
+    Raises NotFound.
+    """
     operator = session.scalar(select(Operator).where(Operator.organization_id == organization_id, Operator.name == name))
     if operator is None:
         raise NotFound("operator", name)
     if operator.ended_at is None:
+        taken_back = seconding.take_back(session, organization_id, Actor(kind=ActorKind.OPERATOR, name=name))
         entries.write(
             session, organization_id, at=at, actor=actor, verb="operator ended", because="operator", subject_kind="operator",
             subject_id=operator.id, before={"name": name, "role": operator.role},
+            after={"approvals_taken_back": taken_back} if taken_back else None,
         )  # fmt: skip
         operator.ended_at = at
         tokens.revoke_all(session, organization_id, holder_id=operator.id, at=at)

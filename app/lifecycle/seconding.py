@@ -4,13 +4,14 @@ import hashlib
 from collections.abc import Collection
 from datetime import datetime
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
 from app.directory.settings import approvals, value_of
 from app.journal import entries
 from app.lifecycle import brake
-from app.lifecycle.tables import Held
+from app.lifecycle.tables import Held, HeldState
 
 
 def is_enough(session: Session, held: Held, *, seen: str, actor: Actor, at: datetime) -> bool:
@@ -35,6 +36,18 @@ def is_enough(session: Session, held: Held, *, seen: str, actor: Actor, at: date
     return False
 
 
+def take_back(session: Session, organization_id: str, approver: Actor) -> list[str]:
+    """What somebody who is no administrator any more has approved as the first of two waits for two again; its ids."""
+    open_ones = select(Held).where(Held.organization_id == organization_id, Held.state == HeldState.OPEN, Held.seconded_by.is_not(None))
+    taken_back: list[str] = []
+    for held in session.scalars(open_ones.order_by(Held.id).with_for_update().execution_options(populate_existing=True)):
+        if _who(held) == str(approver):
+            held.seconded_by = None
+            taken_back.append(held.id)
+    session.flush()
+    return taken_back
+
+
 def part_of(digest: str, people: Collection[str]) -> str:
     """What somebody has seen who lets only these people through, by their ids."""
     return f"{digest}/{hashlib.sha256(' '.join(sorted(people)).encode()).hexdigest()[:16]}"
@@ -42,5 +55,8 @@ def part_of(digest: str, people: Collection[str]) -> str:
 
 def first_of(held: Held, *, seen: str) -> str | None:
     """Who has approved exactly this as the first of two."""
-    what, blank, who = (held.seconded_by or "").partition(" ")
-    return who if blank and what == seen else None
+    return _who(held) if (held.seconded_by or "").partition(" ")[0] == seen else None
+
+
+def _who(held: Held) -> str | None:
+    return (held.seconded_by or "").partition(" ")[2] or None

@@ -125,6 +125,32 @@ def test_the_second_lets_it_through_and_the_first_says_it_twice_in_vain(board: B
         assert board.desk.types("held", "approve", digest, token=token).exit == Exit.ERROR
 
 
+@pytest.mark.parametrize("held", [burst, reorganisation, clearing])
+def test_what_an_operator_approved_who_is_one_no_more_waits_for_two_again(board: Board, held: Callable[[Board], str]) -> None:
+    digest = held(board)
+    board.desk.asks("held", "approve", digest, token=board.ben)
+
+    board.desk.asks("operator", "end", "ben")
+
+    assert [one["first_approval"] for one in board.held()] == [None]
+    [ended] = board.said("operator ended")
+    assert ended.after is not None and len(ended.after["approvals_taken_back"]) == 1
+    before = state_of(board)
+    assert board.desk.asks("held", "approve", digest, token=board.eve)["state"] == "seconded"
+    assert state_of(board) == before
+    assert board.desk.asks("held", "approve", digest)["state"] == "approved", "by the host's user, who is somebody else"
+
+
+def test_who_ends_takes_back_nobody_elses_approval(board: Board) -> None:
+    digest = burst(board)
+    board.desk.asks("held", "approve", digest, token=board.ben)
+
+    board.desk.asks("operator", "end", "eve")
+
+    assert [one["first_approval"] for one in board.held()] == ["operator:ben"]
+    assert board.desk.asks("held", "approve", digest)["state"] == "approved"
+
+
 def test_where_it_cannot_be_read_how_many_it_takes_nobody_lets_anything_through(board: Board) -> None:
     def spoil(session: Session) -> None:
         organization = session.get_one(Organization, board.desk.organization_id)
