@@ -72,6 +72,25 @@ def why_unfit() -> str | None:
     return _unknown(number)
 
 
+def damage() -> str | None:
+    """What is wrong with the file of an SQLite database, which takes as long as reading all of it; None where nothing is.
+
+    A backup that was copied over a database whose process was killed takes what that left in its `-wal` for its own, and is
+    neither of the two. PostgreSQL looks after its files itself.
+    """
+    if db.engine.dialect.name != "sqlite":
+        return None
+    with db.engine.connect() as connection:
+        said = [str(line) for line in connection.scalars(text("PRAGMA integrity_check(1)"))]
+    if said == ["ok"]:
+        return None
+    found = " ".join(said[0].splitlines()[-1:])
+    return (
+        f"the file of the database is damaged ({found}): stop every process, remove it with its -wal and -shm, and put a backup in its place; "
+        "see 'Restoring a backup' in docs/operations.md"
+    )
+
+
 def _unknown(number: str) -> str:
     if number.isdigit():
         return f"the database has the schema {number} of a newer Doorlist, and this one knows none beyond {newest()}: install the newer one again"

@@ -10,6 +10,7 @@ import click
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app import schema
 from app.access import closed
 from app.access.clients import WayIn, expiry_of, still_used, to_renew, ways_in
 from app.access.closed import why_closed
@@ -119,7 +120,10 @@ _ADD_FTS5 = "run Doorlist on a Python whose SQLite has FTS5 (3.34 or later); the
 
 def _of_machine(acting: Acting) -> Iterator[Finding]:
     settings = acting.settings
-    yield Finding(about="database", level="ok", sentence="answers, and has the present schema")
+    if (damage := schema.damage()) is None:
+        yield Finding(about="database", level="ok", sentence="answers, and has the present schema")
+    else:
+        yield Finding(about="database", level="fault", sentence=damage)
     try:
         seal(settings, "probe")
     except KeyMissing as error:

@@ -12,6 +12,7 @@ from app import schema
 from app.access.sealing import make_key
 from app.clock import iso, now
 from app.commands.acting import ADMINS, ANYONE, NAME, OWNERS, Acting, host_user, host_verb, verb
+from app.commands.exits import NotReady
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
 from app.directory.settings import DEFAULTS, value_of
@@ -47,6 +48,8 @@ _root = click.Group()
 def init(app: Flask, organization: str | None) -> Answer:
     """Make or upgrade the database, the encryption key and the organisation. May be run again."""
     chosen: Settings = app.config["DOORLIST"]
+    if (damage := schema.damage()) is not None:
+        raise NotReady(damage)
     schema.upgrade()
     key_made = make_key(chosen)
 
