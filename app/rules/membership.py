@@ -17,6 +17,7 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    not_,
     select,
     true,
     union_all,
@@ -32,7 +33,7 @@ from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
 from app.rules.file import MANAGER, Rule
 from app.rules.grouping import keys_of, parse_grouping
-from app.rules.stay_tables import Stay
+from app.rules.stay_tables import Stay, is_forfeited
 from app.rules.tables import Reach
 
 AT_A_TIME = 1000
@@ -247,7 +248,7 @@ def desired(session: Session, organization_id: str, rules: Sequence[Rule]) -> It
     parts: list[Pairs] = [
         select(Stay.channel_id, Stay.person_id)
         .join(Person, and_(Person.organization_id == Stay.organization_id, Person.id == Stay.person_id))
-        .where(Stay.ended_at.is_(None), _active(organization_id))
+        .where(Stay.ended_at.is_(None), not_(is_forfeited()), _active(organization_id))
     ]
     for rule in rules:
         one = rule_query(rule, organization_id=organization_id, dialect=dialect, keyless=True).subquery()

@@ -3,10 +3,12 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Boolean, Index, Text, text
+from sqlalchemy import Boolean, ColumnElement, Index, Text, and_, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, ByteText, Instant
+from app.directory.tables import Standing
+from app.revocation.tables import Departure
 
 STANDS = text("ended_at IS NULL")
 
@@ -45,3 +47,15 @@ class Stay(Base):
         Index("ix_stay_channel", "organization_id", "channel_id", postgresql_where=STANDS, sqlite_where=STANDS),
         Index("ix_stay_ends", "ends_at", postgresql_where=STANDS, sqlite_where=STANDS),
     )
+
+
+def is_forfeited() -> ColumnElement[bool]:
+    """Whoever has left since an exception began has lost it for good, also where they were back before anybody wrote that down.
+
+    What was handed over to somebody stays theirs then, since nobody else was chosen meanwhile.
+    """
+    left = select(Departure.id).where(
+        Departure.organization_id == Stay.organization_id, Departure.person_id == Stay.person_id, Departure.means == Standing.DEPARTED,
+        Departure.decided_at >= Stay.begins_at,
+    )  # fmt: skip
+    return and_(Stay.why == Why.EXCEPTION, left.correlate(Stay).exists())

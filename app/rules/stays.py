@@ -1,6 +1,7 @@
 """Who is in a channel beside the rules: exceptions, which somebody approved until a day, and channels that were handed over.
 
-An exception ends by itself: from its end on it is not counted any more, whether or not anybody has written that down yet.
+An exception ends by itself: from its end on, or once whoever has it has left, it is not counted any more, whether or not anybody
+has written that down yet.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import BindParameter, ColumnElement, Select, and_, or_, select
+from sqlalchemy import BindParameter, ColumnElement, Select, and_, not_, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.access.tables import Workspace
@@ -20,7 +21,7 @@ from app.journal import entries, work
 from app.journal.tables import Subject
 from app.lifecycle.errors import LifecycleError
 from app.rules.scopes import chunks
-from app.rules.stay_tables import Stay, Why
+from app.rules.stay_tables import Stay, Why, is_forfeited
 from app.rules.tables import Channel
 from app.statements import param
 
@@ -37,7 +38,7 @@ class NoException(LifecycleError):
 
 def in_force(at: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
     """Which stays count at an instant."""
-    return and_(Stay.ended_at.is_(None), Stay.begins_at <= at, or_(Stay.ends_at.is_(None), Stay.ends_at > at))
+    return and_(Stay.ended_at.is_(None), Stay.begins_at <= at, or_(Stay.ends_at.is_(None), Stay.ends_at > at), not_(is_forfeited()))
 
 
 _BESIDE: Final = select(Stay.channel_id, Stay.ends_at).where(
@@ -211,16 +212,17 @@ def follow(organization_id: str, *, at: datetime) -> None:
 def end_what_is_over(session: Session, organization_id: str, *, at: datetime) -> None:
     """Write down which stays are over: their day has come, or whoever had them has left. Twice does it once."""
     rows = session.execute(_over(organization_id, at=at).order_by(Stay.id).with_for_update(of=Stay)).all()
-    for row, standing in rows:
-        end(session, row, why="they have left" if standing == Standing.DEPARTED else "its end has come", actor=CLOCK, at=at)
+    for row, left in rows:
+        end(session, row, why="they have left" if left else "its end has come", actor=CLOCK, at=at)
 
 
-def _over(organization_id: str, *, at: datetime) -> Select[Stay, str]:
+def _over(organization_id: str, *, at: datetime) -> Select[Stay, bool]:
+    left = or_(Person.standing == Standing.DEPARTED, is_forfeited())
     return (
-        select(Stay, Person.standing)
+        select(Stay, left)
         .join(Person, (Person.organization_id == Stay.organization_id) & (Person.id == Stay.person_id))
         .where(Stay.organization_id == organization_id, Stay.ended_at.is_(None))
-        .where(or_(Stay.ends_at <= at, Person.standing == Standing.DEPARTED))
+        .where(or_(Stay.ends_at <= at, left))
     )
 
 

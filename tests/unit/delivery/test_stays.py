@@ -124,6 +124,29 @@ def test_whoever_leaves_loses_it_for_good(firm: LedCompany) -> None:
     assert "dept-sales" not in firm.is_in(firm.olga)
 
 
+def test_whoever_leaves_and_is_back_before_the_clock_has_looked_has_lost_it_as_well(firm: LedCompany) -> None:
+    firm.allows(firm.olga, "dept-sales", days=30)
+    firm.delivers()
+    for kind in (StatementKind.LEAVES, StatementKind.RETURNS):
+        firm.passes(seconds=1)
+        firm.says(firm.olga, kind)
+        firm.delivers()
+
+    assert "dept-sales" not in firm.is_in(firm.olga)
+    with reading() as session:
+        asked_for = set(desired(session, firm.company.organization_id, current_rules(session, firm.company.organization_id)))
+        channel_id = firm.channel(session, "dept-sales").id
+    assert (channel_id, firm.olga.person_id) not in asked_for
+    firm.ticks()
+    with reading() as session:
+        assert session.scalars(select(Stay.ended_why)).all() == ["they have left"]
+
+    firm.allows(firm.olga, "dept-sales", days=30)
+    firm.delivers()
+
+    assert "dept-sales" in firm.is_in(firm.olga), "another one counts"
+
+
 def test_whoever_is_away_for_a_while_has_it_when_they_are_back(firm: LedCompany) -> None:
     firm.allows(firm.olga, "dept-sales", days=30)
     firm.delivers()
