@@ -48,12 +48,12 @@ def settings_typed(acting: Acting, given: Mapping[str, Any]) -> dict[str, Any]:
     }
     if given["strong"]:
         settings["strong"] = list(given["strong"])
-    if given["attribute"] or given["matches"] or given["directory"]:
-        key = {"attribute": given["attribute"], "matches": given["matches"] or Matches.EXTERNAL_ID.value}
-        if given["directory"]:
-            with reading() as session:
-                key["source_id"] = find_source(session, acting.organization_id, given["directory"]).id
-        settings["directory_id"] = {name: value for name, value in key.items() if value}
+    key = {name: given[name] for name in ("attribute", "matches") if given[name]}
+    if given["directory"]:
+        with reading() as session:
+            key["source_id"] = find_source(session, acting.organization_id, given["directory"]).id
+    if key:
+        settings["directory_id"] = key
     return settings
 
 
@@ -101,23 +101,24 @@ def show_connection(acting: Acting, name: str) -> Answer:
 @click.option("--allow-idp-initiated/--no-allow-idp-initiated", default=None, help="Take sign-ins that begin at the provider.")
 @click.option("--client-secret-file", type=Path, metavar="FILE", help="Another client secret (OpenID Connect).")
 @click.option("--no-domains", is_flag=True, help="No e-mail domain leads here any more.")
-@click.option("--default-match", is_flag=True, help="Match the NameID or sub to externalId again, as where nothing was chosen.")
+@click.option("--default-match", is_flag=True, help="Match the NameID or sub to externalId again, but for what is given beside this.")
 @choices
 def set_connection(
     acting: Acting, /, name: str, client_secret_file: Path | None, no_domains: bool, default_match: bool, domains: Sequence[str], **given: Any
 ) -> Answer:
     """Change what is given and leave the rest; --domain and --strong replace what was there."""
     settings = settings_typed(acting, given)
-    if default_match:
-        settings["directory_id"] = None
+    typed = settings.pop("directory_id", {})
     secret = secret_in(client_secret_file)
 
     def act(session: Session) -> Connection:
         one = find_named(session, acting.organization_id, name)
         if secret is not None and one.kind != ConnectionKind.OIDC:
             raise click.UsageError(f"{name} is a SAML connection: it has no client secret")
+        kept = {} if default_match else one.settings.get("directory_id") or {}
+        key = {"directory_id": {**kept, **typed} or None} if typed or default_match else {}
         return connections.change(
-            session, one, settings=settings, domains=domains if domains or no_domains else None,
+            session, one, settings={**settings, **key}, domains=domains if domains or no_domains else None,
             sealed_secret=None if secret is None else seal(acting.settings, secret), actor=acting.actor, at=now(),
         )  # fmt: skip
 

@@ -158,6 +158,21 @@ def test_only_one_directory_may_be_matched(desk: Desk, saml: SAMLProvider) -> No
     assert adds_saml(desk, saml, "--directory", "okta", "--matches", "userName")["directory"] == directory
 
 
+def test_what_people_are_matched_by_is_changed_one_by_one(desk: Desk, saml: SAMLProvider) -> None:
+    directory = desk.directory()
+    adds_saml(desk, saml, "--attribute", "employeeNumber", "--matches", "employeeNumber")
+
+    def key(*options: str) -> tuple[Any, ...]:
+        said = desk.asks("connection", "set", "okta", *options)
+        return said["attribute"], said["matches"], said["directory"]
+
+    assert key("--directory", "okta") == ("employeeNumber", "employeeNumber", directory)
+    assert key("--attribute", "number") == ("number", "employeeNumber", directory)
+    assert key("--matches", "userName") == ("number", "userName", directory)
+    assert key("--default-match", "--attribute", "uid") == ("uid", "externalId", None)
+    assert key("--default-match") == (None, "externalId", None)
+
+
 def test_helpdesks_may_try_and_unbind_and_no_more(desk: Desk, saml: SAMLProvider) -> None:
     adds_saml(desk, saml)
     desk.hires(desk.directory(), "ada")
