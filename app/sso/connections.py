@@ -247,6 +247,7 @@ def change(
 ) -> Connection:  # fmt: skip
     """Change what is given and leave the rest: `settings` key by key, where None takes a key away. Raises UnusableConnection."""
     before = {**_shown(connection), "domains": domains_of(session, connection)}
+    provider_before = settings_of(connection).oidc
     if settings is not None:
         merged = {key: value for key, value in {**connection.settings, **settings}.items() if value is not None}
         connection.settings = checked(session, connection.organization_id, merged)
@@ -256,6 +257,10 @@ def change(
         _write_domains(session, connection, domains)
     session.flush()
     after = {**_shown(connection), "domains": domains_of(session, connection)}
+    provider = settings_of(connection).oidc
+    # Where codes, our secret and our trust in keys go, such as after the provider's metadata were read again.
+    if others := [key for key in sorted({*provider_before, *provider}) if provider_before.get(key) != provider.get(key)]:
+        before["oidc"], after["oidc"] = ({key: kept.get(key) for key in others} for kept in (provider_before, provider))
     if before != after or sealed_secret is not None:
         said = {**after, **({"secret": "replaced"} if sealed_secret is not None else {})}
         _journal(session, connection, "connection changed", actor=actor, at=at, before=before, after=said)
@@ -331,7 +336,7 @@ def _write_domains(session: Session, connection: Connection, domains: Iterable[s
 
 
 def _shown(connection: Connection) -> dict[str, Any]:
-    """What the journal keeps of a connection: every choice, and no secret. Of the two protocols' own settings only that they are another."""
+    """What the journal keeps of a connection: every choice, and no secret. Of the two protocols' own settings only what becomes another."""
     own = {key: value for key, value in connection.settings.items() if key not in ("saml", "oidc")}
     return {"name": connection.name, "kind": connection.kind, "issuer": connection.issuer, "settings": own}
 

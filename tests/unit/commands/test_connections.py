@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from app.database import reading
+from app.journal.tables import Entry
 from tests.oidc_stand_in import StandIn, stand_in
 from tests.saml_provider import SAMLProvider, keys
 from tests.unit.commands.conftest import Desk
@@ -150,6 +153,20 @@ def test_trying_a_connection_says_what_is_wrong_with_it(desk: Desk, provider: St
     assert said.exit == 1 and "token_endpoint has changed" in said.json["problems"][0]
     assert desk.asks("connection", "refresh", "entra")["changes"] == [f"token_endpoint is {provider.issuer}/elsewhere"]
     assert desk.asks("connection", "test", "entra")["problems"] == []
+
+
+def test_where_an_openid_provider_is_called_from_now_on_is_in_the_journal(desk: Desk, provider: StandIn) -> None:
+    adds_oidc(desk, provider)
+    provider.metadata["jwks_uri"] = f"{provider.issuer}/elsewhere"
+
+    for _ in range(2):
+        desk.asks("connection", "refresh", "entra")
+
+    with desk.app.app_context(), reading() as session:
+        (written,) = session.scalars(select(Entry).where(Entry.verb == "connection changed")).all()
+    assert [said["oidc"] for said in (written.before or {}, written.after or {})] == [
+        {"jwks_uri": f"{provider.issuer}/jwks"}, {"jwks_uri": f"{provider.issuer}/elsewhere"},
+    ]  # fmt: skip
 
 
 def test_only_one_directory_may_be_matched(desk: Desk, saml: SAMLProvider) -> None:
