@@ -101,13 +101,17 @@ def write_json(value: object) -> str:
     return _WRITER.encode(value) if b"null" in written else written.decode()
 
 
+def is_storable(text: str) -> bool:
+    """Whether every database can hold this text: PostgreSQL holds no NUL, and half a surrogate pair is no character in any encoding."""
+    return "\0" not in text and not any("\ud800" <= sign <= "\udfff" for sign in text)
+
+
 def refuse_unstorable(value: Any, label: str = "", depth: int = 0) -> None:
     """Refuse what lies deeper than is taken, and characters that no text can hold; `label` names the value. Raises UnreadableJSON."""
     if depth > DEEPEST:
         raise UnreadableJSON(f"{label or 'it'} is nested more than {DEEPEST} deep")
     if isinstance(value, str):
-        # PostgreSQL holds no NUL, and half a surrogate pair is no character in any encoding.
-        if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
+        if not is_storable(value):
             raise UnstorableText(f"{label or 'a name'} holds a character that no text can hold")
     elif isinstance(value, list):
         for element in value:

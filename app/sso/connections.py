@@ -16,6 +16,7 @@ from app.database import new_id
 from app.directory.tables import Source
 from app.journal import entries
 from app.journal.tables import Lane, Organization
+from app.json_text import is_storable
 from app.lifecycle.errors import NotFound, Taken
 from app.revocation.telling import tell_parties
 from app.sso.verified import DirectoryIds
@@ -98,14 +99,15 @@ def _directory_key(kept: Mapping[str, Any]) -> DirectoryKey:
 def directory_ids(connection: Connection, said: Mapping[str, Sequence[str]]) -> DirectoryIds:
     """What a message says of the directory's own id: the one attribute that the connection names, in the field it is matched to.
 
-    `said` are the message's attributes or claims as texts. An attribute that is absent, or has several values, says nothing.
+    `said` are the message's attributes or claims as texts. An attribute that is absent, or has several values, says nothing, as
+    one that no directory could have sent us: a database can be asked for no NUL and for no half surrogate pair.
     Where the connection names no attribute, the subject is asked for it when somebody enters.
     """
     key = settings_of(connection).directory_key
     if key is None or key.attribute is None:
         return DirectoryIds()
     values = [value for value in said.get(key.attribute, ()) if value.strip()]
-    if len(values) != 1:
+    if len(values) != 1 or not is_storable(values[0]):
         return DirectoryIds()
     match key.matches:
         case Matches.EXTERNAL_ID:

@@ -145,7 +145,7 @@ class _Check:
         if said is None or answer.access_token is None:
             return
         wanted: bytes = create_half_hash(answer.access_token, answer.token.algorithm)
-        if not isinstance(said, str) or said.encode() != wanted:
+        if said != wanted.decode():
             raise self.bad("the access token beside the ID token is another one than it names (at_hash)")
 
     def tenant(self, provider: OIDCSettings) -> str:

@@ -46,6 +46,16 @@ def test_o06_an_address_that_answers_for_every_tenant_is_no_issuer(arrangement: 
         arrangement.begins()
 
 
+@pytest.mark.parametrize("mark", ["\0", "\ud800"])
+def test_a_character_that_no_text_can_hold_names_nobody_and_breaks_nothing(arrangement: Arrangement, mark: str) -> None:
+    arrangement.set_directory_key("number", "employeeNumber")
+
+    for claims, userinfo in (({"number": f"10{mark}01"}, {}), ({}, {"number": f"10{mark}01"}), ({"at_hash": mark}, {})):
+        arrangement.provider.claims, arrangement.provider.userinfo = claims, userinfo
+        came = tries(arrangement, arrangement.app.test_client())
+        assert (came.status_code, came.mimetype) == (403, "text/html"), (claims, userinfo)
+
+
 def test_o06_another_tenant_of_the_same_provider_is_refused(arrangement: Arrangement) -> None:
     _as_entra(arrangement)
     good = {"iss": ENTRA, "tid": TENANT, "oid": "oid-ada"}
