@@ -115,6 +115,8 @@ def set_connection(
         one = find_named(session, acting.organization_id, name)
         if secret is not None and one.kind != ConnectionKind.OIDC:
             raise click.UsageError(f"{name} is a SAML connection: it has no client secret")
+        if secret is not None and settings_of(one).oidc.get("auth_method") == "private_key_jwt":
+            raise click.UsageError(f"{name} was added without a client secret and proves itself by our key: add it anew with one")
         kept = {} if default_match else one.settings.get("directory_id") or {}
         key = {"directory_id": {**kept, **typed} or None} if typed or default_match else {}
         return connections.change(

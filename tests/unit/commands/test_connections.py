@@ -82,6 +82,14 @@ def test_the_secret_is_shown_nowhere(desk: Desk, provider: StandIn) -> None:
     assert not any("s3cret" in desk.types("connection", verb, *name, "--json").out for verb, *name in (("list",), ("show", "entra")))
 
 
+def test_a_secret_is_not_kept_where_none_is_shown_to_the_provider(desk: Desk, provider: StandIn) -> None:
+    desk.asks("connection", "add", "oidc", "entra", "--issuer", provider.issuer, "--client-id", "doorlist")
+
+    said = desk.types("connection", "set", "entra", "--client-secret-file", desk.file("secret", "s3cret\n"), "--json")
+
+    assert said.exit == 2 and "proves itself by our key" in said.json["error"]
+
+
 def test_choices_are_changed_one_by_one(desk: Desk, saml: SAMLProvider) -> None:
     adds_saml(desk, saml, "--domain", "acme.example", "--require-second-factor", "--strong", "urn:two", "--attribute", "uid", "--matches", "userName")
 
