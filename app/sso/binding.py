@@ -144,7 +144,7 @@ def _refuse_recycled(session: Session, connection: Connection, verified: Verifie
     """
     key, value = _key(connection, verified)
     if bound.bound_by == AT_SIGN_IN:
-        names = tuple(one for one in (value, verified.subject) if one)
+        names = tuple(one for one in (value, verified.subject, *_spellings(verified.email or "")) if one)
         if just_in_time.is_named_elsewhere(session, bound.organization_id, email=verified.email, names=names, but=bound.person_id):
             raise Refused(
                 Reason.NOT_KNOWN, "this person joined by signing in, and a directory has named them since: unbind them, so that it decides",
@@ -196,7 +196,7 @@ def _newcomer(session: Session, connection: Connection, verified: Verified, *, a
     again = _identity(session, verified)
     if again is not None:
         return lock_person(session, connection.organization_id, again.person_id)
-    names = tuple(one for one in (value, verified.subject) if one)
+    names = tuple(one for one in (value, verified.subject, *_spellings(email)) if one)
     if just_in_time.is_named_elsewhere(session, connection.organization_id, email=email, names=names, but=None):
         raise Refused(
             Reason.NOT_KNOWN, "somebody was named by this address or id before, so a sign-in does not say whether they may come",
@@ -207,6 +207,19 @@ def _newcomer(session: Session, connection: Connection, verified: Verified, *, a
     person = lock_person(session, connection.organization_id, record.person_id)
     _bind(session, connection, verified, person, by=AT_SIGN_IN, at=at)
     return person
+
+
+def _spellings(email: str) -> tuple[str, ...]:
+    """An address with its domain as DNS has it and as people read it: whoever is known by one is known by the other (RFC 5890 §2.3.2.1)."""
+    local, _, domain = email.rpartition("@")
+    known = domain_of(domain)
+    if known is None:
+        return ()
+    try:
+        read = known.encode().decode("idna")
+    except UnicodeError:
+        read = known
+    return f"{local}@{known}", f"{local}@{read}"
 
 
 def _bind(session: Session, connection: Connection, verified: Verified, person: Person, *, by: str, at: datetime) -> None:

@@ -245,6 +245,21 @@ def test_whom_a_directory_knows_is_not_joined_a_second_time_by_another_subject(c
     assert provider.refuses("another", at=later(5), email="ada@northwind.example") is Reason.NOT_KNOWN
 
 
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ("ada@münchen.example", "ada@xn--mnchen-3ya.example"), ("ada@xn--mnchen-3ya.example", "ada@MÜNCHEN.example"),
+        ("ada@münchen.example", "ada@münchen.example."),
+    ],
+)  # fmt: skip
+def test_a_leaver_does_not_come_back_by_another_spelling_of_their_domain(company: Company, known: str, said: str) -> None:
+    provider = new_provider(company, domains=("münchen.example",), settings={"jit": True})
+    company.says(joins_as(company, "00u1", known), active=False)
+
+    assert provider.refuses("another", at=later(5), email=said) is Reason.NOT_KNOWN
+    assert provider.lets_in("other", at=later(5), email=said.replace("ada", "eve")).present.person_id
+
+
 def test_a_directory_that_names_somebody_later_decides_from_then_on(company: Company) -> None:
     provider = new_provider(company, domains=("northwind.example",), settings={"jit": True})
     provider.lets_in("00u1", email="eve@northwind.example")
