@@ -103,6 +103,9 @@ def add_oidc(
     """Connect an OpenID provider by its issuer; the redirect URI that is shown goes into the provider."""
     from app.sso.oidc_setup import discover
 
+    if not client_id or client_id != client_id.strip() or not client_id.isprintable():
+        raise click.UsageError(f"{client_id!r} is no client id: it is empty, or holds blanks or signs that the provider's own has not")
+
     def do() -> Answer:
         secret = secret_in(client_secret_file)
         oidc = {**discover(issuer, allow_private=allow_private or _private_by_itself(issuer)), "client_id": client_id}

@@ -116,6 +116,8 @@ def test_several_are_listed_and_one_is_ended(desk: Desk, saml: SAMLProvider, pro
     [
         (("add", "saml", "okta", "--metadata", "FILE"), "not XML"),
         (("add", "oidc", "x", "--issuer", "https://login.microsoftonline.com/common/v2.0", "--client-id", "x"), "every tenant"),
+        (("add", "oidc", "x", "--issuer", "https://idp.example", "--client-id", ""), "no client id"),
+        (("add", "oidc", "x", "--issuer", "https://idp.example", "--client-id", "doorlist\n"), "no client id"),
         (("set", "nothing", "--jit"), "nothing does not exist"),
     ],
 )
