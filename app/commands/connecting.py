@@ -220,6 +220,8 @@ def _oidc_problems(known: Connection) -> list[str]:
         return [str(error)]
     kept = settings_of(known).oidc
     found = [f"the provider's {key} has changed: {to_type('connection refresh', known.name)}" for key in ("authorization_endpoint", "token_endpoint", "jwks_uri") if said.get(key) != kept.get(key)]
+    if provider.names_issuer and not said["names_issuer"]:
+        found.append(f"the provider promises no iss in its answers any more, and is refused without: {to_type('connection refresh', known.name)}")
     if keys.status != 200 or not keys.document().has("keys"):
         found.append(f"the provider's keys cannot be read: {provider.jwks_uri} answers {keys.status}")
     return found

@@ -165,6 +165,17 @@ def test_trying_a_connection_says_what_is_wrong_with_it(desk: Desk, provider: St
     assert desk.asks("connection", "test", "entra")["problems"] == []
 
 
+def test_trying_a_connection_says_that_the_provider_stopped_naming_itself(desk: Desk, provider: StandIn) -> None:
+    adds_oidc(desk, provider)
+    provider.metadata["authorization_response_iss_parameter_supported"] = None
+
+    said = desk.types("connection", "test", "entra", "--json")
+
+    assert said.exit == 1 and "no iss in its answers any more" in said.json["problems"][0]
+    desk.asks("connection", "refresh", "entra")
+    assert desk.asks("connection", "test", "entra")["problems"] == []
+
+
 def test_where_an_openid_provider_is_called_from_now_on_is_in_the_journal(desk: Desk, provider: StandIn) -> None:
     adds_oidc(desk, provider)
     provider.metadata["jwks_uri"] = f"{provider.issuer}/elsewhere"
