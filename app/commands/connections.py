@@ -149,13 +149,19 @@ def end_connection(acting: Acting, name: str) -> Answer:
 def unbind_person(acting: Acting, name: str, person: str) -> Answer:
     """Forget whom the provider means by PERSON's subject: for an account that was made anew, or whose name a successor has."""
 
-    def act(session: Session) -> tuple[str, int]:
+    from app.sso.binding import has_joined_by
+
+    def act(session: Session) -> tuple[str, bool, int]:
         one = find_named(session, acting.organization_id, name)
         known = one_person(session, acting.organization_id, person)
-        return known.id, connections.unbind(session, one, known.id, actor=acting.actor, at=now())
+        joined = has_joined_by(session, one, known.id)
+        return known.id, joined, connections.unbind(session, one, known.id, actor=acting.actor, at=now())
 
-    person_id, unbound = in_transaction(act)
-    return Answer(schema="unbound", fields={"person": person_id, "unbound": unbound}, notes=[f"{unbound} subjects were unbound."])
+    person_id, joined, unbound = in_transaction(act)
+    notes = [f"{unbound} subjects were unbound."]
+    if joined:
+        notes.append("They had joined by signing in: nobody comes in by their address or id again before a directory names them.")
+    return Answer(schema="unbound", fields={"person": person_id, "unbound": unbound}, notes=notes)
 
 
 def _fields(session: Session, acting: Acting, one: Connection) -> dict[str, Any]:

@@ -62,6 +62,15 @@ def person_of(session: Session, connection: Connection, verified: Verified, *, a
     return person
 
 
+def has_joined_by(session: Session, connection: Connection, person_id: str) -> bool:
+    """Whether this person joined by signing in here: once unbound they are known by nothing else, and their own name is taken."""
+    joined = select(Identity.id).where(
+        Identity.organization_id == connection.organization_id, Identity.issuer == connection.issuer, Identity.person_id == person_id,
+        Identity.ended_at.is_(None), Identity.bound_by == AT_SIGN_IN,
+    )  # fmt: skip
+    return session.scalar(joined.limit(1)) is not None
+
+
 def _refuse_unreadable(connection: Connection, verified: Verified) -> None:
     for name, text, longest in (("issuer", verified.issuer, 2000), ("tenant", verified.tenant, 300), ("subject", verified.subject, LONGEST_SUBJECT)):
         if len(text) > longest or text != text.strip() or not all(mark.isprintable() for mark in text) or (name != "tenant" and not text):

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from app.clock import now
 from app.database import reading
 from app.journal.tables import Entry
+from app.sso.refusals import Reason
+from app.sso.verified import Verified
 from tests.oidc_stand_in import StandIn, stand_in
 from tests.saml_provider import SAMLProvider, keys
 from tests.unit.commands.conftest import Desk
+from tests.vouching import shown, why_refused
 
 pytestmark = pytest.mark.slow
 
@@ -219,6 +223,22 @@ def test_helpdesks_may_try_and_unbind_and_no_more(desk: Desk, saml: SAMLProvider
     assert desk.asks("connection", "unbind", "okta", "ada@acme.example", token=token)["unbound"] == 0
     assert desk.types("connection", "end", "okta", token=token).exit == 4
     assert desk.types("break-glass", "add", "ada@acme.example", token=token).exit == 4
+
+
+def test_unbinding_whoever_joined_by_signing_in_says_that_a_directory_has_to_name_them(desk: Desk, saml: SAMLProvider) -> None:
+    made = adds_saml(desk, saml, "--jit", "--domain", "acme.example")
+    said = Verified(
+        organization_id=desk.organization_id, connection_id=str(made["id"]), issuer=str(made["issuer"]), subject="eve", email="eve@acme.example",
+        issued_at=now(), authenticated_at=now(),
+    )  # fmt: skip
+    with desk.app.app_context():
+        shown(said, at=now())
+
+    unbound = desk.types("connection", "unbind", "okta", "eve@acme.example")
+
+    assert (unbound.exit, "before a directory names them" in unbound.err) == (0, True), unbound
+    with desk.app.app_context():
+        assert why_refused(said, at=now()) is Reason.NOT_KNOWN
 
 
 def test_a_break_glass_account_is_added_listed_and_ended(desk: Desk) -> None:
