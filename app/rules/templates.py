@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta, nodes
+from jinja2 import StrictUndefined, TemplateError, TemplateRuntimeError, TemplateSyntaxError, meta, nodes
 from jinja2.filters import FILTERS
 from jinja2.sandbox import SandboxedEnvironment
 
@@ -14,6 +14,9 @@ LONGEST_NAME = 80
 """Characters of a channel's name: the least that any workspace we ship to can hold (Slack's limit)."""
 
 LONGEST_TEMPLATE = 1000
+LONGEST_TEXT = 100_000
+"""Characters to which a filter may lengthen a text."""
+
 _HASH_LENGTH = 8
 _ALLOWED_FILTERS = ("lower", "upper", "title", "capitalize", "trim", "replace", "default", "first", "last", "truncate")
 # Letters that Unicode does not decompose, though every reader knows their plain form.
@@ -34,9 +37,19 @@ def slug(text: object) -> str:
     return re.sub(r"[\W_]+", "-", whole).strip("-")
 
 
+def _replaced(text: object, old: object, new: object, count: int | None = None) -> str:
+    whole, part, other = str(text), str(old), str(new)
+    most = whole.count(part)
+    times = most if count is None or count < 0 else min(most, count)
+    # Measured before it is written: a few in a row could multiply a text beyond any memory.
+    if len(whole) + times * (len(other) - len(part)) > LONGEST_TEXT:
+        raise TemplateRuntimeError(f"the text grows beyond {LONGEST_TEXT} characters")
+    return whole.replace(part, other, times)
+
+
 def _environment() -> SandboxedEnvironment:
     environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
-    environment.filters = {name: FILTERS[name] for name in _ALLOWED_FILTERS} | {"slug": slug}
+    environment.filters = {name: FILTERS[name] for name in _ALLOWED_FILTERS} | {"slug": slug, "replace": _replaced}
     environment.globals = {}
     environment.tests = {name: environment.tests[name] for name in ("defined", "none", "string", "undefined")}
     return environment
@@ -53,6 +66,9 @@ _REFUSED: tuple[tuple[type[nodes.Node], str], ...] = (
     (nodes.Call, "calls; use a filter"),
     (nodes.Mul, "multiplication"),
     (nodes.Pow, "powers"),
+    (nodes.Assign, "words of its own"),
+    (nodes.AssignBlock, "words of its own"),
+    (nodes.With, "words of its own"),
     (nodes.Mod, "formatting by %"),
     (nodes.Include, "includes"),
     (nodes.Import, "imports"),

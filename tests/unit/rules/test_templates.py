@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.rules.templates import LONGEST_NAME, fit_name, is_numbered, render, slug, with_number
+from app.rules.templates import LONGEST_NAME, BadTemplate, check, fit_name, is_numbered, render, slug, with_number
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,21 @@ def test_a_template_reads_nothing_but_its_scope() -> None:
 
 def test_a_name_is_one_line() -> None:
     assert render("{{ key }}", {"key": " a\n b "}) == "a b"
+
+
+def test_no_filter_makes_a_text_grow_without_bound() -> None:
+    assert render("{{ key" + " | replace('a', 'aaaa')" * 9 + " | last }}", {"key": "a"}) == ""
+
+
+@pytest.mark.parametrize("template", ["{% set a = key ~ key %}{{ a }}", "{% set a %}{{ key }}{% endset %}{{ a }}", "{% with a = key ~ key %}{{ a }}{% endwith %}"])
+def test_no_template_has_words_of_its_own_to_double(template: str) -> None:
+    with pytest.raises(BadTemplate, match="words of its own"):
+        check(template)
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [("replace('a', 'ee')", "beenee"), ("replace('a', 'e', 1)", "bena"), ("replace('a', 'e', -1)", "bene"), ("replace('', '.')", ".b.a.n.a."), ("replace(1, 2)", "bana")],
+)  # fmt: skip
+def test_what_is_replaced(filters: str, expected: str) -> None:
+    assert render(f"{{{{ key | {filters} }}}}", {"key": "bana"}) == expected
