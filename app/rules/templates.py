@@ -77,6 +77,11 @@ _REFUSED: tuple[tuple[type[nodes.Node], str], ...] = (
 )
 
 
+# What an expression raises that asks a value for what it cannot give: `key + 1`, `1 / 0`, `truncate(2)`.
+_UNWRITABLE = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, AssertionError)
+_SAMPLE: Mapping[str, object] = {"key": "Sales", "manager": {"userName": "ada"}, "group": {"displayName": "Sales", "externalId": ""}}
+
+
 def check(template: str) -> frozenset[str]:
     """Raise BadTemplate unless it can be used; return the words that it takes from its surroundings."""
     if len(template) > LONGEST_TEMPLATE:
@@ -94,7 +99,20 @@ def check(template: str) -> frozenset[str]:
         raise BadTemplate(f"is not a template: {error.message}") from error
     except TemplateError as error:
         raise BadTemplate(f"is not a template: {error}") from error
+    except (RecursionError, SyntaxError) as error:
+        raise BadTemplate("is nested too deeply") from error
+    _try(template)
     return frozenset(meta.find_undeclared_variables(tree))
+
+
+def _try(template: str) -> None:
+    try:
+        _compiled(template).render(_SAMPLE)
+    except TemplateError:
+        # What the sample lacks others may have.
+        return
+    except _UNWRITABLE as error:
+        raise BadTemplate(f"cannot be written: {error}") from error
 
 
 @lru_cache(maxsize=1024)
@@ -103,11 +121,11 @@ def _compiled(template: str):  # type: ignore[no-untyped-def]  # Template's own 
 
 
 def render(template: str, scope: Mapping[str, object]) -> str:
-    """The text on one line, outer blanks cut. What the scope lacks is written as nothing: one person without a
-    userName must not stop everybody else's channels."""
+    """The text on one line, outer blanks cut. What the scope lacks, or has of another kind than the template wants,
+    is written as nothing: one person without a userName must not stop everybody else's channels."""
     try:
         text = str(_compiled(template).render(dict(scope)))
-    except TemplateError:
+    except (TemplateError, *_UNWRITABLE):
         return ""
     return " ".join(text.split())
 

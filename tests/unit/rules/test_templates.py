@@ -66,3 +66,24 @@ def test_no_template_has_words_of_its_own_to_double(template: str) -> None:
 )  # fmt: skip
 def test_what_is_replaced(filters: str, expected: str) -> None:
     assert render(f"{{{{ key | {filters} }}}}", {"key": "bana"}) == expected
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{{ key + 1 }}", "{{ 1 / 0 }}", "{{ key | truncate(2) }}", "{{ key | replace }}", "{{ key[5:1:0] }}", "{{ 1 | first }}", "{{ {group: 1} }}"],
+)  # fmt: skip
+def test_a_template_that_could_never_be_written_is_refused(template: str) -> None:
+    with pytest.raises(BadTemplate, match="cannot be written"):
+        check(template)
+
+
+@pytest.mark.parametrize("template", ["{{ " + "(" * 450 + "key" + ")" * 450 + " }}", "{{ key" + "[0]" * 300 + " }}"])
+def test_a_template_too_deep_to_be_read_is_refused(template: str) -> None:
+    with pytest.raises(BadTemplate, match="nested too deeply"):
+        check(template)
+
+
+def test_a_value_of_another_kind_is_written_as_nothing() -> None:
+    check("team-{{ manager.title | first }}{{ manager.floor + 1 }}")
+
+    assert render("team-{{ manager.title | first }}{{ manager.floor + 1 }}", {"manager": {"title": 7, "floor": "3"}}) == ""
