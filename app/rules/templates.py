@@ -47,8 +47,17 @@ def _replaced(text: object, old: object, new: object, count: int | None = None) 
     return whole.replace(part, other, times)
 
 
+class _Missing(StrictUndefined):
+    """What the scope lacks: it can be asked for with `if`, `or` and `default`, and cannot be written."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:  # type: ignore[override]  # Jinja's raises
+        return False
+
+
 def _environment() -> SandboxedEnvironment:
-    environment = SandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+    environment = SandboxedEnvironment(undefined=_Missing, autoescape=False)
     environment.filters = {name: FILTERS[name] for name in _ALLOWED_FILTERS} | {"slug": slug, "replace": _replaced}
     environment.globals = {}
     environment.tests = {name: environment.tests[name] for name in ("defined", "none", "string", "undefined")}

@@ -87,3 +87,11 @@ def test_a_value_of_another_kind_is_written_as_nothing() -> None:
     check("team-{{ manager.title | first }}{{ manager.floor + 1 }}")
 
     assert render("team-{{ manager.title | first }}{{ manager.floor + 1 }}", {"manager": {"title": 7, "floor": "3"}}) == ""
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["team{% if manager.title %}-{{ manager.title }}{% endif %}", "{{ manager.title or 'team' }}", "{{ manager.title | default('team') }}", "{% if not manager.name %}team{% endif %}"],
+)  # fmt: skip
+def test_a_template_can_ask_whether_something_is_there(template: str) -> None:
+    assert render(template, {"manager": {}}) == "team"
