@@ -12,6 +12,7 @@ import yaml
 
 from app.directory.filters import FilterError
 from app.directory.filters import parse as parse_filter
+from app.json_text import UnstorableText, refuse_unstorable
 from app.rules import templates
 from app.rules.grouping import BadGrouping, parse_grouping
 
@@ -223,7 +224,14 @@ class _RuleReader:
             return None
         if not isinstance(value, str):
             raise self._wrong(field, f"must be text, not {value!r}; put it in quotes")
+        self._refuse_unstorable(field, value)
         return value.strip() or None
+
+    def _refuse_unstorable(self, field: str, text: str) -> None:
+        try:
+            refuse_unstorable(text, "it")
+        except UnstorableText as error:
+            raise self._wrong(field, str(error)) from error
 
     def _claim(self, field: str) -> bool:
         value = self._value(field)
@@ -253,6 +261,8 @@ class _RuleReader:
             return ()
         if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):
             raise self._wrong("owners", "must be a list of 'manager' and userNames, like [manager, ada@example.com]")
+        for name in value:
+            self._refuse_unstorable("owners", name)
         return tuple(dict.fromkeys(name.strip() for name in value))
 
     def _check_filter(self, rule: Rule) -> None:

@@ -18,6 +18,8 @@ LONGEST_TEXT = 100_000
 """Characters to which a filter may lengthen a text."""
 
 _HASH_LENGTH = 8
+# PostgreSQL holds no NUL, and half a surrogate pair is no character; a text in a template can be written with their escapes.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _ALLOWED_FILTERS = ("lower", "upper", "title", "capitalize", "trim", "replace", "default", "first", "last", "truncate")
 # Letters that Unicode does not decompose, though every reader knows their plain form.
 _PLAIN = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
@@ -136,7 +138,7 @@ def render(template: str, scope: Mapping[str, object]) -> str:
         text = str(_compiled(template).render(dict(scope)))
     except (TemplateError, *_UNWRITABLE):
         return ""
-    return " ".join(text.split())
+    return " ".join(_UNSTORABLE.sub("", text).split())
 
 
 def fit_name(text: str, *, key: str) -> str:

@@ -143,3 +143,13 @@ def test_defaults_are_the_careful_ones() -> None:
     (rule,) = parse("rules:\n- {id: x, name: x}")
 
     assert rule == replace(rule, private=True, encrypted=False, federated=False, membership=Joining.ENFORCED, keep_for=timedelta(0))
+
+
+@pytest.mark.parametrize("sign", [r"\0", r"\ud800"])
+@pytest.mark.parametrize("field", ["name", "topic", "parent", "owners"])
+def test_what_no_database_can_keep_is_refused(field: str, sign: str) -> None:
+    text = f'"x{sign}y"'
+    said = {"id": "a", "name": "b", field: f"[{text}]" if field == "owners" else text}
+
+    with pytest.raises(RuleError, match=f"line 2, rule 'a', field '{field}': it holds a character that no text can hold"):
+        parse("rules:\n- {" + ", ".join(f"{name}: {value}" for name, value in said.items()) + "}")

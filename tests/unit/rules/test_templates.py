@@ -95,3 +95,7 @@ def test_a_value_of_another_kind_is_written_as_nothing() -> None:
 )  # fmt: skip
 def test_a_template_can_ask_whether_something_is_there(template: str) -> None:
     assert render(template, {"manager": {}}) == "team"
+
+
+def test_what_no_text_can_hold_is_left_out() -> None:
+    assert render(r"{{ 'a\0b\ud800c' }}", {}) == "abc"
