@@ -73,6 +73,14 @@ class Dates:
         return at.astimezone(UTC).isoformat()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """A list to look people up in by key. Each of its rows can be read."""
+
+    entries: Mapping[SourceKey, Entry]
+    managers: Mapping[str, SourceKey]
+
+
 class People:
     """Reads rows by one source's settings. Raises Incomplete where a row cannot be read: nobody is left out for a typing error."""
 
@@ -85,13 +93,27 @@ class People:
         self._dates = dates
 
     def everybody(self, listing: Listing) -> Iterator[SourcePerson]:
+        register = self._registered(listing)
+        for key in register.entries:
+            yield self._registered_person(register, key)
+
+    def register(self, listing: Listing) -> Register:
+        for _ in self.everybody(listing):
+            pass
+        return self._registered(listing)
+
+    def find(self, register: Register, key: SourceKey) -> SourcePerson | None:
+        return self._registered_person(register, key) if key in register.entries else None
+
+    def _registered(self, listing: Listing) -> Register:
         self._require_columns(listing)
-        keys = self._keys(listing)
-        managers = self._managers(listing)
-        for entry, key in zip(listing.people, keys, strict=True):
-            named = self._text(entry, "manager")
-            # Somebody who is in the list by that name, or nobody: who it might be is not guessed.
-            yield self.person(entry, key=key, manager=managers.get(named) if named else None)
+        return Register(entries=dict(zip(self._keys(listing), listing.people, strict=True)), managers=self._managers(listing))
+
+    def _registered_person(self, register: Register, key: SourceKey) -> SourcePerson:
+        entry = register.entries[key]
+        named = self._text(entry, "manager")
+        # Somebody who is in the list by that name, or nobody: who it might be is not guessed.
+        return self.person(entry, key=key, manager=register.managers.get(named) if named else None)
 
     def person(self, entry: Entry, *, key: SourceKey | None = None, manager: SourceKey | None = None) -> SourcePerson:
         key = key or self._key(entry)

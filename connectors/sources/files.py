@@ -26,7 +26,7 @@ from connectors.source_contract import (
     SourcePerson,
     SourceSettings,
 )
-from connectors.sources.file_people import FROM, NO_COLUMN, Dates, People
+from connectors.sources.file_people import FROM, NO_COLUMN, Dates, People, Register
 from connectors.sources.file_tables import Listing, columns_of, read_csv, read_json
 from connectors.sources.source_steps import take
 from connectors.sources.vendor_options import Options
@@ -84,6 +84,7 @@ class Files:
         self._fingerprint = options.fingerprint(without=("timeout",))
         self._reached: Cursor | None = None
         self._expected: frozenset[str] = frozenset()
+        self._looked_up: tuple[bytes, Register] | None = None
 
     @property
     def name(self) -> str:
@@ -129,11 +130,19 @@ class Files:
         yield from self._people.groups(self._listing(self._content()))
 
     def find_person(self, key: SourceKey) -> SourcePerson | None:
-        listing = self._listing(self._content())
-        if not listing.people:
-            # A file that lost its rows knows nobody: that is no word about this one.
-            raise Incomplete(f"{self.name}: the file holds nobody at all")
-        return next((person for person in self._people.everybody(listing) if person.key == key), None)
+        return self._people.find(self._register(self._content()), key)
+
+    def _register(self, content: bytes) -> Register:
+        """Many are asked for one after the other; the file is taken apart again only where it is another one than for the last of them."""
+        digest = hashlib.sha256(content).digest()
+        if self._looked_up is None or self._looked_up[0] != digest:
+            self._looked_up = None
+            listing = self._listing(content)
+            if not listing.people:
+                # A file that lost its rows knows nobody: that is no word about this one.
+                raise Incomplete(f"{self.name}: the file holds nobody at all")
+            self._looked_up = digest, self._people.register(listing)
+        return self._looked_up[1]
 
     def cursor_now(self) -> Cursor:
         return self._cursor(self._content())
@@ -150,6 +159,7 @@ class Files:
         # Also of one that was made under other settings: what these say of a column is asked for by itself.
         parts = _parts_of(cursor)
         self._expected = frozenset(parts[2].split(",")) if len(parts) == PARTS else frozenset()
+        self._looked_up = None
 
     def cursor_reached(self) -> Cursor:
         if self._reached is None:

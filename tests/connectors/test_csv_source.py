@@ -11,6 +11,8 @@ import responses
 
 from connectors.contract import ConnectorError, Misconfigured, Secret, Unauthorised, Unreachable
 from connectors.source_contract import Cursor, CursorLost, Incomplete, SourceGroup, SourceKey, SourcePerson, SourceSettings, TellsChanges
+from connectors.sources import files
+from connectors.sources.file_tables import Headings, Listing, read_csv
 from connectors.sources.files import Files, unchanged
 from connectors.sources.person_documents import ENTERPRISE
 
@@ -355,3 +357,23 @@ def test_a_check_stops_at_the_step_that_fails(file: Path, content: str | None, f
     check = source(file, content).check()
 
     assert check.steps[-1].name == failing and not check.good and check.people is None and check.cost == ""
+
+
+def test_a_file_is_taken_apart_once_for_all_who_are_asked_for(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = source(file, COMPANY)
+    taken_apart: list[str] = []
+
+    def counted(text: str, headings: Headings, *, name: str, delimiter: str = "") -> Listing:
+        taken_apart.append(text)
+        return read_csv(text, headings, name=name, delimiter=delimiter)
+
+    monkeypatch.setattr(files, "read_csv", counted)
+    asked = [found.find_person(SourceKey(key)) for key in ("1", "2", "3", "4")]
+
+    assert asked == [*source(file).list_people(), None]
+    assert len(taken_apart) == 2
+
+    file.write_text(COMPANY.replace("3,alan", "4,alan"))
+    assert found.find_person(SourceKey("3")) is None
+    assert found.find_person(SourceKey("4")) is not None
+    assert len(taken_apart) == 3
