@@ -85,6 +85,11 @@ def trimmed(value: ColumnElement[Any]) -> ColumnElement[str]:
     return func.substr(func.trim(value, BLANKS), 1, LONGEST_KEY, type_=Text())
 
 
+def as_key(text: str) -> str:
+    """What `trimmed` makes of it."""
+    return text.strip(BLANKS)[:LONGEST_KEY]
+
+
 def keys_of(grouping: Grouping, dialect: str) -> Keys:
     """The keys that a person has under this grouping. A list gives one for each of its elements."""
     plain = _COLUMNS.get(grouping.path)

@@ -14,6 +14,7 @@ from app.journal.tables import Subject
 from app.rules import templates
 from app.rules.channels import call, free_name, let_go, one_at_a_time, place, point, reaches_of
 from app.rules.file import MANAGER, Rule
+from app.rules.grouping import as_key
 from app.rules.membership import Belongs, everybody_of_key, has_people, keys_of_person, people_of_key
 from app.rules.revisions import current_rules
 from app.rules.scopes import chunks, render_all
@@ -50,7 +51,7 @@ def rename(session: Session, organization_id: str, rule_id: str, old: str, new: 
     rules = {rule.id: rule for rule in current_rules(session, organization_id)}
     if rule_id not in rules:
         raise RenameRefused(f"there is no rule {rule_id!r}; there are {', '.join(rules) or 'none'}")
-    new = new.strip(" \t\r\n")
+    old, new = as_key(old), as_key(new)
     if not new:
         raise RenameRefused("the new key must not be empty")
     one_at_a_time(session, organization_id)

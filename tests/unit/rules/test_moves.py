@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from app.directory.tables import Group
 from app.rules.channels import settle
+from app.rules.grouping import LONGEST_KEY
 from app.rules.moves import Renamed, RenameRefused, follow_moves, rename
 from app.rules.revisions import apply_rules
+from app.rules.tables import Channel
 from tests.unit.rules.conftest import OPERATOR, ORGANIZATION, Company, rules_of
 
 RULES = rules_of('- {id: d, for_each: department, name: "dept-{{ key | slug }}"}')
@@ -34,6 +36,16 @@ def test_a_rename_keeps_the_channel(company: Company, research: str) -> None:
 
     assert company.channel_named("dept-science") == research
     assert company.roster(RULES)["dept-science"] == {"ada", "bob"}
+
+
+def test_a_key_is_renamed_as_it_is_compared(company: Company, research: str) -> None:
+    name = "Science " * 100
+    assert rename(company.session, ORGANIZATION, "d", " Research ", name, company.now).new == name[:LONGEST_KEY]
+
+    company.moves("ada", department=name)
+    company.moves("bob", department=name)
+
+    assert [one for one, people in company.roster(RULES).items() if people == {"ada", "bob"}] == [company.session.scalar(select(Channel.name).where(Channel.id == research))]
 
 
 def test_a_group_that_was_made_again_has_the_room_of_the_one_before_once_an_operator_says_so(company: Company) -> None:
