@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
-from app.directory.tables import Person, Standing
+from app.directory.tables import Group, Person, Standing
 from app.journal import work
 from app.journal.tables import Subject
 from app.rules import templates
@@ -54,6 +54,7 @@ def rename(session: Session, organization_id: str, rule_id: str, old: str, new: 
     old, new = as_key(old), as_key(new)
     if not new:
         raise RenameRefused("the new key must not be empty")
+    _refuse_unknown(session, organization_id, rules[rule_id], new)
     one_at_a_time(session, organization_id)
     channel_id = _channel_of(session, organization_id, rule_id, old)
     if channel_id is None:
@@ -122,6 +123,20 @@ def _rename(
     people = everybody_of_key(session, organization_id, rules[new.rule_id], new.key)
     work.want(session, organization_id, subject=Subject.PERSON, subject_ids=people, because=None, due_at=at)
     return Renamed(channel_id=channel_id, rule_id=new.rule_id, old=old, new=new.key, name=name, superseded=superseded)
+
+
+def _refuse_unknown(session: Session, organization_id: str, rule: Rule, key: str) -> None:
+    # A room that stands for nobody would lose its name and its people at once.
+    known: Select[str]
+    match rule.for_each:
+        case "manager":
+            what, known = "manager", select(Person.id).where(Person.organization_id == organization_id, Person.id == key)
+        case "group":
+            what, known = "group", select(Group.id).where(Group.organization_id == organization_id, Group.id == key)
+        case _:
+            return
+    if session.execute(known).first() is None:
+        raise RenameRefused(f"{key!r} is no {what}'s id, by which rule {rule.id!r} knows its channels; doorlist rules test lists them")
 
 
 def _channel_of(session: Session, organization_id: str, rule_id: str, key: str) -> str | None:

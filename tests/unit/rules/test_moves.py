@@ -67,6 +67,25 @@ def test_a_group_that_was_made_again_has_the_room_of_the_one_before_once_an_oper
     assert company.roster(rules) == {"grp-choir": {"ada"}}
 
 
+def test_a_team_is_not_renamed_to_what_is_no_managers_id(company: Company) -> None:
+    rules = rules_of("""
+- {id: teams, for_each: manager, name: "team-{{ manager.userName | slug }}"}
+- {id: groups, for_each: group, name: "grp-{{ group.displayName | slug }}"}
+""")
+    company.hires("Ada")
+    company.hires("Bob", manager="ada")
+    choir = company.has_group("Choir", "bob")
+    apply_rules(company.session, ORGANIZATION, rules, OPERATOR, company.now)
+    before = company.roster(rules)
+
+    with pytest.raises(RenameRefused, match=r"'bob@example\.com' is no manager's id"):
+        rename(company.session, ORGANIZATION, "teams", "ada", "bob@example.com", company.now)
+    with pytest.raises(RenameRefused, match=r"'Choral' is no group's id"):
+        rename(company.session, ORGANIZATION, "groups", choir, "Choral", company.now)
+
+    assert company.roster(rules) == before
+
+
 def test_people_come_after_a_rename_one_by_one(company: Company, research: str) -> None:
     rename(company.session, ORGANIZATION, "d", "Research", "Science", company.now)
     company.moves("ada", department="Science")
