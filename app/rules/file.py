@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import timedelta
@@ -69,6 +70,8 @@ _TEXTS = ("where", "for_each", "topic", "parent")
 _CLAIMS = ("private", "encrypted", "federated")
 _SPANS = ("keep_for", "archive_after")
 _UNITS = {"minute": 60, "hour": 3600, "day": 86400, "week": 7 * 86400}
+_BRIEFLY = reprlib.Repr()
+_BRIEFLY.maxlevel, _BRIEFLY.maxstring, _BRIEFLY.maxother = 2, 80, 80
 _SPAN = re.compile(r"([0-9]{1,5})\s*(minute|hour|day|week)s?", re.ASCII)
 
 
@@ -223,7 +226,7 @@ class _RuleReader:
         if value is None:
             return None
         if not isinstance(value, str):
-            raise self._wrong(field, f"must be text, not {value!r}; put it in quotes")
+            raise self._wrong(field, f"must be text, not {_shown(value)}; put it in quotes")
         self._refuse_unstorable(field, value)
         return value.strip() or None
 
@@ -236,13 +239,13 @@ class _RuleReader:
     def _claim(self, field: str) -> bool:
         value = self._value(field)
         if not isinstance(value, bool):
-            raise self._wrong(field, f"must be true or false, not {value!r}")
+            raise self._wrong(field, f"must be true or false, not {_shown(value)}")
         return value
 
     def _span(self, field: str) -> timedelta:
         value = self._value(field)
         if isinstance(value, bool) or not isinstance(value, str | int):
-            raise self._wrong(field, f"must be a span of time like '14 days', not {value!r}")
+            raise self._wrong(field, f"must be a span of time like '14 days', not {_shown(value)}")
         try:
             return read_span(str(value))
         except ValueError as error:
@@ -253,7 +256,8 @@ class _RuleReader:
         try:
             return Joining(value)
         except ValueError as error:
-            raise self._wrong("membership", f"must be {' or '.join(Joining)}, not {value!r}{_hint(value, tuple(Joining))}") from error
+            hint = _hint(value, tuple(Joining)) if isinstance(value, str) else ""
+            raise self._wrong("membership", f"must be {' or '.join(Joining)}, not {_shown(value)}{hint}") from error
 
     def _owners(self) -> tuple[str, ...]:
         value = self._value("owners")
@@ -324,6 +328,11 @@ def _entries(loader: yaml.SafeLoader, node: yaml.MappingNode, *, known: Sequence
 def _hint(word: object, known: Sequence[str]) -> str:
     nearest = difflib.get_close_matches(str(word).lower().replace("-", "_"), known, n=1, cutoff=0.5)
     return f"; did you mean {str(nearest[0])!r}?" if nearest else ""
+
+
+def _shown(value: object) -> str:
+    # Aliases of aliases are a short file whose value, written out, fills any memory.
+    return _BRIEFLY.repr(value)
 
 
 def _line(node: yaml.Node) -> int:

@@ -153,3 +153,15 @@ def test_what_no_database_can_keep_is_refused(field: str, sign: str) -> None:
 
     with pytest.raises(RuleError, match=f"line 2, rule 'a', field '{field}': it holds a character that no text can hold"):
         parse("rules:\n- {" + ", ".join(f"{name}: {value}" for name, value in said.items()) + "}")
+
+
+@pytest.mark.parametrize("field", ["name", "private", "keep_for", "membership", "owners"])
+def test_a_mistake_is_named_briefly(field: str) -> None:
+    """Of aliases that hold aliases: written out, the last one has a hundred million words."""
+    lists = ["&l0 [x, x, x, x, x, x, x, x, x, x]", *(f"&l{level} [{', '.join([f'*l{level - 1}'] * 10)}]" for level in range(1, 8))]
+    topic, value = ", ".join(lists), "*l7"
+
+    with pytest.raises(RuleError) as found:
+        parse(f"rules:\n- topic: [{topic}]\n  {field}: {value}\n  id: a\n" + ("" if field == "name" else "  name: b\n"))
+
+    assert len(str(found.value)) < 500
