@@ -23,7 +23,7 @@ MOST_FIELDS: Final = 200
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _DATE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{9,13}(\.[0-9]{1,9})?", re.ASCII)
-_OFFSET = re.compile(r"(?:UTC|GMT)?([+-])([0-9]{1,2})(?::?([0-9]{2}))?", re.ASCII)
+_OFFSET = re.compile(r"(?:UTC|GMT)?([+-])([01]?[0-9]|2[0-3])(?::?([0-5][0-9]))?", re.ASCII)
 OWN_TYPES: Final[Mapping[Event, str]] = {
     Event.CREATED: "employee.hired",
     Event.LEAVES_AT: "employee.terminated",

@@ -113,6 +113,16 @@ def test_a_short_or_empty_or_garbled_list_takes_nobody_out(company: Company, wor
     assert person(company, mara).standing == Standing.ACTIVE
 
 
+def test_a_record_in_a_zone_that_no_clock_shows_keeps_nobody_else_in(installed: Flask, company: Company, api: Answers) -> None:
+    mara = company.joins("mara@x.example", "1").person_id
+    workday = Vendor(installed, company, "workday", answers=api, change=("number: Employee_ID", "number: Employee_ID\n  zone: Zone"))
+    says(api, row("2", Zone="+24:00", Termination_Date="2026-12-31"), row("1", **GONE))
+
+    assert workday.polls() == "1 records could not be read"
+
+    assert person(company, mara).standing == Standing.DEPARTED
+
+
 def test_a_rescinded_termination_is_called_off(company: Company, workday: Vendor, api: Answers) -> None:
     mara = company.joins("mara@x.example", "1").person_id
     says(api, row("1", **{"Termination_Date": "2026-12-31"}))

@@ -114,6 +114,12 @@ def test_a_zone_may_be_an_offset(zone: str) -> None:
     assert dated(Rule.END_OF_DAY, "2026-07-01", zone=zone) == datetime.fromisoformat("2026-07-01T23:00:00+00:00")
 
 
+@pytest.mark.parametrize("zone", ["+24:00", "-99", "GMT+2460", "+01:75"])
+def test_a_zone_that_no_clock_shows_is_not_guessed(zone: str) -> None:
+    with pytest.raises(BadCall, match="time zone"):
+        dated(Rule.END_OF_DAY, "2026-07-01", zone=zone)
+
+
 def test_an_instant_may_be_written_in_a_vendors_own_way() -> None:
     assert dated(Rule.INSTANT, "11/30/2026 17:00 -0700", format="%m/%d/%Y %H:%M %z") == datetime.fromisoformat("2026-12-01T00:00:00+00:00")
 
