@@ -120,7 +120,7 @@ def say(reading: Reading, document: Any, *, time_zone: str, at: datetime, around
         event=Event.NOTHING, key=text_at(document, reading.key, around), number=text_at(document, reading.number, around),
         email=text_at(document, reading.email, around), engagement=text_at(document, reading.engagement, around) or "",
     )  # fmt: skip
-    zone = _zone(text_at(document, reading.zone, around) or time_zone)
+    zone = text_at(document, reading.zone, around) or time_zone
     for meaning in reading.means:
         if not all(fits(document, place, values, around) for place, values in meaning.when.items()):
             continue
@@ -150,15 +150,17 @@ def _zone(name: str) -> tzinfo:
         raise BadCall(f"the time zone must be a name such as Europe/Berlin, or an offset such as +01:00, not {name!r}") from error
 
 
-def _effective(meaning: Meaning, document: Any, around: Around, *, zone: tzinfo, at: datetime) -> datetime | None:
+def _effective(meaning: Meaning, document: Any, around: Around, *, zone: str, at: datetime) -> datetime | None:
     for moment in meaning.at:
         if moment.rule is Rule.NOW:
             return at
         text = text_at(document, moment.place, around)
         if text is None or text in moment.unless:
             continue
+        # Looked up where a date needs it: what takes access at once does not wait for somebody to mend a zone.
+        there = UTC if moment.rule is Rule.INSTANT else _zone(zone)
         try:
-            return _instant(moment, text, zone)
+            return _instant(moment, text, there)
         except (ValueError, OverflowError) as error:
             wanted = f"a date as {moment.format} writes it" if moment.format else _WANTED[moment.rule]
             raise BadCall(f"{moment.place} must be {wanted}, not {text!r}") from error

@@ -120,6 +120,16 @@ def test_a_zone_that_no_clock_shows_is_not_guessed(zone: str) -> None:
         dated(Rule.END_OF_DAY, "2026-07-01", zone=zone)
 
 
+@pytest.mark.parametrize("said", [{"revoke_access": "immediately"}, {"revoke_access": "2026-11-25T10:46:40+01:00"}])
+def test_a_zone_that_no_date_needs_keeps_nobody_in(said: dict[str, str]) -> None:
+    description = descriptions.read(descriptions.text_of("standard_webhooks"))
+    assert description.event is not None
+
+    heard = say(description.event, leaving("E-1", time_zone="Mars/Base", **said), time_zone="UTC", at=CLOCK)
+
+    assert heard.acts and heard.at in (None, CLOCK)
+
+
 def test_an_instant_may_be_written_in_a_vendors_own_way() -> None:
     assert dated(Rule.INSTANT, "11/30/2026 17:00 -0700", format="%m/%d/%Y %H:%M %z") == datetime.fromisoformat("2026-12-01T00:00:00+00:00")
 
