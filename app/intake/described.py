@@ -101,9 +101,9 @@ def _read_all(description: Description, told: Sequence[Told], *, time_zone: str,
     read: list[tuple[Told, Said | BadCall]] = []
     refused: BadCall | None = None
     for one in told:
-        if is_ping(description, one.document, one.around):
-            continue
         try:
+            if is_ping(description, one.document, one.around):
+                continue
             said = say(description.event, one.document, time_zone=time_zone, at=at, around=one.around)
             if description.confirms:
                 asks_about(said)

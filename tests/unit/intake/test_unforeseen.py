@@ -105,6 +105,15 @@ def test_a_call_that_cannot_be_worked_on_is_parked_and_the_next_has_its_turn(
     assert ([event.state for event in found.values()], standing(company, mara)) == (["applied"], Standing.DEPARTED)
 
 
+def test_a_call_that_is_signed_and_too_long_where_simulations_are_told_is_parked(installed: Flask, company: Company, mara: str) -> None:
+    vendor = described(installed, company, f"{WITH_IDS}ignore: {{note: simulation}}\n")
+
+    state = vendor.hears(signed({"id": "1", "number": "E-1", "type": "left", "note": "n" * 501}))
+
+    assert (state, standing(company, mara)) == ("parked", Standing.ACTIVE)
+    assert [event.problem for event in vendor.events()] == ["not understood: note must be a text of at most 500 characters"]
+
+
 def test_a_handshake_that_its_vendor_does_not_know_is_shown_once(installed: Flask, company: Company, api: Answers) -> None:
     hr = Vendor(installed, company, "gusto", answers=api)
     hr.hears(sample("gusto_verification_handshake").request)
