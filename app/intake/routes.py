@@ -112,8 +112,8 @@ def hear(source_id: str) -> Response:
     try:
         state = in_transaction(act)
     except IntegrityError:
-        # The same call arrived twice at once; the other one was first.
-        state = "applied"
+        # The same call arrived twice at once, and the other one was first: now it is there, and its state is the answer.
+        state = in_transaction(act)
     return _state(state)
 
 

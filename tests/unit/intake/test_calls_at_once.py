@@ -95,6 +95,18 @@ def test_whoever_joins_while_a_call_comes_that_is_about_them_is_never_in(install
     assert (standing(company, ada.person_id), calls()) == (becomes, [("applied", None)])
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_the_same_call_twice_at_once_is_answered_as_the_first_and_done_once(installed: Flask, company: Company, known: bool) -> None:
+    system = HR(installed, company)
+    if known:
+        company.joins("ada@x.example", "E-1")
+
+    first, second = meanwhile(installed, hearing(system, LEAVES), lambda: system.call(LEAVES))
+
+    assert (second.status_code, second.json) == ((200, {"state": "applied"}) if known else (202, {"state": "parked"}))
+    assert [state for state, _ in calls()] == [first.state]
+
+
 def test_a_call_that_comes_while_somebody_gets_the_number_is_applied(installed: Flask, company: Company) -> None:
     system, ada = HR(installed, company), company.joins("ada@x.example")
 
