@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
@@ -41,6 +42,7 @@ KEPT = ("employee_id", "work_email", "engagement_id", "last_day_of_work", "termi
 """What of `data` is acted on, and kept in the clear. The rest is in the sealed bytes alone, and goes with them."""
 _WAITING: Final = ("parked", "awaited")
 """The states of calls whose person is not known yet."""
+DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 LONGEST: Final = 2_048
 """Bytes in UTF-8 of what a call or a person is found by. A row of an index of PostgreSQL's ends at 2,704, and holds our own ids beside it."""
 # Asked with every call, so they are built once.
@@ -137,13 +139,17 @@ def _effective(data: dict[str, Any], kind: StatementKind, *, time_zone: str) -> 
     if when == "immediately":
         return None
     if when == "at_end_of_last_day":
-        text = _text(data, "last_day_of_work") or _text(data, "termination_date", needed=True)
+        field = "last_day_of_work" if data.get("last_day_of_work") is not None else "termination_date"
+        text = _text(data, field, needed=True)
         assert text is not None
         try:
+            if not DATE.fullmatch(text):
+                # Python takes a week for its Monday.
+                raise ValueError(text)
             # The end of a day is the start of the next one there, whatever daylight saving does in between.
             day_after = date.fromisoformat(text) + timedelta(days=1)
         except (ValueError, OverflowError) as error:
-            raise BadCall(f"data.last_day_of_work must be a date such as 2026-11-30, not {text!r}") from error
+            raise BadCall(f"data.{field} must be a date such as 2026-11-30, not {text!r}") from error
         zone_name = _text(data, "time_zone") or time_zone
         try:
             zone = ZoneInfo(zone_name)
@@ -200,7 +206,12 @@ def kept(session: Session, event: HREvent) -> Call | None:
 
 def try_again(session: Session, source: Source, event: HREvent, *, at: datetime) -> None:
     """Act on a parked call anew; where it has yet to be understood or confirmed, have that done soon."""
-    call = kept(session, event)
+    try:
+        call = kept(session, event)
+    except BadCall as error:
+        # It was taken by a reading that has changed since. Somebody has to look; whoever is just joining is not kept out by that.
+        event.state, event.problem = "parked", f"not understood any more: {error}"
+        return
     known = None if event.person_key is None else session.get(HRPerson, (event.organization_id, event.source_id, event.person_key))
     if call is None or (event.person_key is not None and known is None and event.employee_id is None):
         event.state, event.due_at, event.attempts = "received", at, 0

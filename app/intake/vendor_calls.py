@@ -13,14 +13,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from app.access.signed_tokens import BadToken
 from app.clock import parse_instant
 from app.intake.descriptions import SHIPPED, BodyForm, Description, Event, Meaning, Moment, Place, Reading, Rule
-from app.intake.hr import BadCall
+from app.intake.hr import DATE, BadCall
 from app.intake.places import NOTHING_AROUND, Around, fits, text_at
 from app.intake.public_keys import claims_of
 from app.intake.schemes import MILLISECONDS_FROM
 from app.json_text import UnreadableJSON, read_json
 
 MOST_FIELDS: Final = 200
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _DATE_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{9,13}(\.[0-9]{1,9})?", re.ASCII)
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])([01]?[0-9]|2[0-3])(?::?([0-5][0-9]))?", re.ASCII)
@@ -192,7 +191,7 @@ def _instant(moment: Moment, text: str, zone: tzinfo) -> datetime:
 
 def _day(text: str, zone: tzinfo) -> date:
     """A date; or the day that a midnight begins, which is how many write a date. Of another time the day is not guessed: ValueError."""
-    if _DATE.fullmatch(text):
+    if DATE.fullmatch(text):
         return date.fromisoformat(text)
     moment = _numbered(text)
     if moment is None and _DATE_TIME.match(text):

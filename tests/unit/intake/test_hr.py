@@ -368,6 +368,8 @@ def test_access_ends_at_the_end_of_the_last_day_there_or_at_the_instant_given(da
         ({"type": "employee.fired", "data": {"employee_id": "E-1"}}, "type must be"),
         ({"type": "employee.terminated", "data": {}}, "employee_id"),
         (leaving("E-1", last_day_of_work="31.12.2026"), "last_day_of_work"),
+        (leaving("E-1", termination_date="2026-02-29"), "data.termination_date must be a date"),
+        (leaving("E-1", last_day_of_work="2026-W48"), "data.last_day_of_work must be a date"),
         (leaving("E-1", last_day_of_work="2026-12-31", time_zone="Mars/Base"), "time_zone"),
         (leaving("E-1", revoke_access="2026-12-31T12:00:00"), "revoke_access"),
         (leaving("E-1", last_day_of_work="9999-12-31"), "last_day_of_work"),

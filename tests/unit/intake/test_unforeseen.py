@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.database import in_transaction, reading
 from app.directory.tables import Person, Source, Standing
@@ -20,6 +20,7 @@ from app.intake.tables import HREvent
 from app.lifecycle.sources import secrets_of
 from app.revocation.alarm_tables import Alarm
 from tests.company import Company, new_company
+from tests.hr_system import HR, leaving
 from tests.hr_vendor import CLOCK, Answers, Vendor, description_file, sample
 
 SECRET = "s" * 20
@@ -112,6 +113,19 @@ def test_a_call_that_is_signed_and_too_long_where_simulations_are_told_is_parked
 
     assert (state, standing(company, mara)) == ("parked", Standing.ACTIVE)
     assert [event.problem for event in vendor.events()] == ["not understood: note must be a text of at most 500 characters"]
+
+
+def test_a_call_that_is_not_understood_any_more_keeps_out_nobody_who_joins(installed: Flask, company: Company) -> None:
+    assert HR(installed, company).call(leaving("E-9", last_day_of_work="2199-12-31")).status_code == 202
+    # As one is that an earlier release took.
+    in_transaction(lambda session: session.execute(update(HREvent).values(body=leaving("E-9", last_day_of_work="2199-W48-1"))))
+
+    ada = company.joins("ada@x.example", "E-9")
+
+    assert standing(company, ada.person_id) == Standing.ACTIVE
+    with reading() as session:
+        waiting = session.scalars(select(HREvent)).one()
+    assert (waiting.state, str(waiting.problem).partition(":")[0]) == ("parked", "not understood any more")
 
 
 def test_a_handshake_that_its_vendor_does_not_know_is_shown_once(installed: Flask, company: Company, api: Answers) -> None:

@@ -207,6 +207,7 @@ def test_a_form_that_can_be_read_in_two_ways_is_refused(body: bytes) -> None:
         (leaving("E-1", revoke_access="at_end_of_last_day"), False),
         (leaving(" ", revoke_access="immediately"), False),
         (leaving("E-1", last_day_of_work="30.11.2026"), False),
+        (leaving("E-1", last_day_of_work="2026-W48-1"), False),
         (leaving("E-1", revoke_access="2026-12-01T17:00:00"), False),
         (leaving("E-1", work_email=7, revoke_access="immediately"), False),
         ({"type": "employee.fired", "data": {"employee_id": "E-1"}}, False),
