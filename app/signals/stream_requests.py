@@ -122,9 +122,10 @@ def wish_of(body: Mapping[str, Any], receiver: Receiver, *, issuer: str) -> Wish
 
 
 def _place(said: object, receiver: Receiver) -> Place:
-    if not isinstance(said, dict) or said.get("method") not in METHODS:
+    method = said.get("method") if isinstance(said, dict) else None
+    if not isinstance(said, dict) or not isinstance(method, str) or method not in METHODS:
         raise invalid(f"delivery.method is {' or '.join(METHODS)}")
-    delivery = METHODS[said["method"]]
+    delivery = METHODS[method]
     if delivery is Delivery.POLL:
         return Place(delivery=delivery)
     url, header = said.get("endpoint_url"), said.get("authorization_header")

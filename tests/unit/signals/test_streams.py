@@ -73,10 +73,10 @@ def test_what_only_the_transmitter_decides_is_not_changed(stage: Stage) -> None:
 
     answers = [
         listener.asks("PATCH", "", {"stream_id": stream_id, **said}).status_code
-        for said in ({"iss": "https://else.example"}, {"aud": "else"}, {"events_requested": "all"}, {"description": ""}, {"delivery": {"method": "smoke"}})
-    ]
+        for said in ({"iss": "https://else.example"}, {"aud": "else"}, {"events_requested": "all"}, {"description": ""}, {"delivery": {"method": "smoke"}}, {"delivery": {"method": ["smoke"]}})
+    ]  # fmt: skip
 
-    assert answers == [400] * 5
+    assert answers == [400] * 6
 
 
 def test_a_verification_comes_with_the_state_that_was_said(stage: Stage) -> None:
