@@ -31,16 +31,14 @@ MOST_WAITING: Final = 10_000
 """Events that wait for one receiver. Past it nobody is taking them, and its stream is disabled."""
 KEPT: Final = timedelta(days=30)
 """How long an event that was taken is remembered; the proof of a departure stays."""
+_LISTENS: Final = (Stream.ended_at.is_(None), Receiver.ended_at.is_(None), Stream.status != StreamStatus.DISABLED)
 # Asked of everybody who leaves, so it is built once.
 _LISTENING: Final = (
     select(Stream, Receiver)
     .join(Receiver, (Receiver.organization_id == Stream.organization_id) & (Receiver.id == Stream.receiver_id))
-    .where(
-        Stream.organization_id == param("organization"), Stream.ended_at.is_(None), Receiver.ended_at.is_(None),
-        Stream.status != StreamStatus.DISABLED,
-    )
+    .where(Stream.organization_id == param("organization"), *_LISTENS)
     .order_by(Stream.id)
-)  # fmt: skip
+)
 
 
 def tell(session: Session, organization_id: str, person_id: str, *, issuer: str, lane: Lane, at: datetime) -> None:
@@ -89,11 +87,13 @@ def tell_of_return(session: Session, organization_id: str, person_id: str, *, is
 
 
 def returned(session: Session) -> Sequence[tuple[str, str]]:
-    """Organisation and id of everybody who is back and whose account a stream still takes for disabled."""
+    """Organisation and id of everybody who is back and whose account a stream still takes for disabled; none of a stream that is told nothing."""
     rows = session.execute(
         select(StreamSubject.organization_id, StreamSubject.person_id)
         .join(Person, (Person.organization_id == StreamSubject.organization_id) & (Person.id == StreamSubject.person_id))
-        .where(StreamSubject.told_disabled, Person.standing == Standing.ACTIVE)
+        .join(Stream, (Stream.organization_id == StreamSubject.organization_id) & (Stream.id == StreamSubject.stream_id))
+        .join(Receiver, (Receiver.organization_id == Stream.organization_id) & (Receiver.id == Stream.receiver_id))
+        .where(StreamSubject.told_disabled, Person.standing == Standing.ACTIVE, *_LISTENS)
         .distinct()
     )
     return [(row.organization_id, row.person_id) for row in rows]

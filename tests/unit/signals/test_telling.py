@@ -334,6 +334,24 @@ def test_a_stream_that_was_ended_keeps_no_departure_open(stage: Stage) -> None:
     assert proof_of(stage, stream_id) is None
 
 
+@pytest.mark.parametrize("stopped", ["ended", "disabled"])
+def test_whoever_is_back_is_looked_for_no_more_where_their_stream_is_told_nothing(stage: Stage, stopped: str) -> None:
+    listener = listens(stage)
+    stream_id = listener.sets_up()
+    off = stage.company.says(stage.joins("mara"), active=False, at=now())
+    deliver(stage)
+    if stopped == "ended":
+        listener.asks("DELETE", "", stream_id=stream_id)
+    else:
+        listener.asks("POST", "/status", {"stream_id": stream_id, "status": "disabled"})
+
+    stage.company.says(off, active=True, at=now())
+    deliver(stage)
+
+    with reading() as session:
+        assert list(streams.returned(session)) == []
+
+
 def test_what_we_send_is_what_we_would_take_from_others(stage: Stage) -> None:
     ours = Provider(issuer=PUBLIC_URL, jwks_uri=f"https://own.example/{new_id()}/jwks")
     listener = listens(stage, audience="https://beside.example")
