@@ -108,7 +108,7 @@ def _sample(file: Path) -> tuple[Request, str, datetime]:
             str(meta.get("test_secret", "")),
             at,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise Unusable(
             f"{file}: a sample has _meta (test_secret, test_clock_unix) and request (method, headers, body_raw); {error!r}"
         ) from error

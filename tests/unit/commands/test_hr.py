@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,17 @@ def test_a_sample_whose_signature_does_not_fit_would_do_nothing(desk: Desk, tmp_
     assert said.exit == 1
     assert said.json["event"] is None
     assert str(said.json["would_do"]).startswith("nothing: the signature is refused")
+
+
+@pytest.mark.parametrize("clock", [10**30, -(10**30), "soon", None])
+def test_a_sample_whose_clock_no_calendar_has_is_wrongly_given(desk: Desk, tmp_path: Path, clock: object) -> None:
+    document = json.loads((SAMPLES / "hibob_employee_left.json").read_text())
+    document["_meta"]["test_clock_unix"] = clock
+    (tmp_path / "odd.json").write_text(json.dumps(document))
+
+    said = desk.types("hr", "test", "hibob", str(tmp_path / "odd.json"), "--json")
+
+    assert (said.exit, "test_clock_unix" in str(said.json["error"])) == (2, True)
 
 
 def test_a_mistake_in_a_description_names_its_line_and_connects_nothing(desk: Desk, tmp_path: Path) -> None:
