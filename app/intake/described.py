@@ -23,7 +23,7 @@ from app.intake.hr_tables import HRPerson, HRSystem
 from app.intake.places import text_at
 from app.intake.schemes import Request, verify
 from app.intake.tables import HREvent
-from app.intake.vendor_calls import Said, is_ping, read_body, say
+from app.intake.vendor_calls import Said, is_ping, not_understood, read_body, say
 from app.lifecycle.order import position
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarms import settle_alarm
@@ -180,7 +180,8 @@ def _keep(
     )  # fmt: skip
     session.add(event)
     if isinstance(said, BadCall):
-        event.state, event.problem = "parked", f"not understood: {said}"
+        assert description.event is not None
+        event.state, event.problem = "parked", not_understood(description.event, told.document, told.around, said)
         return event.state
     if said is None:
         event.due_at = at
@@ -255,7 +256,10 @@ def reread(description: Description, event: HREvent, kept: bytes, *, time_zone: 
     if description.event is None:
         raise BadCall(f"{description.vendor} is asked, and its calls are not read any more")
     document, around = read_again(description, kept, event.body.get("beside", {}))
-    return say(description.event, document, time_zone=description.time_zone or time_zone, at=at, around=around)
+    try:
+        return say(description.event, document, time_zone=description.time_zone or time_zone, at=at, around=around)
+    except BadCall as error:
+        raise BadCall(not_understood(description.event, document, around, error)) from error
 
 
 def with_details(hint: Said, record: Said) -> Said:

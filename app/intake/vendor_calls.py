@@ -134,6 +134,18 @@ def say(reading: Reading, document: Any, *, time_zone: str, at: datetime, around
     return said
 
 
+def not_understood(reading: Reading, document: Any, around: Around, error: BadCall) -> str:
+    """Why an event is parked that cannot be read as a whole; and of whom it is, as far as that can be read, so that somebody can look."""
+    for what, place in (("employee number", reading.number), ("the vendor's id", reading.key)):
+        try:
+            found = text_at(document, place, around)
+        except BadCall:
+            continue
+        if found is not None:
+            return f"not understood, of {what} {found}: {error}"
+    return f"not understood: {error}"
+
+
 def _places(place: Place) -> str:
     return place if isinstance(place, str) else " or ".join(place or ())
 

@@ -125,7 +125,7 @@ def test_one_event_that_cannot_be_read_is_parked_and_stops_no_other(installed: F
 
     assert (state, standing(company, bob.person_id)) == ("parked", Standing.DEPARTED)
     parked = {event.event_id: event.problem for event in vendor.events() if event.state == "parked"}
-    assert list(parked) == ["e1"] and "day must be a date" in str(parked["e1"])
+    assert list(parked) == ["e1"] and str(parked["e1"]).startswith("not understood, of the vendor's id 1: day must be a date")
 
 
 def test_an_event_that_was_in_another_call_is_the_same_event(installed: Flask, company: Company) -> None:
@@ -165,13 +165,17 @@ def test_a_parked_event_of_a_list_is_read_anew_when_somebody_asks_for_it(install
     mara = company.joins("mara@x.example", "E-1")
     vendor = connected(installed, company, LISTED)
     vendor.hears(signed(listed({"id": "e1", "kind": "left", "who": "1", "number": "E-1", "day": "31.12.2026"})))
-    text = LISTED.replace("end_of_day: day", "end_of_day: day, format: '%d.%m.%Y'")
-    in_transaction(lambda session: setattr(session.merge(vendor.system()), "description", text))
 
     def again(session: Session) -> None:
         event = session.get_one(HREvent, (company.organization_id, vendor.source_id, "e1"))
         try_again(session, session.get_one(Source, (company.organization_id, vendor.source_id)), event, at=CLOCK)
 
+    in_transaction(again)
+    vendor.works()
+    assert [str(event.problem).partition(":")[0] for event in vendor.events()] == ["not understood, of employee number E-1"]
+
+    text = LISTED.replace("end_of_day: day", "end_of_day: day, format: '%d.%m.%Y'")
+    in_transaction(lambda session: setattr(session.merge(vendor.system()), "description", text))
     in_transaction(again)
     vendor.works()
 

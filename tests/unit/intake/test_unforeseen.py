@@ -112,7 +112,7 @@ def test_a_call_that_is_signed_and_too_long_where_simulations_are_told_is_parked
     state = vendor.hears(signed({"id": "1", "number": "E-1", "type": "left", "note": "n" * 501}))
 
     assert (state, standing(company, mara)) == ("parked", Standing.ACTIVE)
-    assert [event.problem for event in vendor.events()] == ["not understood: note must be a text of at most 500 characters"]
+    assert [event.problem for event in vendor.events()] == ["not understood, of employee number E-1: note must be a text of at most 500 characters"]
 
 
 def test_a_call_that_is_not_understood_any_more_keeps_out_nobody_who_joins(installed: Flask, company: Company) -> None:
