@@ -9,7 +9,9 @@ from typing import Any, Final, NoReturn
 import orjson
 
 DEEPEST: Final = 32
-_UNSTORABLE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+# PostgreSQL holds no NUL, and half a surrogate pair is no character in any encoding; and how JSON escapes these.
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+_ESCAPED: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 class UnreadableJSON(ValueError):
@@ -33,7 +35,7 @@ def read_json(raw: bytes, *, unique: bool = False, marked: bool = False) -> Any:
     """
     value = parse_json(raw, unique=unique, marked=marked)
     # A text that no database can hold is only sent escaped, and nothing is deeper than it has brackets.
-    if _UNSTORABLE.search(raw) or raw.count(b"{") + raw.count(b"[") > DEEPEST:
+    if _ESCAPED.search(raw) or raw.count(b"{") + raw.count(b"[") > DEEPEST:
         refuse_unstorable(value)
     return value
 
@@ -102,8 +104,13 @@ def write_json(value: object) -> str:
 
 
 def is_storable(text: str) -> bool:
-    """Whether every database can hold this text: PostgreSQL holds no NUL, and half a surrogate pair is no character in any encoding."""
-    return "\0" not in text and not any("\ud800" <= sign <= "\udfff" for sign in text)
+    """Whether every database can hold this text."""
+    return _UNSTORABLE.search(text) is None
+
+
+def without_unstorable(text: str) -> str:
+    """What is left of a text that every database can hold."""
+    return _UNSTORABLE.sub("", text)
 
 
 def refuse_unstorable(value: Any, label: str = "", depth: int = 0) -> None:

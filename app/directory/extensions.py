@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 
 from app.directory.filters import FilterError, parse
 from app.directory.vocabulary import COMMON, GROUP_URN, SCHEMAS, USER_URN, Attribute, Extension, Kind
+from app.json_text import is_storable
 
 CORES: Final[Mapping[str, str]] = MappingProxyType({"User": USER_URN, "Group": GROUP_URN})
 MOST_SCHEMAS = 20
@@ -150,7 +151,7 @@ def _text(said: Mapping[str, Any], name: str, label: str, *, default: str) -> st
         raise UnusableSchema(f"{label}: {name} must be a text")
     if len(value) > _LONGEST_SENTENCE:
         raise UnusableSchema(f"{label}: {name} is longer than {_LONGEST_SENTENCE} characters")
-    if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
+    if not is_storable(value):
         raise UnusableSchema(f"{label}: {name} holds a character that no text can hold")
     return value
 

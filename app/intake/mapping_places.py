@@ -4,7 +4,6 @@
 `urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department`.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,10 +13,10 @@ from app.clock import iso
 from app.directory.values import instant_or_none
 from app.directory.vocabulary import COMMON, ENTERPRISE_URN, STANDARD, USER, USER_URN, Attribute, Kind, Vocabulary
 from app.intake.mapping_functions import LONGEST_LIST, LONGEST_TEXT, word_for
+from app.json_text import is_storable
 
 LONGEST_VALUE: Final = LONGEST_TEXT
 """Characters of a text that an attribute may become."""
-_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _LARGEST_NUMBER: Final = 2**53 - 1
 # Who is whose manager the source says by its own keys, which are no attribute of a document.
 _NOT_HERE: Final[Mapping[str, str]] = {
@@ -302,7 +301,7 @@ def _text(attribute: Attribute, value: Any) -> str | None:
         return None
     if len(value) > LONGEST_VALUE:
         raise Misfit(f"it is longer than {LONGEST_VALUE} characters")
-    if _UNSTORABLE.search(value) is not None:
+    if not is_storable(value):
         raise Misfit("it holds a character that no database keeps")
     if attribute.kind is Kind.DATETIME:
         kept = iso(instant_or_none(value))

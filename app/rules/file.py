@@ -13,7 +13,7 @@ import yaml
 
 from app.directory.filters import FilterError
 from app.directory.filters import parse as parse_filter
-from app.json_text import UnstorableText, refuse_unstorable
+from app.json_text import is_storable
 from app.rules import templates
 from app.rules.grouping import BadGrouping, parse_grouping
 
@@ -231,10 +231,8 @@ class _RuleReader:
         return value.strip() or None
 
     def _refuse_unstorable(self, field: str, text: str) -> None:
-        try:
-            refuse_unstorable(text, "it")
-        except UnstorableText as error:
-            raise self._wrong(field, str(error)) from error
+        if not is_storable(text):
+            raise self._wrong(field, "it holds a character that no text can hold")
 
     def _claim(self, field: str) -> bool:
         value = self._value(field)

@@ -10,6 +10,8 @@ from jinja2 import StrictUndefined, TemplateError, TemplateRuntimeError, Templat
 from jinja2.filters import FILTERS
 from jinja2.sandbox import SandboxedEnvironment
 
+from app.json_text import without_unstorable
+
 LONGEST_NAME = 80
 """Characters of a channel's name: the least that any workspace we ship to can hold (Slack's limit)."""
 
@@ -18,8 +20,6 @@ LONGEST_TEXT = 100_000
 """Characters to which a filter may lengthen a text."""
 
 _HASH_LENGTH = 8
-# PostgreSQL holds no NUL, and half a surrogate pair is no character; a text in a template can be written with their escapes.
-_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _ALLOWED_FILTERS = ("lower", "upper", "title", "capitalize", "trim", "replace", "default", "first", "last", "truncate")
 # Letters that Unicode does not decompose, though every reader knows their plain form.
 _PLAIN = str.maketrans({"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
@@ -138,7 +138,8 @@ def render(template: str, scope: Mapping[str, object]) -> str:
         text = str(_compiled(template).render(dict(scope)))
     except (TemplateError, *_UNWRITABLE):
         return ""
-    return " ".join(_UNSTORABLE.sub("", text).split())
+    # A text in a template can be written with escapes.
+    return " ".join(without_unstorable(text).split())
 
 
 def fit_name(text: str, *, key: str) -> str:

@@ -20,7 +20,7 @@ from app.audit.request_tables import BodyState
 from app.audit.requests import Captured
 from app.directory.names import name_key
 from app.directory.tables import Record, Source
-from app.json_text import write_json
+from app.json_text import is_storable, write_json
 from app.lifecycle.plain_sql import one_of
 from app.statements import param
 
@@ -32,7 +32,6 @@ _TOTAL: Final = re.compile(rb'"totalResults":\s*(\d{1,9})')
 _ASKED_NAME: Final = re.compile(r'\s*(userName|displayName)\s+eq\s+("(?:[^"\\]|\\.)+")\s*', re.IGNORECASE)
 _UNREADABLE: Final = object()
 _REPEATED: Final = ("method", "bulkId")
-_UNTOLD: Final = re.compile("[\0\ud800-\udfff]")
 _said: Final = json.JSONDecoder().decode
 _OPENS: Final = ord("{")
 _NO_BODY: Final = BodyState.NONE.value
@@ -180,7 +179,7 @@ def _behind(id: str, places: int) -> str:
 def _repeated(operation: Any) -> list[str | None]:
     """What an answer to this operation repeats of it: texts that can be told, and of a name that is there twice nothing."""
     named = [[value for key, value in operation.items() if key.lower() == name.lower()] for name in _REPEATED] if isinstance(operation, dict) else [[], []]
-    return [values[0] if len(values) == 1 and isinstance(values[0], str) and not _UNTOLD.search(values[0]) else None for values in named]
+    return [values[0] if len(values) == 1 and isinstance(values[0], str) and is_storable(values[0]) else None for values in named]
 
 
 def _people(connection: Connection, rows: Sequence[Seen]) -> Callable[[Seen], str | None]:
