@@ -98,9 +98,10 @@ class People:
             yield self._registered_person(register, key)
 
     def register(self, listing: Listing) -> Register:
-        for _ in self.everybody(listing):
-            pass
-        return self._registered(listing)
+        register = self._registered(listing)
+        for key in register.entries:
+            self._registered_person(register, key)
+        return register
 
     def find(self, register: Register, key: SourceKey) -> SourcePerson | None:
         return self._registered_person(register, key) if key in register.entries else None
