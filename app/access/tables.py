@@ -33,6 +33,17 @@ class Workspace(Base):
     __table_args__ = (Index("uq_workspace_name", "organization_id", "name", unique=True),)
 
 
+class EndedWorkspace(Base):
+    """What was a workspace, and is kept in step no more: what was proved there keeps its name. Another may have that name by now."""
+
+    __tablename__ = "ended_workspace"
+    organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    id: Mapped[str] = mapped_column(Text, primary_key=True)
+    name: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text)
+    ended_at: Mapped[datetime] = mapped_column(Instant)
+
+
 class Account(Base):
     """A person's account in a workspace. The row stays for ever, so that its id is never given to a second person."""
 

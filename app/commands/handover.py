@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import click
 from sqlalchemy.orm import Session
 
-from app.access.tables import Workspace
+from app.access.known_workspaces import name_of_workspace
 from app.clock import iso, now
 from app.command_lines import to_type
 from app.commands.acting import ADMINS, INFORMED, Acting, one_person, person_fields, verb
@@ -124,8 +124,7 @@ def _place(session: Session, organization_id: str, workspace_id: str) -> str | N
     """The name of a workspace; None stands for all of them, as the rules make a channel in each."""
     if workspace_id == BY_THE_RULES:
         return None
-    found = session.get(Workspace, (organization_id, workspace_id))
-    return workspace_id if found is None else found.name
+    return name_of_workspace(session, organization_id, workspace_id)
 
 
 def _rows(one: dict[str, object]) -> Sequence[tuple[object, ...]]:

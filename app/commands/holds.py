@@ -3,7 +3,7 @@
 import click
 from sqlalchemy.orm import Session
 
-from app.access.tables import Workspace
+from app.access.known_workspaces import name_of_workspace
 from app.clock import iso, now
 from app.commands.acting import ADMINS, INFORMED, Acting, one_person, person_fields, verb
 from app.commands.output import Answer, Table
@@ -51,8 +51,8 @@ def set_hold(acting: Acting, person: str, reason: str, ordered_by: str) -> Answe
 
 
 def _late(session: Session, one: Erasure) -> dict[str, object]:
-    workspace = session.get(Workspace, (one.organization_id, one.workspace_id))
-    return {"workspace": one.workspace_id if workspace is None else workspace.name, "begun": iso(one.begun_at), "erased": iso(one.erased_at)}
+    name = name_of_workspace(session, one.organization_id, one.workspace_id)
+    return {"workspace": name, "begun": iso(one.begun_at), "erased": iso(one.erased_at)}
 
 
 @verb(hold, "end", may=ADMINS)

@@ -1,6 +1,8 @@
 """Verbs on workspaces: the chat servers that are kept in step."""
 
+import time
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -8,13 +10,17 @@ from app.access.tables import Workspace
 from app.clock import iso, now
 from app.commands.acting import ADMINS, ANYONE, NAME, Acting, verb
 from app.commands.exits import NotReady
-from app.commands.output import Answer, Table
+from app.commands.output import Answer, Table, tell
 from app.database import in_transaction, reading
+from app.delivery import ended_workspaces
 from app.delivery.own_rooms import check_with_rooms
 from app.delivery.workspaces import open_workspace
 from app.lifecycle.workspaces import add_workspace, find_workspace, resume, workspaces_of
 from connectors.contract import Secret, TargetSettings
 from connectors.registry import TARGETS, open_target
+
+_LOOK_EVERY: Final = 0.2
+"""Seconds from one look at what is still in hand to the next."""
 
 
 def add_to(doorlist: click.Group) -> None:
@@ -127,3 +133,38 @@ def resume_one(acting: Acting, name: str, token_file: Path | None) -> Answer:
         fields={"id": one.id, "name": name, "kind": one.kind, "state": "running", "version": found.version, "problems": list(found.problems)},
         notes=[f"{name} is delivered to again."],
     )
+
+
+@verb(workspace, "end", may=ADMINS)
+@click.argument("name")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept.")
+@click.option("--anyway", is_flag=True, help="Though leavers were not shown to be out of it, or what they wrote is still to be erased there.")
+def end(acting: Acting, name: str, reason: str, anyway: bool) -> Answer:
+    """Keep a workspace in step no more. Its accounts stay as they are there, and whoever leaves from now on is not shut out of it."""
+    if not reason.strip():
+        raise click.BadParameter("say why, in a few words", param_hint="--reason")
+    ended_workspaces.stop(acting.organization_id, name, anyway=anyway)
+    until = time.monotonic() + ended_workspaces.PATIENCE.total_seconds()
+    waited = False
+    while (
+        done := ended_workspaces.end_if_free(acting.organization_id, name, reason=reason.strip(), anyway=anyway, actor=acting.actor, clock=now)
+    ) is None:
+        if time.monotonic() > until:
+            raise NotReady(f"somebody is still at work in {name}, to which nothing is delivered any more: end it again, or resume it")
+        if not waited:
+            tell(f"waiting for what is in hand in {name}")
+        waited = True
+        time.sleep(_LOOK_EVERY)
+    left = [f"{done.accounts} accounts stay in {name} as they are: whoever leaves from now on is not shut out of it."] if done.accounts else []
+    if done.owed.not_shut:
+        left.append(f"Not shown to be out of it: {', '.join(done.owed.not_shut)}.")
+    if done.owed.not_erased:
+        left.append(f"What {done.owed.not_erased} wrote who have left is not erased there.")
+    return Answer(
+        schema="workspace",
+        fields={
+            "id": done.id, "name": name, "ended": True, "accounts": done.accounts, "not_shut": list(done.owed.not_shut),
+            "not_erased": done.owed.not_erased,
+        },
+        notes=[f"{name} is kept in step no more.", *left],
+    )  # fmt: skip

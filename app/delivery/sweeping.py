@@ -27,6 +27,7 @@ from app.command_lines import to_type
 from app.database import in_transaction, reading
 from app.delivery.access import still_let_in
 from app.delivery.accounts import RESERVED
+from app.delivery.workspaces import WorkspaceEnded
 from app.directory.tables import Person, Standing
 from app.journal import entries, work
 from app.journal.tables import HERE, Lane, Organization, Subject
@@ -54,7 +55,7 @@ class StillGood(Protocol):
 
 
 class Opens(Protocol):
-    """Opens the connector of a workspace. Raises KeyMissing, ConnectorError."""
+    """Opens the connector of a workspace. Raises KeyMissing, ConnectorError, WorkspaceEnded."""
 
     def of(self, organization_id: str, workspace_id: str) -> Target: ...
 
@@ -152,6 +153,8 @@ def _sweep_place(swept: Swept, targets: Opens, bound: float | None, page_of: int
             if bound is not None and time.monotonic() - began > bound:
                 swept.complete = False
                 break
+    except WorkspaceEnded:
+        return None
     except (ConnectorError, KeyMissing) as error:
         # Unknown, never *out*: the same people are looked at once it answers again.
         swept.error, swept.complete = str(error), False

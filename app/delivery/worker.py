@@ -36,7 +36,7 @@ from app.delivery.pauses import LONGEST_PAUSE, LOOK_AGAIN, pause_after, rest_aft
 from app.delivery.precedence import Precedence
 from app.delivery.preparing import prepare_account
 from app.delivery.wanted import NotYet
-from app.delivery.workspaces import Targets, halt, halted
+from app.delivery.workspaces import Targets, WorkspaceEnded, halt, halted
 from app.journal import work
 from app.journal.tables import HERE, Lane, Subject
 from app.journal.work import Claim
@@ -219,8 +219,8 @@ class Worker:
         """Keep several from every new request in one workspace. Asked for at once: it goes on with others while it waits for its disk."""
         try:
             target = self._targets.of(claims[0].organization_id, claims[0].workspace_id)
-        except (ConnectorError, KeyMissing):
-            # It halts the workspace, which is found out with each of them.
+        except (ConnectorError, KeyMissing, WorkspaceEnded):
+            # It halts the workspace, or there is none, which is found out with each of them.
             for taken in claims:
                 self._deal_with(taken)
             return
@@ -280,6 +280,9 @@ class Worker:
             still_open = deliver()
         except NotYet as reason:
             self._postpone(taken, LOOK_AGAIN[taken.lane] if taken.attempts < 100 else timedelta(seconds=1), str(reason), counted=True)
+        except WorkspaceEnded:
+            # Asked for by whoever saw it stand a moment before.
+            self._keep(lambda session: work.finish(session, taken))
         except Withdrawn as reason:
             # Nothing was given. Whoever took the access has put its own work in the departure lane; what is left is looked at anew.
             log.info("withdrawn: %s", reason)

@@ -17,6 +17,10 @@ from connectors.registry import open_target
 _SEALED: Final = select(Workspace.sealed_token).where(Workspace.organization_id == param("organization"), Workspace.id == param("workspace"))
 
 
+class WorkspaceEnded(Exception):
+    """It is kept in step no more: nothing is to be done there."""
+
+
 def settings_here() -> Settings:
     """The settings that this process was started with."""
     settings = current_app.config["DOORLIST"]
@@ -38,14 +42,19 @@ class Targets:
         self._open: dict[tuple[str, bytes], Target] = {}
 
     def of(self, organization_id: str, workspace_id: str) -> Target:
+        """The connector of a workspace. Raises KeyMissing, Misconfigured, WorkspaceEnded."""
         with asking() as connection:
-            sealed_token = connection.execute(_SEALED, {"organization": organization_id, "workspace": workspace_id}).scalar_one()
+            sealed_token = connection.execute(_SEALED, {"organization": organization_id, "workspace": workspace_id}).scalar_one_or_none()
+        if sealed_token is None:
+            raise WorkspaceEnded(workspace_id)
         # A new token or address makes a new connector: the sealed bytes differ each time they are written.
         known = self._open.get((workspace_id, sealed_token))
         if known is not None:
             return known
         with reading() as session:
-            workspace = session.get_one(Workspace, (organization_id, workspace_id))
+            workspace = session.get(Workspace, (organization_id, workspace_id))
+            if workspace is None:
+                raise WorkspaceEnded(workspace_id)
             key = (workspace.id, workspace.sealed_token)
             if key not in self._open:
                 self._open[key] = open_workspace(workspace)

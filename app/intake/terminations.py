@@ -14,8 +14,9 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.access.known_workspaces import known_workspaces
 from app.access.session_tables import RelyingParty
-from app.access.tables import Account, Workspace
+from app.access.tables import Account
 from app.clock import iso
 from app.directory.settings import off_means
 from app.directory.tables import Person, Record, Source, Standing, Statement
@@ -155,7 +156,7 @@ def _own(departures: Sequence[Departed], one: Candidate) -> Sequence[Departed]:
 def _names(session: Session, organization_id: str) -> _Names:
     mine = {"organization_id": organization_id}
     places = {HERE: (HERE, "doorlist")}
-    places |= {one: (name, "workspace") for one, name in session.execute(select(Workspace.id, Workspace.name).filter_by(**mine))}
+    places |= {id: (one.name, "workspace") for id, one in known_workspaces(session, organization_id).items()}
     places |= {one: (name, "relying party") for one, name in session.execute(select(RelyingParty.id, RelyingParty.name).filter_by(**mine))}
     places |= {one: (name, "signal stream") for one, name in streams.names_of(session, organization_id).items()}
     return _Names(

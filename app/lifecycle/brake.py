@@ -151,6 +151,15 @@ def hold_whole(
     return held
 
 
+def withdraw_whole(session: Session, organization_id: str, *, kind: str, about: str, value: str, because: str, actor: Actor, at: datetime) -> None:
+    """What waits of this thing has nothing any more that it could be done to; `about` is the member of the payload that says of what it is."""
+    open_ones = select(Held).where(Held.organization_id == organization_id, Held.kind == kind, Held.state == HeldState.OPEN)
+    for one in session.scalars(open_ones.order_by(Held.created_at, Held.id).with_for_update().execution_options(populate_existing=True)).all():
+        if (one.payload or {}).get(about) == value:
+            one.state, one.decided_at, one.decided_by = HeldState.WITHDRAWN, at, str(actor)
+            _journal_of_whole(session, one, f"{kind} withdrawn", because=because, actor=actor, at=at)
+
+
 def _journal_of_whole(session: Session, held: Held, verb: str, *, because: str, actor: Actor, at: datetime) -> None:
     entries.write(session, held.organization_id, at=at, actor=actor, verb=verb, because=because, subject_kind="held", subject_id=held.id)
 

@@ -8,6 +8,7 @@ LifecycleError
 ├── Ambiguous       a name fits several people; nothing was done
 ├── SecretElsewhere a stored secret would be shown to a server that it was not given for
 ├── TurnedOut       a person became one with another, of whom it has to be said; also a reason to begin anew
+├── StillOwed       a workspace is to be ended in which something has still to be done or shown
 └── WorldMoved      what was approved is not what is there now
 """
 
@@ -60,6 +61,10 @@ class SecretElsewhere(LifecycleError):
 
 class TurnedOut(LifecycleError, BeginAnew):
     """Where a name or a number meant this person, it means the other by now; where an id did, somebody has to say the other's."""
+
+
+class StillOwed(LifecycleError):
+    pass
 
 
 class WorldMoved(LifecycleError):

@@ -7,7 +7,7 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.access.session_tables import RelyingParty
-from app.access.tables import Workspace, WorkspaceState
+from app.access.tables import EndedWorkspace, Workspace, WorkspaceState
 from app.directory.tables import Person, Standing
 from app.journal.tables import HERE, Subject, Work, WorkState
 from app.lifecycle.spreads import NO_TIMES, WINDOW, Spread, Times, times_of
@@ -149,6 +149,8 @@ def overdue_by_place(session: Session, organization_id: str, due_before: datetim
             # Who is not shut is not gone; it is said because the index is by that.
             Proof.organization_id == organization_id, Proof.gone_at.is_(None), Proof.shut_at.is_(None), Departure.ended_at.is_(None),
             Departure.due_at < due_before,
+            # Nobody can be shut out of a workspace any more that is ended, nor is that waited for.
+            Proof.workspace_id.not_in(select(EndedWorkspace.id).where(EndedWorkspace.organization_id == organization_id)),
         )
         .group_by(Proof.workspace_id)
     )  # fmt: skip

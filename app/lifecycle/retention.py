@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, case, literal, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from app.access.known_workspaces import known_workspaces
 from app.access.tables import Account, Workspace
 from app.actors import CLOCK
 from app.clock import iso
@@ -211,14 +212,16 @@ def _hold_of(person_id: InstrumentedAttribute[str]) -> Select[str]:
 def listed(session: Session, organization_id: str, *, past: bool = False) -> Sequence[Listed]:
     """What is to be erased, those first that come first; with `past` what was erased or called off as well. Only reads."""
     query = (
-        select(Erasure, Person, Workspace.name, _hold_of(Erasure.person_id).exists())
+        select(Erasure, Person, _hold_of(Erasure.person_id).exists())
         .join(Person, (Person.organization_id == Erasure.organization_id) & (Person.id == Erasure.person_id))
-        .join(Workspace, (Workspace.organization_id == Erasure.organization_id) & (Workspace.id == Erasure.workspace_id))
         .where(Erasure.organization_id == organization_id)
-        .order_by(Erasure.due_at, Erasure.departure_id, Workspace.name)
     )
-    rows = session.execute(query if past else query.where(*_waiting(organization_id)))
-    return [Listed(erasure=erasure, person=person, workspace=name, held=held) for erasure, person, name, held in rows]
+    names = {id: one.name for id, one in known_workspaces(session, organization_id).items()}
+    found = [
+        Listed(erasure=erasure, person=person, workspace=names.get(erasure.workspace_id, erasure.workspace_id), held=held)
+        for erasure, person, held in session.execute(query if past else query.where(*_waiting(organization_id)))
+    ]
+    return sorted(found, key=lambda one: (one.erasure.due_at, one.erasure.departure_id, one.workspace))
 
 
 def tried(session: Session, organization_id: str, said: str, *, at: datetime) -> Sequence[Would]:

@@ -1,20 +1,29 @@
-"""Verbs on workspaces: connecting one, giving it another credential, setting it going again after it was halted."""
+"""Verbs on workspaces: connecting one, reaching it in another way, setting it going again after it was halted, ending it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from app.access.sealing import seal
-from app.access.tables import Workspace, WorkspaceState
+from app.access.tables import Account, EndedWorkspace, Workspace, WorkspaceState
 from app.actors import Actor
+from app.clock import iso
 from app.database import new_id
 from app.directory.tables import Person, Standing
 from app.journal import entries, work
-from app.journal.tables import Subject
-from app.lifecycle.errors import NotFound, Taken
+from app.journal.tables import Subject, Work
+from app.lifecycle import brake
+from app.lifecycle.errors import NotFound, StillOwed, Taken
+from app.revocation.erasure_tables import Erasure
+from app.revocation.tables import Departure, Proof
 from app.settings import Settings
+from connectors.contract import AccountState
+
+_QUIET: Final = {"synchronize_session": False}
 
 
 def add_workspace(
@@ -62,3 +71,89 @@ def resume(session: Session, workspace: Workspace, *, token: str | None, setting
     workspace.state, workspace.halted_reason = WorkspaceState.RUNNING, None
     if token is not None:
         workspace.sealed_token = seal(settings, token)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owed:
+    """What is left to do in a workspace. `not_shut` are people who have left and were not shown to be out of it."""
+
+    not_shut: Sequence[str]
+    not_erased: int
+
+
+def owed_in(session: Session, workspace: Workspace) -> Owed:
+    """What nobody could do or show any more were it ended now."""
+    here = (Proof.organization_id == workspace.organization_id, Proof.workspace_id == workspace.id)
+    not_shut = (
+        select(Person.user_name)
+        .join(Departure, (Departure.organization_id == Person.organization_id) & (Departure.person_id == Person.id))
+        .join(Proof, (Proof.organization_id == Departure.organization_id) & (Proof.departure_id == Departure.id))
+        .where(*here, Proof.gone_at.is_(None), Proof.shut_at.is_(None), Departure.ended_at.is_(None))
+        .order_by(Person.user_name)
+    )
+    return Owed(not_shut=session.scalars(not_shut).unique().all(), not_erased=_count(session, Erasure, *_to_be_erased(workspace)))
+
+
+def _count(session: Session, table: type[Account] | type[Erasure], *which: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.count()).select_from(table).where(*which)) or 0
+
+
+def _to_be_erased(workspace: Workspace) -> tuple[ColumnElement[bool], ...]:
+    here = (Erasure.organization_id == workspace.organization_id, Erasure.workspace_id == workspace.id)
+    return (*here, Erasure.erased_at.is_(None), Erasure.ended_at.is_(None))
+
+
+def require_nothing_owed(session: Session, workspace: Workspace) -> None:
+    """Raises StillOwed, which says what there is."""
+    owed = owed_in(session, workspace)
+    people = ", ".join(owed.not_shut[:5]) + (f" and {len(owed.not_shut) - 5} more" if len(owed.not_shut) > 5 else "")
+    said = [f"not shown to be out of it are {people}"] if owed.not_shut else []
+    said += [f"what {owed.not_erased} wrote who have left is still to be erased"] if owed.not_erased else []
+    if said:
+        raise StillOwed(f"{workspace.name} cannot be ended like this: {'; '.join(said)}. If nobody can do that there any more: --anyway")
+
+
+def stop(session: Session, workspace: Workspace) -> None:
+    """Begin nothing new there: what is in hand comes to its end."""
+    if workspace.state == WorkspaceState.RUNNING:
+        workspace.state, workspace.halted_reason = WorkspaceState.HALTED, "it is being ended"
+
+
+class InHand(Exception):
+    """Somebody is still at work there, or was until they were killed a moment ago."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What is left as it is: `accounts` that let somebody in."""
+
+    id: str
+    accounts: int
+    owed: Owed
+
+
+def end(session: Session, workspace: Workspace, *, reason: str, actor: Actor, at: datetime) -> Ended:
+    """Keep it in step no more. Its accounts stay as they are there; what was done and shown there stays known under its name. Raises InHand."""
+    organization_id, owed = workspace.organization_id, owed_in(session, workspace)
+    # Whoever takes a piece of it just now is waited for, and then seen.
+    work_there = delete(Work).where(Work.organization_id == organization_id, Work.workspace_id == workspace.id).returning(Work.lease_until)
+    erasures = update(Erasure).where(*_to_be_erased(workspace)).values(ended_at=at, ended_why="the workspace was ended").returning(Erasure.lease_until)
+    leases = [lease for said in (work_there, erasures) for lease in session.scalars(said, execution_options=_QUIET)]
+    if any(lease is not None and lease > at for lease in leases):
+        raise InHand
+    of_workspace = (Account.organization_id == organization_id, Account.workspace_id == workspace.id)
+    accounts = _count(session, Account, *of_workspace, Account.state == AccountState.ACTIVE)
+    entries.write(
+        session, organization_id, at=at, actor=actor, verb="workspace ended", because=reason, subject_kind="workspace", subject_id=workspace.id,
+        before={"name": workspace.name, "kind": workspace.kind, "url": workspace.url},
+        after={"accounts": accounts, "not_shut": len(owed.not_shut), "not_erased": owed.not_erased},
+    )  # fmt: skip
+    brake.withdraw_whole(
+        session, organization_id, kind="plan", about="workspace_id", value=workspace.id, because=f"{workspace.name} was ended", actor=actor, at=at
+    )
+    not_shut = (Proof.organization_id == organization_id, Proof.workspace_id == workspace.id, Proof.gone_at.is_(None), Proof.shut_at.is_(None))
+    session.execute(update(Proof).where(*not_shut).values(last_error=f"the workspace was ended on {iso(at)}, before that was shown"), execution_options=_QUIET)
+    session.add(EndedWorkspace(organization_id=organization_id, id=workspace.id, name=workspace.name, kind=workspace.kind, ended_at=at))
+    session.delete(workspace)
+    session.flush()
+    return Ended(id=workspace.id, accounts=accounts, owed=owed)

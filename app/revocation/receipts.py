@@ -11,8 +11,8 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.access.known_workspaces import Known, known_workspaces
 from app.access.session_tables import RelyingParty
-from app.access.tables import Workspace
 from app.audit import checkpoints, sequencer
 from app.audit.leaves import KINDS, opened, read_leaf
 from app.audit.stored import StoredTree
@@ -69,32 +69,32 @@ def departures_of(session: Session, organization_id: str, person_id: str) -> lis
         select(Erasure).where(Erasure.organization_id == organization_id, Erasure.person_id == person_id, Erasure.erased_at.is_not(None))
     ):
         erased.setdefault(row.departure_id, {})[row.workspace_id] = row
+    workspaces = known_workspaces(session, organization_id)
     return [
         Told(
-            departure=one, targets=_targets(session, one), reinstated=None if one.ended_at is None else undone.get(one.ended_at),
+            departure=one, targets=_targets(session, one, workspaces), reinstated=None if one.ended_at is None else undone.get(one.ended_at),
             erased=erased.get(one.id, {}),
         )
         for one in found
     ]  # fmt: skip
 
 
-def _targets(session: Session, departure: Departure) -> list[tuple[Proof, str, str]]:
+def _targets(session: Session, departure: Departure, workspaces: Mapping[str, Known]) -> list[tuple[Proof, str, str]]:
     rows = session.execute(
-        select(Proof, Workspace.name, RelyingParty.name)
-        .outerjoin(Workspace, (Workspace.organization_id == Proof.organization_id) & (Workspace.id == Proof.workspace_id))
+        select(Proof, RelyingParty.name)
         .outerjoin(RelyingParty, (RelyingParty.organization_id == Proof.organization_id) & (RelyingParty.id == Proof.workspace_id))
         .where(Proof.organization_id == departure.organization_id, Proof.departure_id == departure.id)
     ).all()
     followers = streams.names_of(session, departure.organization_id)
-    named = [_named(proof, workspace, party, followers.get(proof.workspace_id)) for proof, workspace, party in rows]
+    named = [_named(proof, workspaces.get(proof.workspace_id), party, followers.get(proof.workspace_id)) for proof, party in rows]
     return sorted(named, key=lambda one: (one[2] != "doorlist", one[1]))
 
 
-def _named(proof: Proof, workspace: str | None, party: str | None, follower: str | None) -> tuple[Proof, str, str]:
+def _named(proof: Proof, workspace: Known | None, party: str | None, follower: str | None) -> tuple[Proof, str, str]:
     if proof.workspace_id == HERE:
         return proof, HERE, "doorlist"
     if workspace is not None:
-        return proof, workspace, "workspace"
+        return proof, workspace.name, "workspace"
     return (proof, party, "relying party") if party is not None else (proof, follower or proof.workspace_id, "signal stream")
 
 

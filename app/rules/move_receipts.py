@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.access.tables import Workspace
+from app.access.known_workspaces import Known, known_workspaces
 from app.directory.tables import Person, Record
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal.tables import Entry
@@ -33,7 +33,7 @@ class MoveTold:
     move: Move
     entry: Entry | None
     changed: Sequence[Changed]
-    lines: Sequence[tuple[MoveLine, Workspace]]
+    lines: Sequence[tuple[MoveLine, Known]]
 
 
 def moves_of(session: Session, organization_id: str, person_id: str) -> list[MoveTold]:
@@ -41,14 +41,13 @@ def moves_of(session: Session, organization_id: str, person_id: str) -> list[Mov
     moves = session.scalars(
         select(Move).where(Move.organization_id == organization_id, Move.person_id == person_id).order_by(Move.at.desc(), Move.id.desc())
     ).all()
-    rows = session.execute(
-        select(MoveLine, Workspace)
-        .join(Workspace, (Workspace.organization_id == MoveLine.organization_id) & (Workspace.id == MoveLine.workspace_id))
-        .where(MoveLine.organization_id == organization_id, MoveLine.person_id == person_id)
-        .order_by(Workspace.name, MoveLine.step, MoveLine.name)
-    ).all()
-    lines: dict[str, list[tuple[MoveLine, Workspace]]] = {}
-    for line, workspace in rows:
+    workspaces = known_workspaces(session, organization_id)
+    found = session.scalars(
+        select(MoveLine).where(MoveLine.organization_id == organization_id, MoveLine.person_id == person_id).order_by(MoveLine.step, MoveLine.name)
+    )
+    rows = [(line, workspaces.get(line.workspace_id) or Known(name=line.workspace_id, kind="")) for line in found]
+    lines: dict[str, list[tuple[MoveLine, Known]]] = {}
+    for line, workspace in sorted(rows, key=lambda row: row[1].name):
         lines.setdefault(line.move_id, []).append((line, workspace))
     told = []
     for move in moves:
@@ -98,6 +97,6 @@ def _name_of(session: Session, organization_id: str, record_id: str) -> str:
     return found or record_id
 
 
-def steps(lines: Sequence[tuple[MoveLine, Workspace]], step: Step) -> list[tuple[MoveLine, Workspace]]:
+def steps(lines: Sequence[tuple[MoveLine, Known]], step: Step) -> list[tuple[MoveLine, Known]]:
     """Those lines that are such a step, without what was called off again."""
     return [(line, workspace) for line, workspace in lines if line.step == step and line.withdrawn_at is None]

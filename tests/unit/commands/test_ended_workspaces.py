@@ -1,0 +1,203 @@
+"""A workspace that is kept in step no more: what stays, what is forgotten, and what has to be said before."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.access.tables import Account
+from app.actors import CLOCK
+from app.clock import now
+from app.database import reading
+from app.delivery.ended_workspaces import end_if_free
+from app.delivery.worker import Worker
+from app.journal import work
+from app.journal.tables import Entry, Lane, Subject, Work
+from app.lifecycle.brake import hold_whole
+from app.revocation.erasure_tables import Erasure
+from app.revocation.tables import Departure, Proof
+from app.rules.tables import Channel, ChannelMember, Room
+from connectors.contract import AccountState
+from tests.unit.commands.conftest import Desk
+
+PEOPLE = ("ada", "bob")
+
+
+def _at_work(desk: Desk) -> tuple[str, dict[str, str]]:
+    """A workspace in which two people have accounts and are in a channel; its id and theirs."""
+    directory, workspace_id = desk.directory(), desk.connects_chat()
+    ids = {name: desk.hires(directory, name) for name in PEOPLE}
+    organization_id = desk.organization_id
+
+    def act(session: Session) -> None:
+        here = {"organization_id": organization_id, "workspace_id": workspace_id}
+        session.add(Channel(organization_id=organization_id, id="all", name="all", created_at=now()))
+        session.add(Room(**here, channel_id="all", key="all", ref="!all:chat"))
+        for name, person_id in ids.items():
+            session.add(Account(**here, person_id=person_id, account_id=f"@{name}:chat", state=AccountState.ACTIVE))
+            session.add(ChannelMember(**here, channel_id="all", person_id=person_id, why="rule", since=now()))
+            desk.chat.has(name)
+
+    desk.acts(act)
+    return workspace_id, ids
+
+
+def _rows(desk: Desk, table: type[Room] | type[ChannelMember] | type[Work] | type[Account], workspace_id: str) -> int:
+    with desk.app.app_context(), reading() as session:
+        return len(session.scalars(select(table).where(table.workspace_id == workspace_id)).all())
+
+
+def test_a_workspace_that_is_ended_is_kept_in_step_no_more(desk: Desk) -> None:
+    workspace_id, _ = _at_work(desk)
+    ended = desk.asks("workspace", "end", "chat", "--reason", "moved to another product")
+
+    assert (ended["ended"], ended["accounts"], ended["not_shut"], ended["not_erased"]) == (True, 2, [], 0)
+    assert desk.asks("workspace", "list")["workspaces"] == []
+    assert desk.asks("status")["workspaces"] == []
+    assert [_rows(desk, table, workspace_id) for table in (Room, ChannelMember, Work, Account)] == [0, 0, 0, 2]
+    with desk.app.app_context(), reading() as session:
+        entry = session.scalars(select(Entry).where(Entry.verb == "workspace ended")).one()
+    assert (entry.subject_id, entry.because, (entry.before or {})["name"]) == (workspace_id, "moved to another product", "chat")
+
+
+def test_its_name_and_its_address_may_be_given_again(desk: Desk) -> None:
+    first, _ = _at_work(desk)
+    desk.asks("workspace", "end", "chat", "--reason", "set up wrongly")
+
+    assert desk.connects_chat() != first
+
+
+def test_whoever_leaves_afterwards_is_not_waited_for_there(desk: Desk) -> None:
+    workspace_id, _ = _at_work(desk)
+    desk.asks("workspace", "end", "chat", "--reason", "given up")
+
+    desk.asks("depart", "ada@acme.example")
+
+    with desk.app.app_context(), reading() as session:
+        assert session.scalars(select(Proof.workspace_id).where(Proof.workspace_id == workspace_id)).all() == []
+
+
+def test_a_leaver_who_was_not_shown_to_be_out_is_named_first(desk: Desk) -> None:
+    _at_work(desk)
+    desk.asks("depart", "ada@acme.example")
+
+    refused = desk.types("workspace", "end", "chat", "--reason", "given up", "--json")
+
+    assert (refused.exit, "ada@acme.example" in refused.json["error"]) == (1, True)
+    assert desk.asks("workspace", "list")["workspaces"][0]["state"] == "running", "nothing was begun"
+    ended = desk.asks("workspace", "end", "chat", "--reason", "its server burnt down", "--anyway")
+    assert ended["not_shut"] == ["ada@acme.example"]
+
+
+def test_a_leaver_who_was_not_shown_to_be_out_is_never_said_to_be(desk: Desk) -> None:
+    _at_work(desk)
+    desk.asks("depart", "ada@acme.example")
+    desk.acts(lambda session: session.execute(update(Proof).values(last_error="no answer")))
+    desk.asks("workspace", "end", "chat", "--reason", "its server burnt down", "--anyway")
+
+    [departure] = desk.asks("receipt", "ada@acme.example")["departures"]
+
+    assert [one["name"] for one in departure["workspaces"]] == ["chat"]
+    assert any(one.startswith("chat: not shut yet (the workspace was ended on ") for one in departure["open"])
+
+
+def test_nobody_is_overdue_where_nobody_can_be_shut_out_any_more(desk: Desk) -> None:
+    _at_work(desk)
+    desk.asks("depart", "ada@acme.example")
+    desk.acts(lambda session: session.execute(update(Departure).values(due_at=now() - timedelta(hours=1))))
+    before = desk.asks("status")["overdue"]
+    desk.asks("workspace", "end", "chat", "--reason", "its server burnt down", "--anyway")
+
+    assert before - desk.asks("status")["overdue"] == 1
+
+
+def test_what_is_still_to_be_erased_is_called_off_only_when_that_is_said(desk: Desk) -> None:
+    workspace_id, ids = _at_work(desk)
+    organization_id = desk.organization_id
+    later = now() + timedelta(days=30)
+
+    def act(session: Session) -> None:
+        session.add(
+            Erasure(
+                organization_id=organization_id, departure_id="gone", workspace_id=workspace_id, person_id=ids["bob"], left_at=now(), after="30d",
+                due_at=later, next_at=later,
+            )
+        )  # fmt: skip
+
+    desk.acts(act)
+    refused = desk.types("workspace", "end", "chat", "--reason", "given up")
+    assert (refused.exit, "still to be erased" in refused.err) == (1, True)
+
+    assert desk.asks("workspace", "end", "chat", "--reason", "given up", "--anyway")["not_erased"] == 1
+
+    [listed] = desk.asks("retention", "list", "--all")["erasures"]
+    assert (listed["workspace"], listed["state"], listed["because"]) == ("chat", "called off", "the workspace was ended")
+
+
+def test_a_plan_that_waits_for_it_is_withdrawn(desk: Desk) -> None:
+    workspace_id, _ = _at_work(desk)
+    organization_id = desk.organization_id
+
+    def act(session: Session) -> None:
+        payload = {"workspace_id": workspace_id, "digest": "d", "people": 2, "add": 0, "remove": 2}
+        hold_whole(session, organization_id, kind="plan", about="workspace_id", payload=payload, reason="chat: too many", actor=CLOCK, at=now())
+
+    desk.acts(act)
+    assert len(desk.asks("held", "list")["held"]) == 1
+
+    desk.asks("workspace", "end", "chat", "--reason", "given up")
+
+    assert desk.asks("held", "list")["held"] == []
+
+
+def test_what_somebody_has_in_hand_there_comes_to_its_end_first(desk: Desk) -> None:
+    workspace_id, ids = _at_work(desk)
+    organization_id = desk.organization_id
+
+    def begin(session: Session) -> work.Claim:
+        work.want(
+            session, organization_id, subject=Subject.ACCOUNT, subject_ids=[ids["ada"]], because=None, due_at=now(), workspace_id=workspace_id
+        )
+        [taken] = [
+            one for one in work.claim(session, lanes=[Lane.SYNC], worker="w", at=now(), most=50) if one.workspace_id == workspace_id
+        ]
+        return taken
+
+    taken = desk.acts(begin)
+
+    def tried() -> bool:
+        with desk.app.app_context():
+            return end_if_free(organization_id, "chat", reason="given up", anyway=False, actor=CLOCK, clock=now) is not None
+
+    assert not tried()
+    assert desk.asks("workspace", "list")["workspaces"] != []
+    assert _rows(desk, Work, workspace_id) == 1, "nothing of it is undone"
+    desk.acts(lambda session: work.finish(session, taken))
+    assert tried()
+
+
+def test_what_is_asked_for_by_whoever_saw_it_stand_comes_to_nothing(desk: Desk) -> None:
+    workspace_id, ids = _at_work(desk)
+    organization_id = desk.organization_id
+    desk.asks("workspace", "end", "chat", "--reason", "given up")
+
+    def act(session: Session) -> None:
+        for lane in Lane:
+            work.want(
+                session, organization_id, subject=Subject.ACCOUNT, subject_ids=ids.values(), because=None, due_at=now(), lane=lane,
+                workspace_id=workspace_id,
+            )  # fmt: skip
+
+    desk.acts(act)
+    Worker(desk.app, threads={Lane.DEPARTURES: 1, Lane.SYNC: 1}).run_until_idle()
+
+    assert _rows(desk, Work, workspace_id) == 0
+
+
+@pytest.mark.parametrize("typed", [("nowhere", "--reason", "x"), ("chat", "--reason", "  "), ("chat",)])
+def test_one_that_is_not_there_and_a_reason_that_says_nothing_are_refused(desk: Desk, typed: tuple[str, ...]) -> None:
+    desk.connects_chat()
+
+    assert desk.types("workspace", "end", *typed).exit in (1, 2)
+    assert desk.asks("workspace", "list")["workspaces"][0]["state"] == "running"
