@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Final
 
 import click
+from sqlalchemy.orm import Session
 
+from app.access.sealing import unseal
 from app.access.tables import Workspace
 from app.clock import iso, now
 from app.commands.acting import ADMINS, ANYONE, NAME, Acting, verb
@@ -13,9 +15,9 @@ from app.commands.exits import NotReady
 from app.commands.output import Answer, Table, tell
 from app.database import in_transaction, reading
 from app.delivery import ended_workspaces
-from app.delivery.own_rooms import check_with_rooms
+from app.delivery.own_rooms import check_same_place, check_with_rooms
 from app.delivery.workspaces import open_workspace
-from app.lifecycle.workspaces import add_workspace, find_workspace, resume, workspaces_of
+from app.lifecycle.workspaces import add_workspace, change, find_workspace, resume, workspaces_of
 from connectors.contract import Secret, TargetSettings
 from connectors.registry import TARGETS, open_target
 
@@ -133,6 +135,39 @@ def resume_one(acting: Acting, name: str, token_file: Path | None) -> Answer:
         fields={"id": one.id, "name": name, "kind": one.kind, "state": "running", "version": found.version, "problems": list(found.problems)},
         notes=[f"{name} is delivered to again."],
     )
+
+
+@verb(workspace, "set", may=ADMINS)
+@click.argument("name")
+@click.option("--url", help="Where its API answers now.")
+@click.option("--token-file", type=click.Path(path_type=Path), help="File with another token.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="An option to change; KEY= takes it away.")
+def set_one(acting: Acting, name: str, url: str | None, token_file: Path | None, options: tuple[str, ...]) -> Answer:
+    """Reach a workspace in another way, once it answers so: at another address, with another token, with other options."""
+    if url is None and token_file is None and not options:
+        raise click.UsageError("say what changes: --url, --token-file or --option")
+    said = {key: value for key, _, value in (_pair(option) for option in options)}
+    given = read_token(token_file) if token_file is not None else None
+    with reading() as session:
+        one = find_workspace(session, acting.organization_id, name)
+    token = given or unseal(acting.settings, one.sealed_token)
+    address = url or one.url
+    chosen = {str(key): str(value) for key, value in {**one.options, **said}.items() if said.get(key) != ""}
+    target = open_target(one.kind, TargetSettings(name=one.name, url=address, token=Secret(token), options=chosen))
+    found = check_with_rooms(target, acting.organization_id, one.id)
+    check_same_place(target, acting.organization_id, one.id)
+
+    def act(session: Session) -> Workspace:
+        here = find_workspace(session, acting.organization_id, name)
+        change(session, here, url=address, token=token, options=chosen, replaced=given is not None, settings=acting.settings, actor=acting.actor, at=now())
+        return here
+
+    changed = in_transaction(act)
+    return Answer(
+        schema="workspace",
+        fields={"id": changed.id, "name": name, "kind": changed.kind, "url": address, "state": "running", "version": found.version, "problems": list(found.problems)},
+        notes=[f"{name} is reached at {address}."],
+    )  # fmt: skip
 
 
 @verb(workspace, "end", may=ADMINS)

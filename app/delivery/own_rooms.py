@@ -1,4 +1,4 @@
-"""Whether a workspace's credential is of the account that made its rooms: no other can put anybody into them, or take anybody out."""
+"""Whether it is the same workspace, and its credential of the account that made its rooms: no other can put anybody into them, or take anybody out."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -6,12 +6,13 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.access.tables import Account
 from app.database import reading
 from app.rules.tables import Channel, Room
-from connectors.contract import ChannelRef, Check, HoldsChannels, Misconfigured, Target
+from connectors.contract import AccountId, AccountState, ChannelRef, Check, HoldsChannels, Misconfigured, Missing, Refused, Target
 
 _LOOKED_AT: Final = 5
-"""Rooms that are asked for at most, so far as some are deleted over there."""
+"""Rooms, or accounts, that are asked for at most, so far as some are deleted over there."""
 
 
 def check_with_rooms(target: Target, organization_id: str, workspace_id: str) -> Check:
@@ -43,3 +44,23 @@ def _require_own(target: HoldsChannels, rooms: Iterable[ChannelRef], *, name: st
             f"{name}: the token is of another account than the one that made the room {first.name!r}, and could put nobody into "
             "our rooms or take anybody out: it takes a token of that account"
         )
+
+
+def check_same_place(target: Target, organization_id: str, workspace_id: str) -> None:
+    """Whether what answers knows the accounts that we know of. Raises ConnectorError; Misconfigured where it is another server."""
+    mine = (Account.organization_id == organization_id, Account.workspace_id == workspace_id, Account.state == AccountState.ACTIVE)
+    with reading() as session:
+        known = session.scalars(select(Account.account_id).where(*mine).order_by(Account.seen_at.desc(), Account.account_id).limit(_LOOKED_AT)).all()
+    if known and not any(_has(target, AccountId(one)) for one in known):
+        raise Misconfigured(
+            f"{target.name}: what answers at that address does not know the account {known[0]}, nor any other that was asked for: "
+            "another server is a workspace of its own, and is added as one"
+        )
+
+
+def _has(target: Target, account_id: AccountId) -> bool:
+    try:
+        return target.get_account(account_id) is not None
+    except (Refused, Missing):
+        # A server is asked about accounts of its own name only.
+        return False

@@ -73,6 +73,21 @@ def resume(session: Session, workspace: Workspace, *, token: str | None, setting
         workspace.sealed_token = seal(settings, token)
 
 
+def change(
+    session: Session, workspace: Workspace, *, url: str, token: str, options: Mapping[str, str], replaced: bool, settings: Settings, actor: Actor, at: datetime,
+) -> None:  # fmt: skip
+    """Reach it at this address, with this token and these options, and deliver to it again. `replaced`: whether the token is another. Raises KeyMissing."""
+    entries.write(
+        session, workspace.organization_id, at=at, actor=actor, verb="workspace changed", because="operator", subject_kind="workspace",
+        subject_id=workspace.id, before={"url": workspace.url, "options": dict(workspace.options), "state": workspace.state},
+        after={"url": url, "options": dict(options), "state": WorkspaceState.RUNNING, "credential": "replaced" if replaced else "kept"},
+    )  # fmt: skip
+    workspace.url, workspace.options = url, dict(options)
+    workspace.state, workspace.halted_reason = WorkspaceState.RUNNING, None
+    # Sealed anew in any case: by that every worker sees that what it has open is not how it is reached now.
+    workspace.sealed_token = seal(settings, token)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Owed:
     """What is left to do in a workspace. `not_shut` are people who have left and were not shown to be out of it."""

@@ -1,4 +1,4 @@
-"""A workspace that is kept in step no more: what stays, what is forgotten, and what has to be said before."""
+"""Workspaces that have moved, and those that are kept in step no more: what stays, what is forgotten, and what has to be said before."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from app.access.tables import Account
+from app.access.tables import Account, Workspace
 from app.actors import CLOCK
 from app.clock import now
 from app.database import reading
@@ -201,3 +201,44 @@ def test_one_that_is_not_there_and_a_reason_that_says_nothing_are_refused(desk: 
 
     assert desk.types("workspace", "end", *typed).exit in (1, 2)
     assert desk.asks("workspace", "list")["workspaces"][0]["state"] == "running"
+
+
+def _url(desk: Desk) -> tuple[str, dict[str, object], str]:
+    with desk.app.app_context(), reading() as session:
+        one = session.scalars(select(Workspace)).one()
+        return one.url, one.options, one.state
+
+
+def test_a_server_that_has_moved_is_reached_at_its_new_address(desk: Desk) -> None:
+    _at_work(desk)
+    desk.chat.accounts = {}
+    desk.chat.has("ada")
+    desk.acts(lambda session: session.execute(update(Workspace).values(state="halted", halted_reason="it redirects")))
+
+    desk.asks("workspace", "set", "chat", "--url", "https://new.example", "--option", "server_name=chat.example")
+
+    assert _url(desk) == ("https://new.example", {"server_name": "chat.example"}, "running")
+    assert desk.chat.seen_token == "s3cret", "the token is the one before"
+    desk.asks("workspace", "set", "chat", "--option", "server_name=", "--token-file", desk.file("new", "n3w"))
+    assert _url(desk) == ("https://new.example", {}, "running")
+    assert desk.chat.seen_token == "n3w"
+
+
+def test_another_server_is_no_new_address(desk: Desk) -> None:
+    _at_work(desk)
+    desk.chat.accounts = {}
+    desk.chat.has("stranger")
+
+    refused = desk.types("workspace", "set", "chat", "--url", "https://new.example", "--json")
+
+    assert (refused.exit, "does not know the account" in refused.json["error"]) == (1, True)
+    assert _url(desk)[0] == "https://chat.example"
+
+
+def test_a_change_of_nothing_and_a_server_that_does_not_answer_are_refused(desk: Desk) -> None:
+    desk.connects_chat()
+
+    assert desk.types("workspace", "set", "chat").exit == 2
+    desk.chat.down = True
+    assert desk.types("workspace", "set", "chat", "--url", "https://new.example").exit == 7
+    assert _url(desk)[0] == "https://chat.example"
