@@ -33,6 +33,10 @@ def add_workspace(
     """Keep another workspace in step from now on: every active person is looked at. Raises Taken, KeyMissing."""
     if session.scalar(select(Workspace.id).where(Workspace.organization_id == organization_id, Workspace.name == name)) is not None:
         raise Taken("name", name, f"there is a workspace named {name!r} already")
+    # Two that deliver to one server would undo each other's work.
+    there = session.execute(select(Workspace.name, Workspace.url).where(Workspace.organization_id == organization_id, Workspace.kind == kind))
+    if (same := next((other for other, its_url in there if _address(its_url) == _address(url)), None)) is not None:
+        raise Taken("url", url, f"the workspace {same!r} is at {url} already")
     workspace = Workspace(
         organization_id=organization_id, id=new_id(), name=name, kind=kind, url=url, sealed_token=seal(settings, token), options=dict(options),
         state=WorkspaceState.RUNNING, halted_reason=None, problems=list(problems), created_at=at,
@@ -46,6 +50,10 @@ def add_workspace(
     active = session.scalars(select(Person.id).where(Person.organization_id == organization_id, Person.standing == Standing.ACTIVE))
     work.want(session, organization_id, subject=Subject.PERSON, subject_ids=active, because=entry, due_at=at)
     return workspace
+
+
+def _address(url: str) -> str:
+    return url.strip().rstrip("/").lower()
 
 
 def find_workspace(session: Session, organization_id: str, name: str) -> Workspace:

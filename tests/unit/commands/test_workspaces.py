@@ -203,6 +203,14 @@ def test_one_that_is_not_there_and_a_reason_that_says_nothing_are_refused(desk: 
     assert desk.asks("workspace", "list")["workspaces"][0]["state"] == "running"
 
 
+def test_two_do_not_deliver_to_one_server(desk: Desk) -> None:
+    desk.connects_chat()
+
+    twice = desk.types("workspace", "add", "matrix", "again", "--url", "https://Chat.example/", "--token-file", desk.file("t", "s3cret"))
+
+    assert (twice.exit, "'chat' is at" in twice.err) == (1, True)
+
+
 def _url(desk: Desk) -> tuple[str, dict[str, object], str]:
     with desk.app.app_context(), reading() as session:
         one = session.scalars(select(Workspace)).one()
