@@ -107,6 +107,8 @@ def set_connection(
     acting: Acting, /, name: str, client_secret_file: Path | None, no_domains: bool, default_match: bool, domains: Sequence[str], **given: Any
 ) -> Answer:
     """Change what is given and leave the rest; --domain and --strong replace what was there."""
+    if domains and no_domains:
+        raise click.UsageError("either --domain or --no-domains")
     settings = settings_typed(acting, given)
     typed = settings.pop("directory_id", {})
     secret = secret_in(client_secret_file)

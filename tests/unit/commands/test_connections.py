@@ -101,6 +101,7 @@ def test_choices_are_changed_one_by_one(desk: Desk, saml: SAMLProvider) -> None:
 
     assert (said["require_second_factor"], said["jit"], said["strong"]) == (False, True, ["urn:two"])
     assert (said["attribute"], said["matches"], said["domains"]) == ("uid", "userName", ["acme.example"])
+    assert desk.types("connection", "set", "okta", "--no-domains", "--domain", "acme.test").exit == 2
     assert desk.asks("connection", "set", "okta", "--no-domains", "--default-match")["domains"] == []
     assert desk.asks("connection", "show", "okta")["attribute"] is None
 
