@@ -218,3 +218,31 @@ def test_who_stays_is_not_disturbed(place: Place, chromium: Chromium, tmp_path: 
 
         assert window.page.request.get(f"{place.doorlist.url}/session").status == 200
         assert entered.user_id.startswith("@grace")
+
+
+def test_a_workspace_that_was_ended_is_itself_again_once_it_is_added_anew(place: Place) -> None:
+    synapse, doorlist = place.synapse, place.doorlist
+    before = _members(synapse)
+    doorlist.json("workspace", "set", "chat", "--url", synapse.url.replace("127.0.0.1", "localhost"))
+    doorlist.json("workspace", "set", "chat", "--url", synapse.url)
+
+    ended = doorlist.json("workspace", "end", "chat", "--reason", "added by mistake")
+    assert ended["ended"] and not ended["not_shut"], ended
+    assert _members(synapse) == before
+    doorlist.json("workspace", "add", "matrix", "chat", "--url", synapse.url, "--token-file", str(place.folder / "provisioner.token"))
+    doorlist.settle()
+
+    assert _members(synapse) == before
+    [drift] = doorlist.json("report", "drift")["workspaces"]
+    assert [drift[what] for what in ("error", "add", "remove", "new_channels")] == [None, 0, 0, 0]
+
+
+def _members(synapse: Synapse) -> dict[str, list[str]]:
+    """Everybody in each room, by the room's id."""
+    asks = {"headers": {"Authorization": f"Bearer {synapse.admin_token}"}, "timeout": 30}
+    rooms = requests.get(f"{synapse.url}/_synapse/admin/v1/rooms", **asks).json()["rooms"]  # type: ignore[arg-type]  # a mapping of both kinds
+    found = {}
+    for room in rooms:
+        members = requests.get(f"{synapse.url}/_synapse/admin/v1/rooms/{room['room_id']}/members", **asks)  # type: ignore[arg-type]  # the same
+        found[room["room_id"]] = sorted(members.json()["members"])
+    return found
