@@ -2,12 +2,15 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Index, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, ByteText, Document, Instant
+
+RESERVED: Final = "reserved"
+"""State of an account row whose id is kept for a person, before the account is known to be there, and theirs."""
 
 
 class WorkspaceState(StrEnum):

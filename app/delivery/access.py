@@ -10,11 +10,10 @@ from sqlalchemy.orm import Session
 
 from app.access.session_tables import Device, Grant, IssuedToken, RelyingParty, TokenKind, WebSession
 from app.access.sessions import Held, lets_in, of_person
-from app.access.tables import Account, Workspace
+from app.access.tables import RESERVED, Account, Workspace
 from app.audit import deeds
 from app.clock import Clock
 from app.database import Instant, in_transaction, reading
-from app.delivery.accounts import RESERVED
 from app.delivery.relying_parties import deliver_logout
 from app.delivery.signal_streams import deliver_events, want
 from app.delivery.workspaces import Targets

@@ -4,6 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.access.tables import RESERVED
 from app.access.tables import Account as AccountRow
 from app.audit import deeds
 from app.clock import Clock
@@ -19,9 +20,6 @@ from app.journal.work import Claim, Keep
 from app.rules.revisions import current_rules
 from app.rules.shapes import led_by
 from connectors.contract import Account, AccountId, AccountState, Conflict, HoldsChannels, Missing, Permit, Profile, Refused, Target
-
-RESERVED = "reserved"
-"""State of an account row whose id is kept for a person, before the account is known to be there."""
 
 
 def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: Precedence, keep: Keep) -> bool | None:

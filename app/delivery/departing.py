@@ -13,12 +13,12 @@ from datetime import datetime
 from sqlalchemy import and_, select
 from sqlalchemy.orm import Session
 
+from app.access.tables import RESERVED
 from app.access.tables import Account as AccountRow
 from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
 from app.delivery import handing_over
-from app.delivery.accounts import RESERVED
 from app.delivery.handing_over import LeftInChannels
 from app.delivery.memberships import put_in_again
 from app.delivery.wanted import NotYet

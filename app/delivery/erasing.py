@@ -16,13 +16,12 @@ from sqlalchemy.orm import Session
 
 from app.access.closed import why_closed
 from app.access.sealing import KeyMissing
-from app.access.tables import Account, Workspace, WorkspaceState
+from app.access.tables import RESERVED, Account, Workspace, WorkspaceState
 from app.audit import deeds
 from app.audit.lag import audit_is_behind
 from app.clock import Clock
 from app.clock import now as wall_clock
 from app.database import in_transaction, reading
-from app.delivery.accounts import RESERVED
 from app.directory.settings import erase_after, value_of
 from app.directory.tables import Person, Standing
 from app.journal import work

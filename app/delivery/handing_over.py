@@ -13,12 +13,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.access.closed import why_closed
-from app.access.tables import Account
+from app.access.tables import RESERVED, Account
 from app.audit import deeds
 from app.audit.lag import audit_is_behind
 from app.clock import Clock
 from app.database import in_transaction, reading
-from app.delivery.accounts import RESERVED
 from app.delivery.permits import LAST_GIFT_BEFORE_LEASE
 from app.delivery.wanted import NotYet
 from app.delivery.workspaces import halted

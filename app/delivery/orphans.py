@@ -13,10 +13,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.access.sealing import KeyMissing
+from app.access.tables import RESERVED, Workspace
 from app.access.tables import Account as AccountRow
-from app.access.tables import Workspace
 from app.database import reading
-from app.delivery.accounts import RESERVED
 from app.directory.names import name_key
 from app.directory.tables import Person, Record, RecordEmail, Standing
 from connectors.contract import Account, AccountState, ConnectorError, Target

@@ -2,11 +2,12 @@
 
 from sqlalchemy.orm import Session
 
+from app.access.tables import RESERVED
 from app.access.tables import Account as AccountRow
 from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
-from app.delivery.accounts import RESERVED, reserve
+from app.delivery.accounts import reserve
 from app.delivery.permits import permit_for
 from app.delivery.precedence import Precedence
 from app.delivery.wanted import profile_of

@@ -19,14 +19,13 @@ from sqlalchemy.orm import Session
 from app.access.sealing import KeyMissing
 from app.access.session_tables import Device, Grant, IssuedToken, WebSession
 from app.access.sessions import of_person
-from app.access.tables import Account, Workspace, WorkspaceState
+from app.access.tables import RESERVED, Account, Workspace, WorkspaceState
 from app.actors import Actor, ActorKind
 from app.clock import Clock
 from app.clock import now as wall_clock
 from app.command_lines import to_type
 from app.database import in_transaction, reading
 from app.delivery.access import still_let_in
-from app.delivery.accounts import RESERVED
 from app.delivery.workspaces import WorkspaceEnded
 from app.directory.tables import Person, Standing
 from app.journal import entries, work

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.access.known_workspaces import known_workspaces
 from app.access.session_tables import RelyingParty
-from app.access.tables import Account
+from app.access.tables import RESERVED, Account
 from app.clock import iso
 from app.directory.settings import off_means
 from app.directory.tables import Person, Record, Source, Standing, Statement
@@ -41,8 +41,6 @@ from app.revocation import streams
 from app.revocation.receipts import closed_by_kind
 from app.revocation.tables import Departure, Proof
 
-RESERVED: Final = "reserved"
-"""State of an account whose id was set aside and that was never seen (`delivery.accounts`)."""
 Line = Mapping[str, object]
 _DEPARTED: Final = [getattr(Departure, one.name) for one in fields(Departed)]
 

@@ -6,10 +6,10 @@ import pytest
 from flask import Flask
 from sqlalchemy.orm import Session
 
+from app.access.tables import RESERVED
 from app.access.tables import Account as AccountRow
 from app.clock import now
 from app.database import in_transaction
-from app.delivery.accounts import RESERVED
 from app.lifecycle.signing_out import sign_out_everywhere
 from connectors.contract import Account, AccountId, AccountState
 from tests.company import ADMIN, Company
