@@ -1,4 +1,4 @@
-"""Reports: who was to leave and how they were shut out, whose accounts are nobody's, who is in no channel, and what does not agree."""
+"""Reports: who can get in, who was to leave and how they were shut out, whose accounts are nobody's, who is in no channel, and what does not agree."""
 
 from dataclasses import asdict
 
@@ -14,6 +14,7 @@ from app.database import one_moment, reading
 from app.delivery.orphans import Seen, orphans_of
 from app.delivery.workspaces import open_workspace
 from app.directory.settings import value_of
+from app.directory.tables import Standing
 from app.intake import terminations
 from app.intake.termination_words import POPULATION, Outcome, Period
 from app.intake.terminations import Totals
@@ -22,8 +23,10 @@ from app.lifecycle.contractor_ends import endings
 from app.lifecycle.contradictions import contradictions
 from app.lifecycle.days import NoSuchDay
 from app.lifecycle.workspaces import workspaces_of
+from app.rules.access_review import access, memberships
 from app.rules.no_channel import unreached
 from app.rules.revisions import current_rules
+from connectors.contract import AccountState
 
 
 def add_to(doorlist: click.Group) -> None:
@@ -190,3 +193,46 @@ def of_contradictions(acting: Acting, rows: Rows) -> Ended:
     return Ended(fields={"people": people}, notes=[f"Of {people} people, not everybody says the same."])
 
 
+@report(
+    reports, "access", may=INFORMED,
+    columns=(
+        "person_id", "user_name", "display_name", "email", "employee_number", "user_type", "department", "manager", "standing", "vouched_by",
+        "access_until", "role", "workspace", "account", "account_state", "channels",
+    ),
+    shown=("user_name", "department", "manager", "standing", "vouched_by", "access_until", "role", "workspace", "account_state", "channels"),
+)  # fmt: skip
+def of_access(acting: Acting, rows: Rows) -> Ended:
+    """Everybody who can get in, on whose word, and into which workspaces: what an access review goes through."""
+    counts = {"people": 0, "accounts": 0, "without_access": 0}
+    last = ""
+    with one_moment() as session:
+        for one in access(session, acting.organization_id):
+            if one.person_id != last:
+                counts["people"] += 1
+                counts["without_access"] += one.standing != Standing.ACTIVE
+            last = one.person_id
+            counts["accounts"] += one.account_state == AccountState.ACTIVE
+            rows.add(vars(one) | {"vouched_by": list(one.vouched_by), "access_until": iso(one.access_until)})
+    notes = [f"{counts['people']} people, with {counts['accounts']} accounts that let them in."]
+    if counts["without_access"]:
+        notes.append(f"Of these, {counts['without_access']} have no access any more, and an account that was not shown to be shut.")
+    return Ended(fields=counts, notes=notes)
+
+
+@report(
+    reports, "memberships", may=INFORMED,
+    columns=(
+        "person_id", "user_name", "display_name", "department", "standing", "workspace", "account", "channel", "why", "since", "kept_until",
+    ),
+    shown=("user_name", "department", "standing", "workspace", "channel", "why", "since", "kept_until"),
+)  # fmt: skip
+def of_memberships(acting: Acting, rows: Rows) -> Ended:
+    """The same people in each channel that they are in, with why and since when."""
+    people: int = 0
+    last = ""
+    with one_moment() as session:
+        for one in memberships(session, acting.organization_id):
+            people += one.person_id != last
+            last = one.person_id
+            rows.add(vars(one) | {"since": iso(one.since), "kept_until": iso(one.kept_until)})
+    return Ended(fields={"people": people, "count": rows.count}, notes=[f"{people} people are in channels, {rows.count} times."])

@@ -17,7 +17,7 @@ from tests.unit.commands.conftest import Desk, Said
 DAY = timedelta(days=1)
 ALL = {
     "terminations": ("--from", "2020-01-01", "--to", "2099-12-31"),
-    "orphans": (), "contractors": (), "drift": (), "no-channel": (), "contradictions": (),
+    "orphans": (), "contractors": (), "drift": (), "no-channel": (), "contradictions": (), "access": (), "memberships": (),
 }  # fmt: skip
 FORMS = ("--json", "--csv", "")
 
