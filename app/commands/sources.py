@@ -14,15 +14,17 @@ from app.access.clients import Opened, Way, WayIn, client_of, limit_tokens, open
 from app.clock import iso, now
 from app.command_lines import to_type
 from app.commands.acting import ADMINS, ANYONE, NAME, Acting, verb
-from app.commands.output import Answer, Table
+from app.commands.output import Answer, Table, tell
 from app.commands.source_states import states_of
 from app.database import in_transaction, reading
 from app.directory.tables import Source
-from app.lifecycle import contractors, just_in_time
+from app.lifecycle import contractors, ended_sources, just_in_time
 from app.lifecycle.sources import add_hr_source, add_scim_source, find_source, revoke, rotate
 from app.settings import Settings
 
 LONGEST_TERM = timedelta(days=3650)
+_TOLD_EVERY = 500
+"""Users and groups of a source that is given up, from one line of progress to the next."""
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -237,6 +239,40 @@ def revoke_source(acting: Acting, name: str) -> Answer:
     return Answer(
         schema="source", fields={"id": one.id, "name": one.name, "kind": one.kind, "revoked": True}, notes=[f"{one.name} can say nothing any more."]
     )
+
+
+@verb(source, "end", may=ADMINS)
+@click.argument("name")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept.")
+def end_source(acting: Acting, name: str, reason: str) -> Answer:
+    """Give a source up: what it said ends, and its name is free. Refused where anybody would lose access by it."""
+    if not reason.strip():
+        raise click.BadParameter("say why, in a few words", param_hint="--reason")
+
+    def closed(session: Session) -> tuple[Source, ended_sources.Left]:
+        one = find_source(session, acting.organization_id, name)
+        if one.kind in (just_in_time.KIND, contractors.KIND):
+            raise click.UsageError(f"{name} is none that was added: it stands for people who came in by themselves, or were entered here")
+        return one, ended_sources.close(session, one, actor=acting.actor, at=now())
+
+    one, left = in_transaction(closed)
+
+    def some(session: Session) -> int:
+        here = find_source(session, acting.organization_id, name)
+        done = ended_sources.end_some(session, here, reason=reason.strip(), actor=acting.actor, at=now())
+        if not done:
+            ended_sources.end(session, here, reason=reason.strip(), actor=acting.actor, at=now())
+        return done
+
+    ended = 0
+    while done := in_transaction(some):
+        ended += done
+        if ended % _TOLD_EVERY < done:
+            tell(f"{ended} of {left.users + left.groups} users and groups are ended")
+    return Answer(
+        schema="source", fields={"id": one.id, "name": name, "kind": one.kind, "ended": True, "users": left.users, "groups": left.groups},
+        notes=[f"{name} is a source no more. {left.users} users and {left.groups} groups of it are ended; nobody lost access."],
+    )  # fmt: skip
 
 
 @verb(source, "list", may=ANYONE)

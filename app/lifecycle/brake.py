@@ -160,6 +160,20 @@ def withdraw_whole(session: Session, organization_id: str, *, kind: str, about: 
             _journal_of_whole(session, one, f"{kind} withdrawn", because=because, actor=actor, at=at)
 
 
+def withdraw_source(session: Session, organization_id: str, source_id: str, *, because: str, actor: Actor, at: datetime) -> None:
+    """Nothing waits any more of what this source said."""
+    open_ones = select(Held).where(Held.organization_id == organization_id, Held.source_id == source_id, Held.state == HeldState.OPEN)
+    for one in session.scalars(open_ones.order_by(Held.created_at, Held.id).with_for_update().execution_options(populate_existing=True)).all():
+        session.execute(
+            update(HeldLine)
+            .where(HeldLine.organization_id == organization_id, HeldLine.held_id == one.id, HeldLine.state == HeldState.OPEN)
+            .values(state=HeldState.WITHDRAWN),
+            execution_options={"synchronize_session": False},
+        )
+        one.state, one.decided_at, one.decided_by = HeldState.WITHDRAWN, at, str(actor)
+        _journal_of_whole(session, one, f"{one.kind} withdrawn", because=because, actor=actor, at=at)
+
+
 def _journal_of_whole(session: Session, held: Held, verb: str, *, because: str, actor: Actor, at: datetime) -> None:
     entries.write(session, held.organization_id, at=at, actor=actor, verb=verb, because=because, subject_kind="held", subject_id=held.id)
 

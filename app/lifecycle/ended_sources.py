@@ -1,0 +1,126 @@
+"""Giving a source up: it can say nothing more, what it said ends, and its name is free. Nobody may lose access by it.
+
+A directory's users and groups end some at a time, as if it had deleted them; whoever is on elsewhere stays in. Where somebody would not,
+what is still to be ended is left as it is, and said.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select
+from sqlalchemy.orm import Session, aliased
+
+from app.actors import Actor
+from app.directory.heard import is_on, present
+from app.directory.tables import Group, Person, Record, Source, Standing
+from app.journal import entries
+from app.lifecycle import brake, questions, sources
+from app.lifecycle.errors import StillOwed
+from app.lifecycle.groups import end_group
+from app.lifecycle.pulled_tables import AwaitedMember, PulledEntry, Question, QuestionState, SourceState
+from app.lifecycle.records import end_record
+
+AT_ONCE: Final = 25
+"""Users or groups that one transaction ends: all others who write wait for it."""
+_NAMED: Final = 5
+_QUIET: Final = {"synchronize_session": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What is still to be ended."""
+
+    users: int
+    groups: int
+
+
+def close(session: Session, source: Source, *, actor: Actor, at: datetime) -> Left:
+    """Let it say nothing more; a pull that is under way writes nothing. Raises StillOwed where people have access on its word alone."""
+    resting = session.scalars(_resting_on(source).limit(_NAMED)).all()
+    if resting:
+        count = session.scalar(select(func.count()).select_from(_resting_on(source).order_by(None).subquery())) or 0
+        raise _owed(source, resting, count)
+    sources.revoke(session, source, actor=actor, at=at)
+    state = session.get(SourceState, (source.organization_id, source.id), with_for_update=True, populate_existing=True)
+    if state is not None:
+        sources.begin_anew(state)
+    if (source.settings or {}).get("url"):
+        source.settings = {**(source.settings or {}), "every": "off", "full_every": "off"}
+    session.flush()
+    return Left(users=_count(session, Record, *_standing(Record, source)), groups=_count(session, Group, *_standing(Group, source)))
+
+
+def _owed(source: Source, names: Sequence[str], count: int) -> StillOwed:
+    more = f" and {count - len(names)} more" if count > len(names) else ""
+    return StillOwed(
+        f"{source.name} cannot be ended: {', '.join(names)}{more} would be out by it. Let another source name them first, or have them leave"
+    )
+
+
+def _resting_on(source: Source) -> Select[str]:
+    """Whoever is in because this source has them as on, or the brake holds its *off*, and no other does; and who is away, or has yet to start, by it alone."""
+    other = aliased(Record)
+    comes_back = Person.standing.in_((Standing.EXPECTED, Standing.PAUSED))
+    elsewhere = select(other.id).where(
+        other.organization_id == Record.organization_id, other.person_id == Record.person_id, other.source_id != source.id, other.ended_at.is_(None),
+        or_(is_on(present(), other), comes_back),
+    )  # fmt: skip
+    return (
+        select(Person.user_name)
+        .join(Record, (Record.organization_id == Person.organization_id) & (Record.person_id == Person.id))
+        .where(
+            *_standing(Record, source), Person.standing != Standing.DEPARTED, or_(is_on(present()), Record.held.is_(True), comes_back), ~elsewhere.exists()
+        )
+        .order_by(Person.user_name)
+        .distinct()
+    )
+
+
+def _standing(table: type[Record] | type[Group], source: Source) -> tuple[ColumnElement[bool], ...]:
+    return (table.organization_id == source.organization_id, table.source_id == source.id, table.ended_at.is_(None))
+
+
+def _count(session: Session, table: type[Record] | type[Group], *which: ColumnElement[bool]) -> int:
+    return session.scalar(select(func.count()).select_from(table).where(*which)) or 0
+
+
+def end_some(session: Session, source: Source, *, reason: str, actor: Actor, at: datetime) -> int:
+    """End some of its users, or else of its groups; how many, 0 where none is left. Raises StillOwed where somebody would be out by it."""
+    organization_id, because = source.organization_id, f"{source.name} was given up: {reason}"
+    records = session.scalars(select(Record).where(*_standing(Record, source)).order_by(Record.id).limit(AT_ONCE)).all()
+    for record in records:
+        person = session.get_one(Person, (organization_id, record.person_id))
+        before = person.standing
+        # Nothing is taken from anybody here, so there is nothing to brake.
+        end_record(session, organization_id, source.id, record.id, braked=False, actor=actor, at=at, because=because)
+        session.refresh(person)
+        if person.standing not in (before, Standing.ACTIVE):
+            raise _owed(source, [person.user_name], 1)
+    if records:
+        return len(records)
+    groups = session.scalars(select(Group.id).where(*_standing(Group, source)).order_by(Group.id).limit(AT_ONCE)).all()
+    for group_id in groups:
+        end_group(session, organization_id, source.id, group_id, actor=actor, at=at, because=because)
+    return len(groups)
+
+
+def end(session: Session, source: Source, *, reason: str, actor: Actor, at: datetime) -> None:
+    """It is a source no more, now that nothing of it stands: nobody is asked about it, and its name is free."""
+    organization_id = source.organization_id
+    asked = select(Question).where(
+        Question.organization_id == organization_id, Question.source_id == source.id, Question.state == QuestionState.OPEN
+    )
+    for question in session.scalars(asked.order_by(Question.number)).all():
+        questions.close(session, question, QuestionState.WITHDRAWN, f"{source.name} was given up", actor=actor, at=at)
+    brake.withdraw_source(session, organization_id, source.id, because=f"{source.name} was given up", actor=actor, at=at)
+    tables: tuple[Any, ...] = (PulledEntry, AwaitedMember)
+    for table in tables:
+        session.execute(delete(table).where(table.organization_id == organization_id, table.source_id == source.id), execution_options=_QUIET)
+    source.journal_id = entries.write(
+        session, organization_id, at=at, actor=actor, verb="source ended", because=reason, subject_kind="source", subject_id=source.id,
+        before={"name": source.name, "kind": source.kind},
+    )  # fmt: skip
+    source.ended_at = at
+    session.flush()
