@@ -269,6 +269,19 @@ def check(key: str, value: str) -> None:
     _READ_BY[key](value)
 
 
+def lets_more_through(key: str, before: str, after: str) -> bool:
+    """Whether a change lets happen at once, or by fewer, what was held before it. Of what cannot be read any is more."""
+    if key == "approvals":
+        return before != "1" and approvals(after) == 1
+    if key == "push_brake":
+        was, now_is = parse_push_brake(before), parse_push_brake(after)
+        return was is not None and (now_is is None or now_is.most > was.most or now_is.within < was.within)
+    if key == "pull_brake":
+        had, has = parse_pull_brake(before), parse_pull_brake(after)
+        return had is not None and (has is None or has.share > had.share or has.from_count > had.from_count or has.count > had.count)
+    return False
+
+
 def value_of(session: Session, organization_id: str, key: str) -> str:
     """The value that is in force: the organisation's own, else the default."""
     return setting(_stored(session, organization_id), key)

@@ -13,12 +13,14 @@ from app.access import tokens
 from app.access.sealing import KeyMissing, seal, unseal
 from app.actors import Actor
 from app.database import new_id
-from app.directory.settings import check
+from app.directory.settings import check, lets_more_through, setting
 from app.directory.tables import Source
 from app.journal import entries
 from app.journal.tables import Organization
 from app.lifecycle.errors import NotFound, SecretElsewhere, Taken
 from app.lifecycle.pulled_tables import SourceState
+from app.revocation.alarm_kinds import AlarmKind
+from app.revocation.alarms import raise_alarm
 from app.settings import Settings
 from connectors.addresses import server_of
 
@@ -35,14 +37,18 @@ def add_organization(session: Session, name: str, *, at: datetime) -> Organizati
 
 
 def set_setting(session: Session, organization: Organization, key: str, value: str, *, actor: Actor, at: datetime) -> None:
-    """Change a setting. Raises UnusableSetting before anything is written."""
+    """Change a setting; where it lets more through than before, others are told. Raises UnusableSetting before anything is written."""
     check(key, value)
-    before = organization.settings.get(key)
+    before, in_force = organization.settings.get(key), setting(organization.settings, key)
     organization.settings = {**organization.settings, key: value}
     entries.write(
         session, organization.id, at=at, actor=actor, verb="setting changed", because="operator", subject_kind="setting", subject_id=key,
         before={"value": before}, after={"value": value},
     )  # fmt: skip
+    if lets_more_through(key, in_force, value):
+        raise_alarm(
+            session, organization.id, kind=AlarmKind.SAFEGUARD_LOWERED, about=key, sentence=f"{actor} set {key} from {in_force} to {value}.", at=at
+        )
 
 
 def find_source(session: Session, organization_id: str, name: str) -> Source:

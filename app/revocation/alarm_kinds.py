@@ -32,6 +32,7 @@ class AlarmKind(StrEnum):
     QUESTIONS_WAIT = "questions_wait"
     REFRESH_TOKEN_REUSED = "refresh_token_reused"
     REVOCATION_FLOOD = "revocation_flood"
+    SAFEGUARD_LOWERED = "safeguard_lowered"
     SOURCE_SILENT = "source_silent"
     SPONSOR_LEFT = "sponsor_left"
     STREAM_SILENT = "stream_silent"
@@ -147,6 +148,10 @@ MEANINGS: Mapping[AlarmKind, Meaning] = {
     AlarmKind.REVOCATION_FLOOD: Meaning(
         says="unusually many revocations are asked for",
         advice="They are obeyed. If the asker's key has leaked, revoke it; who was shut out comes back with doorlist return PERSON.",
+    ),
+    AlarmKind.SAFEGUARD_LOWERED: Meaning(
+        says="a brake was loosened, or one administrator is enough from now on",
+        advice="Ask whoever did it. Set it back when that is over: doorlist settings list.", severity=_WARNING,
     ),
     AlarmKind.SOURCE_SILENT: Meaning(
         says="a source that used to speak is silent",
