@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -48,6 +49,8 @@ assert set(FIELDS) <= set(FROM)
 
 ON: Final = frozenset({"true", "yes", "y", "1", "on", "active"})
 OFF: Final = frozenset({"false", "no", "n", "0", "off", "inactive"})
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_TIME: Final = re.compile(rf"{_DAY.pattern}[T ][0-9]{{2}}:.*", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +66,13 @@ class Dates:
         return self._instant(text, days=1)
 
     def _instant(self, text: str, *, days: int) -> str:
-        if len(text) == len("2026-01-31"):
+        if _DAY.fullmatch(text):
             day = date.fromisoformat(text) + timedelta(days=days)
             at = datetime(day.year, day.month, day.day, tzinfo=self.zone)
         else:
+            if not _TIME.fullmatch(text):
+                # Python takes a day without dashes for its first instant, and a week for its Monday's: too soon for an end.
+                raise ValueError(text)
             at = datetime.fromisoformat(text)
             if at.tzinfo is None:
                 at = at.replace(tzinfo=self.zone)

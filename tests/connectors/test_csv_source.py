@@ -74,7 +74,9 @@ def test_a_start_may_be_a_day_or_an_instant(file: Path, said: str, meant: str) -
     assert people(source(file, f"id,startsAt\n1,{said}\n"))["1"].starts_at == meant
 
 
-@pytest.mark.parametrize("said", ["2027-02-29", "31.12.2026", "soon", "20261231T", "9999-12-31"])
+@pytest.mark.parametrize(
+    "said", ["2027-02-29", "31.12.2026", "soon", "20261231T", "9999-12-31", "20261231", "2026-W53", "2026-W53-4", "2026W534", "2026-12-31T17"]
+)
 def test_a_date_that_is_none_is_no_empty_date(file: Path, said: str) -> None:
     with pytest.raises(Incomplete, match="line 2: endsAt"):
         people(source(file, f"id,endsAt\n1,{said}\n"))
