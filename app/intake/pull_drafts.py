@@ -64,9 +64,12 @@ def said_of(person: SourcePerson, *, broken: str | None = None) -> Said:
         except (TypeError, ValueError, RecursionError) as error:
             broken = f"what is said of it cannot be kept: {_sentence(error)}"
     if text is None:
-        text = _text(
-            {"key": person.key, "userName": _storable(person.user_name), "active": person.active, "document": {}, "broken": _storable(broken or "")}
-        )
+        starts_at, ends_at = dates_of(person)
+        said = {
+            "key": person.key, "userName": _storable(person.user_name), "active": person.active, "document": {}, "broken": _storable(broken or ""),
+            "startsAt": None if starts_at is None else starts_at.isoformat(), "endsAt": None if ends_at is None else ends_at.isoformat(),
+        }  # fmt: skip
+        text = _text(said)
     return Said(key=person.key, text=text, digest=digest_of(text), manager=None if broken else person.manager, broken=broken)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from app.directory.settings import off_means
 from app.directory.tables import Record, Standing
 from app.intake.pull_asking import NOT_THERE, UNASKED, UNKNOWN, gone_for_good
-from app.intake.pull_drafts import Unusable, draft_of, ends_soon, pauses, read_back, stands_on
+from app.intake.pull_drafts import Unusable, dates_of, draft_of, ends_soon, pauses, read_back, says_on, stands_on
 from app.intake.pull_here import batches, of_kind
 from app.intake.pull_joining import join_one
 from app.intake.pull_managers import circle_of, records_of_keys
@@ -97,7 +97,7 @@ class KnownPeople:
                 raise Unusable(broken)
             draft = draft_of(person, manager=manager)
         except Unusable as error:
-            self._only_off(part, person, entry, record)
+            self._only_off(part, person, entry, record, unheard=unheard)
             part.set_aside(staged.key, person.user_name, str(error))
             return True
         if unheard is not None and unheard == draft.ends_at:
@@ -118,7 +118,7 @@ class KnownPeople:
         if trouble is not None and trouble.name_taken and patient:
             return False
         if trouble is not None:
-            self._only_off(part, person, entry, part.record(record.id))
+            self._only_off(part, person, entry, part.record(record.id), unheard=unheard)
             part.set_aside(staged.key, person.user_name, trouble.why)
             return True
         if on and entry.missing_since is None:
@@ -131,10 +131,12 @@ class KnownPeople:
             part.count.notes.append(circle)
         return True
 
-    def _only_off(self, part: Part, person: SourcePerson, entry: PulledEntry, record: Record) -> None:
-        """However odd the rest is: whoever is off is off."""
+    def _only_off(self, part: Part, person: SourcePerson, entry: PulledEntry, record: Record, *, unheard: datetime | None) -> None:
+        """However odd the rest is: whoever is off, or has ended, is off."""
         on = stands_on(record.active, record.starts_at, record.ends_at, at=part.at)
-        if on and not person.active and not self._stays(part, entry, record):
+        said = replace(person, ends_at=None) if unheard is not None and unheard == dates_of(person)[1] else person
+        # As it was weighed: an end that has come since then is the next pull's.
+        if on and not says_on(said, at=self.found.at) and not self._stays(part, entry, record):
             part.taken.append(taking.switch_off(part.session, part.source, record, **part.saying))
             part.count.left += 1
 

@@ -19,7 +19,8 @@ from app.lifecycle.sources import find_source
 from connectors.contract import Refused
 from connectors.source_contract import Incomplete, SourceKey
 from tests.company import ADMIN
-from tests.unit.intake.pulled_company import Pulled, pulled_company
+from tests.unit.intake.deciding import undoes
+from tests.unit.intake.pulled_company import MINUTE, Pulled, pulled_company
 from tests.unit.intake.scripted_directory import Listing, group, person
 
 pytestmark = pytest.mark.slow
@@ -98,6 +99,25 @@ def test_whoever_is_off_is_off_however_odd_the_rest_is(corp: Pulled, odd: Any, r
     assert corp.standing()["ada@x.example"] == "active"
     assert reason in outcome.notes[0]
     assert corp.lines(outcome.run or 0) == [("off", "odd@x.example")]
+
+
+@pytest.mark.parametrize(("odd", "reason"), [one for one in ODD if one[0].ends_at is None], ids=lambda value: value if isinstance(value, str) else "")
+def test_whoever_has_ended_is_off_however_odd_the_rest_is(corp: Pulled, odd: Any, reason: str) -> None:
+    corp.directory.put(person("ada"), person("odd"))
+    corp.pull()
+
+    corp.directory.put(replace(odd, ends_at=(corp.at + MINUTE).isoformat()))
+    assert corp.pull().left == 0
+    corp.wait()
+    outcome = corp.pull()
+
+    assert outcome.left == 1
+    assert corp.standing() == {"odd@x.example": "departed", "ada@x.example": "active"}
+    assert reason in outcome.notes[0]
+    # What somebody decided counts for as long as the source says the same.
+    undoes(corp, outcome.run or 0)
+    assert corp.pull(whole=True).left == 0
+    assert corp.standing()["odd@x.example"] == "active"
 
 
 def test_as_deep_as_a_push_may_be_is_taken_over(corp: Pulled) -> None:
