@@ -240,6 +240,20 @@ def test_a_rehearsal_says_what_would_be_done_without_writing(corp: Pulled, datab
     assert (held.reason, held.would_lose_access) == (said.held.reason, said.held.would_lose_access)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_rehearsal_says_who_would_be_set_aside_of_those_who_are_here(corp: Pulled, whole: bool) -> None:
+    corp.directory.put(*map(person, KEYS))
+    corp.pull()
+    corp.directory.put(person(KEYS[0], "  "), person(KEYS[1], " ", active=False), person(KEYS[2], document={"title": True}), person(KEYS[3], "new"))
+    corp.directory.put(person(KEYS[4], " ", ends_at=(corp.at + timedelta(days=1)).isoformat()))
+
+    said = corp.pull(dry_run=True, whole=whole)
+    done = corp.pull(whole=whole)
+
+    assert (said.moved, said.left, len(said.notes)) == (done.moved, done.left, len(done.notes)) == (1, 1, 4)
+    assert [note.replace(" would be ", " is ") for note in said.notes] == list(done.notes)
+
+
 # When
 
 
