@@ -11,8 +11,10 @@ from app.database import reading
 from app.intake.pull_here import of_kind
 from app.intake.pull_reading import Reading
 from app.intake.pull_staging import Absent, Kind
+from app.lifecycle import matching, questions
+from app.lifecycle.matching import Doubt
 from app.lifecycle.pulled_entries import EntryKind
-from app.lifecycle.pulled_tables import PulledEntry
+from app.lifecycle.pulled_tables import PulledEntry, Question, QuestionState
 from connectors.contract import Conflict, Missing, Refused
 from connectors.source_contract import SourceKey
 
@@ -22,7 +24,7 @@ UNKNOWN: Final = "unknown"
 WAITING: Final = "waiting"
 """Not asked again yet: the second answer has to come long enough after the first."""
 TRIED_AGAIN: Final = 200
-"""Entries that were set aside are asked for with every reading of changes, so many at most."""
+"""Entries that were set aside, or are in doubt, are looked at with every reading of changes, so many of each at most."""
 OTHERS: Final = 10
 """How many are asked for to see whether a source that does not know somebody knows the others: where it hides half, one in a thousand goes unnoticed."""
 
@@ -34,12 +36,31 @@ def due_keys(organization_id: str, source_id: str, kind: EntryKind, *, before: d
         return list(session.scalars((query if before is None else query.where(PulledEntry.missing_since <= before)).order_by(PulledEntry.key)))
 
 
+def in_another_doubt(organization_id: str, source_id: str, *, most: int | None = TRIED_AGAIN) -> frozenset[str]:
+    """Whom it would not be asked about as it was: it is clear by now whose they are, or others may be meant. At most so many are looked at."""
+    query = (
+        select(Question)
+        .where(
+            Question.organization_id == organization_id, Question.source_id == source_id, Question.state == QuestionState.OPEN,
+            Question.source_key.is_not(None),
+        )
+        .order_by(Question.number)
+        .limit(most)
+    )  # fmt: skip
+    with reading() as session:
+        asked = session.scalars(query).all()
+        found = {one.source_key: matching.whom(session, organization_id, source_id, questions.said_of(session, one)) for one in asked}
+    same = {one.source_key: Doubt(reason=one.reason, candidates=tuple(questions.candidates_of(one))) for one in asked}
+    return frozenset(key for key, match in found.items() if key is not None and match != same[key])
+
+
 def try_again(found: Reading) -> None:
-    """Ask for entries that could not be taken over as the source has them. What is still so is only set aside again. Raises ConnectorError."""
+    """Ask for entries that could not be taken over as the source has them, or are in another doubt than before. What is still so is only set
+    aside again. Raises ConnectorError."""
     query = select(PulledEntry.key).where(*of_kind(found.organization_id, found.source_id, EntryKind.AGAIN)).order_by(PulledEntry.key)
     with reading() as session:
         keys = list(session.scalars(query.limit(TRIED_AGAIN)))
-    for key in keys:
+    for key in [*keys, *sorted(found.anew.difference(keys))]:
         if not found.staging.has_person(key) and not found.staging.is_absent("person", key):
             _ask_one(found, key)
 

@@ -46,7 +46,8 @@ class NeedsWhole(Exception):
 
 @dataclass(kw_only=True)
 class Reading:
-    """One reading of one source. `breathe` is called between batches; `at` is when it began."""
+    """One reading of one source. `breathe` is called between batches; `at` is when it began. `anew` are keys of entries that are taken for
+    changed although the source says the same."""
 
     organization_id: str
     source_id: str
@@ -56,6 +57,7 @@ class Reading:
     mapped: Mapped
     breathe: Callable[[], None]
     progress: Progress
+    anew: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
     seen: int = 0
     groups_seen: int = 0
@@ -171,7 +173,7 @@ class Reading:
             return
         if entry.missing_since is not None:
             self.staging.clear_marks("person", said.key)
-        if entry.digest == said.digest:
+        if entry.digest == said.digest and said.key not in self.anew:
             self.unchanged += 1
             if not first:
                 self.staging.unstage("person", said.key)

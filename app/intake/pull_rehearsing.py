@@ -15,7 +15,7 @@ from app.intake.pull_parts import Count
 from app.intake.pull_running import Outcome, Read
 from app.intake.pull_staging import StagedPerson
 from app.intake.pull_weighing import RECORD
-from app.lifecycle import matching, plain_joiners
+from app.lifecycle import matching, plain_joiners, questions
 from app.lifecycle.drafts import RecordDraft
 from app.lifecycle.matching import Doubt
 from app.lifecycle.plain_joiners import Joiner
@@ -55,11 +55,12 @@ def _would_join(session: Session, source: Source, people: list[StagedPerson], co
             joiners.append(Joiner(draft=draft, key=one.key, digest=one.digest))
     found = plain_joiners.sort_out(session, *where, joiners)
     count.joined += len(found.plain)
+    asked = {one.source_key for one in questions.waiting(session, source.organization_id) if one.source_id == source.id}
     for joiner in found.others:
         entry = known.get(joiner.key)
         returns = entry is not None and entry.subject_id is not None
         if not returns and isinstance(matching.whom(session, *where, joiner.draft), Doubt):
-            count.asked += 1
+            count.asked += joiner.key not in asked
         else:
             count.joined += 1
 

@@ -81,7 +81,7 @@ class Reader:
             return changed
         # Asked before the listing: what changes meanwhile is then told again.
         cursor = self.opened.cursor_now() if isinstance(self.opened, TellsChanges) else None
-        found = self._new(stack)
+        found = self._new(stack, whole=True)
         found.whole()
         return self._judged(found, whole=True, cursor=cursor)
 
@@ -118,7 +118,7 @@ class Reader:
     def _where(self) -> tuple[str, str]:
         return self.source.organization_id, self.source.id
 
-    def _new(self, stack: ExitStack) -> Reading:
+    def _new(self, stack: ExitStack, *, whole: bool = False) -> Reading:
         last = time.monotonic()
 
         def breathe() -> None:
@@ -128,9 +128,10 @@ class Reader:
                 self.hold_on()
 
         organization_id, source_id = self._where
+        anew = pull_asking.in_another_doubt(*self._where, most=None if whole else pull_asking.TRIED_AGAIN)
         return Reading(
             organization_id=organization_id, source_id=source_id, source=self.opened, staging=stack.enter_context(Staging()), at=self.clock(),
-            mapped=self.mapped, breathe=breathe, progress=self.progress,
+            mapped=self.mapped, breathe=breathe, progress=self.progress, anew=anew,
         )  # fmt: skip
 
     def _state(self) -> SourceState | None:
