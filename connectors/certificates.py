@@ -12,6 +12,17 @@ def verifying(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
+def unreadable(ca_file: str) -> str | None:
+    """Why nobody can be verified by this file, as a sentence about it without its full stop; None where it names authorities."""
+    try:
+        verifying(ca_file)
+    except ssl.SSLError:
+        return f"ca_file {ca_file} holds no certificate in PEM"
+    except OSError as error:
+        return f"ca_file {ca_file} cannot be read: {error.strerror}"
+    return None
+
+
 def as_everywhere(context: ssl.SSLContext) -> None:
     """Accept with Python 3.13 what 3.11, curl and OpenSSL itself accept.
 

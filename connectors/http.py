@@ -27,7 +27,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionErr
 from urllib3.util.ssl_ import create_urllib3_context
 
 from connectors.addresses import addresses_of
-from connectors.certificates import as_everywhere
+from connectors.certificates import as_everywhere, unreadable
 from connectors.contract import (
     Conflict,
     ConnectorError,
@@ -216,13 +216,20 @@ class Wire:
             ) as response:
                 return response, _read(response, source=source, largest=largest)
         except requests.exceptions.SSLError as error:
-            raise Misconfigured(f"{source}: the server's certificate is not accepted") from error
+            raise Misconfigured(f"{source}: {self._not_verified()}") from error
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
             raise Misconfigured(f"{source}: the address cannot be called") from error
         except requests.exceptions.RequestException as error:
             sent = not _never_connected(error)
             what = type(error).__name__ if sent else "no connection"
             raise Unreachable(f"{source}: no answer ({what})", sent=sent) from error
+        except OSError as error:
+            # What `requests` says of a file of authorities that is not there is none of its own exceptions.
+            raise Misconfigured(f"{source}: {self._not_verified()}") from error
+
+    def _not_verified(self) -> str:
+        ours = unreadable(self._verify) if isinstance(self._verify, str) else None
+        return ours or "the server's certificate is not accepted"
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._threads, "session", None)

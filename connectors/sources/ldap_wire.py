@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from connectors.certificates import verifying
+from connectors.certificates import unreadable, verifying
 from connectors.contract import Misconfigured, Secret, Unauthorised, Unreachable
 from connectors.sources.ldap_errors import AD_REASONS, meaning_of
 from connectors.sources.ldap_library import BROKEN, LDAPInvalidFilterError, ldap3
@@ -241,8 +241,8 @@ class Wire:
             return Misconfigured(f"{where}: the certificate is not accepted: {why}")
         if "startTLS failed" in text:
             return Misconfigured(f"{where}: the server will not encrypt (StartTLS); nothing was sent")
-        if "CA public key file" in text or "No such file" in text:
-            return Misconfigured(f"{where}: the file of the certificate authority cannot be read")
+        if self._place.ca_file is not None and (ours := unreadable(self._place.ca_file)) is not None:
+            return Misconfigured(f"{where}: {ours}")
         return Unreachable(f"{where}: no connection: {text[:200]}", sent=False)
 
     def _broken(self, doing: str, error: Exception) -> Unreachable:

@@ -14,6 +14,8 @@ import pytest
 from connectors.certificates import verifying
 from connectors.contract import Misconfigured, Secret
 from connectors.http import Caller
+from connectors.registry import open_source
+from connectors.source_contract import SourceSettings
 from tests.servers.authority import certified
 
 pytestmark = pytest.mark.slow
@@ -70,6 +72,28 @@ def test_it_speaks_for_no_other_name_and_nobody_vouches_for_it_unasked(served: t
     for url, ca_file in ((f"https://localhost:{port}", trusted), (f"https://127.0.0.1:{port}", None)):
         with pytest.raises(Misconfigured, match="certificate"):
             caller(url, ca_file).get("/")
+
+
+@pytest.mark.parametrize("source", ["okta", "ldap"])
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "cannot be read: No such file or directory"), (b"\x30\x82\x01", "holds no certificate in PEM"), (b"", "holds no certificate in PEM")]
+)
+def test_a_file_of_authorities_that_names_none_is_said_to_be_wrong(
+    served: tuple[int, str], tmp_path: Path, source: str, content: bytes | None, why: str
+) -> None:  # fmt: skip
+    file = tmp_path / "our-ca.pem"
+    if content is not None:
+        file.write_bytes(content)
+    options = {"okta": {"allow_private": "true"}, "ldap": {"base": "dc=x", "bind_dn": "cn=x"}}[source] | {"ca_file": str(file)}
+    scheme = {"okta": "https", "ldap": "ldaps"}[source]
+    settings = SourceSettings(name="corp", url=f"{scheme}://127.0.0.1:{served[0]}", secret=Secret("secret"), options=options)
+
+    [step, *_] = open_source(source, settings).check().steps
+
+    assert (step.name, step.good) == ("connect", False)
+    assert step.detail.endswith(f"ca_file {file} {why}")
+    with pytest.raises(Misconfigured, match=why):
+        list(open_source(source, settings).list_people())
 
 
 def test_nothing_else_is_given_up(tmp_path: Path) -> None:
