@@ -297,6 +297,8 @@ def pull_source(acting: Acting, name: str, full: bool, dry_run: bool) -> Answer:
         held = {"digest": outcome.held.digest, "reason": outcome.held.reason, "would_lose_access": outcome.held.would_lose_access}
     notes = list(outcome.notes)
     if held is not None:
+        # Of a listing that cannot be right, the reason is the run's own note.
+        notes = [note for note in notes if note != held["reason"]]
         notes += [str(held["reason"]), f"Look at it: doorlist held show {held['digest']}" if held["digest"] else "Nothing was written."]
     return Answer(
         schema="source.pull", fields={"run": outcome.run, "source": name, **counts, "held": held, "notes": list(outcome.notes)},

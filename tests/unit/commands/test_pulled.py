@@ -145,12 +145,13 @@ def test_an_empty_list_takes_nobody_and_cannot_be_approved(corp: Desk, people: P
 
 def test_what_could_not_be_read_is_listed_with_everybody_whom_it_is_about(corp: Desk, people: Path) -> None:
     write(people, [])
-    corp.types("source", "pull", "list", "--full")
+    said = corp.types("source", "pull", "list", "--full")
 
     [unreadable] = corp.asks("held", "list")["held"]
     assert (unreadable["kind"], unreadable["source"], unreadable["people"]) == ("pull", "list", 40)
     shown = corp.asks("held", "show", unreadable["digest"])
     assert shown["people"] == 40 and shown["lines"] == [] and shown["reason"] == unreadable["reason"]
+    assert said.err.count(unreadable["reason"]) == 1
 
     write(people, NAMES[:10])
     corp.types("source", "pull", "list", "--full")
