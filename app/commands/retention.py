@@ -48,7 +48,7 @@ def _fields(one: Listed) -> dict[str, object]:
     return {
         "person": person_fields(one.person), "user_name": one.person.user_name, "workspace": one.workspace, "left": iso(row.left_at),
         "due": iso(row.due_at), "state": state, "held": one.held, "erased": iso(row.erased_at), "known": row.grade, "accounts": row.accounts or [],
-        "ended": iso(row.ended_at), "because": row.ended_why, "attempts": row.attempts, "error": row.last_error,
+        "ended": iso(row.ended_at), "because": row.ended_why, "attempts": row.attempts, "error": row.last_error or one.why,
     }  # fmt: skip
 
 

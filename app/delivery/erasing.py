@@ -26,8 +26,8 @@ from app.directory.settings import erase_after, value_of
 from app.directory.tables import Person, Standing
 from app.journal import work
 from app.journal.tables import Subject
-from app.lifecycle import legal_hold
-from app.lifecycle.people import lock_person
+from app.lifecycle import legal_hold, retention
+from app.lifecycle.people import lock_person, who_they_are
 from app.revocation import departures
 from app.revocation.erasure_tables import Erasure
 from app.revocation.tables import Grade
@@ -105,8 +105,9 @@ def _begin(session: Session, key: tuple[str, str, str], *, at: datetime) -> _Beg
     row = session.get(Erasure, key, with_for_update=True, populate_existing=True)
     if row is None or row.erased_at is not None or row.ended_at is not None or row.next_at > at or (row.lease_until is not None and row.lease_until > at):
         return None
-    # A hold locks them as well: it is seen here, or sees that this has begun.
-    lock_person(session, row.organization_id, row.person_id)
+    # A hold locks them as well, as whoever they are: it is seen here, or sees that this has begun.
+    for one in sorted({row.person_id, *who_they_are(session, row.organization_id, row.person_id)}):
+        lock_person(session, row.organization_id, one)
     try:
         look(session, row, at=at)
     except NotNow as why:
@@ -129,9 +130,15 @@ def look(session: Session, row: Erasure, *, at: datetime) -> None:
     after = erase_after(value_of(session, row.organization_id, "erase_after"))
     if person.standing != Standing.DEPARTED or departure is None or departure.id != row.departure_id:
         raise NotNow("that departure is over")
-    if legal_hold.standing(session, row.organization_id, row.person_id):
+    names = who_they_are(session, row.organization_id, row.person_id)
+    if not names:
+        raise NotNow(retention.UNKNOWN)
+    if any(legal_hold.standing(session, row.organization_id, one) for one in names):
         raise NotNow("a legal hold stands")
-    if after is None or row.left_at + after > at:
+    left_at = retention.left_as(session, row.organization_id, names, row.left_at)
+    if left_at is None:
+        raise NotNow(retention.STILL_HERE)
+    if after is None or left_at + after > at:
         raise NotNow("it is not due by erase_after")
     if row.due_at > at:
         raise NotNow("it is not due yet")

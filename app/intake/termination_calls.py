@@ -18,6 +18,7 @@ from app.intake.hr import KINDS, BadCall, kept
 from app.intake.tables import HREvent
 from app.intake.termination_words import LEAVING, Call, Period
 from app.journal.tables import Entry, Organization
+from app.lifecycle.people import SAME_PERSON
 from app.lifecycle.tables import HeldLine, HeldState
 from app.revocation.tables import Departure
 
@@ -226,7 +227,7 @@ def _follow_merges(session: Session, organization_id: str, gathered: Gathered) -
         for batch in gathered.batches():
             said = select(Entry.subject_id, Entry.after, Entry.at).where(
                 Entry.organization_id == organization_id, Entry.subject_id.in_([one.person_id for one in batch]),
-                Entry.verb == "is the same person",
+                Entry.verb == SAME_PERSON,
             )  # fmt: skip
             for was, after, at in session.execute(said.order_by(Entry.id)).all():
                 found = gathered.merge(was, str((after or {}).get("person")), at) or found

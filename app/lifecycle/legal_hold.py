@@ -18,7 +18,7 @@ from app.journal import entries
 from app.lifecycle.errors import NotFound
 from app.lifecycle.hold_tables import LegalHold
 from app.lifecycle.people import lock_meant, lock_person, turned_out
-from app.lifecycle.retention import give_notice
+from app.lifecycle.retention import as_others, give_notice
 from app.revocation.erasure_tables import Erasure
 
 
@@ -44,9 +44,10 @@ def place(session: Session, organization_id: str, person_id: str, *, reason: str
     session.add(row)
     session.flush()
     _journal(session, row, "legal hold placed", actor=actor, at=at, after={"reason": reason, "ordered_by": ordered_by})
+    theirs = [person_id, *as_others(session, organization_id, person_id)]
     begun = session.scalars(
         select(Erasure)
-        .where(Erasure.organization_id == organization_id, Erasure.person_id == person_id, Erasure.begun_at.is_not(None))
+        .where(Erasure.organization_id == organization_id, Erasure.person_id.in_(theirs), Erasure.begun_at.is_not(None))
         .order_by(Erasure.begun_at)
     ).all()
     return Placed(hold=row, too_late=begun)

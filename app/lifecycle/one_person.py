@@ -15,7 +15,7 @@ from app.journal.tables import Subject
 from app.lifecycle import joins, leaving, order
 from app.lifecycle.belongings import pass_on, pass_reports_on
 from app.lifecycle.joined_words import said_again
-from app.lifecycle.people import lock_person, records_of, settle
+from app.lifecycle.people import SAME_PERSON, lock_person, records_of, settle
 from app.lifecycle.standing import as_said
 
 _JUST: Final = timedelta(microseconds=1)
@@ -33,7 +33,7 @@ def become_one(session: Session, organization_id: str, was: str, now: str, *, ac
     people = {person_id: lock_person(session, organization_id, person_id) for person_id in sorted((was, now))}
     old, new = people[was], people[now]
     entry = entries.write(
-        session, organization_id, at=at, actor=actor, verb="is the same person", because=because, subject_kind="person", subject_id=was,
+        session, organization_id, at=at, actor=actor, verb=SAME_PERSON, because=because, subject_kind="person", subject_id=was,
         before={"userName": old.user_name, "employeeNumber": old.employee_number, "standing": old.standing}, after={"person": now},
     )  # fmt: skip
     records = _hear_of(session, old, new, journal_id=entry, at=at)

@@ -14,7 +14,7 @@ from app.directory.names import name_key
 from app.directory.tables import OUTSIDE, Person, Record, RecordEmail, Standing, Statement
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal import entries, work
-from app.journal.tables import Lane, Subject
+from app.journal.tables import Entry, Lane, Subject
 from app.lifecycle.composing import compose
 from app.lifecycle.errors import TurnedOut
 from app.lifecycle.overtaken import overtake
@@ -37,6 +37,9 @@ _HEARD: Final = select(Statement).where(
     Statement.organization_id == param("organization"), Statement.person_id == param("person"),
     Statement.withdrawn_at.is_(None), Statement.held.is_(False),
 )  # fmt: skip
+
+SAME_PERSON: Final = "is the same person"
+"""The verb of the entry that says that somebody became one with the person that it names."""
 
 
 def enterprise(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,6 +120,21 @@ def lock_meant(session: Session, organization_id: str, person_id: str) -> Person
 def turned_out(session: Session, organization_id: str, person_id: str) -> bool:
     """Whether somebody became one with another person, who has all their records; else everybody has one, if only one that has ended."""
     return session.scalar(_ANY_RECORD, {"organization": organization_id, "person": person_id}) is None
+
+
+def who_they_are(session: Session, organization_id: str, person_id: str) -> list[str]:
+    """A person, then whom they became one with, and whom that one did: the last is who they are. Empty where nobody can tell any more.
+
+    That is told by the entry of it alone, whose content goes one day.
+    """
+    found = [person_id]
+    while turned_out(session, organization_id, found[-1]):
+        said = select(Entry.after).where(Entry.organization_id == organization_id, Entry.subject_id == found[-1], Entry.verb == SAME_PERSON)
+        after = session.scalar(said.order_by(Entry.id.desc()).limit(1))
+        if after is None:
+            return []
+        found.append(str(after["person"]))
+    return found
 
 
 def became_one(session: Session) -> set[str]:

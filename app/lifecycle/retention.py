@@ -18,11 +18,13 @@ from app.actors import CLOCK
 from app.clock import iso
 from app.database import Instant
 from app.directory.settings import erase_after, setting, value_of
-from app.directory.tables import Person, Standing
+from app.directory.tables import Person, Record, Standing
 from app.journal import entries
 from app.journal.tables import Organization
 from app.journal.work import insert_for
 from app.lifecycle.hold_tables import LegalHold
+from app.lifecycle.people import who_they_are
+from app.revocation import departures
 from app.revocation.erasure_tables import Erasure
 from app.revocation.tables import Departure, Proof
 
@@ -31,6 +33,8 @@ NOTICE: Final = timedelta(days=1)
 RESTORED: Final = timedelta(days=7)
 """So long after a restored database was opened: of holds that were placed after the backup it knows nothing."""
 AT_ONCE: Final = 500
+STILL_HERE: Final = "whom they turned out to be has not left"
+UNKNOWN: Final = "it is not known any more whom they turned out to be"
 _QUIET: Final = {"synchronize_session": False}
 
 
@@ -41,6 +45,29 @@ def _waiting(organization_id: str) -> tuple[ColumnElement[bool], ...]:
 def left_at(departure: Departure) -> datetime:
     """From when the time counts: from when they were out, also where that was said late."""
     return max(departure.due_at, departure.decided_at)
+
+
+def left_as(session: Session, organization_id: str, names: Sequence[str], left: datetime) -> datetime | None:
+    """From when the time counts for somebody, by who they are (`people.who_they_are`): what they wrote as another is theirs, while they are here.
+
+    None where they have not left.
+    """
+    if len(names) == 1:
+        return left
+    departure = departures.current(session, organization_id, names[-1])
+    return None if departure is None or departure.means != Standing.DEPARTED else max(left, left_at(departure))
+
+
+def as_others(session: Session, organization_id: str, person_id: str) -> list[str]:
+    """Who turned out to be this person, of those of whom something is to be erased, or was."""
+    people = select(Erasure.person_id).where(Erasure.organization_id == organization_id, ~_of_their_own(Erasure.person_id)).distinct()
+    return [one for one in session.scalars(people).all() if person_id in who_they_are(session, organization_id, one)[1:]]
+
+
+def _of_their_own(person_id: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    """Whether the person of another row is no other: see `people.turned_out`."""
+    table = person_id.class_
+    return select(Record.id).where(Record.organization_id == table.organization_id, Record.person_id == person_id).exists()
 
 
 # Rows, kept in line with the setting and with who has come back
@@ -163,9 +190,9 @@ def _leavers(organization_id: str) -> Select[Departure, str]:
 
 
 def give_notice(session: Session, organization_id: str, *, at: datetime, person_id: str | None = None, notice: timedelta = NOTICE) -> None:
-    """Nothing that waits is erased before so much time is over; of one person, or of everybody."""
+    """Nothing that waits is erased before so much time is over; of one person, whoever they were taken for, or of everybody."""
     earliest = literal(at + notice, Instant())
-    whose = () if person_id is None else (Erasure.person_id == person_id,)
+    whose = () if person_id is None else (Erasure.person_id.in_([person_id, *as_others(session, organization_id, person_id)]),)
     session.execute(
         update(Erasure)
         .where(*_waiting(organization_id), *whose)
@@ -182,12 +209,13 @@ def give_notice(session: Session, organization_id: str, *, at: datetime, person_
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """One erasure with whom it is about and where; `held` where a legal hold keeps it from being done."""
+    """One erasure with whom it is about and where; `held` where a legal hold keeps it from being done, `why` what else does."""
 
     erasure: Erasure
     person: Person
     workspace: str
     held: bool
+    why: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,16 +240,32 @@ def _hold_of(person_id: InstrumentedAttribute[str]) -> Select[str]:
 def listed(session: Session, organization_id: str, *, past: bool = False) -> Sequence[Listed]:
     """What is to be erased, those first that come first; with `past` what was erased or called off as well. Only reads."""
     query = (
-        select(Erasure, Person, _hold_of(Erasure.person_id).exists())
+        select(Erasure, Person, _hold_of(Erasure.person_id).exists(), _of_their_own(Erasure.person_id))
         .join(Person, (Person.organization_id == Erasure.organization_id) & (Person.id == Erasure.person_id))
         .where(Erasure.organization_id == organization_id)
     )
     names = {id: one.name for id, one in known_workspaces(session, organization_id).items()}
-    found = [
-        Listed(erasure=erasure, person=person, workspace=names.get(erasure.workspace_id, erasure.workspace_id), held=held)
-        for erasure, person, held in session.execute(query if past else query.where(*_waiting(organization_id)))
-    ]
+    rows = session.execute(query if past else query.where(*_waiting(organization_id))).all()
+    found = [_listed(session, erasure, person, names.get(erasure.workspace_id, erasure.workspace_id), held, own) for erasure, person, held, own in rows]
     return sorted(found, key=lambda one: (one.erasure.due_at, one.erasure.departure_id, one.workspace))
+
+
+def _listed(session: Session, erasure: Erasure, person: Person, workspace: str, held: bool, own: bool) -> Listed:
+    why = None
+    if not own:
+        left, also_held = _as_they_are(session, person, erasure.left_at)
+        held = held or also_held
+        why = STILL_HERE if left is None else None
+    return Listed(erasure=erasure, person=person, workspace=workspace, held=held, why=why)
+
+
+def _as_they_are(session: Session, person: Person, left: datetime) -> tuple[datetime | None, bool]:
+    """From when the time counts for somebody who turned out to be another, and whether what is theirs is held."""
+    names = who_they_are(session, person.organization_id, person.id)
+    held = select(LegalHold.id).where(
+        LegalHold.organization_id == person.organization_id, LegalHold.person_id.in_(names), LegalHold.ended_at.is_(None)
+    )
+    return left_as(session, person.organization_id, names, left) if names else None, session.scalar(held.limit(1)) is not None
 
 
 def tried(session: Session, organization_id: str, said: str, *, at: datetime) -> Sequence[Would]:
@@ -237,10 +281,11 @@ def tried(session: Session, organization_id: str, said: str, *, at: datetime) ->
         _leavers(organization_id)
         .where(~done.exists())
         .join(Person, (Person.organization_id == Departure.organization_id) & (Person.id == Departure.person_id))
-        .add_columns(Person, Workspace.name, _hold_of(Departure.person_id).exists())
+        .add_columns(Person, Workspace.name, _hold_of(Departure.person_id).exists(), _of_their_own(Departure.person_id))
     )
-    found = [
-        Would(person=person, workspace=name, held=held, left_at=left_at(departure), due_at=_due(left_at(departure), after, at=at))
-        for departure, _, person, name, held in session.execute(query)
-    ]
+    found = []
+    for departure, _, person, name, held, own in session.execute(query).all():
+        left, also_held = (left_at(departure), False) if own else _as_they_are(session, person, left_at(departure))
+        if left is not None:
+            found.append(Would(person=person, workspace=name, held=held or also_held, left_at=left, due_at=_due(left, after, at=at)))
     return sorted(found, key=lambda one: (one.due_at, one.person.user_name_key, one.workspace))
