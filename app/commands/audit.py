@@ -116,6 +116,9 @@ def export(acting: Acting, out: Path, since: datetime | None, until: datetime | 
 
     It holds what was written down, in the open: names, and what stood in a row before and after.
     """
+    if out.exists() and not out.is_file():
+        # It would be put out of the way: whoever has the machine would then have a file where there was a device or a pipe.
+        raise click.UsageError(f"{out} is no file: an export is written beside it, and moved there once it is whole")
     evidence.catch_up(acting.settings)
     broken = None
     try:
@@ -123,8 +126,9 @@ def export(acting: Acting, out: Path, since: datetime | None, until: datetime | 
     except TreeBroken as error:
         # Whoever is to find the place needs the file: it goes as far as was signed.
         broken = str(error)
-    # Beside, and moved there when it is whole: half an export looks like one that was cut off.
-    beside = out.with_name(f".{out.name}.{os.getpid()}")
+    # Beside, and moved there when it is whole: half an export looks like one that was cut off. A link goes on leading there.
+    place = Path(os.path.realpath(out))
+    beside = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file, one_moment() as session:
@@ -133,7 +137,7 @@ def export(acting: Acting, out: Path, since: datetime | None, until: datetime | 
                 session, acting.organization_id, acting.organization, file, signer, at=now(), kept=evidence.kept(acting.settings),
                 since=since, until=until,
             )  # fmt: skip
-        beside.replace(out)
+        beside.replace(place)
     except (NothingToExport, TreeBroken) as error:
         raise (Altered if isinstance(error, TreeBroken) else CommandError)(str(error)) from error
     finally:

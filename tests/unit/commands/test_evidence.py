@@ -201,6 +201,20 @@ def test_an_audit_is_exported_and_checked_elsewhere(desk: Desk, public: str) -> 
     assert b"ada@acme.example" in out.read_bytes()
 
 
+def test_an_export_takes_the_place_of_nothing_but_a_file(desk: Desk, public: str) -> None:
+    leaves(desk)
+    pipe, newest, link = desk.folder / "pipe", desk.folder / "november.jsonl", desk.folder / "newest.jsonl"
+    os.mkfifo(pipe)
+    newest.write_text("the one before")
+    link.symlink_to(newest)
+
+    refused = desk.types("audit", "export", "--out", str(pipe), "--json")
+    desk.asks("audit", "export", "--out", str(link))
+
+    assert (refused.exit, stat.S_ISFIFO(pipe.stat().st_mode)) == (2, True) and "is no file" in refused.json["error"]
+    assert link.is_symlink() and elsewhere("audit", "verify", str(newest), "--keys", public).exit == 0
+
+
 def test_an_audit_that_was_altered_says_where(desk: Desk, public: str) -> None:
     leaves(desk)
     out = desk.folder / "audit.jsonl"
