@@ -33,7 +33,8 @@ def list_erasures(acting: Acting, after: str | None, past: bool) -> Answer:
             found = [_fields(one) for one in retention.listed(session, acting.organization_id, past=past)]
         else:
             found = [_would(one) for one in retention.tried(session, acting.organization_id, after, at=now())]
-    held = sum(one["held"] is True for one in found)
+    # What was erased before a hold came is kept by none.
+    held = sum(one["state"] == "held" for one in found)
     notes = [f"erase_after is {setting}." if after is None else f"With erase_after {after}; now it is {setting}."]
     notes += [f"{held} of {len(found)} are kept by a legal hold."] if held else []
     columns = ("person", "workspace", "left", "due", "state", "error")

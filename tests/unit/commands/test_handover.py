@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.access.tables import Account, Workspace
@@ -214,6 +214,19 @@ def test_the_retention_list_shows_what_is_due_what_is_held_and_what_another_sett
     said = office.desk.asks("retention", "list")
     [row] = said["erasures"]
     assert (said["erase_after"], row["state"], row["due"]) == ("90d", "held", would["due"])
+
+
+def test_what_was_erased_before_a_hold_came_is_not_counted_as_kept(office: Office) -> None:
+    office.desk.asks("depart", "ada@acme.example")
+    office.is_gone(office.ada)
+    office.desk.asks("settings", "set", "erase_after", "90d")
+    office.desk.acts(lambda session: retention.keep_up(session, session.scalars(select(Organization.id)).one(), at=now()))
+    office.desk.acts(lambda session: session.execute(update(Erasure).values(erased_at=now(), begun_at=now())))
+    office.desk.asks("hold", "set", "ada@acme.example", "--reason", "case 1", "--by", "counsel")
+
+    said = office.desk.types("retention", "list", "--all")
+
+    assert said.exit == 0 and "erased" in said.out and "are kept by a legal hold" not in said.err
 
 
 def test_an_exception_is_added_explained_listed_and_ended(office: Office) -> None:
