@@ -83,11 +83,13 @@ def reinstate(acting: Acting, who: str, reason: str) -> Answer:
 
     def act(session: Session) -> Answer:
         meant = one_person(session, acting.organization_id, who)
-        was = departures.current(session, acting.organization_id, meant.id) if meant.standing != Standing.ACTIVE else None
+        was_out = meant.standing != Standing.ACTIVE
+        was = departures.current(session, acting.organization_id, meant.id) if was_out else None
         said = reinstating.reinstate(
             session, acting.organization_id, meant.id, said_by=acting.actor.name, reason=_said(reason), actor=acting.actor, at=now()
         )
-        notes = [f"{said.display_name} is {said.standing}: {said.standing_reason}. Whatever they were signed in to asks them to sign in again."]
+        then = "Whatever they were signed in to asks them to sign in again." if was_out else "They had access already: nothing was undone."
+        notes = [f"{said.display_name} is {said.standing}: {said.standing_reason}. {then}"]
         if said.access_until is not None:
             notes.append(f"They still leave at {iso(said.access_until)}, as was announced. To call that off: {to_type('return', said.user_name)}")
         if not reinstating.standing_records(session, said):

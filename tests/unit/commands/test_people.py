@@ -104,6 +104,16 @@ def test_a_reinstatement_says_that_an_announced_departure_still_comes(desk: Desk
     assert "They still leave at 2031-01-01T00:00:00.000Z" in said.err
 
 
+def test_whoever_has_access_already_is_not_said_to_sign_in_again(desk: Desk) -> None:
+    source_id = desk.directory()
+    desk.switches_off(source_id, desk.hires(source_id, "ada"))
+
+    first, again = (desk.types("reinstate", ADA, "--reason", "a mistake").err for _ in range(2))
+
+    assert "asks them to sign in again" in first
+    assert "They had access already: nothing was undone." in again and "sign in again" not in again
+
+
 def test_who_lost_a_phone_is_signed_out_everywhere_and_stays(desk: Desk) -> None:
     person_id = desk.hires(desk.directory(), "ada")
     with desk.app.app_context():
