@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import case, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from app.directory.settings import contractor_types, value_of
+from app.directory.settings import value_of
 from app.directory.tables import Person, Record, Standing
 from app.lifecycle import days
 from app.lifecycle.engagement_tables import Engagement
+from app.lifecycle.engagements import kinds_said
 
 AT_A_TIME = 500
 
@@ -44,7 +45,7 @@ class Ending:
 def endings(session: Session, organization_id: str, *, at: datetime) -> Iterator[Ending]:
     """Everybody with an engagement, or whom a directory calls no employee, who has not departed; those first who end first."""
     zone = days.zone_of(value_of(session, organization_id, "time_zone"))
-    kinds = sorted(kind.lower() for kind in contractor_types(value_of(session, organization_id, "contractor_types")))
+    kinds = kinds_said(session, organization_id)
     sponsor = aliased(Person)
     ends_at = func.coalesce(Engagement.ends_at, case((Engagement.id.is_(None), _end_by_records())))
     query = (
@@ -60,7 +61,7 @@ def endings(session: Session, organization_id: str, *, at: datetime) -> Iterator
         .outerjoin(sponsor, (sponsor.organization_id == Engagement.organization_id) & (sponsor.id == Engagement.sponsor_id))
         .where(
             Person.organization_id == organization_id, Person.standing != Standing.DEPARTED,
-            or_(Engagement.id.is_not(None), func.lower(Person.user_type).in_(kinds)),
+            or_(Engagement.id.is_not(None), Person.user_type.in_(kinds)),
         )
         .order_by(ends_at.is_(None), ends_at, Person.user_name_key, Person.id)
     )  # fmt: skip

@@ -126,8 +126,7 @@ def end_by_records(session: Session, person: Person) -> datetime | None:
 
 def adopt_some(session: Session, organization_id: str, *, after: str, most: int, at: datetime) -> str | None:
     """Look at the next people in the order of their ids, and begin what has not been begun. Returns how far it came; None at the end."""
-    kinds = sorted(kind.lower() for kind in contractor_types(value_of(session, organization_id, "contractor_types")))
-    if not kinds:
+    if not contractor_types(value_of(session, organization_id, "contractor_types")):
         return None
     page = (
         select(Person.id)
@@ -137,9 +136,9 @@ def adopt_some(session: Session, organization_id: str, *, after: str, most: int,
         .subquery("page")
     )
     last, count = session.execute(select(func.max(page.c.id), func.count()).select_from(page)).one()
-    found = session.scalars(
-        _unengaged(organization_id, kinds).where(Person.id > after, Person.id <= (last or after)).order_by(Person.id)
-    ).all()
+    of_page = Person.id > after, Person.id <= (last or after)
+    kinds = engagements.kinds_said(session, organization_id, *of_page)
+    found = session.scalars(_unengaged(organization_id, kinds).where(*of_page).order_by(Person.id)).all() if kinds else []
     for person in found:
         adopt(session, person, at=at)
     return last if count == most else None
@@ -160,7 +159,7 @@ def engaged(session: Session, organization_id: str) -> Sequence[Listed]:
 
 def listed(session: Session, organization_id: str) -> Sequence[Listed]:
     """The same, and behind them whom a directory has just named. Reads everybody, so it is for a person who asks."""
-    kinds = sorted(kind.lower() for kind in contractor_types(value_of(session, organization_id, "contractor_types")))
+    kinds = engagements.kinds_said(session, organization_id)
     waiting = session.scalars(_unengaged(organization_id, kinds).order_by(Person.user_name_key)).all() if kinds else []
     return [*engaged(session, organization_id), *(Listed(person=person, engagement=None, sponsor=None) for person in waiting)]
 
@@ -170,5 +169,5 @@ def _unengaged(organization_id: str, kinds: Sequence[str]) -> Any:
         Engagement.organization_id == Person.organization_id, Engagement.person_id == Person.id, Engagement.ended_at.is_(None)
     )
     return select(Person).where(
-        Person.organization_id == organization_id, func.lower(Person.user_type).in_(kinds), Person.standing != Standing.DEPARTED, ~there.exists()
+        Person.organization_id == organization_id, Person.user_type.in_(kinds), Person.standing != Standing.DEPARTED, ~there.exists()
     )

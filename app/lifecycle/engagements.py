@@ -6,13 +6,14 @@ The end is said by the sponsor's voice, so nothing has to run for access to end 
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from app.actors import CLOCK, Actor
 from app.clock import iso
 from app.command_lines import to_type
 from app.database import new_id
+from app.directory.names import name_key
 from app.directory.settings import contractor_longest, contractor_types, value_of
 from app.directory.tables import Person, Standing, StatementKind, Voice
 from app.journal import entries
@@ -170,8 +171,20 @@ def why_no_sponsor(session: Session, sponsor: Person, person: Person) -> str | N
 
 def is_contractor(session: Session, person: Person) -> bool:
     """Whether a directory calls somebody what the organisation takes for no employee."""
-    kinds = {kind.lower() for kind in contractor_types(value_of(session, person.organization_id, "contractor_types"))}
-    return person.user_type is not None and person.user_type.lower() in kinds
+    return person.user_type is not None and name_key(person.user_type) in _kinds(session, person.organization_id)
+
+
+def kinds_said(session: Session, organization_id: str, *whose: ColumnElement[bool]) -> list[str]:
+    """How directories spell what the organisation takes for no employee, of these people. No database folds every letter as we do."""
+    kinds = _kinds(session, organization_id)
+    if not kinds:
+        return []
+    said = select(Person.user_type).where(Person.organization_id == organization_id, Person.user_type.is_not(None), *whose).distinct()
+    return sorted(one for one in session.scalars(said) if one is not None and name_key(one) in kinds)
+
+
+def _kinds(session: Session, organization_id: str) -> set[str]:
+    return {name_key(kind) for kind in contractor_types(value_of(session, organization_id, "contractor_types"))}
 
 
 def write_letters(session: Session, row: Engagement, *, at: datetime) -> None:

@@ -9,6 +9,7 @@ from app.database import in_transaction, reading
 from app.directory.tables import Person, Source, Standing, StatementKind, Voice
 from app.journal.tables import Entry, Organization
 from app.lifecycle import contractors, leaving
+from app.lifecycle.contractor_ends import endings
 from app.lifecycle.engagements import Unfit
 from app.lifecycle.sources import set_setting
 from tests.company import ADMIN
@@ -277,6 +278,22 @@ def test_whom_a_directory_calls_a_contractor_has_an_engagement_with_their_manage
     row = firm.engagement(ada)
     assert row is not None and (row.kind, row.origin, row.sponsor_id, row.ends_at) == ("CONTRACTOR", "directory", firm.kim.person_id, on(50))
     assert firm.letters() == [(30, on(20)), (14, on(36)), (7, on(43)), (0, on(50))]
+
+
+@pytest.mark.parametrize(("type_", "said"), [("Überlassen", "überlassen"), ("überlassen", "ÜBERLASSEN"), ("Überlassen", "Überlassen"), ("Groß", "GROSS")])
+def test_whatever_letters_a_type_is_written_with_it_is_found(installed: Flask, type_: str, said: str) -> None:
+    firm = new_firm()
+    organization_id = firm.company.organization_id
+    in_transaction(lambda s: set_setting(s, s.get_one(Organization, organization_id), "contractor_types", f"Intern,{type_}", actor=ADMIN, at=on(0)))
+    ada = firm.joins("ada", kind=said, manager=firm.kim, until=50)
+
+    with reading() as session:
+        assert [one.person.id for one in contractors.listed(session, organization_id)] == [ada.person_id]
+        assert [one.person_id for one in endings(session, organization_id, at=on(0))] == [ada.person_id]
+    firm.adopts(at=1)
+
+    row = firm.engagement(ada)
+    assert row is not None and (row.kind, row.ends_at) == (said, on(50))
 
 
 def test_beginning_an_engagement_for_a_directory_takes_nothing_and_names_no_day_of_its_own(installed: Flask) -> None:
