@@ -7,12 +7,11 @@ from datetime import datetime
 from pathlib import Path
 
 import click
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.access import keys as keys_of_ours
 from app.access.keys import Purpose
-from app.actors import CLOCK
 from app.audit.stored import TreeBroken
 from app.clock import iso, now
 from app.commands import evidence, moved
@@ -21,17 +20,17 @@ from app.commands.exits import CommandError, Exit, NotAllowed
 from app.commands.offline import FILE, keys_from
 from app.commands.output import Answer, Table, show
 from app.database import reading
-from app.directory.tables import Person, Source, Statement
+from app.directory.tables import Person, Source, Statement, Voice
 from app.intake.tables import HREvent
+from app.intake.termination_words import voice_of
 from app.journal.tables import Entry
 from app.lifecycle.figures import milliseconds
+from app.lifecycle.standing import COMEBACKS
 from app.revocation import receipts, signed_receipts
 from app.revocation.receipt_page import page
 from app.revocation.receipts import Told
 from app.revocation.tables import Departure, Proof
 from app.rules.explain import explain
-
-LEAVING = "employee.terminated"
 
 _root = click.Group()
 
@@ -151,26 +150,49 @@ class AuditAltered(CommandError):
 
 
 def _events(session: Session, organization_id: str, person_id: str) -> dict[str, receipts.SourceEvent]:
-    """The HR call that each departure goes back to, where one does: the one its entry names, else the last one before it."""
-    calls = session.execute(
-        select(HREvent, Source.name)
-        .join(Source, (Source.organization_id == HREvent.organization_id) & (Source.id == HREvent.source_id))
-        .where(HREvent.organization_id == organization_id, HREvent.person_id == person_id, HREvent.state == "applied")
-        .order_by(HREvent.received_at.desc())
-    ).all()
+    """The HR call that each departure goes back to, where one does: the one its entry names, else the one that had named that day."""
     found = {}
     departures = session.scalars(select(Departure).where(Departure.organization_id == organization_id, Departure.person_id == person_id)).all()
     for departure in departures:
-        because = session.get_one(Entry, departure.journal_id).because
-        # What came due goes back to a call of some earlier day, whose entry is another.
-        due = str(CLOCK) == departure.actor and departure.reason.startswith("hr")
-        for call, source in calls:
-            if call.sha256 in because or (due and call.received_at <= departure.decided_at and call.body.get("type") == LEAVING):
-                found[departure.id] = receipts.SourceEvent(
-                    source=source, event_id=call.event_id, received_at=call.received_at, sha256=call.sha256
-                )
-                break
+        called = _called(session, session.get_one(Entry, departure.journal_id))
+        if called is None and voice_of(departure.reason) is Voice.HR:
+            # What came due goes back to a call of some earlier day, whose entry is another.
+            word = _word_of_hr(session, departure)
+            called = None if word is None else _called(session, word)
+        if called is not None:
+            found[departure.id] = called
     return found
+
+
+def _called(session: Session, entry: Entry) -> receipts.SourceEvent | None:
+    """The HR call that an entry names, among those about whom it was written: that may be somebody who turned out to be another."""
+    calls = session.execute(
+        select(HREvent, Source.name)
+        .join(Source, (Source.organization_id == HREvent.organization_id) & (Source.id == HREvent.source_id))
+        .where(HREvent.organization_id == entry.organization_id, HREvent.person_id == entry.subject_id, HREvent.state == "applied")
+        .order_by(HREvent.received_at.desc())
+    )
+    for call, source in calls:
+        if call.sha256 in entry.because:
+            return receipts.SourceEvent(source=source, event_id=call.event_id, received_at=call.received_at, sha256=call.sha256)
+    return None
+
+
+def _word_of_hr(session: Session, departure: Departure) -> Entry | None:
+    """The entry of the word by which HR had somebody out at their departure: the last of that very day, else the last that was due."""
+    heard_at = func.coalesce(Statement.heard_at, Statement.said_at)
+    said = session.execute(
+        select(Statement.effective_at, Entry)
+        .join(Entry, Entry.id == func.coalesce(Statement.said_in, Statement.journal_id))
+        .where(
+            Statement.organization_id == departure.organization_id, Statement.person_id == departure.person_id, Statement.voice == Voice.HR,
+            Statement.kind.not_in(COMEBACKS), Statement.held.is_(False), Statement.effective_at <= departure.decided_at,
+            heard_at <= departure.decided_at, Statement.withdrawn_at.is_(None) | (Statement.withdrawn_at > departure.decided_at),
+        )
+        .order_by(heard_at, Statement.id)
+    ).all()  # fmt: skip
+    chosen = [entry for effective_at, entry in said if effective_at == departure.due_at] or [entry for _, entry in said]
+    return chosen[-1] if chosen else None
 
 
 def _announced(session: Session, organization_id: str, person_id: str, at: datetime) -> list[dict[str, object]]:
