@@ -99,6 +99,9 @@ def receipt(
             raise click.UsageError("say whose receipt: PERSON, or --verify FILE --keys KEYS")
         if keys is not None:
             raise click.UsageError("--keys goes with --verify")
+        if out is not None and html is not None and out.resolve() == html.resolve():
+            # The one would be written over the other.
+            raise click.UsageError(f"--out and --html are both {out}: say one file for each")
         ended: int = context.invoke(_receipt, person=person, out=out, html=html, organization=organization, as_json=as_json)
         return ended
     if person is not None or out is not None or html is not None or keys is None:

@@ -188,6 +188,15 @@ def test_a_receipt_that_is_asked_for_in_two_ways_is_a_mistake(desk: Desk, public
     assert said.exit == 2
 
 
+def test_a_page_does_not_take_the_place_of_the_receipt(desk: Desk) -> None:
+    desk.hires(desk.directory(), "ada")
+    file = desk.folder / "receipt"
+
+    said = desk.types("receipt", "ada@acme.example", "--out", str(file), "--html", str(desk.folder / "." / "receipt"))
+
+    assert (said.exit, file.exists()) == (2, False)
+
+
 def test_an_audit_is_exported_and_checked_elsewhere(desk: Desk, public: str) -> None:
     leaves(desk)
     out = desk.folder / "audit.jsonl"
