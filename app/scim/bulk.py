@@ -23,8 +23,11 @@ from app.scim.standing import group_now
 MAX_OPERATIONS = 1000
 MAX_PAYLOAD = 1024 * 1024
 RESPONSE_URN = "urn:ietf:params:scim:api:messages:2.0:BulkResponse"
-# A whole text, the end of an address ("/Users/bulkId:x"), or a value in a PATCH's path (members[value eq "bulkId:x"]).
-_REFERENCE = re.compile(r'(?:^|(?<=[/"]))bulkId:([^/"]+)')
+# A whole text, a value in a PATCH's path (members[value eq "bulkId:x"]), or the end of an address ("../Users/bulkId:x"). RFC 7644
+# §3.7 keeps no letter out of a bulkId, and base64 has slashes: only within an address they end it.
+_REFERENCE = re.compile(r'^bulkId:(.+)\Z|(?<=")bulkId:([^"]+)|(?<=/)bulkId:([^/"]+)', re.DOTALL)
+# The same in the path of an operation: there is nothing below a user or a group.
+_AT_END = re.compile(r"(?<=/)bulkId:(.+)\Z", re.DOTALL)
 _META = Selection("meta", None)
 _MEMBERS = ("method", "path", "bulkId", "version", "data")
 _CORES = {"Users": USER_URN, "Groups": GROUP_URN}
@@ -73,18 +76,22 @@ def _most_errors(said: Mapping[str, Any]) -> int | None:
 # What bulkIds a value refers to, and what is to be done about them.
 
 
-def _named(value: Any) -> set[str]:
+def _bulk_id_in(found: re.Match[str]) -> str:
+    return next(name for name in found.groups() if name)
+
+
+def _named(value: Any, reference: re.Pattern[str] = _REFERENCE) -> set[str]:
     """The bulkIds that any text in the value refers to."""
     if isinstance(value, str):
-        return set(_REFERENCE.findall(value))
+        return set(map(_bulk_id_in, reference.finditer(value)))
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return {name for part in parts for name in _named(part)}
 
 
-def _replaced(value: Any, ids: Mapping[str, str | None]) -> Any:
+def _replaced(value: Any, ids: Mapping[str, str | None], reference: re.Pattern[str] = _REFERENCE) -> Any:
     """The value with ids in place of the bulkIds that have one."""
     if isinstance(value, str):
-        return _REFERENCE.sub(lambda found: ids.get(found[1]) or found[0], value)
+        return reference.sub(lambda found: ids.get(_bulk_id_in(found)) or found[0], value)
     if isinstance(value, dict):
         return {key: _replaced(part, ids) for key, part in value.items()}
     return [_replaced(part, ids) for part in value] if isinstance(value, list) else value
@@ -173,7 +180,7 @@ def _step(place: int, operation: Mapping[str, Any]) -> _Step:
     path, method = said.get("path"), said.get("method")
     if isinstance(path, str):
         # As a server does with the address of a request; no database can even be asked for a NUL.
-        said["path"] = path = unquote(path).replace("\0", "\N{REPLACEMENT CHARACTER}")
+        said["path"] = path = unquote(path.rstrip("/") or path).replace("\0", "\N{REPLACEMENT CHARACTER}")
     if method == "DELETE":
         # Alone it has no body, and whatever stands there keeps nobody in.
         said.pop("data", None)
@@ -182,7 +189,7 @@ def _step(place: int, operation: Mapping[str, Any]) -> _Step:
     if core is not None and method in ("POST", "PUT") and isinstance(said.get("data"), dict):
         # What is passed over in a request of its own, such as a user's groups, refers to nothing.
         said["data"] = heard(said["data"], core)
-    names = frozenset(_named(path) | _named(said.get("data")))
+    names = frozenset(_named(path, _AT_END) | _named(said.get("data")))
     return _Step(place=place, said=said, faults=faults, names=names, makes=_bulk_id(said) if method == "POST" else None)
 
 
@@ -356,7 +363,7 @@ class _Job:
     def _read(self, step: _Step) -> _Operation:
         said = step.said
         step.refuse("method", "path")
-        method, kind, resource_id = _addressed(said.get("method"), self._resolved(said.get("path")))
+        method, kind, resource_id = _addressed(said.get("method"), self._resolved(said.get("path"), _AT_END))
         if resource_id:
             step.location = f"{self._who.base}/{kind}/{resource_id}"
         step.refuse("bulkId", "version", "data")
@@ -375,10 +382,10 @@ class _Job:
         expected = version_in(version, kind, resource_id, said_as="version")
         return _Operation(method=method, kind=kind, resource_id=resource_id, data=data, version=expected)
 
-    def _resolved(self, value: Any) -> Any:
+    def _resolved(self, value: Any, reference: re.Pattern[str] = _REFERENCE) -> Any:
         """The value with ids in place of bulkIds, as far as they have one already. Raises SCIMError for one that will get none."""
-        for name in sorted(_named(value)):
+        for name in sorted(_named(value, reference)):
             if self._ids.get(name, "") is None:
                 reason = "the POST with this bulkId failed" if name in self._makers else "no POST of this Bulk has this bulkId"
                 raise SCIMError(409, f"bulkId:{name[:100]} stands for nothing, since {reason}", problem=Problem.INVALID_VALUE)
-        return _replaced(value, self._ids)
+        return _replaced(value, self._ids, reference)

@@ -38,6 +38,24 @@ def test_what_only_looks_like_a_bulk_id_stays_as_it_was_said(directory: Director
     assert (shown["title"], shown["nickName"]) == ("see bulkId:x", "BULKID:a")
 
 
+def test_a_bulk_id_may_be_of_any_letters(directory: Directory) -> None:
+    told = bulk(
+        directory,
+        user("q/8+w==", "ada", **managed_by("bulkId:q/8", department="Sums")),
+        user("q/8", "bob", **managed_by("bulkId:q/8+w==")),
+        group("https://hr.example/a", "bulkId:q/8", "bulkId:q/8+w==", name="Engineers"),
+        patch("/Groups/bulkId:https%3A%2F%2Fhr.example%2Fa", {"op": "remove", "path": 'members[value eq "bulkId:q/8"]'}),
+        user('"c" d/', "carl"),
+        {"method": "DELETE", "path": '/Users/bulkId:"c" d%2F'},
+    )
+
+    assert statuses(told) == ["201", "201", "201", "204", "201", "204"]
+    ada, bob, engineers = (id_in(operation) for operation in told[:3])
+    assert (manager_of(directory, ada), manager_of(directory, bob)) == (bob, ada)
+    assert members_of(directory, engineers) == [ada]
+    assert names(directory) == ["ada", "bob"]
+
+
 def test_a_group_whose_members_come_later_is_made_with_them(directory: Directory) -> None:
     told = bulk(directory, group("g", "bulkId:b", "bulkId:a", name="Engineers"), user("a", **managed_by("bulkId:b")), user("b"))
 
