@@ -3,6 +3,7 @@
 SCIM's own schemas are here; an organisation may declare extensions besides (`extensions`).
 """
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -194,6 +195,15 @@ class Vocabulary:
     def _returned(self, word: str) -> frozenset[Place]:
         places = ((urn, name, attribute) for urn, one in self.extensions.items() for name, attribute in one.attributes.items())
         return frozenset((urn.lower(), name) for urn, name, attribute in places if attribute.returned == word)
+
+    def of_kind(self, core: str) -> "Vocabulary":
+        """The same for resources of this main schema: in the schemas that were declared for the other kind they have no attribute."""
+        if all(one.core == core for one in self.extensions.values()):
+            return self
+        own = copy.copy(self)
+        own.extensions = MappingProxyType({urn: one for urn, one in self.extensions.items() if one.core == core})
+        own._schemas = {**SCHEMAS, **{urn: one.attributes for urn, one in own.extensions.items()}}
+        return own
 
     @property
     def hides(self) -> bool:

@@ -80,8 +80,9 @@ def put_user(caller: Caller, record_id: str, body: Body, selection: Selection, *
 
 def patch_user(caller: Caller, record_id: str, body: Body, selection: Selection, *, version: int | None) -> Resource:
     """Raises SCIMError and what `change_held` raises."""
-    operations = read_operations(body, caller.vocabulary)
-    becomes = becomes_by_patch(operations, caller.vocabulary)
+    vocabulary = caller.vocabulary.of_kind(USER_URN)
+    operations = read_operations(body, vocabulary)
+    becomes = becomes_by_patch(operations, vocabulary)
     return _change_user(caller, record_id, becomes, selection.revealing(places_said(operations)), version)
 
 
@@ -165,7 +166,8 @@ def put_group(caller: Caller, group_id: str, body: Body, selection: Selection, *
 
 def patch_group(caller: Caller, group_id: str, body: Body, *, version: int | None) -> None:
     """Raises SCIMError and what `change_group` raises."""
-    operations = read_operations(body, caller.vocabulary)
+    vocabulary = caller.vocabulary.of_kind(GROUP_URN)
+    operations = read_operations(body, vocabulary)
     early = None if picks_members(operations) else split_members(operations)
 
     def act(session: Session) -> None:
@@ -176,7 +178,7 @@ def patch_group(caller: Caller, group_id: str, body: Body, *, version: int | Non
             return fitting(where, members_looked_at(session, there, changes, base=caller.base))
 
         members, others = early or split_members(operations, look)
-        draft = group_draft(patched(said, others, GROUP_URN, caller.vocabulary), vocabulary=caller.vocabulary, before=said)
+        draft = group_draft(patched(said, others, GROUP_URN, vocabulary), vocabulary=vocabulary, before=said)
         change_group(
             session, *caller.key, group_id, display_name=draft.display_name, document=draft.document, external_id=draft.external_id,
             members=members.whole, add=members.add, remove=members.remove, expected_version=version, **caller.saying(),

@@ -71,14 +71,14 @@ async def _post_user(on: Acting, asked: Asked) -> Answered | None:
 async def _patch_user(on: Acting, asked: Asked) -> Answered | None:
     if asked.query:
         return None
-    body = read_object(asked.body)
-    active = _only_active(read_operations(body, asked.vocabulary))
+    body, vocabulary = read_object(asked.body), asked.vocabulary.of_kind(USER_URN)
+    active = _only_active(read_operations(body, vocabulary))
     if active is not None:
         return await _switched(on, asked, "PATCH", active=active) if _says_once(asked.body, body) else None
     # Once more, so that it is found out what is said twice.
-    operations = read_operations(read_message(asked.body), asked.vocabulary)
+    operations = read_operations(read_message(asked.body), vocabulary)
     longest = _MOST // max(len(operations), 1) - len(asked.body)
-    return await _switched(on, asked, "PATCH", becomes=becomes_by_patch(operations, asked.vocabulary), longest=longest) if longest > 0 else None
+    return await _switched(on, asked, "PATCH", becomes=becomes_by_patch(operations, vocabulary), longest=longest) if longest > 0 else None
 
 
 async def _put_user(on: Acting, asked: Asked) -> Answered | None:

@@ -329,8 +329,6 @@ def is_place(document: Mapping[str, Any], operation: Operation, core: str, vocab
     declared = vocabulary.extension_named(top)
     if declared is None and operation.verb is Verb.REPLACE:
         return True
-    if declared is not None and declared.core != core:
-        return True
     in_schema = declared is not None or (core == USER_URN if ":" in top else top in COMMON or top in SCHEMAS[core])
     return (in_schema and (len(names) == 1 or vocabulary.attribute_at(names) is not None)) or any(True for _ in leaves(document, names))
 

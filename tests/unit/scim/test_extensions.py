@@ -281,6 +281,22 @@ def test_a_schema_for_groups_is_asked_of_groups_only(directory: Directory) -> No
     assert directory.add_user("ada", **{team: {"size": "3"}})
 
 
+@pytest.mark.parametrize(("kind", "other"), [("Users", GROUP_URN), ("Groups", USER_URN)])
+def test_a_patch_leaves_what_a_schema_for_the_other_kind_names_as_it_was_said(directory: Directory, kind: str, other: str) -> None:
+    declares(attribute("grade", "integer"), attribute("since", "dateTime"), urn=HR, core=other)
+    said = {"Grade": 1, "grade": "x", "since": "2026-11-30T17:00:00+01:00"}
+    made = directory.send("POST", f"/{kind}", {"userName": "ada", "displayName": "a", HR: said})
+    path = f"/{kind}/{made.document['id']}"
+
+    directory.patch(path, {"op": "add", "path": "externalId", "value": "7"})
+    as_left = get(directory, path)[HR]
+    later = {"Grade": 2, "since": "2026-12-01T02:00:00+02:00"}
+    directory.patch(path, {"op": "replace", "path": f"{HR.upper()}:Grade", "value": 2}, {"op": "add", "value": {HR: {"since": later["since"]}}})
+
+    assert made.document[HR] == as_left == said
+    assert get(directory, path)[HR] == {**said, **later}
+
+
 def test_a_schema_that_was_removed_is_asked_no_more(declared: Directory) -> None:
     record_id = declared.add_user("ada", **{HR: {"grade": 7}})
     takes_back()
