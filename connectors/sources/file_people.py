@@ -47,6 +47,8 @@ NO_COLUMN: Final = "-"
 """Instead of a column's name: there is none, and that is meant so."""
 assert set(FIELDS) <= set(FROM)
 
+LAST_OF_ALL: Final = "9999-12-31"
+
 ON: Final = frozenset({"true", "yes", "y", "1", "on", "active"})
 OFF: Final = frozenset({"false", "no", "n", "0", "off", "inactive"})
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -62,8 +64,9 @@ class Dates:
     def start(self, text: str) -> str:
         return self._instant(text, days=0)
 
-    def end(self, text: str) -> str:
-        return self._instant(text, days=1)
+    def end(self, text: str) -> str | None:
+        # What personnel systems write for *no end*; calendars go no further.
+        return None if text == LAST_OF_ALL else self._instant(text, days=1)
 
     def _instant(self, text: str, *, days: int) -> str:
         if _DAY.fullmatch(text):

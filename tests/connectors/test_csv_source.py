@@ -62,6 +62,12 @@ def test_who_ends_on_a_day_works_until_it_is_over_there(file: Path) -> None:
     assert people(source(file, COMPANY, zone="America/New_York"))["2"].ends_at == "2027-01-01T05:00:00+00:00"
 
 
+def test_the_last_day_of_all_is_no_end(file: Path) -> None:
+    assert people(source(file, "id,endsAt\n1,9999-12-31\n"))["1"].ends_at is None
+    with pytest.raises(Incomplete, match="line 2: startsAt"):
+        people(source(file, "id,startsAt\n1,9999-12-32\n"))
+
+
 @pytest.mark.parametrize(
     ("said", "meant"),
     [
@@ -75,7 +81,7 @@ def test_a_start_may_be_a_day_or_an_instant(file: Path, said: str, meant: str) -
 
 
 @pytest.mark.parametrize(
-    "said", ["2027-02-29", "31.12.2026", "soon", "20261231T", "9999-12-31", "20261231", "2026-W53", "2026-W53-4", "2026W534", "2026-12-31T17"]
+    "said", ["2027-02-29", "31.12.2026", "soon", "20261231T", "9999-12-31x", "20261231", "2026-W53", "2026-W53-4", "2026W534", "2026-12-31T17"]
 )
 def test_a_date_that_is_none_is_no_empty_date(file: Path, said: str) -> None:
     with pytest.raises(Incomplete, match="line 2: endsAt"):
