@@ -197,9 +197,9 @@ def of_contradictions(acting: Acting, rows: Rows) -> Ended:
     reports, "access", may=INFORMED,
     columns=(
         "person_id", "user_name", "display_name", "email", "employee_number", "user_type", "department", "manager", "standing", "vouched_by",
-        "access_until", "role", "workspace", "account", "account_state", "channels",
+        "access_until", "role", "last_signed_in", "workspace", "account", "account_state", "channels",
     ),
-    shown=("user_name", "department", "manager", "standing", "vouched_by", "access_until", "role", "workspace", "account_state", "channels"),
+    shown=("user_name", "department", "manager", "standing", "vouched_by", "access_until", "role", "last_signed_in", "workspace", "account_state", "channels"),
 )  # fmt: skip
 def of_access(acting: Acting, rows: Rows) -> Ended:
     """Everybody who can get in, on whose word, and into which workspaces: what an access review goes through."""
@@ -212,7 +212,8 @@ def of_access(acting: Acting, rows: Rows) -> Ended:
                 counts["without_access"] += one.standing != Standing.ACTIVE
             last = one.person_id
             counts["accounts"] += one.account_state == AccountState.ACTIVE
-            rows.add(vars(one) | {"vouched_by": list(one.vouched_by), "access_until": iso(one.access_until)})
+            instants = {"access_until": iso(one.access_until), "last_signed_in": iso(one.last_signed_in)}
+            rows.add(vars(one) | instants | {"vouched_by": list(one.vouched_by)})
     notes = [f"{counts['people']} people, with {counts['accounts']} accounts that let them in."]
     if counts["without_access"]:
         notes.append(f"Of these, {counts['without_access']} have no access any more, and an account that was not shown to be shut.")

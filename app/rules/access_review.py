@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
+from app.access.session_tables import WebSession
 from app.access.tables import RESERVED, Account, Workspace
 from app.directory.heard import is_on, present
 from app.directory.settings import role_groups, value_of
@@ -36,6 +37,7 @@ class Access:
     vouched_by: tuple[str, ...]
     access_until: datetime | None
     role: str | None
+    last_signed_in: datetime | None
     workspace: str | None = None
     account: str | None = None
     account_state: str | None = None
@@ -72,6 +74,7 @@ def access(session: Session, organization_id: str) -> Iterator[Access]:
     for page in _pages(session, organization_id):
         ids = [one.id for one in page]
         vouched, roles = _vouched(session, organization_id, ids, sources), _roles(session, organization_id, ids)
+        signed_in = _signed_in(session, organization_id, ids)
         managers = _names(session, organization_id, {one.manager_id for one in page if one.manager_id is not None})
         accounts = _accounts(session, organization_id, ids, workspaces)
         counts = _counts(session, organization_id, ids, workspaces)
@@ -81,6 +84,7 @@ def access(session: Session, organization_id: str) -> Iterator[Access]:
                 person_id=one.id, user_name=one.user_name, display_name=one.display_name, email=one.email, employee_number=one.employee_number,
                 user_type=one.user_type, department=one.department, manager=managers.get(one.manager_id or ""), standing=one.standing,
                 vouched_by=vouched.get(one.id, ()), access_until=one.access_until, role=roles.get(one.id),
+                last_signed_in=signed_in.get(one.id),
             )  # fmt: skip
             if not there:
                 yield nowhere
@@ -164,6 +168,16 @@ def _roles(session: Session, organization_id: str, ids: Sequence[str]) -> dict[s
         groups.setdefault(person_id, []).append((group_id, key))
     given = {person_id: roles_among(wanted, some) for person_id, some in groups.items()}
     return {person_id: str(roles[0]) for person_id, roles in given.items() if roles}
+
+
+def _signed_in(session: Session, organization_id: str, ids: Sequence[str]) -> dict[str, datetime]:
+    """When each of them last signed in here: to Doorlist, or through it to a workspace."""
+    rows = session.execute(
+        select(WebSession.person_id, func.max(WebSession.created_at, type_=WebSession.created_at.type))
+        .where(WebSession.organization_id == organization_id, WebSession.person_id.in_(ids))
+        .group_by(WebSession.person_id)
+    )
+    return {person_id: at for person_id, at in rows}
 
 
 def _names(session: Session, organization_id: str, ids: set[str]) -> dict[str, str]:

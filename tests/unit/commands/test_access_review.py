@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from app.access import sessions
+from app.access.sessions import Authenticated, Limits
 from app.access.tables import RESERVED, Account
 from app.clock import iso, now
 from app.directory.tables import Group, Membership, Person, Record
@@ -115,6 +117,19 @@ def test_who_is_an_administrator_here_is_told(firm: Firm) -> None:
     firm.desk.asks("settings", "set", "role_groups", '{"admin": ["IT"]}')
 
     assert {name: line["role"] for name, line in firm.lines().items()} == {"ada": "admin", "bob": None, "cyd": None}
+
+
+def test_when_somebody_signed_in_last_is_told(firm: Firm) -> None:
+    organization_id, last = firm.desk.organization_id, now() - timedelta(days=9)
+
+    def act(session: Session) -> None:
+        person = session.get_one(Person, (organization_id, firm.ids["ada"]))
+        for at in (last - timedelta(days=20), last):
+            sessions.start(session, person, Authenticated(connection_id=None, at=at), limits=Limits(), agent="", at=at)
+
+    firm.desk.acts(act)
+
+    assert {name: line["last_signed_in"] for name, line in firm.lines().items()} == {"ada": iso(last), "bob": None, "cyd": None}
 
 
 def test_a_manager_is_named(firm: Firm) -> None:
