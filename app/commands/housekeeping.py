@@ -15,7 +15,7 @@ from app.audit import requests
 from app.clock import iso, now
 from app.commands import evidence
 from app.database import db, in_transaction, look_at_what_is_new, reading
-from app.delivery import alarm_posts, erasing, ruled_handovers, signal_streams, sponsor_letters, sweeping
+from app.delivery import alarm_posts, ended_workspaces, erasing, ruled_handovers, signal_streams, sponsor_letters, sweeping
 from app.delivery.expansion import want_channels
 from app.delivery.workspaces import Targets
 from app.directory import name_parts
@@ -82,6 +82,7 @@ def tick(app: Flask) -> None:
             _follow_leavers()
             _prune(app)
             in_transaction(_forget)
+            ended_workspaces.forget()
             evidence.prune(app.config["DOORLIST"])
             evidence.look_again(app)
             for _ in range(NAMINGS):

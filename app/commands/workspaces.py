@@ -190,6 +190,8 @@ def end(acting: Acting, name: str, reason: str, anyway: bool) -> Answer:
             tell(f"waiting for what is in hand in {name}")
         waited = True
         time.sleep(_LOOK_EVERY)
+    while in_transaction(lambda session: ended_workspaces.forget_some(session, acting.organization_id, done.id)):
+        pass
     left = [f"{done.accounts} accounts stay in {name} as they are: whoever leaves from now on is not shut out of it."] if done.accounts else []
     if done.owed.not_shut:
         left.append(f"Not shown to be out of it: {', '.join(done.owed.not_shut)}.")

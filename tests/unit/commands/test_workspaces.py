@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session
 from app.access.tables import Account, Workspace
 from app.actors import CLOCK
 from app.clock import now
+from app.commands.housekeeping import tick
 from app.database import reading
+from app.delivery import ended_workspaces
 from app.delivery.ended_workspaces import end_if_free
 from app.delivery.worker import Worker
 from app.journal import work
@@ -59,6 +61,19 @@ def test_a_workspace_that_is_ended_is_kept_in_step_no_more(desk: Desk) -> None:
     with desk.app.app_context(), reading() as session:
         entry = session.scalars(select(Entry).where(Entry.verb == "workspace ended")).one()
     assert (entry.subject_id, entry.because, (entry.before or {})["name"]) == (workspace_id, "moved to another product", "chat")
+
+
+def test_what_a_killed_process_did_not_forget_is_forgotten_by_the_clock(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace_id, _ = _at_work(desk)
+    monkeypatch.setattr(ended_workspaces, "AT_ONCE", 1)
+    with monkeypatch.context() as killed:
+        killed.setattr(ended_workspaces, "forget_some", lambda *_: 0)
+        desk.asks("workspace", "end", "chat", "--reason", "given up")
+    assert [_rows(desk, table, workspace_id) for table in (Room, ChannelMember)] == [1, 2]
+
+    tick(desk.app)
+
+    assert [_rows(desk, table, workspace_id) for table in (Room, ChannelMember)] == [0, 0]
 
 
 def test_its_name_and_its_address_may_be_given_again(desk: Desk) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from app.clock import now
 from app.database import in_transaction, reading
-from app.delivery.ended_workspaces import end_if_free
+from app.delivery.ended_workspaces import end_if_free, forget
 from app.journal.tables import Work
 from app.lifecycle.workspaces import add_workspace
 from app.rules.tables import ChannelMember
@@ -18,6 +18,7 @@ from tests.workspace import Workspace
 
 def _end(company: Company) -> None:
     assert end_if_free(company.organization_id, "chat", reason="a try", anyway=False, actor=ADMIN, clock=now) is not None
+    forget()
 
 
 def _add(app: Flask, company: Company) -> None:
