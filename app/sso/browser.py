@@ -114,6 +114,11 @@ def comes_from_here() -> bool:
     return bool(origin.netloc) and origin.netloc in (urlsplit(settings_here().public_url).netloc, request.host)
 
 
+def came_without_cookies() -> bool:
+    """Whether this is another site's form, with which browsers do not send the session's cookie: that there is none says nothing yet."""
+    return request.method == "POST" and session_secret() is None and not comes_from_here()
+
+
 def keep_session(response: AnyResponse, secret: str) -> None:
     """Give the browser its session. No expiry: it goes when the browser is closed, and ends on our side in any case."""
     response.set_cookie(cookie_name(SESSION), secret, path="/", httponly=True, secure=over_https(), samesite="Lax")

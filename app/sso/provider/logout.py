@@ -18,7 +18,7 @@ from app.journal import entries
 from app.journal.tables import Lane
 from app.revocation.telling import tell_parties
 from app.sso import pages
-from app.sso.browser import comes_from_here, drop_session, held, present, settings_here
+from app.sso.browser import came_without_cookies, comes_from_here, drop_session, held, present, settings_here
 from app.sso.provider.id_tokens import read_hint
 from app.sso.provider.server import NOT_KEPT
 
@@ -37,6 +37,9 @@ class _Wish:
 def logout() -> Response:
     """GET and POST /logout. Whoever is meant by a good hint is signed out at once; everybody else is asked."""
     sent = {name: request.values[name] for name in _FIELDS if request.values.get(name)}
+    if came_without_cookies():
+        # By GET they come along, and only then is it known who is to be signed out.
+        return _onto(f"/logout?{urlencode(sent)}")
     who = present()
     with reading() as session:
         here, wish = held(session, now()), _wish(session, sent)
@@ -101,4 +104,8 @@ def _gone(wish: _Wish, *, after_form: bool) -> Response:
     if after_form:
         # A form of ours may lead nowhere else, says our policy; so a page does.
         return pages.onward(wish.back, to=wish.name)
-    return Response(status=303, headers={**NOT_KEPT, "Location": wish.back, "Referrer-Policy": "no-referrer"})
+    return _onto(wish.back)
+
+
+def _onto(url: str) -> Response:
+    return Response(status=303, headers={**NOT_KEPT, "Location": url, "Referrer-Policy": "no-referrer"})

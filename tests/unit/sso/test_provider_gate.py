@@ -10,7 +10,9 @@ from flask import Flask
 from app.access.sessions import Authenticated
 from app.clock import now, parse_instant
 from app.sso.limits import BREAK_GLASS
-from tests.unit.sso.providing import COOKIE, ISSUER, House, house_of
+from tests.unit.sso.providing import COOKIE, GOODBYE, ISSUER, House, house_of
+
+FROM_ELSEWHERE = {"Sec-Fetch-Site": "cross-site"}
 
 
 @pytest.fixture
@@ -108,9 +110,30 @@ def test_signing_out_without_a_good_hint_asks_first(house: House) -> None:
 
 
 def test_nobody_is_signed_out_by_a_form_from_elsewhere(house: House) -> None:
-    answer = house.ada.browses("/logout", method="POST", headers={"Sec-Fetch-Site": "cross-site"}, answer="yes")
+    answer = house.ada.browses("/logout", method="POST", headers=FROM_ELSEWHERE, answer="yes")
 
     assert answer.status_code == 403 and house.ada.browses("/gate").status_code == 200
+
+
+def test_a_form_on_the_applications_own_page_signs_its_user_out_too(house: House) -> None:
+    hint = house.ada.tokens_for(house.application)["id_token"]
+    # Browsers send a cookie that says Lax along with no form of another site's (RFC 6265bis §5.6.7.1), and along with the GET that follows.
+    form = {"id_token_hint": hint, "post_logout_redirect_uri": GOODBYE, "state": "done & gone"}
+    sent_on = house.app.test_client().post("/logout", data=form, headers=FROM_ELSEWHERE)
+    assert sent_on.status_code == 303 and sent_on.headers["Location"].startswith("/logout?")
+
+    answer = house.ada.browses(sent_on.headers["Location"], headers=FROM_ELSEWHERE)
+
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"{GOODBYE}?state=done+%26+gone")
+    assert house.ada.browses("/gate").status_code == 401
+
+
+def test_a_form_from_elsewhere_without_a_good_hint_has_the_user_asked(house: House) -> None:
+    sent_on = house.app.test_client().post("/logout", data={"answer": "yes"}, headers=FROM_ELSEWHERE)
+
+    asked = house.ada.browses(sent_on.headers["Location"], headers=FROM_ELSEWHERE)
+
+    assert "Sign out?" in asked.text and house.ada.browses("/gate").status_code == 200
 
 
 def test_a_hint_of_an_earlier_session_signs_nobody_out(house: House) -> None:
