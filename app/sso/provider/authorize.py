@@ -17,7 +17,7 @@ from app.access import sessions
 from app.access.sessions import Present
 from app.clock import now
 from app.database import in_transaction, reading
-from app.sso.browser import present, respond_refused, settings_here
+from app.sso.browser import came_without_cookies, present, respond_refused, settings_here
 from app.sso.limits import idle_of
 from app.sso.logins import LONGEST_PATH, local_path
 from app.sso.oidc_checks import SKEW
@@ -115,6 +115,8 @@ def _needs_sign_in(session: Session, asked: Asked, here: Present | None, redirec
     oldest, wanted, meant = _seconds(sent.get("max_age", "")), acr_values_of(sent), _meant(session, sent, at=at)
     anew = bool({"login", "select_account"} & set(_prompts(sent)))
     if here is None:
+        if silent and came_without_cookies():
+            return _onto(_address(asked, redirect_uri, meant=meant))
         if silent:
             raise LoginRequiredError(redirect_uri=redirect_uri)
         # Asked for at once as it is wanted, so that nobody has to do it twice.
@@ -156,17 +158,29 @@ def _signed_in_since(here: Present, since: int) -> bool:
 
 def _sign_in(asked: Asked, redirect_uri: str, *, at: datetime, fresh: bool, once: bool, meant: str | None) -> Response:
     """To sign in, and back to here with the same wishes; `once` so that they are not sent away again after that. Raises OAuth2Error."""
-    sent = {name: value for name, value in asked.payload.data.items() if name in _KNOWN}
-    back: dict[str, str] = {**sent, **({SINCE: str(int(at.timestamp()))} if once else {}), **({MEANT: meant} if meant is not None else {})}
-    to = f"/authorize?{urlencode(back)}"
-    if local_path(to) != to:
-        raise InvalidRequestError(f"the request is longer than {LONGEST_PATH} characters, and nobody is signed in yet", redirect_uri=redirect_uri)
-    query = {"to": to, **({"again": "1"} if fresh else {})}
+    sent = asked.payload.data
+    query = {"to": _address(asked, redirect_uri, meant=meant, since=at if once else None), **({"again": "1"} if fresh else {})}
     if "acr_values" in sent:
         query["acr_values"] = sent["acr_values"]
     if "login_hint" in sent:
         query["email"] = sent["login_hint"]
-    return Response(status=303, headers={**NOT_KEPT, "Location": f"/sign-in?{urlencode(query)}", "Referrer-Policy": "no-referrer"})
+    return _onto(f"/sign-in?{urlencode(query)}")
+
+
+def _address(asked: Asked, redirect_uri: str, *, meant: str | None, since: datetime | None = None) -> str:
+    """Where the same is asked once more, by GET. Raises OAuth2Error."""
+    sent = {name: value for name, value in asked.payload.data.items() if name in _KNOWN}
+    back: dict[str, str] = {
+        **sent, **({SINCE: str(int(since.timestamp()))} if since is not None else {}), **({MEANT: meant} if meant is not None else {})
+    }  # fmt: skip
+    address = f"/authorize?{urlencode(back)}"
+    if local_path(address) != address:
+        raise InvalidRequestError(f"the request is longer than {LONGEST_PATH} characters, and nobody is signed in yet", redirect_uri=redirect_uri)
+    return address
+
+
+def _onto(address: str) -> Response:
+    return Response(status=303, headers={**NOT_KEPT, "Location": address, "Referrer-Policy": "no-referrer"})
 
 
 def _prompts(sent: dict[str, Any]) -> list[str]:

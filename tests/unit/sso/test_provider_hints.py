@@ -48,3 +48,16 @@ def test_a_hint_is_remembered_while_somebody_signs_in(house: House) -> None:
 
     assert said_back(bob.signs_in_again().browses(away["to"]))["error"] == "login_required"
     assert "code" in said_back(house.ada.signs_in_again().browses(away["to"]))
+
+
+def test_a_silent_question_by_another_sites_form_is_asked_again_with_the_cookie(house: House) -> None:
+    bob = employee_of(house.app, house.company, "bob@northwind.example")
+    hint = house.ada.tokens_for(house.application)["id_token"]
+    # Browsers send a cookie that says Lax along with no form of another site's (RFC 6265bis §5.6.7.1), and along with the GET that follows.
+    form = wished(house.application, prompt="none", id_token_hint=hint)
+    location = house.app.test_client().post("/authorize", data=form, headers={"Sec-Fetch-Site": "cross-site"}).headers["Location"]
+
+    hers, his, nobodys = (said_back(browses(location)) for browses in (house.ada.browses, bob.browses, house.app.test_client().get))
+
+    assert "code" in hers and hint not in location
+    assert his["error"] == nobodys["error"] == "login_required"
