@@ -74,6 +74,9 @@ def possessions_of(organization_id: str, person_id: str, *, at: datetime, offlin
             push_digest="d", enrolled_at=at, seen_at=at,
         )  # fmt: skip
         session.add(device)
+        session.flush()
+        # As one enrols: a device stands by a grant of its own.
+        issued.open_grant(session, here, party, scope="openid", own=True, at=at).device_id = device.id
         return Possessions(
             organization_id=organization_id, person_id=person_id, cookie=cookie, device_id=device.id,
             access_token=issued.issue(session, grant, TokenKind.ACCESS, at=at), code=issued.issue(session, grant, TokenKind.CODE, at=at),

@@ -190,7 +190,7 @@ def devices_of(session: Session, organization_id: str, person_id: str, *, at: da
     return session.scalars(
         select(Device)
         .join(Person, of_person(Device))
-        .where(Device.organization_id == organization_id, Device.person_id == person_id, lets_in(Device, at))
+        .where(Device.organization_id == organization_id, Device.person_id == person_id, is_in(at))
         .order_by(Device.enrolled_at.desc(), Device.id.desc())
     ).all()
 
@@ -215,7 +215,7 @@ def may_push(session: Session, settings: Settings, gateway: RelyingParty, token:
     """Whether a gateway may still send to a token: to anybody who is registered under it, or to this person alone. Raises KeyMissing."""
     if is_closed(session):
         return False
-    conditions = [Device.organization_id == gateway.organization_id, Device.push_digest == push_digest(settings, token), _pushes(at)]
+    conditions = [Device.organization_id == gateway.organization_id, Device.push_digest == push_digest(settings, token), is_in(at)]
     if person is not None:
         conditions.append(Device.person_id == (_person_id(session, gateway.organization_id, person) or ""))
     return session.scalar(select(Device.id).join(Person, of_person(Device)).where(*conditions).limit(1)) is not None
@@ -231,7 +231,7 @@ def targets_of(session: Session, settings: Settings, gateway: RelyingParty, pers
         .join(Person, of_person(Device))
         .where(
             Device.organization_id == gateway.organization_id, Device.person_id == (person_id or ""), Device.sealed_push_token.is_not(None),
-            _pushes(at),
+            is_in(at),
         )
         .order_by(Device.enrolled_at, Device.id)
         .limit(MOST_DEVICES)
@@ -261,6 +261,23 @@ def prune(session: Session, settings: Settings, gateway: RelyingParty, token: st
     return len(had)
 
 
+def is_in(at: datetime) -> ColumnElement[bool]:
+    """The device lets somebody in, and holds something that does: one whose tokens are over is shown, counted and told no more.
+
+    To be asked with the row of its person, joined by `of_person`. Somebody who signs in anew at an application enrols another device.
+    """
+    holds = (
+        select(Grant.id)
+        .where(
+            Grant.organization_id == Device.organization_id, Grant.device_id == Device.id, lets_in(Grant, at), Grant.expires_at > at,
+            RelyingParty.organization_id == Grant.organization_id, RelyingParty.id == Grant.client_id, RelyingParty.ended_at.is_(None),
+        )
+        .correlate(Device, Person)
+        .exists()
+    )  # fmt: skip
+    return and_(lets_in(Device, at), holds)
+
+
 def forget(session: Session, *, at: datetime) -> None:
     """Delete the push tokens of devices that nobody is let in with any more. That there was one stays known, for the receipt."""
     over = (
@@ -276,20 +293,6 @@ def forget(session: Session, *, at: datetime) -> None:
             .values(sealed_push_token=None)
             .execution_options(**_QUIET)
         )
-
-
-def _pushes(at: datetime) -> ColumnElement[bool]:
-    """The device lets somebody in, and holds something that does: a device whose tokens are over is told nothing either."""
-    holds = (
-        select(Grant.id)
-        .where(
-            Grant.organization_id == Device.organization_id, Grant.device_id == Device.id, lets_in(Grant, at), Grant.expires_at > at,
-            RelyingParty.organization_id == Grant.organization_id, RelyingParty.id == Grant.client_id, RelyingParty.ended_at.is_(None),
-        )
-        .correlate(Device, Person)
-        .exists()
-    )  # fmt: skip
-    return and_(lets_in(Device, at), holds)
 
 
 def _person_id(session: Session, organization_id: str, said: str) -> str | None:
@@ -310,7 +313,7 @@ def _standing(session: Session, organization_id: str, person_id: str, device_id:
     return session.scalar(
         select(Device)
         .join(Person, of_person(Device))
-        .where(Device.organization_id == organization_id, Device.id == device_id, Device.person_id == person_id, lets_in(Device, at))
+        .where(Device.organization_id == organization_id, Device.id == device_id, Device.person_id == person_id, is_in(at))
         .execution_options(populate_existing=True)
     )
 
@@ -320,7 +323,7 @@ def _count(session: Session, person: Person, *, at: datetime) -> int:
         select(func.count())
         .select_from(Device)
         .join(Person, of_person(Device))
-        .where(Device.organization_id == person.organization_id, Device.person_id == person.id, lets_in(Device, at))
+        .where(Device.organization_id == person.organization_id, Device.person_id == person.id, is_in(at))
     ) or 0
 
 

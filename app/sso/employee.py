@@ -11,6 +11,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from app.access import sessions
+from app.access.devices import is_in
 from app.access.session_tables import Device, Grant, IssuedToken, RelyingParty
 from app.access.sessions import Present, lets_in, of_person
 from app.access.tables import Account, Workspace
@@ -110,7 +111,7 @@ def _held(session: Session, here: Present) -> list[Held]:
         select(Device, RelyingParty.name)
         .join(Person, of_person(Device))
         .join(RelyingParty, (RelyingParty.organization_id == Device.organization_id) & (RelyingParty.id == Device.client_id), isouter=True)
-        .where(Device.organization_id == here.organization_id, Device.person_id == here.person_id, lets_in(Device, at))
+        .where(Device.organization_id == here.organization_id, Device.person_id == here.person_id, is_in(at))
         .order_by(Device.enrolled_at.desc())
     ).all()
     mobile = [

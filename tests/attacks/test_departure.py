@@ -143,7 +143,7 @@ def test_doorlist_tries_its_own_doors_and_says_what_it_closed(installed: Flask) 
 
     here = proofs(company, ada.person_id)[HERE]
     assert (here.shut_grade, here.gone_grade) == (Grade.PROBED, Grade.PROBED)
-    assert here.closed == {"sessions": 2, "grants": 2, "access_tokens": 2, "refresh_tokens": 2, "devices": 2, "push_tokens": 2}
+    assert here.closed == {"sessions": 2, "grants": 4, "access_tokens": 2, "refresh_tokens": 2, "devices": 2, "push_tokens": 2}
 
 
 def test_what_ended_with_an_earlier_departure_is_not_counted_again(installed: Flask) -> None:
@@ -383,7 +383,7 @@ def test_the_probe_finds_what_would_still_be_let_in(installed: Flask) -> None:
     possessions_of(company.organization_id, ada.person_id, at=now())
 
     with reading() as session:
-        assert still_let_in(session, company.organization_id, ada.person_id, at=now()) == 6
+        assert still_let_in(session, company.organization_id, ada.person_id, at=now()) == 7
 
     say(company, ada.person_id, Voice.OPERATOR, StatementKind.LEAVES)
     with reading() as session:

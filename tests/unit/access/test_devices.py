@@ -242,6 +242,19 @@ def test_nobody_has_more_devices_than_anybody_may_have(installed: Flask, company
     assert last.enrols(name="Renamed", push=None)
 
 
+def test_devices_whose_tokens_are_over_are_neither_shown_nor_counted(installed: Flask, company: Company, ada: Record, client_id: str) -> None:
+    # Whoever signs out in the application, and in again, comes by another grant.
+    for _ in range(devices.MOST_DEVICES):
+        device = handset_of(installed, company, ada.person_id, client_id).enrols()
+        in_transaction(lambda session: session.execute(update(Grant).where(Grant.ended_at.is_(None)).values(ended_at=now())))
+
+    phone = handset_of(installed, company, ada.person_id, client_id)
+
+    assert phone.calls("POST", "/devices", {"name": "Ada's phone", "push": PUSH}).status_code == 201
+    assert [one["this"] for one in phone.sees()] == [True]
+    assert phone.calls("GET", f"/devices/{device}").status_code == 404
+
+
 @pytest.mark.parametrize(
     "said",
     [
