@@ -20,7 +20,7 @@ from app.rules.revisions import apply_rules
 from tests.company import ADMIN, Company, new_company
 from tests.possessions import Possessions, possessions_of
 from tests.served import Served, served
-from tests.servers.chromium import WIDTHS, Chromium, Window
+from tests.servers.chromium import PLAIN_NAME, WIDTHS, Chromium, Window
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -149,3 +149,15 @@ def test_who_signs_out_is_out_and_told_so(chromium: Chromium, stage: Stage) -> N
 
         assert urlsplit(window.page.url).path == "/sign-in"
     assert "cookie" not in held.let_in(at=now())
+
+
+def test_forms_are_taken_from_a_browser_that_says_only_by_their_origin_whose_they_are(stage: Stage, chromium: Chromium) -> None:
+    # As Safari before 16.4 everywhere, and every browser where there is no https.
+    with chromium.window() as window:
+        window.page.goto(stage.served.url.replace("127.0.0.1", PLAIN_NAME) + "/sign-in")
+        window.page.get_by_label("Work e-mail").fill("ada@elsewhere.example")
+        with window.page.expect_request("**/sign-in") as sent:
+            window.page.get_by_role("button", name="Continue").click()
+
+        window.page.get_by_text("We do not know where people of that address sign in.").wait_for()
+        assert "sec-fetch-site" not in sent.value.all_headers()

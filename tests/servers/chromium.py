@@ -19,7 +19,10 @@ from tests.servers.identities import PASSWORD, Employee
 PATIENCE: Final = 20_000
 WIDTHS: Final = (360, 768, 1280)
 WCAG: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
+PLAIN_NAME: Final = "doorlist.example"
+"""This machine by a name that a browser does not trust without https, unlike 127.0.0.1: to such a place it sends no Sec-Fetch-Site."""
 FLAGS: Final = (
+    f"--host-resolver-rules=MAP {PLAIN_NAME} 127.0.0.1",
     "--disable-gpu",
     "--disable-quic",
     "--disable-dev-shm-usage",

@@ -268,7 +268,7 @@ def test_every_page_is_under_a_strict_policy(browser: FlaskClient, okta: Provide
     for page in (browser.get("/sign-in"), types(browser, "ada@northwind.example"), browser.get("/sign-out"), browser.get("/sign-in?connection=no")):
         policy = page.headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
-        assert page.headers["Referrer-Policy"] == "no-referrer" and page.headers["Cache-Control"] == "no-store"
+        assert page.headers["Referrer-Policy"] == "same-origin" and page.headers["Cache-Control"] == "no-store"
         assert "<script" not in page.text and "style=" not in page.text and " on" + "click=" not in page.text
 
 
