@@ -39,7 +39,8 @@ def begin(
     secrets: Mapping[str, str], asked: Mapping[str, Any], at: datetime,
 ) -> None:  # fmt: skip
     """Remember what is asked. `browser` is the value of the cookie `COOKIE`; only its hash is kept. Raises KeyMissing."""
-    session.execute(delete(Login).where(Login.expires_at <= at).execution_options(synchronize_session=False))
+    # Not at once, so that what comes too late is told from what nobody asked for while the browser has its cookie.
+    session.execute(delete(Login).where(Login.expires_at <= at - GOOD_FOR).execution_options(synchronize_session=False))
     session.add(
         Login(
             organization_id=connection.organization_id, request_id=request_id, connection_id=connection.id, browser_digest=digest_of(browser),
@@ -58,7 +59,7 @@ def take(session: Session, settings: Settings, connection: Connection, *, reques
         )
     )
     if row is None:
-        raise Refused(Reason.NOT_ASKED_FOR, "the answer is to a request that was never made", connection_id=connection.id)
+        raise Refused(Reason.NOT_ASKED_FOR, "the answer is to a request that was never made, or is long over", connection_id=connection.id)
     if browser is None or not hmac.compare_digest(row.browser_digest, digest_of(browser)):
         raise Refused(Reason.OTHER_BROWSER, "the answer came to another browser than the one that asked", connection_id=connection.id)
     if row.expires_at <= at:

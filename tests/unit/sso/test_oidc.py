@@ -335,3 +335,14 @@ def test_metadata_read_again_leave_what_was_chosen(arrangement: Arrangement) -> 
 
     assert again["end_session_endpoint"] == "https://elsewhere.example/out"
     assert (again["client_id"], again["auth_method"], again["tenant"], again["acr_values"]) == (CLIENT_ID, "private_key_jwt", "northwind.example", "phr")
+
+
+def test_what_comes_too_late_is_told_from_what_nobody_asked_for(arrangement: Arrangement) -> None:
+    late = arrangement.provider.answers(arrangement.begins(at=now() - timedelta(minutes=20)))
+    # Somebody else signs in meanwhile.
+    arrangement.begins(browser="another browser's secret")
+
+    with pytest.raises(Refused) as caught:
+        arrangement.comes_back(late)
+
+    assert caught.value.reason == Reason.TOO_LATE
