@@ -23,7 +23,14 @@ _NO_ACCOUNT: Final = Words(
     _("This account is closed, or was never opened. If you think that is a mistake, ask your manager or your help desk."),
 )
 _AGAIN: Final = Words(
-    _("That sign-in is over"), _("It took too long, was used before, or was begun in another browser. Please begin again."),
+    _("That sign-in is over"), _("It took too long, or was used before. Please begin again."),
+)  # fmt: skip
+_ANOTHER: Final = Words(
+    _AGAIN.heading,
+    _("It took too long, or was begun in another browser. Please begin again. If that does not help, allow this page to keep cookies."),
+)
+_NOT_HERE: Final = Words(
+    _AGAIN.heading, _("It took too long, or was not begun here. Please begin again with the button below, not from your company’s list of apps."),
 )  # fmt: skip
 _NOT_UNDERSTOOD: Final = Words(
     _("That sign-in did not work"),
@@ -37,8 +44,8 @@ WORDS: Final[Mapping[Reason, Words]] = {
     Reason.ISSUED_BEFORE: _NO_ACCOUNT,
     Reason.TOO_LATE: _AGAIN,
     Reason.USED_BEFORE: _AGAIN,
-    Reason.OTHER_BROWSER: _AGAIN,
-    Reason.NOT_ASKED_FOR: _AGAIN,
+    Reason.OTHER_BROWSER: _ANOTHER,
+    Reason.NOT_ASKED_FOR: _NOT_HERE,
     Reason.UNKNOWN_CONNECTION: Words(
         _("That link leads nowhere"), _("There is no such way to sign in, or there is none any more. Begin with your e-mail address."),
     ),

@@ -18,7 +18,7 @@ from app.sso.oidc_setup import discover, rediscovered
 from app.sso.refusals import Reason, Refused
 from app.sso.verified import DirectoryIds
 from tests.company import new_company
-from tests.oidc_arrangement import Arrangement, arranged, forget_keys
+from tests.oidc_arrangement import Arrangement, arranged, forget_keys, tries
 from tests.oidc_stand_in import CLIENT_ID
 from tests.vouching import caught_up, entries_of
 
@@ -346,3 +346,9 @@ def test_what_comes_too_late_is_told_from_what_nobody_asked_for(arrangement: Arr
         arrangement.comes_back(late)
 
     assert caught.value.reason == Reason.TOO_LATE
+
+
+def test_a_browser_that_keeps_no_cookies_is_told_what_would_help(arrangement: Arrangement) -> None:
+    came = tries(arrangement, arrangement.app.test_client(use_cookies=False))
+
+    assert came.status_code == 403 and "allow this page to keep cookies" in came.text

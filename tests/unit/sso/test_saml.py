@@ -177,6 +177,13 @@ def test_a_refusal_is_a_calm_page_with_a_number(here: Arrangement) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
+def test_who_begins_at_the_provider_where_that_is_not_allowed_is_told_where_to_begin(here: Arrangement) -> None:
+    with browser_of(here) as http:
+        answer = here.posts(http, here.responds(at=now()))
+
+    assert answer.status_code == 403 and "with the button below, not from your company’s list of apps" in answer.text
+
+
 def test_an_unknown_connection_is_a_calm_page(here: Arrangement) -> None:
     with browser_of(here) as http:
         assert http.post("/saml/nobody/acs", data={"SAMLResponse": "x"}).status_code == 403
