@@ -173,8 +173,10 @@ def _host(settings: Settings) -> str:
 
 
 def _origin(settings: Settings) -> str:
+    """As browsers write it: the name in small letters, and no port that goes without saying (RFC 6454 §6.2)."""
     public = urlsplit(settings.public_url)
-    return f"{public.scheme}://{public.netloc}"
+    port = "" if public.port in (None, {"http": 80, "https": 443}.get(public.scheme)) else f":{public.port}"
+    return f"{public.scheme}://{_host(settings)}{port}"
 
 
 def _add(session: Session, organization_id: str, person_id: str, kind: FactorKind, *, at: datetime, **columns: object) -> Factor:

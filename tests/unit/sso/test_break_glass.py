@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,11 +15,13 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.access import factors
 from app.access.factor_tables import Factor, OneTimeCode
 from app.access.factors import step_of
 from app.clock import now
 from app.database import in_transaction, reading
 from app.lifecycle.errors import Taken
+from app.settings import from_environment
 from app.sso import break_glass
 from tests.break_glass import OURS, Holder, application, field_of, holder_of
 from tests.company import ADMIN, Company, new_company
@@ -158,3 +161,23 @@ def test_a_code_fits_its_own_step_and_the_ones_beside_it() -> None:
     app = pyotp.TOTP("A" * 32)
 
     assert [step_of("A" * 32, app.at(at + timedelta(seconds=30 * offset)), at=at) is not None for offset in (-2, -1, 0, 1, 2)] == [False, True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("known_as", "origin"),
+    [
+        ("https://sso.acme.example", "https://sso.acme.example"), ("https://SSO.Acme.example", "https://sso.acme.example"),
+        ("https://sso.acme.example:443", "https://sso.acme.example"), ("https://sso.acme.example:8443/door", "https://sso.acme.example:8443"),
+        ("http://sso.acme.example:80", "http://sso.acme.example"),
+    ],
+)  # fmt: skip
+def test_a_security_key_fits_however_the_public_address_is_written(known_as: str, origin: str) -> None:
+    settings = from_environment({"DOORLIST_PUBLIC_URL": known_as})
+    key = SecurityKey(origin=origin, host="sso.acme.example")
+    challenge = secrets.token_bytes(32)
+
+    made = factors.new_key(
+        settings, key.makes(factors.key_creation(settings, user_id="ada", name="ada", challenge=challenge)), challenge=challenge
+    )
+
+    assert made.sign_count == key.counter
