@@ -19,6 +19,7 @@ from app.journal.tables import Lane, Organization
 from app.json_text import is_storable
 from app.lifecycle.errors import NotFound, Taken
 from app.revocation.telling import tell_parties
+from app.sso.refusals import Reason, Refused
 from app.sso.verified import DirectoryIds
 
 LONGEST_NAME: Final = 100
@@ -120,11 +121,21 @@ def directory_ids(connection: Connection, said: Mapping[str, Sequence[str]]) -> 
 
 def find(session: Session, connection_id: str, *, kind: ConnectionKind | None = None) -> Connection | None:
     """A connection that stands, by its id alone: whose it is, is what its row says. None where there is none, or of another kind."""
+    found = _ever(session, connection_id)
+    return found if found is not None and found.ended_at is None and kind in (None, found.kind) else None
+
+
+def no_such(session: Session, connection_id: str, said: str) -> Refused:
+    """Why nobody comes in where `find` found none. One that has ended, or is of another kind, is named: its organisation finds the refusal then."""
+    known = _ever(session, connection_id)
+    return Refused(Reason.UNKNOWN_CONNECTION, said, connection_id=None if known is None else known.id)
+
+
+def _ever(session: Session, connection_id: str) -> Connection | None:
     # PostgreSQL cannot even be asked for a text with a NUL in it.
     if len(connection_id) > LONGEST_ID or not connection_id.isprintable():
         return None
-    found = session.scalar(select(Connection).where(Connection.id == connection_id, Connection.ended_at.is_(None)))
-    return found if found is not None and kind in (None, found.kind) else None
+    return session.scalar(select(Connection).where(Connection.id == connection_id))
 
 
 def find_named(session: Session, organization_id: str, text: str) -> Connection:

@@ -20,7 +20,7 @@ from app.clock import now
 from app.database import in_transaction, reading
 from app.sso import oidc, oidc_logout
 from app.sso.browser import browser_secret, respond_entered, respond_refused, settings_here
-from app.sso.connections import find
+from app.sso.connections import find, no_such
 from app.sso.entering import enter
 from app.sso.logins import local_path
 from app.sso.pace import too_fast
@@ -123,8 +123,8 @@ def signed_out(connection_id: str) -> Response:
 def _connection(connection_id: str) -> Connection:
     with reading() as session:
         known = find(session, connection_id, kind=ConnectionKind.OIDC)
-    if known is None:
-        raise Refused(Reason.UNKNOWN_CONNECTION, "there is no such connection to an OpenID provider")
+        if known is None:
+            raise no_such(session, connection_id, "there is no such connection to an OpenID provider, or it has ended")
     return known
 
 

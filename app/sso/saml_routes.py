@@ -13,7 +13,7 @@ from app.access.sealing import KeyMissing
 from app.clock import now
 from app.database import reading
 from app.sso import browser, entering, logins, saml, saml_logout
-from app.sso.connections import find
+from app.sso.connections import find, no_such
 from app.sso.pace import too_fast
 from app.sso.pages import HEADERS
 from app.sso.refusals import Reason, Refused
@@ -30,8 +30,8 @@ SIGNED_OUT: Final = "/sign-out"
 def _connection(connection_id: str) -> Connection:
     with reading() as session:
         found = find(session, connection_id, kind=ConnectionKind.SAML)
-    if found is None:
-        raise Refused(Reason.UNKNOWN_CONNECTION, "no SAML connection has this address")
+        if found is None:
+            raise no_such(session, connection_id, "no SAML connection has this address, or it has ended")
     return found
 
 

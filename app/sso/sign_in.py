@@ -38,7 +38,7 @@ from app.sso.browser import (
     respond_refused,
     settings_here,
 )
-from app.sso.connections import Way, domain_of, find, settings_of, way_of, ways_of_domain
+from app.sso.connections import Way, domain_of, find, no_such, settings_of, way_of, ways_of_domain
 from app.sso.entering import remembered
 from app.sso.logins import local_path
 from app.sso.pace import too_fast
@@ -141,7 +141,7 @@ def _begin(connection_id: str, wish: Wish, *, named: Way | None = None) -> Respo
     def act(session: Session) -> str:
         connection = find(session, connection_id)
         if connection is None:
-            raise Refused(Reason.UNKNOWN_CONNECTION, "there is no such connection, or it has ended")
+            raise no_such(session, connection_id, "there is no such connection, or it has ended")
         acr_values = settings_of(connection).stronger(wish.acr_values.split())
         how: dict[str, Any] = {"browser": browser, "return_to": wish.to, "force": wish.fresh, "acr_values": acr_values, "at": at}
         if connection.kind == ConnectionKind.SAML:

@@ -29,10 +29,11 @@ from app.settings import from_environment
 from app.sso import break_glass, connections
 from app.sso.entering import remembered
 from app.sso.provider.entering_there import let_into
+from app.sso.refusals import Reason
 from tests.break_glass import Holder, application, holder_of
 from tests.company import ADMIN, NOW, Company, new_company
 from tests.handsets import PUSH, Gateway, Handset, new_gateway
-from tests.vouching import Provider, joins_as, new_provider
+from tests.vouching import Provider, entries_of, joins_as, new_provider
 
 pytestmark = pytest.mark.slow
 
@@ -243,3 +244,16 @@ def test_what_was_given_before_says_since_what_it_rests_on(database_url: str, tm
             assert said == {"of-browser": "okta", "of-glass": None, "own": "okta", "lost": None}
             assert read.scalars(select(Device.connection_id)).all() == ["okta"]
         db.engine.dispose()
+
+
+@pytest.mark.parametrize("path", ["/sign-in?connection={}", "/oidc/{}/callback?state=a&code=b", "/oidc/{}/login", "/saml/{}/acs"])
+def test_whoever_comes_back_by_a_connection_that_ended_is_found_by_their_number(
+    installed: Flask, company: Company, okta: Provider, path: str
+) -> None:
+    in_transaction(lambda session: connections.end(session, okta.row(session), actor=ADMIN, at=now()))
+
+    page = installed.test_client().get(path.format(okta.connection_id))
+
+    (written,) = [entry.after or {} for entry in entries_of(company.organization_id, "sign-in refused")]
+    assert page.status_code == 403 and str(written["reference"]) in page.text
+    assert written["reason"] == Reason.UNKNOWN_CONNECTION and "ended" in str(written["said"])
