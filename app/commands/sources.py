@@ -246,6 +246,8 @@ def revoke_source(acting: Acting, name: str) -> Answer:
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it is kept.")
 def end_source(acting: Acting, name: str, reason: str) -> Answer:
     """Give a source up: what it said ends, and its name is free. Refused where anybody would lose access by it."""
+    from app.sso.known_by import require_known_without
+
     if not reason.strip():
         raise click.BadParameter("say why, in a few words", param_hint="--reason")
 
@@ -253,6 +255,7 @@ def end_source(acting: Acting, name: str, reason: str) -> Answer:
         one = find_source(session, acting.organization_id, name)
         if one.kind in (just_in_time.KIND, contractors.KIND):
             raise click.UsageError(f"{name} is none that was added: it stands for people who came in by themselves, or were entered here")
+        require_known_without(session, one)
         return one, ended_sources.close(session, one, actor=acting.actor, at=now())
 
     one, left = in_transaction(closed)
