@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.access.tables import BearerToken, OAuthClient, Operator
@@ -135,6 +135,17 @@ _CLIENT: Final = (
         BearerToken.digest == bindparam("digest"), BearerToken.holder_kind == "source", good(bindparam("at", type_=Instant)),
         Source.ended_at.is_(None),
     )
+)  # fmt: skip
+
+
+def was_let_out(session: Session, client: SourceClient, digest: str) -> bool:
+    """Whether the token that let this client in was revoked since, or its source ended. One that has merely run out let in what was under way."""
+    return session.scalar(_LET_IN, {"organization": client.organization_id, "source": client.source_id, "digest": digest}) is None
+
+
+_LET_IN: Final = select(Source.id).where(
+    Source.organization_id == bindparam("organization"), Source.id == bindparam("source"), Source.ended_at.is_(None),
+    ~exists().where(BearerToken.digest == bindparam("digest"), BearerToken.revoked_at.is_not(None)),
 )  # fmt: skip
 
 

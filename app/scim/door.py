@@ -16,7 +16,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.access.callers import address_of_caller
 from app.access.rates import Buckets
-from app.access.tokens import USE_NOTED_EVERY, SourceClient, digest_of, find_source, note_use
+from app.access.tokens import USE_NOTED_EVERY, SourceClient, digest_of, find_source, note_use, was_let_out
 from app.actors import Actor, ActorKind
 from app.clock import now
 from app.database import in_transaction, reading
@@ -35,6 +35,7 @@ ARRIVED: Final = "doorlist.arrived"
 """Where the environment of a request keeps the instant at which all of it was there; it may have waited since."""
 MAYBE_MADE: Final = "doorlist.maybe_made"
 """Where it keeps the id of a user whom this request may have made already: the database went before it said so."""
+_WRONG: Final = "this token is not valid here: it is wrong, expired, revoked or another directory's"
 Result = TypeVar("Result")
 
 
@@ -67,9 +68,9 @@ def authenticate() -> Response | None:
     client = None if token is None else _client_of(token, g.scim_source_id)
     if token is None or client is None:
         return _kept_out(token)
-    g.scim_client, g.scim_vocabulary = client, vocabulary_for(client)
+    g.scim_client, g.scim_digest, g.scim_vocabulary = client, digest_of(token), vocabulary_for(client)
     # Whoever must be out is never kept waiting for all the others.
-    if (wait := let_in(digest_of(token))) and not _takes_access():
+    if (wait := let_in(g.scim_digest)) and not _takes_access():
         return _come_later(f"this directory sends more than {limits().requests.rate:g} requests a second (DOORLIST_SCIM_RATE)", wait)
     # PostgreSQL cannot even be asked for an id with a NUL in it.
     if "\0" in request.path:
@@ -93,12 +94,11 @@ def _kept_out(token: str | None) -> Response:
     """RFC 6750 §3: what is wrong is said only to those who showed something."""
     if token is None:
         return _challenged(error_answer(401, "send this directory's token as Authorization: Bearer TOKEN"), "")
-    wrong = "this token is not valid here: it is wrong, expired, revoked or another directory's"
     failures = limits().failures
     # A good token was let in before we came here, so whoever guesses slows down nobody but themselves.
     if wait := max(failures.take(f"source {g.scim_source_id}"), failures.take(f"address {address_of_caller()}")):
-        return _come_later(f"{wrong}; and such requests come too often", wait)
-    return _challenged(error_answer(401, wrong), f', error="invalid_token", error_description="{wrong}"')
+        return _come_later(f"{_WRONG}; and such requests come too often", wait)
+    return _challenged(error_answer(401, _WRONG), f', error="invalid_token", error_description="{_WRONG}"')
 
 
 def _challenged(response: Response, more: str) -> Response:
@@ -300,12 +300,19 @@ def _standing_version(kind: str, resource_id: str) -> int | None:
 
 
 def written(act: Callable[[Session], Result]) -> Result:
-    """One transaction. Where another one took the same name meanwhile, the second look says so in words."""
+    """One transaction, for whoever still may. Where another one took the same name meanwhile, the second look says so in words."""
+
+    def act_if_let_in(session: Session) -> Result:
+        # A Bulk takes its time, and a source that is given up has to have said its last word by then.
+        if was_let_out(session, g.scim_client, g.scim_digest):
+            raise SCIMError(401, _WRONG)
+        return act(session)
+
     try:
-        return in_transaction(act)
+        return in_transaction(act_if_let_in)
     except IntegrityError:
         pass
     try:
-        return in_transaction(act)
+        return in_transaction(act_if_let_in)
     except IntegrityError:
         raise SCIMError(409, "another request just took this name or id", problem=Problem.UNIQUENESS) from None
