@@ -33,10 +33,7 @@ def add_workspace(
     """Keep another workspace in step from now on: every active person is looked at. Raises Taken, KeyMissing."""
     if session.scalar(select(Workspace.id).where(Workspace.organization_id == organization_id, Workspace.name == name)) is not None:
         raise Taken("name", name, f"there is a workspace named {name!r} already")
-    # Two that deliver to one server would undo each other's work.
-    there = session.execute(select(Workspace.name, Workspace.url).where(Workspace.organization_id == organization_id, Workspace.kind == kind))
-    if (same := next((other for other, its_url in there if _address(its_url) == _address(url)), None)) is not None:
-        raise Taken("url", url, f"the workspace {same!r} is at {url} already")
+    _require_free(session, organization_id, kind=kind, url=url)
     workspace = Workspace(
         organization_id=organization_id, id=new_id(), name=name, kind=kind, url=url, sealed_token=seal(settings, token), options=dict(options),
         state=WorkspaceState.RUNNING, halted_reason=None, problems=list(problems), created_at=at,
@@ -50,6 +47,13 @@ def add_workspace(
     active = session.scalars(select(Person.id).where(Person.organization_id == organization_id, Person.standing == Standing.ACTIVE))
     work.want(session, organization_id, subject=Subject.PERSON, subject_ids=active, because=entry, due_at=at)
     return workspace
+
+
+def _require_free(session: Session, organization_id: str, *, kind: str, url: str) -> None:
+    """Raises Taken: two that deliver to one server would undo each other's work."""
+    there = select(Workspace.name, Workspace.url).where(Workspace.organization_id == organization_id, Workspace.kind == kind)
+    if (same := next((other for other, its_url in session.execute(there) if _address(its_url) == _address(url)), None)) is not None:
+        raise Taken("url", url, f"the workspace {same!r} is at {url} already")
 
 
 def _address(url: str) -> str:
@@ -84,7 +88,9 @@ def resume(session: Session, workspace: Workspace, *, token: str | None, setting
 def change(
     session: Session, workspace: Workspace, *, url: str, token: str, options: Mapping[str, str], replaced: bool, settings: Settings, actor: Actor, at: datetime,
 ) -> None:  # fmt: skip
-    """Reach it at this address, with this token and these options, and deliver to it again. `replaced`: whether the token is another. Raises KeyMissing."""
+    """Reach it at this address, with this token and these options, and deliver to it again. `replaced`: whether the token is another. Raises Taken, KeyMissing."""
+    if _address(url) != _address(workspace.url):
+        _require_free(session, workspace.organization_id, kind=workspace.kind, url=url)
     entries.write(
         session, workspace.organization_id, at=at, actor=actor, verb="workspace changed", because="operator", subject_kind="workspace",
         subject_id=workspace.id, before={"url": workspace.url, "options": dict(workspace.options), "state": workspace.state},

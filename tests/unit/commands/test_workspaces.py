@@ -258,6 +258,18 @@ def test_another_server_is_no_new_address(desk: Desk) -> None:
     assert _url(desk)[0] == "https://chat.example"
 
 
+def test_the_address_of_another_one_is_no_new_address(desk: Desk) -> None:
+    desk.connects_chat()
+    token = desk.file("token", "s3cret\n")
+    desk.asks("workspace", "add", "matrix", "second", "--url", "https://two.example", "--token-file", token)
+
+    refused = desk.types("workspace", "set", "second", "--url", "https://Chat.example/", "--json")
+
+    assert (refused.exit, "'chat' is at" in refused.json["error"]) == (1, True)
+    assert [one["url"] for one in desk.asks("workspace", "list")["workspaces"]] == ["https://chat.example", "https://two.example"]
+    desk.asks("workspace", "set", "second", "--url", "https://two.example/")
+
+
 def test_a_change_of_nothing_and_a_server_that_does_not_answer_are_refused(desk: Desk) -> None:
     desk.connects_chat()
 
