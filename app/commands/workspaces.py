@@ -17,7 +17,8 @@ from app.database import in_transaction, reading
 from app.delivery import ended_workspaces
 from app.delivery.own_rooms import check_same_place, check_with_rooms
 from app.delivery.workspaces import open_workspace
-from app.lifecycle.workspaces import add_workspace, change, find_workspace, resume, workspaces_of
+from app.lifecycle.errors import StillOwed
+from app.lifecycle.workspaces import Ended, add_workspace, change, find_workspace, resume, workspaces_of
 from connectors.contract import Secret, TargetSettings
 from connectors.registry import TARGETS, open_target
 
@@ -178,18 +179,12 @@ def end(acting: Acting, name: str, reason: str, anyway: bool) -> Answer:
     """Keep a workspace in step no more. Its accounts stay as they are there, and whoever leaves from now on is not shut out of it."""
     if not reason.strip():
         raise click.BadParameter("say why, in a few words", param_hint="--reason")
-    ended_workspaces.stop(acting.organization_id, name, anyway=anyway)
-    until = time.monotonic() + ended_workspaces.PATIENCE.total_seconds()
-    waited = False
-    while (
-        done := ended_workspaces.end_if_free(acting.organization_id, name, reason=reason.strip(), anyway=anyway, actor=acting.actor, clock=now)
-    ) is None:
-        if time.monotonic() > until:
-            raise NotReady(f"somebody is still at work in {name}, to which nothing is delivered any more: end it again, or resume it")
-        if not waited:
-            tell(f"waiting for what is in hand in {name}")
-        waited = True
-        time.sleep(_LOOK_EVERY)
+    try:
+        done = _ended(acting, name, reason=reason.strip(), anyway=anyway)
+    except StillOwed:
+        # Nothing could be done about what is owed as long as nothing is delivered there.
+        ended_workspaces.go_on(acting.organization_id, name)
+        raise
     while in_transaction(lambda session: ended_workspaces.forget_some(session, acting.organization_id, done.id)):
         pass
     left = [f"{done.accounts} accounts stay in {name} as they are: whoever leaves from now on is not shut out of it."] if done.accounts else []
@@ -205,3 +200,17 @@ def end(acting: Acting, name: str, reason: str, anyway: bool) -> Answer:
         },
         notes=[f"{name} is kept in step no more.", *left],
     )  # fmt: skip
+
+
+def _ended(acting: Acting, name: str, *, reason: str, anyway: bool) -> Ended:
+    ended_workspaces.stop(acting.organization_id, name, anyway=anyway)
+    until = time.monotonic() + ended_workspaces.PATIENCE.total_seconds()
+    waited = False
+    while (done := ended_workspaces.end_if_free(acting.organization_id, name, reason=reason, anyway=anyway, actor=acting.actor, clock=now)) is None:
+        if time.monotonic() > until:
+            raise NotReady(f"somebody is still at work in {name}, to which nothing is delivered any more: end it again, or resume it")
+        if not waited:
+            tell(f"waiting for what is in hand in {name}")
+        waited = True
+        time.sleep(_LOOK_EVERY)
+    return done

@@ -33,6 +33,11 @@ def stop(organization_id: str, name: str, *, anyway: bool) -> None:
     in_transaction(act)
 
 
+def go_on(organization_id: str, name: str) -> None:
+    """Deliver again to a workspace that was stopped to be ended, and is not. Raises NotFound."""
+    in_transaction(lambda session: workspaces.go_on(workspaces.find_workspace(session, organization_id, name)))
+
+
 def end_if_free(organization_id: str, name: str, *, reason: str, anyway: bool, actor: Actor, clock: Callable[[], datetime]) -> Ended | None:
     """End it, once nobody is at work there; None until then. Raises NotFound, and StillOwed unless `anyway`."""
 

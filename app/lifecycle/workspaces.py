@@ -23,6 +23,7 @@ from app.revocation.tables import Departure, Proof
 from app.settings import Settings
 from connectors.contract import AccountState
 
+_BEING_ENDED: Final = "it is being ended"
 _QUIET: Final = {"synchronize_session": False}
 
 
@@ -145,7 +146,13 @@ def require_nothing_owed(session: Session, workspace: Workspace) -> None:
 def stop(session: Session, workspace: Workspace) -> None:
     """Begin nothing new there: what is in hand comes to its end."""
     if workspace.state == WorkspaceState.RUNNING:
-        workspace.state, workspace.halted_reason = WorkspaceState.HALTED, "it is being ended"
+        workspace.state, workspace.halted_reason = WorkspaceState.HALTED, _BEING_ENDED
+
+
+def go_on(workspace: Workspace) -> None:
+    """It is not ended after all: whoever is to be out of it is shut out again. What was halted for another reason stays so."""
+    if workspace.state == WorkspaceState.HALTED and workspace.halted_reason == _BEING_ENDED:
+        workspace.state, workspace.halted_reason = WorkspaceState.RUNNING, None
 
 
 class InHand(Exception):

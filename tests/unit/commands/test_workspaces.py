@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from app.access.tables import Account, Workspace
+from app.access.tables import Account, Workspace, WorkspaceState
 from app.actors import CLOCK
 from app.clock import now
 from app.commands.housekeeping import tick
@@ -103,6 +103,38 @@ def test_a_leaver_who_was_not_shown_to_be_out_is_named_first(desk: Desk) -> None
     assert desk.asks("workspace", "list")["workspaces"][0]["state"] == "running", "nothing was begun"
     ended = desk.asks("workspace", "end", "chat", "--reason", "its server burnt down", "--anyway")
     assert ended["not_shut"] == ["ada@acme.example"]
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["in between", "after a try that was killed"])
+def test_whoever_leaves_while_it_is_being_ended_can_still_be_shut_out(desk: Desk, killed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    _at_work(desk)
+    stop = ended_workspaces.stop
+
+    def stop_and_lose_one(organization_id: str, name: str, *, anyway: bool) -> None:
+        stop(organization_id, name, anyway=anyway)
+        desk.asks("depart", "ada@acme.example")
+        if killed:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ended_workspaces, "stop", stop_and_lose_one)
+    refused = desk.types("workspace", "end", "chat", "--reason", "given up")
+    if killed:
+        monkeypatch.setattr(ended_workspaces, "stop", stop)
+        refused = desk.types("workspace", "end", "chat", "--reason", "given up")
+
+    assert (refused.exit, "ada@acme.example" in refused.err) == (1, True)
+    assert desk.asks("workspace", "list")["workspaces"][0]["state"] == "running"
+
+
+def test_one_that_was_halted_before_stays_halted(desk: Desk) -> None:
+    workspace_id, _ = _at_work(desk)
+    values = {"state": WorkspaceState.HALTED, "halted_reason": "the token is refused"}
+    desk.acts(lambda session: session.execute(update(Workspace).where(Workspace.id == workspace_id).values(**values)))
+    desk.asks("depart", "ada@acme.example")
+
+    assert desk.types("workspace", "end", "chat", "--reason", "given up").exit == 1
+
+    assert desk.asks("workspace", "list")["workspaces"][0]["halted_reason"] == "the token is refused"
 
 
 def test_a_leaver_who_was_not_shown_to_be_out_is_never_said_to_be(desk: Desk) -> None:
