@@ -103,6 +103,9 @@ def poll(vendor: Vendor, *, clock: Clock) -> tuple[int, int]:
 
 def _reconcile(session: Session, vendor: Vendor, part: Sequence[Rows], *, at: datetime) -> None:
     source = session.get_one(Source, (vendor.source.organization_id, vendor.source.id))
+    if source.ended_at is not None:
+        # It was given up while it was read.
+        return
     known = known_by(session, vendor, [said.key for rows in part for said, _ in rows])
     for rows in part:
         records = [said for said, _ in rows]
@@ -148,6 +151,9 @@ def _note(session: Session, vendor: Vendor, error: str | None, *, polled: bool, 
     row.last_error, row.look_again_at = error, at + (question.every if question is not None else LOOK_EVERY)
     if polled:
         row.polled_at = at
+    if session.get_one(Source, (row.organization_id, row.source_id)).ended_at is not None:
+        # Nobody waits for what was given up while it was read.
+        return
     why = _silence(vendor, row, at=at)
     if why is not None and not row.alarmed:
         _alarm(session, vendor.source, why, at=at)

@@ -21,6 +21,8 @@ from app.lifecycle.errors import StillOwed
 from app.lifecycle.groups import end_group
 from app.lifecycle.pulled_tables import AwaitedMember, PulledEntry, Question, QuestionState, SourceState
 from app.lifecycle.records import end_record
+from app.revocation.alarm_kinds import AlarmKind
+from app.revocation.alarms import settle_alarm
 
 AT_ONCE: Final = 25
 """Users or groups that one transaction ends: all others who write wait for it."""
@@ -118,6 +120,8 @@ def end(session: Session, source: Source, *, reason: str, actor: Actor, at: date
     tables: tuple[Any, ...] = (PulledEntry, AwaitedMember)
     for table in tables:
         session.execute(delete(table).where(table.organization_id == organization_id, table.source_id == source.id), execution_options=_QUIET)
+    # Nothing is waited for from it.
+    settle_alarm(session, organization_id, kind=AlarmKind.SOURCE_SILENT, about=source.id, at=at)
     source.journal_id = entries.write(
         session, organization_id, at=at, actor=actor, verb="source ended", because=reason, subject_kind="source", subject_id=source.id,
         before={"name": source.name, "kind": source.kind},

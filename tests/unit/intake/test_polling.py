@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -10,8 +12,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.database import in_transaction, reading
-from app.directory.tables import Person, Standing, Statement, StatementKind, Voice
-from app.lifecycle import leaving
+from app.directory.tables import Person, Source, Standing, Statement, StatementKind, Voice
+from app.intake.vendor_api import VendorAPI
+from app.lifecycle import ended_sources, leaving
 from app.revocation.alarm_tables import Alarm
 from tests.company import ADMIN, Company, new_company
 from tests.hr_vendor import CLOCK, Answers, Vendor, sample
@@ -271,5 +274,59 @@ def test_an_api_that_cannot_be_read_for_an_hour_is_an_alarm_until_it_can(company
     api.down = False
     says(api, row("1"))
     workday.polls(at=CLOCK + timedelta(hours=3))
+
+    assert alarms(company) == []
+
+
+def given_up_meanwhile(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list is read, and before anything of it is looked at an administrator has given the system up."""
+    everybody = VendorAPI.everybody
+
+    def read_late(api: VendorAPI) -> Iterator[dict[str, Any]]:
+        def act(session: Session) -> None:
+            source = session.get_one(Source, (vendor.company.organization_id, vendor.source_id))
+            ended_sources.end(session, source, reason="its list is wrong", actor=ADMIN, at=CLOCK)
+
+        try:
+            yield from everybody(api)
+        finally:
+            in_transaction(act)
+
+    monkeypatch.setattr(VendorAPI, "everybody", read_late)
+
+
+def test_what_was_given_up_while_it_was_read_takes_nobody_out(
+    company: Company, workday: Vendor, api: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mara = company.joins("mara@x.example", "1").person_id
+    says(api, row("1", **GONE))
+    given_up_meanwhile(workday, monkeypatch)
+
+    workday.polls()
+
+    assert (person(company, mara).standing, statements(company)) == (Standing.ACTIVE, 0)
+
+
+def test_what_was_given_up_while_it_was_read_is_missed_by_nobody(
+    company: Company, workday: Vendor, api: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.down = True
+    given_up_meanwhile(workday, monkeypatch)
+
+    workday.polls(at=CLOCK + timedelta(hours=2))
+
+    assert alarms(company) == []
+
+
+def test_an_alarm_that_a_system_is_silent_is_over_once_it_is_given_up(company: Company, workday: Vendor, api: Answers) -> None:
+    api.down = True
+    workday.polls(at=CLOCK + timedelta(hours=2))
+    assert len(alarms(company)) == 1
+
+    def act(session: Session) -> None:
+        source = session.get_one(Source, (company.organization_id, workday.source_id))
+        ended_sources.end(session, source, reason="another one", actor=ADMIN, at=CLOCK + timedelta(hours=3))
+
+    in_transaction(act)
 
     assert alarms(company) == []
