@@ -15,7 +15,7 @@ from app.clock import iso
 from app.database import new_id
 from app.directory.tables import Person, Standing
 from app.journal import entries, work
-from app.journal.tables import Subject, Work
+from app.journal.tables import Lane, Subject, Work
 from app.lifecycle import brake
 from app.lifecycle.errors import NotFound, StillOwed, Taken
 from app.revocation.erasure_tables import Erasure
@@ -31,7 +31,7 @@ def add_workspace(
     session: Session, organization_id: str, name: str, *,
     kind: str, url: str, token: str, options: Mapping[str, str], problems: Sequence[str], settings: Settings, actor: Actor, at: datetime,
 ) -> Workspace:  # fmt: skip
-    """Keep another workspace in step from now on: every active person is looked at. Raises Taken, KeyMissing."""
+    """Keep another workspace in step from now on: every active person is looked at, and whoever has left what may be this one. Raises Taken, KeyMissing."""
     if session.scalar(select(Workspace.id).where(Workspace.organization_id == organization_id, Workspace.name == name)) is not None:
         raise Taken("name", name, f"there is a workspace named {name!r} already")
     _require_free(session, organization_id, kind=kind, url=url)
@@ -47,7 +47,25 @@ def add_workspace(
     session.flush()
     active = session.scalars(select(Person.id).where(Person.organization_id == organization_id, Person.standing == Standing.ACTIVE))
     work.want(session, organization_id, subject=Subject.PERSON, subject_ids=active, because=entry, due_at=at)
+    work.want(
+        session, organization_id, subject=Subject.ACCOUNT, subject_ids=_left_behind(session, workspace), because=entry, due_at=at,
+        lane=Lane.DEPARTURES, workspace_id=workspace.id,
+    )  # fmt: skip
     return workspace
+
+
+def _left_behind(session: Session, workspace: Workspace) -> Sequence[str]:
+    """Who has left, and had an account in an ended workspace of this kind: should it be the same server, nobody has shut them out of it."""
+    return session.scalars(
+        select(Account.person_id)
+        .join(EndedWorkspace, (EndedWorkspace.organization_id == Account.organization_id) & (EndedWorkspace.id == Account.workspace_id))
+        .join(Departure, (Departure.organization_id == Account.organization_id) & (Departure.person_id == Account.person_id))
+        .where(
+            Account.organization_id == workspace.organization_id, EndedWorkspace.kind == workspace.kind, Account.state == AccountState.ACTIVE,
+            Departure.ended_at.is_(None),
+        )
+        .distinct()
+    ).all()
 
 
 def _require_free(session: Session, organization_id: str, *, kind: str, url: str) -> None:

@@ -7,8 +7,9 @@ from sqlalchemy.orm import Session
 from app.clock import now
 from app.database import in_transaction, reading
 from app.delivery.ended_workspaces import end_if_free, forget
-from app.journal.tables import Work
+from app.journal.tables import HERE, Work
 from app.lifecycle.workspaces import add_workspace
+from app.revocation.tables import Proof
 from app.rules.tables import ChannelMember
 from connectors.contract import AccountState
 from tests.company import ADMIN, Company
@@ -64,3 +65,22 @@ def test_the_same_server_added_anew_is_what_it_was(installed: Flask) -> None:
 
     assert {ref: set(members) for ref, members in workspace.members.items()} == before
     assert len(workspace.accounts) == 2
+
+
+def test_whoever_left_meanwhile_is_shut_out_once_it_is_added_anew(installed: Flask) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    ada, bob = (company.joins(f"{name}@acme.example", department="Sales") for name in ("ada", "bob"))
+    settle(installed, workspace)
+    _end(company)
+    company.says(ada, active=False, at=now())
+    settle(installed, workspace)
+
+    _add(installed, company)
+    settle(installed, workspace)
+
+    states = {one.person_id: one.state for one in workspace.accounts.values()}
+    assert states == {ada.person_id: AccountState.DEACTIVATED, bob.person_id: AccountState.ACTIVE}
+    with reading() as session:
+        [proof] = session.scalars(select(Proof).where(Proof.workspace_id != HERE)).all()
+    assert proof.shut_at is not None
