@@ -261,7 +261,8 @@ def end_source(acting: Acting, name: str, reason: str) -> Answer:
     one, left = in_transaction(closed)
 
     def some(session: Session) -> int:
-        here = find_source(session, acting.organization_id, name)
+        # Not by its name, which may be another's by now.
+        here = session.get_one(Source, (acting.organization_id, one.id))
         done = ended_sources.end_some(session, here, reason=reason.strip(), actor=acting.actor, at=now())
         if not done:
             ended_sources.end(session, here, reason=reason.strip(), actor=acting.actor, at=now())

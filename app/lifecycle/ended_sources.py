@@ -90,6 +90,8 @@ def _count(session: Session, table: type[Record] | type[Group], *which: ColumnEl
 
 def end_some(session: Session, source: Source, *, reason: str, actor: Actor, at: datetime) -> int:
     """End some of its users, or else of its groups; how many, 0 where none is left. Raises StillOwed where somebody would be out by it."""
+    # Two who give it up at once take turns.
+    session.refresh(source, with_for_update=True)
     organization_id, because = source.organization_id, f"{source.name} was given up: {reason}"
     records = session.scalars(select(Record).where(*_standing(Record, source)).order_by(Record.id).limit(AT_ONCE)).all()
     for record in records:
@@ -109,7 +111,9 @@ def end_some(session: Session, source: Source, *, reason: str, actor: Actor, at:
 
 
 def end(session: Session, source: Source, *, reason: str, actor: Actor, at: datetime) -> None:
-    """It is a source no more, now that nothing of it stands: nobody is asked about it, and its name is free."""
+    """It is a source no more, now that nothing of it stands: nobody is asked about it, and its name is free. May be called twice."""
+    if source.ended_at is not None:
+        return
     organization_id = source.organization_id
     asked = select(Question).where(
         Question.organization_id == organization_id, Question.source_id == source.id, Question.state == QuestionState.OPEN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.clock import now
-from app.database import reading
+from app.database import in_transaction, reading
 from app.directory.tables import Group, Membership, Person, Record, Source
 from app.journal.tables import Entry
 from app.lifecycle.groups import GroupDraft, add_group
@@ -157,6 +158,28 @@ def test_whoever_has_no_access_any_more_in_between_is_not_put_out_by_it(firm: Fi
     assert (refused.exit, "ada@acme.example" in refused.err) == (1, True)
     assert firm.standing() == {"ada": "active"}
     assert firm.left(Record) == 1
+
+
+def test_another_of_its_name_is_left_alone_where_two_give_it_up_at_once(firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
+    firm.hires("ada", "old", "new")
+    steps: list[object] = []
+
+    def in_turns(act: Callable[[Session], Any]) -> Any:
+        steps.append(act)
+        if len(steps) == 2:
+            # Between what the first one does, a second one does all of it, and adds one of that name.
+            assert firm.ends()["users"] == 1
+            firm.desk.asks("source", "add", "scim", "old")
+        return in_transaction(act)
+
+    monkeypatch.setattr("app.commands.sources.in_transaction", in_turns)
+
+    ended = firm.ends()
+
+    assert (ended["id"], ended["ended"]) == (firm.made["old"]["id"], True)
+    assert sorted(one["name"] for one in firm.desk.asks("source", "list")["sources"]) == ["new", "old"]
+    with firm.desk.app.app_context(), reading() as session:
+        assert len(session.scalars(select(Entry).where(Entry.verb == "source ended")).all()) == 1
 
 
 def test_questions_and_what_was_remembered_of_a_listing_are_gone(firm: Firm) -> None:
