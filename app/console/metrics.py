@@ -21,7 +21,7 @@ from app.journal.tables import Organization
 from app.lifecycle.figures import Figures, take
 from app.lifecycle.spreads import Spread
 from app.revocation.alarm_tables import Alarm, AlarmPost
-from app.revocation.sweep_tables import Sweep
+from app.revocation.sweeps import all_sweeps
 from app.scim.seen import request_log
 
 routes = Blueprint("metrics", __name__)
@@ -113,7 +113,7 @@ def _alarms(session: Session, names: dict[str, str], at: datetime) -> Iterator[M
     where = ["organization", "place"]
     alive = GaugeMetricFamily("doorlist_sweep_alive", "People who had left and could still get in, found in this round of the sweep.", labels=where)
     age = GaugeMetricFamily("doorlist_sweep_round_age_seconds", "Since the sweep last came to its end.", labels=where)
-    for one in session.scalars(select(Sweep)):
+    for one in all_sweeps(session):
         alive.add_metric([names[one.organization_id], one.place], one.alive)
         if one.round_ended_at is not None:
             age.add_metric([names[one.organization_id], one.place], (at - one.round_ended_at).total_seconds())

@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import literal, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from app.access.tables import EndedWorkspace
 from app.database import Instant
 from app.directory.tables import Person, not_active
 from app.journal.work import insert_for
@@ -20,6 +21,8 @@ EVERY: Final = timedelta(days=1)
 """Everyone who has left is looked at anew this long after the last round came to its end."""
 LEASE: Final = timedelta(minutes=10)
 BEGINNING: Final = ""
+# Nobody comes round to a workspace any more that is ended; its row may be written once more by a sweep that was under way.
+_STILL_SWEPT: Final = select(Sweep).where(Sweep.place.not_in(select(EndedWorkspace.id)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +37,13 @@ class Page:
 
 
 def sweeps_of(session: Session, organization_id: str) -> Sequence[Sweep]:
-    """Each place that was ever swept."""
-    return session.scalars(select(Sweep).where(Sweep.organization_id == organization_id).order_by(Sweep.place)).all()
+    """Each place of an organisation that was swept, and still is."""
+    return session.scalars(_STILL_SWEPT.where(Sweep.organization_id == organization_id).order_by(Sweep.place)).all()
+
+
+def all_sweeps(session: Session) -> Sequence[Sweep]:
+    """The same of every organisation."""
+    return session.scalars(_STILL_SWEPT.order_by(Sweep.organization_id, Sweep.place)).all()
 
 
 def take(session: Session, organization_id: str, place: str, *, at: datetime) -> bool:

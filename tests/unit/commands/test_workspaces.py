@@ -1,6 +1,6 @@
 """Workspaces that have moved, and those that are kept in step no more: what stays, what is forgotten, and what has to be said before."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
@@ -17,7 +17,9 @@ from app.delivery.worker import Worker
 from app.journal import work
 from app.journal.tables import Entry, Lane, Subject, Work
 from app.lifecycle.brake import hold_whole
+from app.revocation import sweeps
 from app.revocation.erasure_tables import Erasure
+from app.revocation.sweep_tables import Sweep
 from app.revocation.tables import Departure, Proof
 from app.rules.tables import Channel, ChannelMember, Room
 from connectors.contract import AccountState
@@ -157,6 +159,29 @@ def test_nobody_is_overdue_where_nobody_can_be_shut_out_any_more(desk: Desk) -> 
     desk.asks("workspace", "end", "chat", "--reason", "its server burnt down", "--anyway")
 
     assert before - desk.asks("status")["overdue"] == 1
+
+
+def test_nobody_waits_for_a_sweep_of_what_is_ended(desk: Desk) -> None:
+    workspace_id, _ = _at_work(desk)
+    desk.acts(lambda session: _was_swept(session, desk.organization_id, workspace_id, at=now() - timedelta(days=3)))
+    assert [one["place"] for one in desk.asks("status")["sweeps"]] == ["chat"]
+    assert workspace_id in _metrics(desk)
+
+    desk.asks("workspace", "end", "chat", "--reason", "given up")
+
+    assert desk.asks("status")["sweeps"] == []
+    assert desk.types("report", "drift", "--csv").out.count("sweep") == 0
+    assert workspace_id not in _metrics(desk)
+
+
+def _was_swept(session: Session, organization_id: str, place: str, *, at: datetime) -> None:
+    """A sweep of this place that came to its end."""
+    assert sweeps.take(session, organization_id, place, at=at)
+    session.execute(update(Sweep).where(Sweep.place == place).values(round_began_at=at, round_ended_at=at, alive=1))
+
+
+def _metrics(desk: Desk) -> str:
+    return desk.app.test_client().get("/metrics").text
 
 
 def test_what_is_still_to_be_erased_is_called_off_only_when_that_is_said(desk: Desk) -> None:
