@@ -29,8 +29,8 @@ def require_known_without(session: Session, source: Source) -> None:
             count = session.scalar(select(func.count()).select_from(known.order_by(None).subquery())) or 0
             more = f" and {count - len(names)} more" if count > len(names) else ""
             raise StillOwed(
-                f"{source.name} cannot be ended: {', '.join(names)}{more} sign in through {connection.name} by the {key.matches} that it alone says "
-                f"of them, and could no more. Let another source say the same, or choose by whose records they are known: {command}"
+                f"{source.name} cannot be ended: by the {key.matches} that it alone says, {connection.name} knows {', '.join(names)}{more}, who could "
+                f"sign in no more. Let another source say the same, or choose by whose records people are known: {command}"
             )
 
 

@@ -67,7 +67,7 @@ def test_whoever_signs_in_by_an_id_that_it_alone_says_is_named(desk: Desk) -> No
 
     refused = firm.ends()
 
-    assert (refused.exit, "ada@acme.example sign in through okta by the externalId" in refused.err) == (1, True), refused
+    assert (refused.exit, "by the externalId that it alone says, okta knows ada@acme.example, who" in refused.err) == (1, True), refused
     firm.signs_in("o-1")
     desk.asks("connection", "end", "okta")
     assert firm.ends().exit == 0
