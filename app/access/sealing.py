@@ -20,13 +20,26 @@ def _key_file(settings: Settings) -> Path:
 
 
 def make_key(settings: Settings) -> bool:
-    """Make the key file unless there is a key already; returns whether it was made."""
-    if settings.encryption_key is not None or _key_file(settings).exists():
+    """Make the key file unless there is a key already; returns whether it was made. Where it cannot be written whole nothing of it is left."""
+    file = _key_file(settings)
+    if settings.encryption_key is not None or file.exists():
         return False
     settings.home.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(_key_file(settings), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(Fernet.generate_key())
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        # Somebody else has made it since we looked.
+        return False
+    try:
+        with os.fdopen(descriptor, "wb") as key:
+            key.write(Fernet.generate_key())
+            key.flush()
+            # Credentials that it seals are on the disk as soon as they are committed.
+            os.fsync(key.fileno())
+    except OSError as error:
+        # The next try would take what there is of it for the key, and nothing could be sealed by that.
+        file.unlink()
+        raise OSError(error.errno, error.strerror, str(file)) from error
     return True
 
 

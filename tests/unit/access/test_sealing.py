@@ -1,0 +1,46 @@
+"""The file of the encryption key: made once, and whole."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.access.sealing import make_key, seal, unseal
+from app.settings import Settings, from_environment
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return from_environment({"DOORLIST_HOME": str(tmp_path / "home")})
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """No file takes anything meanwhile, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_key_for_which_there_was_no_room_is_made_once_there_is(settings: Settings) -> None:
+    with pytest.raises(OSError) as refused, no_room():
+        make_key(settings)
+
+    assert refused.value.filename == str(settings.home / "encryption.key"), "the sentence names it"
+    assert make_key(settings) is True
+    assert unseal(settings, seal(settings, "s3cret")) == "s3cret"
+
+
+def test_a_key_that_is_there_is_kept(settings: Settings) -> None:
+    assert make_key(settings) is True
+    sealed = seal(settings, "s3cret")
+
+    assert make_key(settings) is False
+    assert unseal(settings, sealed) == "s3cret"
