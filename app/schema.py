@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 _MIGRATIONS = Path(__file__).resolve().parent.parent / "migrations"
+_ONE_AT_A_TIME = 0x646C696E6974
+"""PostgreSQL's advisory lock for whoever sets up a database."""
 
 
 def _config() -> "Config":
@@ -37,7 +39,7 @@ class NotInUTF8(Exception):
 
 
 def upgrade() -> None:
-    """Run what is missing; may be called again. Raises UnknownSchema, NotInUTF8. Needs an application context."""
+    """Run what is missing; may be called again, also by several at once. Raises UnknownSchema, NotInUTF8. Needs an application context."""
     with db.engine.connect() as connection:
         number = _standing(connection)
         if number is None:
@@ -50,8 +52,15 @@ def upgrade() -> None:
 
     config = _config()
     with db.engine.begin() as connection:
+        one_at_a_time(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """Let whoever sets up this database go on alone until the transaction ends: others wait, and then see what was done. On SQLite whoever writes is alone anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ONE_AT_A_TIME})
 
 
 def _refuse_other_encodings(connection: Connection) -> None:

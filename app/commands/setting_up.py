@@ -54,6 +54,7 @@ def init(app: Flask, organization: str | None) -> Answer:
     key_made = make_key(chosen)
 
     def act(session: Session) -> tuple[Organization, bool, int]:
+        schema.one_at_a_time(session.connection())
         if organization is None:
             there = session.scalars(select(Organization).order_by(Organization.created_at).limit(1)).first()
         else:

@@ -1,5 +1,6 @@
 """Whether a database stands at the newest migration, which every verb asks for."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from app.schema import NotInUTF8, UnknownSchema, _config, newest, upgrade, why_u
 from app.settings import from_environment
 from tests.databases import let_go
 from tests.servers.postgres import DatabaseName, Postgres
+from tests.waiting import until
 
 pytestmark = pytest.mark.empty
 
@@ -48,6 +50,38 @@ def test_a_new_database_that_cannot_hold_every_name_is_refused_and_left_alone(po
         with db.engine.connect() as connected:
             assert inspect(connected).get_table_names() == []
         db.engine.dispose()
+
+
+@pytest.mark.postgres
+def test_several_who_bring_a_database_to_the_present_schema_at_once_do_it_once(postgres: Postgres, tmp_path: Path) -> None:
+    url = postgres.database()
+    app = without_doors(from_environment({"DATABASE_URL": url, "DOORLIST_HOME": str(tmp_path)}))
+    raised: list[BaseException] = []
+
+    def bring_up() -> None:
+        try:
+            with app.app_context():
+                upgrade()
+        except BaseException as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=bring_up, daemon=True) for _ in range(2)]
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    name = url.rpartition("/")[2]
+    # Both have looked and found nothing, and wait, until this is taken back.
+    with postgres.connected(name) as watching, postgres.connected(name) as held, held.transaction(force_rollback=True):
+        held.execute("CREATE TABLE alembic_version (version_num text PRIMARY KEY)")
+        for thread in threads:
+            thread.start()
+        assert until(lambda: watching.execute(waiting).fetchall() == [(2,)])
+    for thread in threads:
+        thread.join(timeout=60)
+
+    with app.app_context():
+        assert why_unfit() is None
+        db.engine.dispose()
+    let_go(url)
+    assert raised == []
 
 
 def test_a_database_that_cannot_be_read_is_no_old_one(tmp_path: Path) -> None:
