@@ -1,4 +1,5 @@
-# One image for everything: `docker run … serve`, `docker run … worker`. Its data: a database, or /data.
+# One image for everything: `docker run … init` once, then `docker run …` serves, and `docker run … worker` delivers alone. Who gives `serve`
+# options of its own says `serve --host 0.0.0.0 …`: without it nobody outside of the container reaches it. Its data: a database, or /data.
 FROM python:3.13-slim
 
 WORKDIR /srv/doorlist
