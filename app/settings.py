@@ -3,6 +3,7 @@
 import base64
 import math
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -244,7 +245,19 @@ def _database(environment: Mapping[str, str], home: Path) -> str:
         raise SettingError("DATABASE_URL cannot be read: its port must be a number, and what is odd in its password written like %40") from error
     if url.startswith("sqlite:///") and file in (None, "", ":memory:", "file::memory:"):
         raise SettingError("DATABASE_URL must name a file, such as sqlite:////srv/doorlist/doorlist.db: what is in memory is there for one process alone")
-    return _in_whole(url) if url.startswith("sqlite:///") else url
+    return _in_whole(_with_options(url)) if url.startswith("sqlite:///") else url
+
+
+def _with_options(url: str) -> str:
+    """The URL of a SQLite file once its options are such as the driver takes: it would be asked only when the first connection is opened."""
+    said = make_url(url)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            # What is no option of its at all it says itself, and goes on.
+            said.get_dialect()().create_connect_args(said)
+    except (ArgumentError, ValueError) as error:
+        raise SettingError(f"DATABASE_URL cannot be read: what stands behind its ? are options such as timeout=3 ({error})") from error
+    return url
 
 
 def _in_whole(url: str) -> str:

@@ -99,6 +99,7 @@ def test_a_database_in_the_folder_of_before_is_left_alone_beside_one_in_its_plac
         *(("DOORLIST_SIEM_SYSLOG", url) for url in ("siem.acme.example:6514", "udp://h:514", "tls://h:x", "tls://h/path", "tls://[::1")),
         *((name, url) for name in ("DOORLIST_SIEM_URL", "DOORLIST_CHECKPOINT_URL") for url in ("siem.acme.example", "ftp://h", "https://h:x", "https://h/ ")),
         *(("DATABASE_URL", url) for url in ("sqlite:///", "sqlite:///:memory:", "postgres://h:abc/x", "postgresql://doorlist:s3cret@h:1:2/x", "mysql://h/x")),
+        *(("DATABASE_URL", f"sqlite:///my.db?{option}") for option in ("timeout=soon", "uri=perhaps", "detect_types=all")),
         *(("DOORLIST_ENCRYPTION_KEY", key) for key in ("s3cret", "ü" * 43 + "=", "a" * 43)),
         *(("DOORLIST_OVERDUE_AFTER", number) for number in ("1e12", "inf", "1e300", "nan", "0", "soon")),
         *(("DOORLIST_WEB_THREADS", number) for number in ("inf", "1e9", "-1", "2.5")),
