@@ -11,7 +11,7 @@ import click
 from flask import Flask
 
 from app.commands.exits import Exit, Failure, NotReady, failure_of
-from app.commands.output import let_go, nobody_reads, show_failure
+from app.commands.output import fill_closed, let_go, nobody_reads, show_failure
 
 FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "alarms": ("alarms",), "apply": ("planning",), "audit": ("audit",), "break-glass": ("break_glass",), "client": ("clients",),
@@ -185,5 +185,6 @@ def doorlist() -> None:
 
 def run(create_app: Callable[[], Flask]) -> int:
     """Run what was typed; returns the exit code of the process."""
+    fill_closed()
     ended = doorlist.main(standalone_mode=False, obj=create_app)
     return int(ended)

@@ -1,6 +1,7 @@
 """How a verb's answer is shown: one JSON object, a table on a terminal, tab-separated values in a pipe."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -42,6 +43,22 @@ def is_terminal() -> bool:
     """Whether a person reads; nobody does where the output was closed before we began."""
     # What the types leave out: Python has no stdout at all then.
     return bool(sys.stdout) and sys.stdout.isatty()
+
+
+def fill_closed() -> None:
+    """Let what is said on a stream that was closed before we began be heard by nobody.
+
+    Else the next file or connection that is opened would get its number, and what libraries, or the processes that we start, say there would go into that.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free, which is this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    # Python had none to begin with.
+    if not sys.stderr:
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115  # it stays open to the end
 
 
 def nobody_reads() -> bool:

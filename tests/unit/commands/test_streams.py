@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import requests
 
 from app.assembly import without_doors
 from app.commands.entry import doorlist
 from app.settings import from_environment
+from tests.ports import free_port
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -108,6 +113,32 @@ def test_an_output_that_was_closed_before_is_written_to_by_nobody(environment: d
     said = ended(environment, *typed, shell='exec "$@" >&-')
 
     assert (said.returncode, "Traceback" in said.stderr) == (0, False), said.stderr
+
+
+def _answers(port: int) -> bool:
+    with suppress(requests.ConnectionError):
+        return requests.get(f"http://127.0.0.1:{port}/readyz", timeout=10).ok
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_who_serves_without_a_stderr_ends_as_ever(environment: dict[str, str], number: signal.Signals, code: int) -> None:
+    port = free_port()
+    typed = [sys.executable, "-c", "from app.assembly import main; main()", "serve", "--port", str(port)]
+    process = subprocess.Popen(["sh", "-c", 'exec "$@" 2>&-', "sh", *typed], stdout=subprocess.PIPE, text=True, cwd=HOUSE, env=environment)
+    try:
+        assert until(lambda: _answers(port), within=60)
+        theirs = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        written_to = {os.readlink(f"/proc/{one}/fd/2") for one in (process.pid, *theirs)}
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert (process.returncode, said) == (code, "")
+    assert written_to == {os.devnull}, "no file or connection of ours has taken its number"
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no device that is always full")
