@@ -158,12 +158,18 @@ def _address(environment: Mapping[str, str], name: str, *, such_as: str) -> str 
     try:
         # Reading the port is what refuses one that is no number, or too large.
         readable = text.isprintable() and not any(letter.isspace() for letter in text) and urlsplit(text).port != 0
+        _check_name(urlsplit(text).hostname)
     except ValueError:
         readable = False
     if not readable:
         # Not shown, since it may hold a password.
-        raise SettingError(f"{name} must be an address such as {such_as}, without blanks, and with a port from 1 to 65535 if any")
+        raise SettingError(f"{name} must be an address such as {such_as}, without blanks, with a host that can be one, and with a port from 1 to 65535 if any")
     return text
+
+
+def _check_name(host: str | None) -> None:
+    """Raises ValueError of what no name of a host can be, such as one with two dots in a row: whoever is to look for it would fail by that."""
+    (host or "").encode("idna")
 
 
 def _public_url(environment: Mapping[str, str], default: str = "http://127.0.0.1:8484") -> str:
@@ -240,9 +246,12 @@ def _database(environment: Mapping[str, str], home: Path) -> str:
         raise SettingError("DATABASE_URL must start with sqlite:/// or postgresql://")
     try:
         file = make_url(url).database
+        _check_name(make_url(url).host)
     except (ArgumentError, ValueError) as error:
         # Not shown, since it may hold a password.
-        raise SettingError("DATABASE_URL cannot be read: its port must be a number, and what is odd in its password written like %40") from error
+        raise SettingError(
+            "DATABASE_URL cannot be read: its host must be a name, its port a number, and what is odd in its password written like %40"
+        ) from error
     if url.startswith("sqlite:///") and file in (None, "", ":memory:", "file::memory:"):
         raise SettingError("DATABASE_URL must name a file, such as sqlite:////srv/doorlist/doorlist.db: what is in memory is there for one process alone")
     return _in_whole(_with_options(url)) if url.startswith("sqlite:///") else url

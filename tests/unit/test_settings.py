@@ -100,6 +100,8 @@ def test_a_database_in_the_folder_of_before_is_left_alone_beside_one_in_its_plac
         *((name, url) for name in ("DOORLIST_SIEM_URL", "DOORLIST_CHECKPOINT_URL") for url in ("siem.acme.example", "ftp://h", "https://h:x", "https://h/ ")),
         *(("DATABASE_URL", url) for url in ("sqlite:///", "sqlite:///:memory:", "postgres://h:abc/x", "postgresql://doorlist:s3cret@h:1:2/x", "mysql://h/x")),
         *(("DATABASE_URL", f"sqlite:///my.db?{option}") for option in ("timeout=soon", "uri=perhaps", "detect_types=all")),
+        *((f"DOORLIST_{name}", f"{scheme}://doors..acme.example") for name, scheme in (("PUBLIC_URL", "https"), ("SMTP_URL", "smtp"), ("SIEM_SYSLOG", "tls"))),
+        *(("DATABASE_URL", f"postgresql://doorlist:s3cret@{host}/x") for host in ("db..acme.example", "a" * 64)),
         *(("DOORLIST_ENCRYPTION_KEY", key) for key in ("s3cret", "ü" * 43 + "=", "a" * 43)),
         *(("DOORLIST_OVERDUE_AFTER", number) for number in ("1e12", "inf", "1e300", "nan", "0", "soon")),
         *(("DOORLIST_WEB_THREADS", number) for number in ("inf", "1e9", "-1", "2.5")),
