@@ -23,7 +23,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NameResolutionError, NewConnectionError
 from urllib3.util.ssl_ import create_urllib3_context
 
 from connectors.addresses import addresses_of
@@ -217,7 +217,8 @@ class Wire:
                 return response, _read(response, source=source, largest=largest)
         except requests.exceptions.SSLError as error:
             raise Misconfigured(f"{source}: {self._not_verified()}") from error
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, LocationParseError) as error:
+            # The last is urllib3's own word of a host that no name can be, such as one with two dots in a row.
             raise Misconfigured(f"{source}: the address cannot be called") from error
         except requests.exceptions.RequestException as error:
             sent = not _never_connected(error)

@@ -261,6 +261,12 @@ def test_an_address_that_cannot_be_one_is_refused(url: str) -> None:
         caller(url=url)
 
 
+@pytest.mark.parametrize("host", ["chat..example", "a" * 64])
+def test_a_host_that_no_name_can_be_is_refused_when_it_is_called(host: str) -> None:
+    with pytest.raises(Misconfigured, match="the address cannot be called"):
+        caller(url=f"http://{host}").get("/thing")
+
+
 def test_a_part_of_a_path_stays_one_segment() -> None:
     assert path("/users/{}", "@a/b:chat?x") == "/users/%40a%2Fb%3Achat%3Fx"
 
