@@ -112,7 +112,7 @@ def configure(app: Flask, settings: Settings) -> None:
         if sqlite
         else {
             "pool_pre_ping": True, "pool_size": 20, "max_overflow": 20,
-            "connect_args": {**_noticing(settings.database_url), **IN_UTF_8, "connect_timeout": 5},
+            "connect_args": to_postgresql(settings.database_url),
         }
     )
     db.init_app(app)
@@ -123,14 +123,14 @@ def configure(app: Flask, settings: Settings) -> None:
             event.listen(db.engine, "connect", _on_connect_postgresql)
 
 
-def _noticing(url: str) -> dict[str, int]:
-    """How libpq notices that a host is gone, which says nothing of it (its manual §34.1.2), but for what the URL says itself.
+def to_postgresql(url: str) -> dict[str, int | str]:
+    """How every connection to PostgreSQL is opened, but for what the URL says itself: a host that is not there, or is gone, is noticed (libpq's manual §34.1.2).
 
     Linux would go on for a quarter of an hour.
     """
-    ways = {"tcp_user_timeout": 30_000, "keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 3}
+    ways = {"connect_timeout": 5, "tcp_user_timeout": 30_000, "keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 3}
     said = make_url(url).query
-    return {name: value for name, value in ways.items() if name not in said}
+    return {**{name: value for name, value in ways.items() if name not in said}, **IN_UTF_8}
 
 
 def _on_connect_postgresql(connection: Any, _record: object) -> None:

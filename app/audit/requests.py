@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 
 from app.audit.request_rows import Told, write
 from app.audit.request_tables import RequestBody, RequestSeen
-from app.database import IN_UTF_8, SQLITE_WAITS, is_read_only
+from app.database import SQLITE_WAITS, is_read_only, to_postgresql
 
 log = logging.getLogger(__name__)
 
@@ -217,8 +217,8 @@ def _flush_all() -> None:
 
 def _engine(url: str) -> Engine:
     # A connection of its own: a pooled one would be taken from under the requests.
-    waits = {"timeout": SQLITE_WAITS} if url.startswith("sqlite") else {"connect_timeout": 5, **IN_UTF_8}
-    return create_engine(url, poolclass=NullPool, connect_args=waits, hide_parameters=True)
+    ways = {"timeout": SQLITE_WAITS} if url.startswith("sqlite") else to_postgresql(url)
+    return create_engine(url, poolclass=NullPool, connect_args=ways, hide_parameters=True)
 
 
 def _opened(engine: Engine) -> Connection:

@@ -7,17 +7,21 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, make_url, text
 
 from app import database
+from app.assembly import without_doors
+from app.audit.requests import _engine
 from app.bare import postgres, sqlite
 from app.bare.connection import waited
 from app.bare.lent import bare_of, lent_on_loop
 from app.database import db, wait_at_most
+from app.settings import from_environment
 from tests.clients.directory import Directory
 
 pytestmark = pytest.mark.slow
@@ -137,7 +141,28 @@ def test_a_host_that_is_gone_is_noticed_unless_the_address_says_otherwise(on_pos
     with db.engine.connect() as connection:
         driver: Any = connection.connection.driver_connection
         assert driver.info.get_parameters()["tcp_user_timeout"] == "30000"
-    assert "tcp_user_timeout" not in database._noticing("postgresql+psycopg://db/x?tcp_user_timeout=5") and database._noticing("postgresql+psycopg://db/x")
+    assert "tcp_user_timeout" not in database.to_postgresql("postgresql+psycopg://db/x?tcp_user_timeout=5") and database.to_postgresql("postgresql+psycopg://db/x")
+
+
+def test_a_host_that_is_gone_is_noticed_by_who_writes_requests_down_too(on_postgresql: Directory) -> None:
+    engine = _engine(on_postgresql.app.config["DOORLIST"].database_url)
+    with engine.connect() as connection:
+        driver: Any = connection.connection.driver_connection
+        parameters = driver.info.get_parameters()
+
+    assert parameters["tcp_user_timeout"] == "30000"
+
+
+def test_the_address_may_say_how_long_a_connection_may_take_to_open(on_postgresql: Directory, tmp_path: Path) -> None:
+    address = make_url(on_postgresql.app.config["DOORLIST"].database_url).update_query_dict({"connect_timeout": "9"})
+    said = address.render_as_string(hide_password=False)
+    with without_doors(from_environment({"DATABASE_URL": said, "DOORLIST_HOME": str(tmp_path)})).app_context():
+        engines = [db.engine, _engine(said)]
+        for engine in engines:
+            with engine.connect() as connection:
+                driver: Any = connection.connection.driver_connection
+                assert driver.info.get_parameters()["connect_timeout"] == "9"
+            engine.dispose()
 
 
 def test_a_plan_that_was_made_for_few_rows_is_good_for_many(on_postgresql: Directory) -> None:
