@@ -68,7 +68,8 @@ def serve(app: Flask, organization: str | None, host: str, port: int, lanes: lis
     settings = _ready(app, organization)
     threads = settings.web_threads or (WEB_THREADS_SQLITE if settings.database_url.startswith("sqlite") else WEB_THREADS_POSTGRESQL)
     with until_asked() as asked, _delivering(app, _threads(settings, lanes)):
-        words = f"doorlist: serving on http://{host}:{port}, known as {settings.public_url}"
+        # An address of IPv6 stands in brackets in a URL (RFC 3986 §3.2.2).
+        words = f"doorlist: serving on http://{f'[{host}]' if ':' in host else host}:{port}, known as {settings.public_url}"
         serve_web(host, port, processes=settings.web_processes, threads=threads, asked=asked, ready=lambda: tell(words))
     return Answer(schema="serve", fields={"ended": "asked to"}, exit=asked.exit)
 

@@ -38,6 +38,14 @@ def started(desk: Desk, *arguments: str, processes: int = 1, own_session: bool =
     )  # fmt: skip
 
 
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
 def first_words(process: subprocess.Popen[str], word: str) -> None:
     """Waits until the process has said on stderr that it is ready."""
     assert process.stderr is not None
@@ -64,6 +72,23 @@ def test_serve_answers_and_ends_cleanly(desk: Desk, number: signal.Signals, code
     assert ready.status_code == 200
     assert process.returncode == code
     assert "Traceback" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6")
+def test_serve_on_an_address_of_ipv6_says_where_it_is_reached(desk: Desk) -> None:
+    port = free_port()
+    process = started(desk, "serve", "--host", "::1", "--port", str(port), "--lanes", "none")
+    try:
+        first_words(process, f"serving on http://[::1]:{port}, known as")
+        ready = requests.get(f"http://[::1]:{port}/readyz", timeout=10)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert ready.status_code == 200
 
 
 @pytest.mark.slow
