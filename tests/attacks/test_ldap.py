@@ -216,7 +216,7 @@ def test_l04_a_certificate_of_another_name_or_authority_is_refused(server: OpenL
     for wrong in ({"url": f"ldaps://127.1:{server.tls_port}"}, {"ca_file": str(stranger)}, {"ca_file": ""}):
         with pytest.raises(Misconfigured, match="certificate is not accepted"):
             list(LDAP(server.settings(**wrong)).list_people())
-    with pytest.raises(Misconfigured, match="certificate authority"):
+    with pytest.raises(Misconfigured, match=r"ca_file .*nowhere\.pem cannot be read"):
         list(LDAP(server.settings(ca_file=str(tmp_path / "nowhere.pem"))).list_people())
 
 
