@@ -23,7 +23,7 @@ from app.intake import confirming, hr_systems
 from app.intake import polling as hr_polling
 from app.intake.tables import HREvent
 from app.journal.tables import Organization
-from app.lifecycle import conditions, contractors, questions, restoring, retention, sponsors
+from app.lifecycle import conditions, contractors, ended_sources, questions, restoring, retention, sponsors
 from app.lifecycle.look_alikes import flag_look_alikes, flag_some, flag_who_left, id_before_newcomers
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarms import escalate
@@ -83,6 +83,8 @@ def tick(app: Flask) -> None:
             _prune(app)
             in_transaction(_forget)
             ended_workspaces.forget()
+            while in_transaction(lambda session: ended_sources.end_late(session, at=now())):
+                pass
             evidence.prune(app.config["DOORLIST"])
             evidence.look_again(app)
             for _ in range(NAMINGS):

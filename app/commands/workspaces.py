@@ -181,7 +181,7 @@ def end(acting: Acting, name: str, reason: str, anyway: bool) -> Answer:
         raise click.BadParameter("say why, in a few words", param_hint="--reason")
     try:
         done = _ended(acting, name, reason=reason.strip(), anyway=anyway)
-    except StillOwed:
+    except (StillOwed, KeyboardInterrupt):
         # Nothing could be done about what is owed as long as nothing is delivered there.
         ended_workspaces.go_on(acting.organization_id, name)
         raise

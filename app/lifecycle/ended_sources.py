@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, delete, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from app.actors import Actor
+from app.actors import CLOCK, Actor
 from app.directory.heard import is_on, present
 from app.directory.tables import Group, Person, Record, Source, Standing
 from app.journal import entries
@@ -132,3 +132,21 @@ def end(session: Session, source: Source, *, reason: str, actor: Actor, at: date
     )  # fmt: skip
     source.ended_at = at
     session.flush()
+
+
+def end_late(session: Session, *, at: datetime) -> int:
+    """End some of what was written after its source had ended, by a request that was let in before; how much. Whoever is in by that alone is out."""
+    ended = session.scalars(select(Source).where(Source.ended_at.is_not(None)).order_by(Source.ended_at.desc())).all()
+    # Each by itself, as the index has them: together, a database might look through all users.
+    return next((count for source in ended if (count := _end_late(session, source, at=at))), 0)
+
+
+def _end_late(session: Session, source: Source, *, at: datetime) -> int:
+    because = f"{source.name} was given up before"
+    records = session.scalars(select(Record.id).where(*_standing(Record, source)).order_by(Record.id).limit(AT_ONCE)).all()
+    for record_id in records:
+        end_record(session, source.organization_id, source.id, record_id, braked=False, actor=CLOCK, at=at, because=because)
+    groups = session.scalars(select(Group.id).where(*_standing(Group, source)).order_by(Group.id).limit(AT_ONCE)).all()
+    for group_id in groups:
+        end_group(session, source.organization_id, source.id, group_id, actor=CLOCK, at=at, because=because)
+    return len(records) + len(groups)

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.clock import now
+from app.commands.housekeeping import tick
 from app.database import in_transaction, reading
 from app.directory.tables import Group, Membership, Person, Record, Source
 from app.journal.tables import Entry
@@ -180,6 +181,21 @@ def test_another_of_its_name_is_left_alone_where_two_give_it_up_at_once(firm: Fi
     assert sorted(one["name"] for one in firm.desk.asks("source", "list")["sources"]) == ["new", "old"]
     with firm.desk.app.app_context(), reading() as session:
         assert len(session.scalars(select(Entry).where(Entry.verb == "source ended")).all()) == 1
+
+
+def test_what_a_request_that_was_under_way_writes_afterwards_does_not_stand(firm: Firm) -> None:
+    firm.hires("ada", "new")
+    firm.ends()
+    firm.hires("ada", "old")
+    firm.hires("eve", "old")
+    organization_id, old = firm.desk.organization_id, str(firm.made["old"]["id"])
+    draft = GroupDraft(external_id=None, display_name="Late")
+    firm.desk.acts(lambda session: add_group(session, organization_id, old, draft, actor=OKTA, at=now(), because="push"))
+
+    tick(firm.desk.app)
+
+    assert (firm.left(Record), firm.left(Group)) == (0, 0)
+    assert firm.standing() == {"ada": "active", "eve": "departed"}
 
 
 def test_questions_and_what_was_remembered_of_a_listing_are_gone(firm: Firm) -> None:
