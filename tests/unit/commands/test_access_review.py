@@ -19,6 +19,8 @@ from connectors.contract import AccountState
 from tests.unit.commands.conftest import Desk
 from tests.unit.commands.reporting import table
 
+pytestmark = pytest.mark.slow
+
 SINCE = now() - timedelta(days=3)
 
 

@@ -19,6 +19,8 @@ from app.lifecycle.groups import GroupDraft, add_group
 from app.lifecycle.pulled_tables import PulledEntry, Question, QuestionState
 from tests.unit.commands.conftest import OKTA, Desk
 
+pytestmark = pytest.mark.slow
+
 
 class Firm:
     """Two directories of one company: the old one is to be given up."""

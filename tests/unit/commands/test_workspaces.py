@@ -25,6 +25,8 @@ from app.rules.tables import Channel, ChannelMember, Room
 from connectors.contract import AccountState
 from tests.unit.commands.conftest import Desk
 
+pytestmark = pytest.mark.slow
+
 PEOPLE = ("ada", "bob")
 
 
