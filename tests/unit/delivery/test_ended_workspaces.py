@@ -1,5 +1,6 @@
 """A workspace that was ended: nothing is delivered there, and added anew it is what it was."""
 
+import pytest
 from flask import Flask
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -15,6 +16,8 @@ from connectors.contract import AccountState
 from tests.company import ADMIN, Company
 from tests.unit.delivery.crew import employ, settle
 from tests.workspace import Workspace
+
+pytestmark = pytest.mark.slow
 
 
 def _end(company: Company) -> None:
