@@ -17,8 +17,10 @@ from app.database import in_transaction, reading
 from app.delivery import ended_workspaces
 from app.delivery.own_rooms import check_same_place, check_with_rooms
 from app.delivery.workspaces import open_workspace
-from app.lifecycle.errors import StillOwed
+from app.lifecycle.errors import StillOwed, WorldMoved
+from app.lifecycle.sources import stay_where_it_is_known
 from app.lifecycle.workspaces import Ended, add_workspace, change, find_workspace, resume, workspaces_of
+from connectors.addresses import server_of
 from connectors.contract import Secret, TargetSettings
 from connectors.registry import TARGETS, open_target
 
@@ -151,8 +153,11 @@ def set_one(acting: Acting, name: str, url: str | None, token_file: Path | None,
     given = read_token(token_file) if token_file is not None else None
     with reading() as session:
         one = find_workspace(session, acting.organization_id, name)
-    token = given or unseal(acting.settings, one.sealed_token)
     address = url or one.url
+    if given is None:
+        # Before anything is sent: whoever may change the address may not read the token.
+        stay_where_it_is_known(frozenset({server_of(one.url)}), frozenset({server_of(address)}), name=name, give="--token-file")
+    token = given or unseal(acting.settings, one.sealed_token)
     chosen = {str(key): str(value) for key, value in {**one.options, **said}.items() if said.get(key) != ""}
     target = open_target(one.kind, TargetSettings(name=one.name, url=address, token=Secret(token), options=chosen))
     found = check_with_rooms(target, acting.organization_id, one.id)
@@ -160,6 +165,8 @@ def set_one(acting: Acting, name: str, url: str | None, token_file: Path | None,
 
     def act(session: Session) -> Workspace:
         here = find_workspace(session, acting.organization_id, name)
+        if (here.id, here.url, here.options, here.sealed_token) != (one.id, one.url, one.options, one.sealed_token):
+            raise WorldMoved(f"{name} was changed by somebody else meanwhile: look at it, and try again")
         change(session, here, url=address, token=token, options=chosen, replaced=given is not None, settings=acting.settings, actor=acting.actor, at=now())
         return here
 

@@ -223,13 +223,14 @@ def test_who_stays_is_not_disturbed(place: Place, chromium: Chromium, tmp_path: 
 def test_a_workspace_that_was_ended_is_itself_again_once_it_is_added_anew(place: Place) -> None:
     synapse, doorlist = place.synapse, place.doorlist
     before = _members(synapse)
-    doorlist.json("workspace", "set", "chat", "--url", synapse.url.replace("127.0.0.1", "localhost"))
-    doorlist.json("workspace", "set", "chat", "--url", synapse.url)
+    token = ("--token-file", str(place.folder / "provisioner.token"))
+    doorlist.json("workspace", "set", "chat", "--url", synapse.url.replace("127.0.0.1", "localhost"), *token)
+    doorlist.json("workspace", "set", "chat", "--url", synapse.url, *token)
 
     ended = doorlist.json("workspace", "end", "chat", "--reason", "added by mistake")
     assert ended["ended"] and not ended["not_shut"], ended
     assert _members(synapse) == before
-    doorlist.json("workspace", "add", "matrix", "chat", "--url", synapse.url, "--token-file", str(place.folder / "provisioner.token"))
+    doorlist.json("workspace", "add", "matrix", "chat", "--url", synapse.url, *token)
     doorlist.settle()
 
     assert _members(synapse) == before

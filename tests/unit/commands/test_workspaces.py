@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 from app.access.tables import Account, Workspace, WorkspaceState
 from app.actors import CLOCK
 from app.clock import now
+from app.commands import workspaces
 from app.commands.housekeeping import tick
 from app.database import reading
-from app.delivery import ended_workspaces
+from app.delivery import ended_workspaces, own_rooms
 from app.delivery.ended_workspaces import end_if_free
 from app.delivery.worker import Worker
 from app.journal import work
@@ -297,12 +298,40 @@ def test_a_server_that_has_moved_is_reached_at_its_new_address(desk: Desk) -> No
     desk.chat.has("ada")
     desk.acts(lambda session: session.execute(update(Workspace).values(state="halted", halted_reason="it redirects")))
 
-    desk.asks("workspace", "set", "chat", "--url", "https://new.example", "--option", "server_name=chat.example")
+    desk.asks(
+        "workspace", "set", "chat", "--url", "https://new.example", "--option", "server_name=chat.example", "--token-file", desk.file("new", "n3w")
+    )
 
     assert _url(desk) == ("https://new.example", {"server_name": "chat.example"}, "running")
-    assert desk.chat.seen_token == "s3cret", "the token is the one before"
-    desk.asks("workspace", "set", "chat", "--option", "server_name=", "--token-file", desk.file("new", "n3w"))
-    assert _url(desk) == ("https://new.example", {}, "running")
+    assert desk.chat.seen_token == "n3w"
+    desk.asks("workspace", "set", "chat", "--url", "https://new.example/", "--option", "server_name=")
+    assert _url(desk) == ("https://new.example/", {}, "running")
+    assert desk.chat.seen_token == "n3w", "the token is the one before"
+
+
+def test_the_token_is_not_shown_to_a_server_that_it_was_not_given_for(desk: Desk) -> None:
+    desk.connects_chat()
+    desk.chat.seen_token = "nobody asked"
+
+    for url in ("https://evil.example", "http://chat.example", "https://chat.example:8448", "https://chat.example@evil.example"):
+        refused = desk.types("workspace", "set", "chat", "--url", url)
+
+        assert (refused.exit, "--token-file" in refused.err, desk.chat.seen_token) == (1, True, "nobody asked"), url
+    assert _url(desk)[0] == "https://chat.example"
+
+
+def test_a_token_that_somebody_gives_meanwhile_is_not_replaced_by_the_one_before(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.connects_chat()
+    seen = own_rooms.check_same_place
+
+    def meanwhile(*_: object) -> None:
+        monkeypatch.setattr(workspaces, "check_same_place", seen)
+        desk.asks("workspace", "set", "chat", "--token-file", desk.file("new", "n3w"))
+
+    monkeypatch.setattr(workspaces, "check_same_place", meanwhile)
+
+    assert desk.types("workspace", "set", "chat", "--option", "server_name=x").exit == 1
+    desk.asks("workspace", "check", "chat")
     assert desk.chat.seen_token == "n3w"
 
 
@@ -311,7 +340,7 @@ def test_another_server_is_no_new_address(desk: Desk) -> None:
     desk.chat.accounts = {}
     desk.chat.has("stranger")
 
-    refused = desk.types("workspace", "set", "chat", "--url", "https://new.example", "--json")
+    refused = desk.types("workspace", "set", "chat", "--url", "https://new.example", "--token-file", desk.file("new", "n3w"), "--json")
 
     assert (refused.exit, "does not know the account" in refused.json["error"]) == (1, True)
     assert _url(desk)[0] == "https://chat.example"
@@ -322,11 +351,11 @@ def test_the_address_of_another_one_is_no_new_address(desk: Desk) -> None:
     token = desk.file("token", "s3cret\n")
     desk.asks("workspace", "add", "matrix", "second", "--url", "https://two.example", "--token-file", token)
 
-    refused = desk.types("workspace", "set", "second", "--url", "https://Chat.example/", "--json")
+    refused = desk.types("workspace", "set", "second", "--url", "https://Chat.example/", "--token-file", desk.file("t", "s3cret"), "--json")
 
     assert (refused.exit, "'chat' is at" in refused.json["error"]) == (1, True)
     assert [one["url"] for one in desk.asks("workspace", "list")["workspaces"]] == ["https://chat.example", "https://two.example"]
-    desk.asks("workspace", "set", "second", "--url", "https://two.example/")
+    desk.asks("workspace", "set", "second", "--url", "https://two.example/", "--token-file", desk.file("t", "s3cret"))
 
 
 def test_a_change_of_nothing_and_a_server_that_does_not_answer_are_refused(desk: Desk) -> None:
@@ -334,5 +363,5 @@ def test_a_change_of_nothing_and_a_server_that_does_not_answer_are_refused(desk:
 
     assert desk.types("workspace", "set", "chat").exit == 2
     desk.chat.down = True
-    assert desk.types("workspace", "set", "chat", "--url", "https://new.example").exit == 7
+    assert desk.types("workspace", "set", "chat", "--url", "https://new.example", "--token-file", desk.file("new", "n3w")).exit == 7
     assert _url(desk)[0] == "https://chat.example"
