@@ -1,6 +1,9 @@
 """Reports: who can get in, who was to leave and how they were shut out, whose accounts are nobody's, who is in no channel, and what does not agree."""
 
 from dataclasses import asdict
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
 
 import click
 from sqlalchemy.orm import Session
@@ -27,6 +30,9 @@ from app.rules.access_review import access, memberships
 from app.rules.no_channel import unreached
 from app.rules.revisions import current_rules
 from connectors.contract import AccountState
+
+_PERSON: Final = attrgetter("person_id")
+"""By which reports of several lines for each person are sorted."""
 
 
 def add_to(doorlist: click.Group) -> None:
@@ -184,12 +190,11 @@ def of_no_channel(acting: Acting, rows: Rows) -> Ended:
 def of_contradictions(acting: Acting, rows: Rows) -> Ended:
     """People of whom voices or sources do not say the same now: who says what, since when, and what counts."""
     people: int = 0
-    last = ""
     with one_moment() as session:
-        for one in contradictions(session, acting.organization_id, at=now()):
-            people += one.person_id != last
-            last = one.person_id
-            rows.add(vars(one) | {"since": iso(one.since)})
+        for _, lines in groupby(contradictions(session, acting.organization_id, at=now()), key=_PERSON):
+            people += 1
+            for one in lines:
+                rows.add(vars(one) | {"since": iso(one.since)})
     return Ended(fields={"people": people}, notes=[f"Of {people} people, not everybody says the same."])
 
 
@@ -204,16 +209,15 @@ def of_contradictions(acting: Acting, rows: Rows) -> Ended:
 def of_access(acting: Acting, rows: Rows) -> Ended:
     """Everybody who can get in, on whose word, and into which workspaces: what an access review goes through."""
     counts = {"people": 0, "accounts": 0, "without_access": 0}
-    last = ""
     with one_moment() as session:
-        for one in access(session, acting.organization_id):
-            if one.person_id != last:
-                counts["people"] += 1
-                counts["without_access"] += one.standing != Standing.ACTIVE
-            last = one.person_id
-            counts["accounts"] += one.account_state == AccountState.ACTIVE
-            instants = {"access_until": iso(one.access_until), "last_signed_in": iso(one.last_signed_in)}
-            rows.add(vars(one) | instants | {"vouched_by": list(one.vouched_by)})
+        for _, lines in groupby(access(session, acting.organization_id), key=_PERSON):
+            places = list(lines)
+            counts["people"] += 1
+            counts["without_access"] += places[0].standing != Standing.ACTIVE
+            counts["accounts"] += sum(one.account_state == AccountState.ACTIVE for one in places)
+            for one in places:
+                instants = {"access_until": iso(one.access_until), "last_signed_in": iso(one.last_signed_in)}
+                rows.add(vars(one) | instants | {"vouched_by": list(one.vouched_by)})
     notes = [f"{counts['people']} people, with {counts['accounts']} accounts that let them in."]
     if counts["without_access"]:
         notes.append(f"Of these, {counts['without_access']} have no access any more, and an account that was not shown to be shut.")
@@ -230,10 +234,9 @@ def of_access(acting: Acting, rows: Rows) -> Ended:
 def of_memberships(acting: Acting, rows: Rows) -> Ended:
     """The same people in each channel that they are in, with why and since when."""
     people: int = 0
-    last = ""
     with one_moment() as session:
-        for one in memberships(session, acting.organization_id):
-            people += one.person_id != last
-            last = one.person_id
-            rows.add(vars(one) | {"since": iso(one.since), "kept_until": iso(one.kept_until)})
+        for _, lines in groupby(memberships(session, acting.organization_id), key=_PERSON):
+            people += 1
+            for one in lines:
+                rows.add(vars(one) | {"since": iso(one.since), "kept_until": iso(one.kept_until)})
     return Ended(fields={"people": people, "count": rows.count}, notes=[f"{people} people are in channels, {rows.count} times."])
