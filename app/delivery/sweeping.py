@@ -30,6 +30,7 @@ from app.delivery.workspaces import WorkspaceEnded
 from app.directory.tables import Person, Standing
 from app.journal import entries, work
 from app.journal.tables import HERE, Lane, Organization, Subject
+from app.lifecycle.errors import named
 from app.lifecycle.people import lock_person
 from app.revocation import departures, sweeps
 from app.revocation.alarm_kinds import AlarmKind
@@ -279,7 +280,7 @@ def _tell(session: Session, swept: Swept, alive: Sequence[Alive], *, at: datetim
     if not again:
         return False
     people = "1 person who has" if len(again) == 1 else f"{len(again)} people who have"
-    names = ", ".join(one.user_name for one in again[:5]) + (f" and {len(again) - 5} more" if len(again) > 5 else "")
+    names = named([one.user_name for one in again])
     raise_alarm(
         session, swept.organization_id, kind=AlarmKind.ACCESS_STILL_ALIVE, about=swept.place,
         sentence=f"The sweep found {people} left and could still get into {swept.name}: {names}.", at=at,

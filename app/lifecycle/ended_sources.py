@@ -17,7 +17,7 @@ from app.directory.heard import is_on, present
 from app.directory.tables import Group, Person, Record, Source, Standing
 from app.journal import entries
 from app.lifecycle import brake, questions, sources
-from app.lifecycle.errors import StillOwed
+from app.lifecycle.errors import NAMED, StillOwed, named
 from app.lifecycle.groups import end_group
 from app.lifecycle.pulled_tables import AwaitedMember, PulledEntry, Question, QuestionState, SourceState
 from app.lifecycle.records import end_record
@@ -26,7 +26,6 @@ from app.revocation.alarms import settle_alarm
 
 AT_ONCE: Final = 25
 """Users or groups that one transaction ends: all others who write wait for it."""
-_NAMED: Final = 5
 _QUIET: Final = {"synchronize_session": False}
 
 
@@ -40,7 +39,7 @@ class Left:
 
 def close(session: Session, source: Source, *, actor: Actor, at: datetime) -> Left:
     """Let it say nothing more; a pull that is under way writes nothing. Raises StillOwed where people have access on its word alone."""
-    resting = session.scalars(_resting_on(source).limit(_NAMED)).all()
+    resting = session.scalars(_resting_on(source).limit(NAMED)).all()
     if resting:
         count = session.scalar(select(func.count()).select_from(_resting_on(source).order_by(None).subquery())) or 0
         raise _owed(source, resting, count)
@@ -55,9 +54,8 @@ def close(session: Session, source: Source, *, actor: Actor, at: datetime) -> Le
 
 
 def _owed(source: Source, names: Sequence[str], count: int) -> StillOwed:
-    more = f" and {count - len(names)} more" if count > len(names) else ""
     return StillOwed(
-        f"{source.name} cannot be ended: {', '.join(names)}{more} would be out by it. Let another source name them first, or have them leave"
+        f"{source.name} cannot be ended: {named(names, count)} would be out by it. Let another source name them first, or have them leave"
     )
 
 

@@ -17,8 +17,16 @@ from typing import Final
 
 from app.database import BeginAnew
 
+NAMED: Final = 5
+"""How many things a sentence names."""
 _SHOWN: Final = 100
 """Letters of an id that somebody made up."""
+
+
+def named(names: Sequence[str], count: int | None = None) -> str:
+    """The first few of these as a sentence has them, and how many more there are; `count` where not all of them were asked for."""
+    more = (len(names) if count is None else count) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 class LifecycleError(Exception):
@@ -41,7 +49,7 @@ class UnknownMembers(LifecycleError):
     """`groups` are those of them that are groups of the same source."""
 
     def __init__(self, ids: Sequence[str], *, groups: Collection[str] = ()) -> None:
-        shown = ", ".join(id if len(id) <= _SHOWN else f"{id[:_SHOWN]}…" for id in ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+        shown = named([id if len(id) <= _SHOWN else f"{id[:_SHOWN]}…" for id in ids])
         nested = f"; of these {', '.join(sorted(groups)[:5])} is of a group, and only users can be members: push its people" if groups else ""
         super().__init__(f"unknown members: {shown}{nested}")
         self.ids = tuple(ids)

@@ -17,7 +17,7 @@ from app.directory.tables import Person, Standing
 from app.journal import entries, work
 from app.journal.tables import Lane, Subject, Work
 from app.lifecycle import brake
-from app.lifecycle.errors import NotFound, StillOwed, Taken
+from app.lifecycle.errors import NotFound, StillOwed, Taken, named
 from app.revocation.erasure_tables import Erasure
 from app.revocation.tables import Departure, Proof
 from app.settings import Settings
@@ -154,8 +154,7 @@ def _to_be_erased(workspace: Workspace) -> tuple[ColumnElement[bool], ...]:
 def require_nothing_owed(session: Session, workspace: Workspace) -> None:
     """Raises StillOwed, which says what there is."""
     owed = owed_in(session, workspace)
-    people = ", ".join(owed.not_shut[:5]) + (f" and {len(owed.not_shut) - 5} more" if len(owed.not_shut) > 5 else "")
-    said = [f"not shown to be out of it are {people}"] if owed.not_shut else []
+    said = [f"not shown to be out of it are {named(owed.not_shut)}"] if owed.not_shut else []
     said += [f"what {owed.not_erased} wrote who have left is still to be erased"] if owed.not_erased else []
     if said:
         raise StillOwed(f"{workspace.name} cannot be ended like this: {'; '.join(said)}. If nobody can do that there any more: --anyway")

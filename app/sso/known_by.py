@@ -8,11 +8,10 @@ from sqlalchemy.orm import Session, aliased
 from app.access.connection_tables import Connection, Identity
 from app.directory.tables import Person, Record, Source, Standing
 from app.lifecycle import just_in_time
-from app.lifecycle.errors import StillOwed
+from app.lifecycle.errors import NAMED, StillOwed, named
 from app.sso.binding import AT_SIGN_IN
 from app.sso.connections import DirectoryKey, Matches, settings_of, standing_connections
 
-_NAMED: Final = 5
 _COLUMNS: Final = {Matches.EXTERNAL_ID: "external_id", Matches.USER_NAME: "user_name_key", Matches.EMPLOYEE_NUMBER: "employee_number"}
 
 
@@ -24,12 +23,11 @@ def require_known_without(session: Session, source: Source) -> None:
         if key.source_id == source.id:
             raise StillOwed(f"{source.name} cannot be ended: sign-ins through {connection.name} are known by its records alone. First: {command}")
         known = _known_by_it_alone(source, connection, key)
-        names = session.scalars(known.limit(_NAMED)).all() if key.source_id is None else ()
+        names = session.scalars(known.limit(NAMED)).all() if key.source_id is None else ()
         if names:
             count = session.scalar(select(func.count()).select_from(known.order_by(None).subquery())) or 0
-            more = f" and {count - len(names)} more" if count > len(names) else ""
             raise StillOwed(
-                f"{source.name} cannot be ended: by the {key.matches} that it alone says, {connection.name} knows {', '.join(names)}{more}, who could "
+                f"{source.name} cannot be ended: by the {key.matches} that it alone says, {connection.name} knows {named(names, count)}, who could "
                 f"sign in no more. Let another source say the same, or choose by whose records people are known: {command}"
             )
 
