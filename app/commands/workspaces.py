@@ -1,6 +1,7 @@
 """Verbs on workspaces: the chat servers that are kept in step."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from app.database import in_transaction, reading
 from app.delivery import ended_workspaces
 from app.delivery.own_rooms import check_same_place, check_with_rooms
 from app.delivery.workspaces import open_workspace
-from app.lifecycle.errors import StillOwed, WorldMoved
+from app.lifecycle.errors import NotFound, StillOwed, WorldMoved
 from app.lifecycle.sources import stay_where_it_is_known
 from app.lifecycle.workspaces import Ended, add_workspace, change, find_workspace, resume, workspaces_of
 from connectors.addresses import server_of
@@ -190,7 +191,9 @@ def end(acting: Acting, name: str, reason: str, anyway: bool) -> Answer:
         done = _ended(acting, name, reason=reason.strip(), anyway=anyway)
     except (StillOwed, KeyboardInterrupt):
         # Nothing could be done about what is owed as long as nothing is delivered there.
-        ended_workspaces.go_on(acting.organization_id, name)
+        with suppress(NotFound):
+            # Interrupted as it was ended.
+            ended_workspaces.go_on(acting.organization_id, name)
         raise
     while in_transaction(lambda session: ended_workspaces.forget_some(session, acting.organization_id, done.id)):
         pass

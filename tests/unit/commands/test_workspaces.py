@@ -252,6 +252,22 @@ def test_what_somebody_has_in_hand_there_comes_to_its_end_first(desk: Desk) -> N
     assert tried()
 
 
+@pytest.mark.parametrize("already", [False, True])
+def test_who_interrupts_it_leaves_it_as_it_was_or_ended(desk: Desk, monkeypatch: pytest.MonkeyPatch, already: bool) -> None:
+    _at_work(desk)
+    ends = ended_workspaces.end_if_free
+
+    def interrupted(*given: Any, **named: Any) -> None:
+        if already:
+            ends(*given, **named)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ended_workspaces, "end_if_free", interrupted)
+
+    assert desk.types("workspace", "end", "chat", "--reason", "given up").exit == 130
+    assert [one["state"] for one in desk.asks("workspace", "list")["workspaces"]] == ([] if already else ["running"])
+
+
 def test_what_is_asked_for_by_whoever_saw_it_stand_comes_to_nothing(desk: Desk) -> None:
     workspace_id, ids = _at_work(desk)
     organization_id = desk.organization_id
@@ -270,11 +286,11 @@ def test_what_is_asked_for_by_whoever_saw_it_stand_comes_to_nothing(desk: Desk) 
     assert _rows(desk, Work, workspace_id) == 0
 
 
-@pytest.mark.parametrize("typed", [("nowhere", "--reason", "x"), ("chat", "--reason", "  "), ("chat",)])
-def test_one_that_is_not_there_and_a_reason_that_says_nothing_are_refused(desk: Desk, typed: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("exit", "typed"), [(1, ("nowhere", "--reason", "x")), (2, ("chat", "--reason", "  ")), (2, ("chat",))])
+def test_one_that_is_not_there_and_a_reason_that_says_nothing_are_refused(desk: Desk, exit: int, typed: tuple[str, ...]) -> None:
     desk.connects_chat()
 
-    assert desk.types("workspace", "end", *typed).exit in (1, 2)
+    assert desk.types("workspace", "end", *typed).exit == exit
     assert desk.asks("workspace", "list")["workspaces"][0]["state"] == "running"
 
 
