@@ -1,6 +1,7 @@
 """Workspaces that have moved, and those that are kept in step no more: what stays, what is forgotten, and what has to be said before."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
