@@ -29,7 +29,7 @@ def add_described(
 ) -> tuple[Source, str]:  # fmt: skip
     """An HR system by its description, and the secret that it signs with: ours, unless the vendor has given one. Raises DescriptionError, BadCall, Taken, KeyMissing."""
     _check_secret(text, secret)
-    check_variables(variables)
+    check_variables(variables, descriptions.read(text))
     source, made = add_hr_source(session, organization_id, name, settings=settings, actor=actor, at=at)
     if secret is not None:
         take_secret(session, source, secret, settings=settings, actor=actor, at=at)
@@ -59,10 +59,10 @@ def change(
 ) -> None:  # fmt: skip
     """Another description, credential or variable; what is not named stays. Raises DescriptionError, BadCall, KeyMissing, SecretElsewhere."""
     changed = {"description": text is not None, "credential": credential is not None, "variables": dict(variables)}
-    check_variables(variables)
+    if variables or text is not None:
+        check_variables(variables, descriptions.read(system.description if text is None else text))
     before = _asked(system)
     if text is not None:
-        descriptions.read(text)
         system.description = text
     system.variables = {**system.variables, **variables}
     if credential is not None:

@@ -199,6 +199,14 @@ def _with_key(send: Any, key: str) -> Any:
     return [_with_key(value, key) for value in send] if isinstance(send, list) else send
 
 
+def _names_in(description: Description) -> frozenset[str]:
+    """What has to be filled in before the API can be asked."""
+    addresses = [question.path for question in (description.details, description.poll) if question is not None]
+    if description.api is not None:
+        addresses += [description.api.url] if description.api.token is None else [description.api.url, description.api.token.url]
+    return frozenset(name for address in addresses for name in _VARIABLE.findall(address)) - {"key"}
+
+
 def servers_of(description: Description, variables: Mapping[str, str]) -> frozenset[object]:
     """The servers to which our credential for a system is shown."""
     api = description.api
@@ -208,8 +216,12 @@ def servers_of(description: Description, variables: Mapping[str, str]) -> frozen
     return frozenset(server_of(_VARIABLE.sub(lambda found: str(variables.get(found[1], found[0])), address)) for address in addresses)
 
 
-def check_variables(variables: Mapping[str, str]) -> None:
-    """Refuse what could lead to another host. Raises BadCall."""
+def check_variables(variables: Mapping[str, str], description: Description) -> None:
+    """Refuse what could lead to another host, and a name that no address of the description has. Raises BadCall."""
+    known = _names_in(description)
     for name, value in variables.items():
+        if name not in known:
+            there = f"there {'is' if len(known) == 1 else 'are'} {', '.join(sorted(known))}" if known else "there is nothing to be filled in"
+            raise BadCall(f"no address of {description.vendor} has {{{name}}} in it; {there}")
         if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}", value, re.ASCII) is None:
             raise BadCall(f"{name} must be made of letters, digits, '.', '_' and '-'")

@@ -96,6 +96,17 @@ def test_a_name_in_the_address_leads_to_no_other_host(desk: Desk) -> None:
     assert desk.asks("source", "list")["sources"] == []
 
 
+def test_a_name_that_no_address_has_is_not_taken_in_silence(desk: Desk) -> None:
+    said = desk.types("source", "add", "hr", "people", "--description", "bamboohr", "--set", "compani=acme", "--json")
+
+    assert (said.exit, "no address of BambooHR has {compani} in it; there is company" in str(said.json["error"])) == (2, True)
+    assert desk.asks("source", "list")["sources"] == []
+    desk.asks("source", "add", "hr", "people", "--description", "bamboohr")
+    changed = desk.types("hr", "set", "people", "--set", "compani=acme", "--json")
+    assert (changed.exit, "there is company" in str(changed.json["error"])) == (2, True)
+    desk.asks("hr", "set", "people", "--description", "workday", "--set", "tenant=acme", "--set", "report=Leavers")
+
+
 def test_an_id_of_the_vendor_is_linked_to_a_person(desk: Desk) -> None:
     person_id = desk.hires(desk.directory(), "ada", number="0042")
     desk.asks("source", "add", "hr", "people", "--description", "bamboohr")
