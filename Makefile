@@ -2,9 +2,9 @@
 
 PYTHON ?= python3
 ONCE ?=
-# How many processes share the tests, each with servers of its own: one more than there are processors, since each waits for its servers now
-# and then (with as many as processors, a tenth to a third of these stood still); five at most.
-TOGETHER ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -gt 4 ] && n=4; echo $$((n + 1)))
+# How many processes share the tests, each with servers of its own: two more than there are processors, since each waits for its servers now
+# and then (with as many as processors, a tenth to a third of these stood still; with two more, none); six at most.
+TOGETHER ?= $(shell n=$$(nproc 2>/dev/null || echo 1); [ $$n -gt 4 ] && n=4; echo $$((n + 2)))
 
 # Where tests keep their files, and that only those of failed ones stay. Shows and benchmarks are timed, so they keep to the disk.
 # Bytecode is written whatever the environment says: else each process that a test starts would compile all of it anew.
