@@ -58,7 +58,8 @@ def tell(session: Session, organization_id: str, person_id: str, *, issuer: str,
             events.append((ACCOUNT_DISABLED, {}))
         if known.told_epoch is None or known.told_epoch < person.access_epoch:
             events.append((SESSION_REVOKED, _revoked("Access has ended" if departure else "Signed out everywhere", _when(departure, at))))
-        known.told_disabled, known.told_epoch = departure is not None, person.access_epoch
+        # Of who is back already it stays known that their account was called disabled: that is for `tell_of_return` to take back.
+        known.told_disabled, known.told_epoch = known.told_disabled or departure is not None, person.access_epoch
         _put(session, stream, receiver, person, events, issuer=issuer, txn=_cause(person, departure), departure=departure, lane=lane, at=at)
     session.flush()
 

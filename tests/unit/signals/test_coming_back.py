@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy.orm import Session
 
+from app.actors import CLOCK
 from app.clock import now
 from app.database import in_transaction
-from app.delivery.signal_streams import note_return
+from app.delivery.signal_streams import keep_up, note_return
 from app.directory.tables import Person, Standing
-from tests.unit.signals.listening import deliver, listens
+from app.lifecycle.signing_out import sign_out_everywhere
+from tests.unit.signals.listening import PUSH, deliver, listens
 from tests.unit.signals.stage import Stage
 
 pytestmark = pytest.mark.slow
@@ -57,3 +59,19 @@ def test_whoever_has_left_again_meanwhile_is_not_said_to_be_back(stage: Stage) -
     in_transaction(look)
 
     assert listener.fetches(stream_id) == {}
+
+
+def test_whoever_is_signed_out_as_soon_as_they_are_back_is_enabled_all_the_same(stage: Stage) -> None:
+    listener = listens(stage)
+    listener.sets_up(delivery=PUSH)
+    mara = stage.joins("mara")
+    off = stage.company.says(mara, active=False, at=now())
+    deliver(stage)
+
+    stage.company.says(off, active=True, at=now())
+    in_transaction(lambda session: sign_out_everywhere(session, stage.organization_id, mara.person_id, actor=CLOCK, at=now(), because="test"))
+    deliver(stage)
+    keep_up(clock=now)
+    deliver(stage)
+
+    assert "account-enabled" in listener.events()
