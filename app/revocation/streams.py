@@ -71,7 +71,9 @@ def tell_of_return(session: Session, organization_id: str, person_id: str, *, is
         return
     for stream, receiver in _standing(session, organization_id):
         # Locked, since a worker and whoever keeps time may look at once; taken by its whole key, so most people lock nothing.
-        known = session.scalars(_of(stream, person_id).where(StreamSubject.told_disabled).with_for_update()).one_or_none()
+        # Whoever was removed is told of once they are added again, if they are still back then.
+        disabled = _of(stream, person_id).where(StreamSubject.told_disabled, StreamSubject.removed.is_(False))
+        known = session.scalars(disabled.with_for_update()).one_or_none()
         if known is None:
             continue
         # Read once more behind the lock: whoever has left since this transaction began may have been told of already.
@@ -79,22 +81,21 @@ def tell_of_return(session: Session, organization_id: str, person_id: str, *, is
         if person.standing != Standing.ACTIVE:
             return
         known.told_disabled, known.told_epoch = False, person.access_epoch
-        if not known.removed:
-            _put(
-                session, stream, receiver, person, [(ACCOUNT_ENABLED, {})], issuer=issuer, txn=_cause(person, None), departure=None,
-                lane=Lane.SYNC, at=at,
-            )  # fmt: skip
+        _put(
+            session, stream, receiver, person, [(ACCOUNT_ENABLED, {})], issuer=issuer, txn=_cause(person, None), departure=None,
+            lane=Lane.SYNC, at=at,
+        )  # fmt: skip
     session.flush()
 
 
 def returned(session: Session) -> Sequence[tuple[str, str]]:
-    """Organisation and id of everybody who is back and whose account a stream still takes for disabled; none of a stream that is told nothing."""
+    """Organisation and id of everybody who is back and whose account a stream still takes for disabled; none of whom it is told nothing."""
     rows = session.execute(
         select(StreamSubject.organization_id, StreamSubject.person_id)
         .join(Person, (Person.organization_id == StreamSubject.organization_id) & (Person.id == StreamSubject.person_id))
         .join(Stream, (Stream.organization_id == StreamSubject.organization_id) & (Stream.id == StreamSubject.stream_id))
         .join(Receiver, (Receiver.organization_id == Stream.organization_id) & (Receiver.id == Stream.receiver_id))
-        .where(StreamSubject.told_disabled, Person.standing == Standing.ACTIVE, *_LISTENS)
+        .where(StreamSubject.told_disabled, StreamSubject.removed.is_(False), Person.standing == Standing.ACTIVE, *_LISTENS)
         .distinct()
     )
     return [(row.organization_id, row.person_id) for row in rows]

@@ -9,12 +9,13 @@ from sqlalchemy.orm import Session
 
 from app.actors import CLOCK
 from app.clock import now
-from app.database import in_transaction
+from app.database import in_transaction, reading
 from app.delivery.signal_streams import keep_up, note_return
 from app.directory.tables import Person, Standing
 from app.lifecycle.signing_out import sign_out_everywhere
+from app.revocation import streams
 from tests.unit.signals.listening import PUSH, deliver, listens
-from tests.unit.signals.stage import Stage
+from tests.unit.signals.stage import PUBLIC_URL, Stage, iss_sub
 
 pytestmark = pytest.mark.slow
 
@@ -75,3 +76,25 @@ def test_whoever_is_signed_out_as_soon_as_they_are_back_is_enabled_all_the_same(
     deliver(stage)
 
     assert "account-enabled" in listener.events()
+
+
+def test_who_came_back_while_they_were_removed_is_enabled_when_they_are_added_again(stage: Stage) -> None:
+    listener = listens(stage)
+    stream_id = listener.sets_up(delivery=PUSH)
+    mara = stage.joins("mara")
+    said = {"stream_id": stream_id, "subject": iss_sub(PUBLIC_URL, mara.person_id)}
+    off = stage.company.says(mara, active=False, at=now())
+    deliver(stage)
+    listener.asks("POST", "/remove-subject", said)
+    stage.company.says(off, active=True, at=now())
+    deliver(stage)
+    with reading() as session:
+        looked_for = list(streams.returned(session))
+    quiet = listener.events()
+
+    listener.asks("POST", "/add-subject", said)
+    keep_up(clock=now)
+    deliver(stage)
+
+    assert (quiet, looked_for) == (["account-disabled", "session-revoked"], [])
+    assert listener.events()[2:] == ["account-enabled"]
