@@ -21,7 +21,7 @@ from app.sso.entering import Entered, replace_session
 from app.sso.limits import idle_of
 from app.sso.logins import local_path
 from app.sso.refusal_words import words_for
-from app.sso.refusals import Refused
+from app.sso.refusals import Reason, Refused
 from app.sso.refused_sign_ins import note_refusal
 
 SESSION: Final = "doorlist_session"
@@ -153,7 +153,11 @@ def respond_refused(error: Refused) -> Response:
     """A calm page with a reference number; the reason is in the log, and with the organisation, under the same number."""
     note_refusal(error, at=now())
     words = words_for(error.reason)
-    return pages.render("refused", status=words.status, heading=words.heading, sentence=words.sentence, reference=error.reference)
+    anew = None
+    if error.reason is Reason.SECOND_FACTOR and error.connection_id is not None:
+        # Their provider still knows them: unless it has to ask them anew, it says at once the same of them again.
+        anew = {"connection": error.connection_id, "fresh": "1", "to": local_path(error.return_to)}
+    return pages.render("refused", status=words.status, heading=words.heading, sentence=words.sentence, reference=error.reference, anew=anew)
 
 
 def remember_provider(response: AnyResponse, connection_id: str) -> None:

@@ -45,7 +45,11 @@ def enter(settings: Settings, verified: Verified, *, agent: str, at: datetime) -
 
     `verified.asked` may name in `replaces` the session that this browser had when it began: it ends, whoever's it was.
     """
-    return in_transaction(lambda session: _enter(session, settings, verified, agent=agent, at=at))
+    try:
+        return in_transaction(lambda session: _enter(session, settings, verified, agent=agent, at=at))
+    except Refused as error:
+        error.return_to = verified.return_to
+        raise
 
 
 def _enter(session: Session, settings: Settings, verified: Verified, *, agent: str, at: datetime) -> Entered:

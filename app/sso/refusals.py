@@ -35,11 +35,15 @@ class Reason(StrEnum):
 
 
 class Refused(Exception):
-    """A sign-in that is not let through. The message is for the log and the administrator: it names what was wrong, and no secret."""
+    """A sign-in that is not let through. The message is for the log and the administrator: it names what was wrong, and no secret.
+
+    `return_to` is where the person wanted to go, once that is known.
+    """
 
     def __init__(self, reason: Reason, message: str, *, connection_id: str | None = None, person_id: str | None = None) -> None:
         super().__init__(message)
         self.reason = reason
         self.connection_id = connection_id
         self.person_id = person_id
+        self.return_to = "/"
         self.reference = "".join(secrets.choice(_ALPHABET) for _ in range(8))

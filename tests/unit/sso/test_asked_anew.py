@@ -20,11 +20,11 @@ from app.access.session_tables import Grant, WebSession
 from app.clock import now
 from app.database import reading
 from tests.company import new_company
-from tests.oidc_arrangement import Arrangement, arranged, forget_keys
+from tests.oidc_arrangement import Arrangement, arranged, forget_keys, tries
 from tests.saml_arrangement import acme
 from tests.saml_provider import SAML, SAMLP, unpacked
 from tests.unit.sso.providing import CALLBACK, Application, application_in, change, said_back, wished
-from tests.vouching import caught_up, joins_as
+from tests.vouching import caught_up, decide, in_group, joins_as
 
 pytestmark = pytest.mark.slow
 
@@ -153,6 +153,22 @@ def test_a_saml_provider_is_asked_for_contexts_that_have_an_address(installed: F
     assert [one.text for one in context.iter(f"{{{SAML}}}AuthnContextClassRef")] == [REFEDS]
     # The schema has an order (Core §3.4.1).
     assert [etree.QName(one).localname for one in asked][-2:] == ["NameIDPolicy", "RequestedAuthnContext"]
+
+
+def test_who_came_without_a_second_factor_is_asked_for_it_by_the_link_of_the_page(window: Window) -> None:
+    company, provider = window.arrangement.company, window.arrangement.provider
+    in_group(company, "Admins", joins_as(company, "im-eve", "eve@northwind.example", at=now() - timedelta(minutes=30)))
+    decide(company, "role_groups", '{"admin": ["Admins"]}')
+    provider.claims = {"sub": "im-eve"}
+    refused = tries(window.arrangement, window.http, to="/access")
+    provider.claims = {"sub": "im-eve", "amr": ["pwd", "mfa"]}
+
+    (link, _back) = (html.unescape(one) for one in re.findall(r'class="button[^"]*" href="([^"]*)"', refused.text))
+    came = window._goes_on(window.http.get(link).headers["Location"])
+
+    assert refused.status_code == 403
+    assert [asked.get("prompt") for asked in window.asked] == ["login"]
+    assert (came.status_code, came.headers["Location"]) == (303, "/access")
 
 
 def test_the_wish_goes_along_where_the_provider_is_remembered(window: Window) -> None:
