@@ -16,6 +16,8 @@ from app.access.sealing import KeyMissing, unseal
 from app.access.tokens import digest_of
 from app.clock import Clock, now
 from app.database import in_transaction, reading
+from app.revocation.alarm_kinds import AlarmKind
+from app.revocation.alarms import settle_alarm
 from app.revocation.stream_tables import Delivery, Transmitter
 from app.settings import Settings
 from app.signals.events import BadEvent
@@ -85,12 +87,16 @@ def _close(session: Session, transmitter: Transmitter, error: str | None, *, at:
         return
     row.last_error = error
     row.look_again_at = at + (WAIT_AFTER_FAILURE if error is not None else POLL_EVERY if row.delivery == Delivery.POLL else LOOK_EVERY)
+    bound = row.silent_after
+    since = row.heard_at or row.created_at
+    silent = bound is not None and at - since > timedelta(seconds=bound)
     if error is None and row.delivery == Delivery.POLL and row.verification_url is None:
         # There is nothing else to ask: a transmitter that answers is one that can be heard.
         row.heard_at = at
-    bound = row.silent_after
-    since = row.heard_at or row.created_at
-    if bound is not None and at - since > timedelta(seconds=bound):
+        if silent:
+            # Only then: it may also have said that the stream was paused, and answers all the while.
+            settle_alarm(session, row.organization_id, kind=AlarmKind.STREAM_SILENT, about=row.id, at=at)
+    elif silent:
         why = f"nothing was heard for {int((at - since).total_seconds() // 60)} minutes" + (f"; {error}" if error else "")
         alarm_of_silence(session, row, why, at=at)
 

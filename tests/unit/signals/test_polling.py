@@ -12,7 +12,7 @@ from app.database import in_transaction, reading
 from app.revocation.alarms import open_alarms
 from app.revocation.stream_tables import Transmitter
 from app.signals import polling
-from tests.unit.signals.stage import SESSION_REVOKED, Hearing, Provider, Stage, iss_sub
+from tests.unit.signals.stage import SESSION_REVOKED, STREAM_UPDATED, Hearing, Provider, Stage, iss_sub
 from tests.unit.signals.waiting import POLL, Queue
 
 IDP = "https://idp.example/clinic"
@@ -73,6 +73,32 @@ def test_a_transmitter_that_does_not_answer_is_tried_again_and_at_last_an_alarm(
 
     assert early == []
     assert error is not None and "503" in error and "ours" not in error
+    with reading() as session:
+        assert [one.kind for one in open_alarms(session, stage.organization_id)] == ["stream_silent"]
+
+
+def test_an_alarm_of_silence_is_settled_once_a_transmitter_answers_again(stage: Stage, queue: Queue, hearing: Hearing) -> None:
+    queue.down = True
+    begun = now()
+    polling.tick(stage.settings, clock=lambda: begun + timedelta(minutes=11))
+    with reading() as session:
+        raised = [one.kind for one in open_alarms(session, stage.organization_id)]
+
+    queue.down = False
+    polling.tick(stage.settings, clock=lambda: begun + timedelta(minutes=12))
+
+    assert raised == ["stream_silent"]
+    with reading() as session:
+        assert list(open_alarms(session, stage.organization_id)) == []
+
+
+def test_a_stream_that_was_paused_over_there_stays_an_alarm_though_its_transmitter_answers(stage: Stage, queue: Queue, hearing: Hearing) -> None:
+    queue.sets = {"j1": hearing.says(STREAM_UPDATED, {"format": "opaque", "id": "theirs"}, said={"status": "paused"}, jti="j1")}
+    begun = now()
+
+    polling.tick(stage.settings, clock=lambda: begun + timedelta(seconds=1))
+    polling.tick(stage.settings, clock=lambda: begun + timedelta(minutes=1))
+
     with reading() as session:
         assert [one.kind for one in open_alarms(session, stage.organization_id)] == ["stream_silent"]
 
