@@ -10,6 +10,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, and_, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
+from app.access.connection_tables import Connection
 from app.access.session_tables import Device, Grant, IssuedToken, WebSession
 from app.access.tokens import digest_of
 from app.database import Instant, new_id
@@ -17,6 +18,8 @@ from app.directory.tables import Person, Standing
 
 USE_NOTED_EVERY: Final = timedelta(minutes=1)
 PREFIX: Final = "dl_s_"
+SIGNED_OUT_THERE: Final = "signed out at the identity provider"
+REVOKED_THERE: Final = "revoked by its provider"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +174,17 @@ def end(session: Session, organization_id: str, session_id: str, *, why: str, at
     )
     _end_grants(session, (Grant.organization_id == organization_id) & (Grant.session_id == session_id) & Grant.device_id.is_(None), why=why, at=at)
     return bool(done.rowcount)  # type: ignore[attr-defined]  # every UPDATE has one; the stub names the wider class
+
+
+def is_over_there(session: Session, connection: Connection, *, subject: str, upstream_session: str | None, since: datetime) -> bool:
+    """Whether this connection's provider has ended here, since then, what it calls by this name. Of a session without a name it cannot be told."""
+    if upstream_session is None:
+        return False
+    ended = select(WebSession.id).where(
+        WebSession.organization_id == connection.organization_id, WebSession.connection_id == connection.id, WebSession.subject == subject,
+        WebSession.upstream_session == upstream_session, WebSession.ended_at > since, WebSession.ended_why.in_((SIGNED_OUT_THERE, REVOKED_THERE)),
+    )  # fmt: skip
+    return session.scalar(ended.limit(1)) is not None
 
 
 def carry_on(session: Session, present: Present, *, epoch: int) -> None:

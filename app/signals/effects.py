@@ -132,7 +132,7 @@ def _one(session: Session, sender: Sender, event: SecurityEvent, effect: Effect,
         return Result(outcome=Outcome.APPLIED, why="the device was ended", person_id=person.id)
     if effect is Effect.SIGN_OUT and whom.session_ids and event.event == f"{CAEP}session-revoked":
         for one in whom.session_ids:
-            sessions.end(session, organization_id, one, why="revoked by its provider", at=at)
+            sessions.end(session, organization_id, one, why=sessions.REVOKED_THERE, at=at)
         _narrow(session, sender, person, "sessions ended", because, after={"sessions": list(whom.session_ids)}, at=at)
         return Result(outcome=Outcome.APPLIED, why=f"{len(whom.session_ids)} sessions were ended", person_id=person.id)
     sign_out_everywhere(session, organization_id, person.id, actor=sender.actor, at=at, because=because)

@@ -1,7 +1,7 @@
 """Who may enter: from what a connection proved to a session, in one transaction, or a refusal."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
@@ -69,6 +69,7 @@ def _enter(session: Session, settings: Settings, verified: Verified, *, agent: s
     person = person_of(session, connection, verified, at=at)
     refuse_without_access(person, connection_id=connection.id, at=at)
     refuse_what_is_older(session, person, issued_at=verified.issued_at, connection_id=connection.id, at=at)
+    _refuse_what_is_over_there(session, connection, verified)
     if not strong and (roles := roles_of(session, connection.organization_id, person.id)):
         raise Refused(
             Reason.SECOND_FACTOR, f"{', '.join(roles)} needs a second factor, and the provider says acr {verified.acr!r}, amr {list(verified.amr)}",
@@ -177,6 +178,15 @@ def refuse_what_is_older(session: Session, person: Person, *, issued_at: datetim
             Reason.ISSUED_BEFORE, f"issued at {iso(issued_at)}, before access was taken at {iso(taken)}", connection_id=connection_id,
             person_id=person.id,
         )  # fmt: skip
+
+
+def _refuse_what_is_over_there(session: Session, connection: Connection, verified: Verified) -> None:
+    """A message of a session that its own provider has ended since, shown only now. The person stays, and may sign in anew. Raises Refused."""
+    # Messages are stamped in whole seconds: one of the very second in which it was ended may be of a sign-in that came after it.
+    since = verified.issued_at + timedelta(seconds=1)
+    over = sessions.is_over_there(session, connection, subject=verified.subject, upstream_session=verified.upstream_session, since=since)
+    if over:
+        raise Refused(Reason.TOO_LATE, "the provider has ended this session of its own since it said who it is of", connection_id=connection.id)
 
 
 def access_taken_at(session: Session, person: Person, *, at: datetime) -> datetime | None:

@@ -33,7 +33,6 @@ EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 OLDEST: Final = timedelta(minutes=10)
 """How old a logout token may be. Not every provider gives it an end."""
 LONGEST_HINT: Final = 6000
-WHY: Final = "signed out at the identity provider"
 
 
 def signed_out_uri(settings: Settings, connection_id: str) -> str:
@@ -152,6 +151,6 @@ def end_sessions(session: Session, connection: Connection, provider: OIDCSetting
             subject_kind="person", subject_id=person_id, after={"sessions": len(theirs)},
         )  # fmt: skip
         for one in theirs:
-            sessions.end(session, connection.organization_id, one, why=WHY, at=at)
+            sessions.end(session, connection.organization_id, one, why=sessions.SIGNED_OUT_THERE, at=at)
         tell_parties(session, connection.organization_id, person_id, because=entry, at=at, lane=Lane.SYNC)
     return len(found)

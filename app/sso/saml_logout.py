@@ -37,7 +37,6 @@ GOOD_FOR: Final = timedelta(minutes=5)
 """How old a message of logout may be that does not say until when it is good."""
 _REQUEST: Final = f"{{{SAMLP}}}LogoutRequest"
 _RESPONSE: Final = f"{{{SAMLP}}}LogoutResponse"
-_WHY: Final = "signed out at the identity provider"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +190,7 @@ def _end(
             subject_kind="person", subject_id=person_id, after={"sessions": len(theirs)},
         )  # fmt: skip
         for one in theirs:
-            sessions.end(session, connection.organization_id, one, why=_WHY, at=at)
+            sessions.end(session, connection.organization_id, one, why=sessions.SIGNED_OUT_THERE, at=at)
         tell_parties(session, connection.organization_id, person_id, because=entry, at=at, lane=Lane.SYNC)
     return tuple(one.id for one in meant)
 

@@ -13,7 +13,7 @@ from flask import Flask, current_app
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from app.access import closed
+from app.access import closed, sessions
 from app.access.connection_tables import Identity
 from app.access.session_tables import WebSession
 from app.database import in_transaction, reading
@@ -328,6 +328,25 @@ def test_being_signed_out_everywhere_makes_older_messages_worthless(company: Com
 
     assert okta.refuses("00u1", at=later(9), seen_at=later(11)) is Reason.ISSUED_BEFORE
     assert okta.lets_in("00u1", at=later(12)).present.person_id == ada.person_id
+
+
+@pytest.mark.parametrize("why", [sessions.SIGNED_OUT_THERE, sessions.REVOKED_THERE])
+def test_a_session_that_the_provider_has_ended_is_not_opened_again_by_an_older_message(company: Company, okta: Provider, why: str) -> None:
+    joins_as(company, "00u1")
+    before = okta.lets_in("00u1", upstream_session="s1").present
+    in_transaction(lambda session: sessions.end(session, company.organization_id, before.session_id, why=why, at=later(5)))
+
+    assert okta.refuses("00u1", at=later(3), seen_at=later(6), upstream_session="s1") is Reason.TOO_LATE
+    assert okta.lets_in("00u1", at=later(3), seen_at=later(6), upstream_session="s2").present.person_id == before.person_id
+    assert okta.lets_in("00u1", at=later(7), upstream_session="s1").present.person_id == before.person_id
+
+
+def test_who_signs_out_here_comes_in_again_by_the_session_that_they_have_there(company: Company, okta: Provider) -> None:
+    joins_as(company, "00u1")
+    before = okta.lets_in("00u1", upstream_session="s1").present
+    in_transaction(lambda session: sessions.end(session, company.organization_id, before.session_id, why="signed out", at=later(5)))
+
+    assert okta.lets_in("00u1", at=later(3), seen_at=later(6), upstream_session="s1").present.person_id == before.person_id
 
 
 def test_a_session_that_would_end_as_it_begins_is_none(company: Company, okta: Provider) -> None:

@@ -22,7 +22,7 @@ from app.database import in_transaction, new_id, reading
 from app.directory.tables import Person, Record, Standing
 from app.journal.tables import Entry, Lane, Subject, Work
 from tests.company import ADMIN, new_company
-from tests.oidc_arrangement import Arrangement, arranged, connect, forget_keys, goes, is_in, signed_in
+from tests.oidc_arrangement import Arrangement, arranged, connect, forget_keys, goes, is_in, signed_in, tries
 from tests.vouching import caught_up
 
 pytestmark = pytest.mark.slow
@@ -113,6 +113,21 @@ def test_a_provider_ends_the_session_that_it_names(arrangement: Arrangement, ada
 
     assert (answer.status_code, answer.data, answer.headers["Cache-Control"]) == (200, b"", "no-store")
     assert (is_in(first), is_in(second)) == (False, True)
+
+
+def test_what_was_said_of_a_session_before_its_provider_ended_it_opens_nothing_after(arrangement: Arrangement, ada: Record) -> None:
+    claims = arrangement.provider.claims
+    claims["sid"] = "first"
+    signed_in(arrangement)
+    told(arrangement, arrangement.provider.logout_token(sid="first"))
+
+    claims["iat"] = claims["auth_time"] = timedelta(seconds=-20)
+    late = tries(arrangement, arrangement.app.test_client())
+    claims["sid"] = "second"
+    another = signed_in(arrangement)
+
+    assert (late.status_code, "Please begin again" in late.text) == (403, True)
+    assert is_in(another)
 
 
 def test_a_provider_that_names_no_session_ends_all_of_that_subject_through_it(arrangement: Arrangement, ada: Record) -> None:
