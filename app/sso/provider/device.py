@@ -54,6 +54,9 @@ def _decide(session: Session, here: Present, code: str, answer: str | None) -> s
     if found is None:
         return "unknown"
     row, party = found
+    if answer == "yes" and here.break_glass:
+        # What break-glass lets in ends with it, and a device goes on by itself.
+        return "by_break_glass"
     if answer == "yes":
         return "allowed" if device_requests.allow(session, row, party, here, at=at) else "unknown"
     if answer == "no":

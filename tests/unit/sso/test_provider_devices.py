@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from werkzeug.test import TestResponse
 
 from app.access.session_tables import DeviceRequest, Grant
+from app.access.sessions import Authenticated
 from app.clock import now
 from app.database import reading
 from app.sso.provider.clients import DEVICE_CODE
@@ -60,6 +61,20 @@ def test_a_device_comes_in_once_somebody_said_yes(house: House, television: Appl
 
     assert given.status_code == 200
     assert television.reads((given.json or {})["id_token"])["sub"] == house.ada.id
+
+
+def test_who_came_in_by_break_glass_is_told_that_it_lets_no_device_in(house: House, television: Application) -> None:
+    begun = begins(television)
+    ada = house.ada.signs_in_again(Authenticated(connection_id=None, at=now(), break_glass=True))
+
+    answer = ada.browses("/device", method="POST", user_code=begun["user_code"], answer="yes")
+
+    assert (answer.status_code, "by break-glass" in answer.text) == (200, True)
+    assert error_of(polls(television, begun)) == "authorization_pending"
+    # Their own sign-in still may.
+    house.ada.browses("/device", method="POST", user_code=begun["user_code"], answer="yes")
+    let_time_pass(5)
+    assert polls(television, begun).status_code == 200
 
 
 def test_it_stays_in_when_the_browser_that_let_it_in_signs_out(house: House, television: Application) -> None:
