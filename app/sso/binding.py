@@ -193,7 +193,11 @@ def _newcomer(session: Session, connection: Connection, verified: Verified, *, a
         raise Refused(
             Reason.NOT_KNOWN, "no directory knows this subject, and the connection lets nobody join by signing in", connection_id=connection.id
         )
-    email = verified.email or ""
+    email = (verified.email or "").strip()
+    if not _is_address(email):
+        raise Refused(
+            Reason.NOT_KNOWN, "somebody new whose e-mail is missing, or is no address: it would be what they are known by", connection_id=connection.id
+        )
     if domain_of(email.rpartition("@")[2]) not in domains_of(session, connection):
         raise Refused(
             Reason.NOT_KNOWN, "somebody new whose e-mail is not of the connection's domains: a guest or contractor joins by a directory",
@@ -216,6 +220,14 @@ def _newcomer(session: Session, connection: Connection, verified: Verified, *, a
     person = lock_person(session, connection.organization_id, record.person_id)
     _bind(session, connection, verified, person, by=AT_SIGN_IN, at=at)
     return person
+
+
+def _is_address(email: str) -> bool:
+    """Whether its local part can be one (RFC 5322 §3.4.1): in quotes whatever can be read, else without what only quotes may hold."""
+    local = email.rpartition("@")[0]
+    if len(local) > 2 and local.startswith('"') and local.endswith('"'):
+        return local.isprintable()
+    return bool(local) and local.isprintable() and not any(mark.isspace() or mark in '"(),:;<>@[\\]' for mark in local)
 
 
 def _spellings(email: str) -> tuple[str, ...]:

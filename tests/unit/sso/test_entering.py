@@ -245,6 +245,23 @@ def test_whom_a_directory_knows_is_not_joined_a_second_time_by_another_subject(c
     assert provider.refuses("another", at=later(5), email="ada@northwind.example") is Reason.NOT_KNOWN
 
 
+@pytest.mark.parametrize("said", [None, "@northwind.example", "northwind.example", "eve@home@northwind.example", "eve dropper@northwind.example", "<eve@northwind.example"])
+def test_nobody_joins_by_what_is_no_address(company: Company, said: str | None) -> None:
+    provider = new_provider(company, domains=("northwind.example",), settings={"jit": True})
+
+    assert provider.refuses("00u1", email=said) is Reason.NOT_KNOWN
+
+
+@pytest.mark.parametrize("said", ["eve+work@northwind.example", "o'eve@northwind.example", "ädä@northwind.example", '"eve @ home"@northwind.example', " Eve@NorthWind.example "])
+def test_who_has_an_unusual_address_joins_by_it(company: Company, said: str) -> None:
+    provider = new_provider(company, domains=("northwind.example",), settings={"jit": True})
+
+    eve = provider.lets_in("00u1", email=said).present
+
+    with reading() as session:
+        assert session.get_one(Person, (company.organization_id, eve.person_id)).email == said.strip()
+
+
 @pytest.mark.parametrize(
     ("known", "said"),
     [
