@@ -67,6 +67,21 @@ def test_changing_keeps_what_is_not_named_and_replacing_does_not(stage: Stage) -
     assert replaced["delivery"]["endpoint_url"].startswith(PUBLIC_URL)
 
 
+@pytest.mark.parametrize(("method", "elsewhere", "expected"), [("PATCH", "", ["Bearer theirs"]), ("PATCH", "/new", [None]), ("PUT", "", [None])])
+def test_the_header_that_cannot_be_read_is_kept_by_a_change_at_the_same_address_alone(stage: Stage, method: str, elsewhere: str, expected: list[str | None]) -> None:
+    listener = listens(stage)
+    stage.outside.add_callback("POST", f"{ENDPOINT}/new", callback=listener)
+    stream_id = listener.sets_up(delivery=PUSH)
+    read = listener.asks("GET", "", stream_id=stream_id).get_json()
+    read["delivery"]["endpoint_url"] += elsewhere
+
+    assert listener.asks(method, "", {**read, "description": "chat"}).status_code == 200
+
+    listener.asks("POST", "/verify", {"stream_id": stream_id})
+    deliver(stage)
+    assert listener.shown == expected
+
+
 def test_what_only_the_transmitter_decides_is_not_changed(stage: Stage) -> None:
     listener = listens(stage)
     stream_id = listener.sets_up()
