@@ -268,7 +268,7 @@ class Target(Protocol):
         ...
 
     def deactivate_account(self, id: AccountId) -> None:
-        """Sign-in is closed first, then everything of it ends. A missing account is success."""
+        """Sign-in is closed first, then all of it ends, its channels perhaps later, even of one reactivated by then. A missing account is success."""
         ...
 
 

@@ -12,7 +12,7 @@ from app.database import in_transaction, reading
 from app.delivery.memberships import ensure_channels, put_in_again
 from app.delivery.permits import permit_for
 from app.delivery.precedence import Precedence
-from app.delivery.wanted import Desired, desired_of, digest_of
+from app.delivery.wanted import Desired, NotYet, desired_of, digest_of
 from app.directory.tables import Person
 from app.journal import work
 from app.journal.tables import Subject
@@ -20,6 +20,9 @@ from app.journal.work import Claim, Keep
 from app.rules.revisions import current_rules
 from app.rules.shapes import led_by
 from connectors.contract import Account, AccountId, AccountState, Conflict, HoldsChannels, Missing, Permit, Profile, Refused, Target
+
+PATIENCE = 700
+"""Looks, some ten minutes, before an account that stays in a channel after its deactivation is opened all the same."""
 
 
 def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: Precedence, keep: Keep) -> bool | None:
@@ -62,6 +65,7 @@ def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: P
         seen = _create_account(taken, target, profile, desired.account_id, permit=permit)
         did.append(f"created account {seen.id}")
     elif seen.state is not AccountState.ACTIVE:
+        _require_taken_out(taken, target, seen)
         seen = target.reactivate_account(seen.id, profile, permit=permit)
         did.append(f"reactivated account {seen.id}")
     elif seen.display_name != profile.display_name or not set(profile.emails) <= set(seen.emails):
@@ -108,6 +112,14 @@ def _known_account(target: Target, desired: Desired) -> Account | None:
         return None
     seen = target.get_account(desired.account_id)
     return seen if seen is not None and seen.person_id == desired.profile.person_id else target.find_account(desired.profile.person_id)
+
+
+def _require_taken_out(taken: Claim, target: Target, seen: Account) -> None:
+    """Raises NotYet while a workspace still takes a deactivated account out of its channels: it goes on with that whoever is back meanwhile."""
+    if seen.state is not AccountState.DEACTIVATED or not isinstance(target, HoldsChannels) or taken.attempts >= PATIENCE:
+        return
+    if still := target.channels_of(seen.id):
+        raise NotYet(f"{seen.id} is still being taken out of {len(still)} channels")
 
 
 def _create_account(taken: Claim, target: Target, profile: Profile, reserved: AccountId | None, *, permit: Permit) -> Account:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from app.delivery import worker
+from app.delivery import accounts, worker
 from app.directory.tables import Record, StatementKind
 from app.journal.tables import Lane
-from connectors.contract import AccountId, ChannelRef
+from connectors.contract import AccountId, AccountState, ChannelRef
 from tests.arranged_once import arranged_once
 from tests.unit.delivery.crew import Killed, StandInTargets
 from tests.unit.delivery.led_company import LedCompany, led_company
@@ -129,3 +129,58 @@ def test_whoever_is_let_in_while_they_are_still_being_taken_out_is_put_in_once_m
     firm.delivers()
 
     assert firm.is_in(firm.bob) == {"all-hands", "dept-legal", "fans"}
+
+
+def is_out_of_one_more_at_each_look(firm: LedCompany, monkeypatch: pytest.MonkeyPatch) -> list[ChannelRef]:
+    """Whoever is deactivated is taken out of one room after another behind the answer, also once they are back; the rooms that are left to do."""
+    there, channels_of, to_leave = firm.there, firm.there.channels_of, list[ChannelRef]()
+
+    def is_to_be_out(id: AccountId) -> None:
+        there.sessions[id] = 0
+        to_leave.extend(channels_of(id))
+
+    def is_looked_up(id: AccountId) -> frozenset[ChannelRef]:
+        seen = channels_of(id)
+        if to_leave and id == BOB:
+            there.members[to_leave.pop()].discard(BOB)
+        return seen
+
+    monkeypatch.setattr(there, "_leave_all", is_to_be_out)
+    monkeypatch.setattr(there, "channels_of", is_looked_up)
+    return to_leave
+
+
+def leaves_and_is_back_before_anybody_looks(firm: LedCompany) -> None:
+    def kills(what: str, _: int) -> None:
+        if what == "show_access":
+            raise Killed
+
+    firm.says(firm.bob)
+    firm.there.before_call = kills
+    with pytest.raises(Killed):
+        firm.delivers()
+    firm.there.before_call = None
+    returns(firm, firm.bob)
+
+
+def test_whoever_is_back_is_let_in_once_the_workspace_has_taken_them_out_of_all(installed: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    firm = fans_of(installed, "added")
+    to_leave = is_out_of_one_more_at_each_look(firm, monkeypatch)
+    leaves_and_is_back_before_anybody_looks(firm)
+
+    firm.delivers()
+
+    while to_leave:
+        firm.there.channels_of(BOB)
+    assert firm.is_in(firm.bob) == {"all-hands", "dept-sales", "fans"}
+
+
+def test_and_all_the_same_where_it_leaves_them_in_one(installed: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    firm = fans_of(installed, "added")
+    monkeypatch.setattr(accounts, "PATIENCE", 5)
+    monkeypatch.setattr(firm.there, "_leave_all", lambda _: None)
+    leaves_and_is_back_before_anybody_looks(firm)
+
+    firm.delivers()
+
+    assert firm.there.accounts[BOB].state is AccountState.ACTIVE

@@ -315,7 +315,7 @@ def test_whoever_comes_back_in_that_moment_is_let_in_all_the_same(office: Office
     def erases_late(id: AccountId) -> None:
         office.says(office.ada, StatementKind.RETURNS, day=91)
         assert there.accounts[id].state is AccountState.ACTIVE
-        there.accounts[id] = replace(there.accounts[id], state=AccountState.DEACTIVATED)
+        there.deactivate_account(id)
 
     there.erase_account = erases_late  # type: ignore[attr-defined]  # of a Halls
     office.erases(day=91)
