@@ -119,13 +119,27 @@ def show_failure(failure: Failure, *, as_json: bool) -> None:
 
 
 def _draw(table: Table) -> None:
+    """As a table where every word of it has its place, else as lines: ids, and secrets that are shown this once, are cut nowhere."""
     # Drawing libraries are slow to load, and most calls of the command line are in scripts.
     from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table as Drawn
-    from rich.text import Text
 
-    drawn = Drawn(*table.columns, box=box.SIMPLE_HEAD)
-    for row in table.rows:
-        drawn.add_row(*(Text(plain(cell)) for cell in row))
-    Console().print(drawn)
+    console, drawn = Console(markup=False, emoji=False), Drawn(box=box.SIMPLE_HEAD)
+    rows = [[plain(cell) for cell in row] for row in table.rows]
+    columns = [(name, *cells) for name, *cells in zip(table.columns, *rows, strict=True)]
+    edges = 1 + 3 * len(columns)
+    is_wide = edges + sum(max(map(cell_len, cells)) for cells in columns) <= console.width
+    if rows and edges + sum(max(cell_len(word) for cell in cells for word in cell.split(" ")) for cells in columns) > console.width:
+        widest = max(map(len, table.columns))
+        for row in rows:
+            click.echo("\n".join(f"{name:{widest}}  {cell}" for name, cell in zip(table.columns, row, strict=True)) + "\n")
+        return
+    for name, *cells in columns:
+        # A word keeps its line; sentences are wrapped, and what stands above words.
+        words = bool(cells) and not any(" " in cell for cell in cells)
+        drawn.add_column(name.replace(" ", "\n") if words and not is_wide else name, overflow="fold", no_wrap=words)
+    for row in rows:
+        drawn.add_row(*row)
+    console.print(drawn)
