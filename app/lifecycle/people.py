@@ -321,20 +321,26 @@ def reconsider(session: Session, organization_id: str, person_id: str, *, at: da
 
 
 def find_people(session: Session, organization_id: str, text: str) -> list[Person]:
-    """Whoever PERSON may mean: a userName, an e-mail, an employee number, an externalId or an id."""
+    """Whoever PERSON may mean: a userName in any directory, an e-mail, an employee number, an externalId or an id.
+
+    What somebody was called in a directory that has them no more is theirs while nobody else is found.
+    """
     key = name_key(text)
     own = (Person.user_name_key == key) | (Person.id == text) | (Person.employee_number == text)
     found = {person.id: person for person in session.scalars(select(Person).where(Person.organization_id == organization_id, own))}
     by_record = select(Record.person_id).where(
-        Record.organization_id == organization_id, (Record.external_id == text) | (Record.id == text)
+        Record.organization_id == organization_id,
+        (Record.external_id == text) | (Record.id == text) | ((Record.user_name_key == key) & Record.ended_at.is_(None)),
     )
     by_email = (
         select(Record.person_id)
         .join(RecordEmail, (RecordEmail.organization_id == Record.organization_id) & (RecordEmail.record_id == Record.id))
         .where(RecordEmail.organization_id == organization_id, RecordEmail.address_key == key)
     )
-    for person in session.scalars(
-        select(Person).where(Person.organization_id == organization_id, Person.id.in_(by_record.union(by_email)))
-    ):
-        found.setdefault(person.id, person)
+    had = select(Record.person_id).where(Record.organization_id == organization_id, Record.user_name_key == key)
+    for ids in (by_record.union(by_email), had):
+        for person in session.scalars(select(Person).where(Person.organization_id == organization_id, Person.id.in_(ids))):
+            found.setdefault(person.id, person)
+        if found:
+            break
     return [found[person_id] for person_id in sorted(found)]

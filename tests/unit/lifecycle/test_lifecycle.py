@@ -1,5 +1,7 @@
 """The verbs, through the real database: who is let in after what was said, by whom."""
 
+from datetime import datetime
+
 import pytest
 from flask import Flask
 from sqlalchemy import delete, func, select, update
@@ -8,15 +10,15 @@ from sqlalchemy.orm import Session
 
 from app.database import in_transaction, reading
 from app.directory.settings import UnusableSetting
-from app.directory.tables import JOURNALED, Person, Standing, StatementKind, Voice
+from app.directory.tables import JOURNALED, Person, Record, Standing, StatementKind, Voice
 from app.journal.tables import Entry, Organization, Work
 from app.lifecycle import brake, leaving
 from app.lifecycle.errors import Taken, WorldMoved
 from app.lifecycle.people import find_people, reconsider
-from app.lifecycle.records import end_record, reads_active
+from app.lifecycle.records import RecordDraft, add_record, end_record, reads_active
 from app.lifecycle.sources import set_setting
 from app.revocation.departures import current
-from tests.company import ADMIN, OKTA, Company, another_source, later, new_company
+from tests.company import ADMIN, NOW, OKTA, Company, another_source, document, later, new_company
 
 
 def say(
@@ -282,6 +284,37 @@ def test_people_without_a_matching_key_are_never_joined_by_name(installed: Flask
     assert first.person_id != second.person_id
     with reading() as session:
         assert len(find_people(session, company.organization_id, "ada@x.example")) == 2
+
+
+def joins_without_an_address(company: Company, user_name: str, number: str, *, source_id: str, at: datetime = NOW) -> Record:
+    said = {name: value for name, value in document(user_name, number).items() if name != "emails"}
+    draft = RecordDraft(external_id=None, user_name=user_name, active=True, document=said)
+    return in_transaction(lambda session: add_record(session, company.organization_id, source_id, draft, actor=OKTA, at=at, because="test"))
+
+
+def test_somebody_is_found_by_what_any_directory_calls_them(installed: Flask) -> None:
+    company = new_company()
+    ada = company.joins("ada@x.example", "E-1")
+    joins_without_an_address(company, "lovelace", "E-1", source_id=another_source(company, "entra"))
+
+    with reading() as session:
+        found = [find_people(session, company.organization_id, name) for name in ("ada@x.example", "lovelace", "LoveLace")]
+    assert [[one.id for one in people] for people in found] == [[ada.person_id]] * 3
+
+
+def test_and_by_what_one_called_them_that_has_them_no_more_until_somebody_else_is_called_so(installed: Flask) -> None:
+    company = new_company()
+    ada, entra = company.joins("ada@x.example", "E-1"), another_source(company, "entra")
+    old = joins_without_an_address(company, "lovelace", "E-1", source_id=entra)
+    in_transaction(lambda session: end_record(session, company.organization_id, entra, old.id, actor=OKTA, at=later(1), because="test"))
+    with reading() as session:
+        before = find_people(session, company.organization_id, "lovelace")
+
+    other = joins_without_an_address(company, "lovelace", "E-2", source_id=entra, at=later(2))
+
+    with reading() as session:
+        after = find_people(session, company.organization_id, "lovelace")
+    assert [[one.id for one in people] for people in (before, after)] == [[ada.person_id], [other.person_id]]
 
 
 def test_every_change_is_journaled_and_wanted_once(installed: Flask) -> None:
