@@ -15,7 +15,7 @@ from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import JSON, BigInteger, Connection, Dialect, Engine, Integer, MetaData, Select, Text, event, make_url, text
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 from uuid_utils import uuid7
@@ -378,6 +378,11 @@ def in_transaction(act: Callable[[Session], Result], *, attempts: int = 6) -> Re
 def is_read_only(error: BaseException) -> bool:
     """Whether PostgreSQL takes no change just now: it is a standby, or was told to take none."""
     return getattr(getattr(error, "orig", error), "sqlstate", None) == "25006"
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether the database could not be asked, or takes nothing just now, which passes; not that what was asked is wrong."""
+    return isinstance(error, InterfaceError | OperationalError) or is_read_only(error)
 
 
 def _worth_another_try(error: DBAPIError | BeginAnew) -> bool:

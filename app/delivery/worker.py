@@ -22,7 +22,7 @@ from app.access.sealing import KeyMissing
 from app.audit.lag import audit_is_behind
 from app.clock import Clock
 from app.clock import now as wall_clock
-from app.database import asking, in_transaction
+from app.database import asking, in_transaction, is_away
 from app.delivery.access import deliver_access, deliver_here
 from app.delivery.accounts import deliver_account
 from app.delivery.channels import deliver_channel, deliver_roster
@@ -157,9 +157,12 @@ class Worker:
                     self._precedence.give_way()
                 try:
                     took, finished = self._step([lane], name, busy=took)
-                except Exception:
+                except Exception as error:
                     # The worker's loop is the one place that outlives any error: the claim's lease brings the work back.
-                    log.exception("a delivery failed in a way nobody foresaw")
+                    if is_away(error):
+                        log.error("cannot go on: %s", error.__class__.__name__)
+                    else:
+                        log.exception("a delivery failed in a way nobody foresaw")
                     took = finished = False
                     self._stop.wait(0.5)
                 if not took and not finished:
@@ -200,9 +203,7 @@ class Worker:
         """One piece of work; with a departure, some more in the same place, where they can be dealt with at once."""
         claims = work.claim(session, lanes=lanes, worker=name, at=at, most=1, halted=halted)
         if claims and claims[0].lane is Lane.DEPARTURES and not claims[0].put_off and (claims[0].subject, claims[0].workspace_id) in self._at_once:
-            claims += work.claim(
-                session, lanes=[Lane.DEPARTURES], worker=name, at=at, most=AT_ONCE - 1, halted=halted, like=claims[0]
-            )
+            claims += work.claim(session, lanes=[Lane.DEPARTURES], worker=name, at=at, most=AT_ONCE - 1, halted=halted, like=claims[0])
         return claims
 
     def _write_down(self, claims: Sequence[Claim]) -> None:
@@ -256,9 +257,6 @@ class Worker:
             self._wake[Lane.DEPARTURES].notify()
 
     def _deal_with(self, taken: Claim) -> None:
-        if taken.subject in _MARKERS:
-            in_transaction(lambda session: self._expand(session, taken))
-            return
         self._conclude(taken, lambda: self._deliver(taken))
 
     def _finish_next(self, *, waiting: float = 0.0) -> bool:
@@ -297,19 +295,24 @@ class Worker:
             self._postpone(taken, timedelta(), str(error), counted=False)
         except (Refused, Conflict, Missing) as error:
             self._park(taken, str(error))
+        except DBAPIError as error:
+            if not is_away(error):
+                raise
+            log.error("%s %s is looked at again: %s", taken.subject, taken.subject_id, error.__class__.__name__)
+            self._postpone(taken, pause_after(taken.attempts, lane=taken.lane), None, counted=True)
         else:
             if still_open:
                 self._keep(lambda session: work.finish(session, taken))
 
     def _deliver(self, taken: Claim) -> bool:
         """Whether the claim is to be closed now: some close it themselves, or only later."""
-        if taken.subject is Subject.ACCESS and taken.workspace_id == HERE:
-            with self._precedence.taken() if taken.lane is Lane.DEPARTURES else nullcontext():
-                deliver_access(taken, self._targets, clock=self._clock)
-            return False
+        if taken.subject in _MARKERS:
+            return in_transaction(lambda session: self._expand(session, taken))
         if taken.subject is Subject.ACCESS:
-            deliver_access(taken, self._targets, clock=self._clock)
-            return True
+            here = taken.workspace_id == HERE
+            with self._precedence.taken() if here and taken.lane is Lane.DEPARTURES else nullcontext():
+                deliver_access(taken, self._targets, clock=self._clock)
+            return not here
         target = self._targets.of(taken.organization_id, taken.workspace_id)
         if taken.subject is Subject.ACCOUNT and taken.lane is Lane.DEPARTURES:
             return self._shut_out_soon(taken, target)
@@ -365,7 +368,8 @@ class Worker:
                 return
         in_transaction(act)
 
-    def _expand(self, session: Session, taken: Claim) -> None:
+    def _expand(self, session: Session, taken: Claim) -> bool:
+        """False, since the claim is closed along with it."""
         now = self._clock()
         if taken.subject is Subject.GROUP:
             expand_group(session, taken.organization_id, taken.subject_id, at=now)
@@ -375,6 +379,7 @@ class Worker:
             reconsider(session, taken.organization_id, taken.subject_id, at=now)
             work.want(session, taken.organization_id, subject=Subject.PERSON, subject_ids=[taken.subject_id], because=None, due_at=now)
         work.finish(session, taken)
+        return False
 
     def _postpone(self, taken: Claim, pause: timedelta, error: str | None, *, counted: bool) -> None:
         until = self._clock() + pause

@@ -1,18 +1,20 @@
 """How deliveries end: killed and taken up again, parked, halted, down; and who is where afterwards."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 from flask import Flask
 from sqlalchemy import event, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.access.tables import Workspace as WorkspaceRow
 from app.clock import now
 from app.database import db, in_transaction, reading
 from app.delivery.expansion import want_channels
-from app.journal.tables import Work, WorkState
+from app.journal.tables import Subject, Work, WorkState
 from app.revocation.departures import history
 from app.rules.file import parse
 from app.rules.moves import rename
@@ -51,29 +53,81 @@ def test_a_process_killed_before_any_call_leaves_the_rest_to_the_next(installed:
         wipe()
 
 
+@contextmanager
+def away_once(said: str, *, error: type[DBAPIError] = OperationalError) -> Iterator[list[str]]:
+    """The database does not answer the first statement that says this; it is in the list then."""
+    refused: list[str] = []
+
+    def refuse(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if said in statement and not refused:
+            refused.append(statement)
+            raise error(statement, None, ConnectionError("the database is away"))
+
+    event.listen(db.engine, "before_cursor_execute", refuse)
+    try:
+        yield refused
+    finally:
+        event.remove(db.engine, "before_cursor_execute", refuse)
+
+
+def in_hand() -> Sequence[str]:
+    with reading() as session:
+        return session.scalars(select(Work.subject).where(Work.claimed_by.is_not(None))).all()
+
+
 @pytest.mark.parametrize("written", ["UPDATE room", "INTO channel_member"])
 def test_a_database_that_is_away_when_a_delivery_ends_is_tried_again_at_once(installed: Flask, written: str) -> None:
     workspace = Workspace()
     company, _ = employ(workspace)
     company.joins("ada@x.example", "E-1", department="Sales")
-    refused: list[str] = []
 
-    def refuse(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
-        if written in statement and not refused:
-            refused.append(statement)
-            raise OperationalError(statement, None, ConnectionError("the database is away"))
-
-    event.listen(db.engine, "before_cursor_execute", refuse)
-    try:
+    with away_once(written) as refused:
         crew(installed, workspace).run_until_idle()
-    finally:
-        event.remove(db.engine, "before_cursor_execute", refuse)
 
-    with reading() as session:
-        in_hand = session.scalars(select(Work).where(Work.claimed_by.is_not(None))).all()
-    assert refused and not in_hand
+    assert refused and not in_hand()
     settle(installed, workspace)
     assert workspace.names_of(only_account(workspace)) == {"all-hands", "dept-sales", "company"}
+
+
+@pytest.mark.parametrize("said", ["INTO reach", "INTO account", "SELECT person.standing, person.access_epoch", "UPDATE account"])
+def test_a_database_that_is_away_amid_a_delivery_costs_nobody_a_lease(installed: Flask, said: str) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    company.joins("ada@x.example", "E-1", department="Sales")
+
+    with away_once(said) as refused:
+        crew(installed, workspace).run_until_idle()
+
+    assert refused and not in_hand()
+    settle(installed, workspace)
+    assert workspace.names_of(only_account(workspace)) == {"all-hands", "dept-sales", "company"}
+
+
+@pytest.mark.parametrize("said", ["FROM departure", "max(work.lease_until)", "UPDATE proof", "INTO proof"])
+def test_a_database_that_is_away_amid_a_departure_costs_nobody_a_lease(installed: Flask, said: str) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    ada = company.joins("ada@x.example", "E-1", department="Sales")
+    settle(installed, workspace)
+    company.says(ada, active=False, at=now())
+
+    with away_once(said) as refused:
+        crew(installed, workspace).run_until_idle()
+
+    assert refused and not in_hand()
+    settle(installed, workspace)
+    assert_out(company, workspace, ada.person_id)
+
+
+def test_what_the_database_refuses_for_good_is_not_asked_again_and_again(installed: Flask) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    company.joins("ada@x.example", "E-1", department="Sales")
+
+    with away_once("INTO account", error=DataError), pytest.raises(DataError):
+        crew(installed, workspace).run_until_idle()
+
+    assert in_hand() == [Subject.ACCOUNT]
 
 
 @pytest.mark.parametrize("what", ["find_account", "deactivate_account", "show_access"])
