@@ -19,13 +19,16 @@ from app.commands.exits import CommandError, NotAllowed
 from app.commands.offline import keys_from
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
+from app.intake.hr_tables import HRSystem
 from app.intake.tables import HREvent
 from app.lifecycle import restoring
+from app.lifecycle.pulled_tables import SourceState
 from app.lifecycle.restoring import Heard
 
 _NEXT = (
     "1. Let departures go on meanwhile: doorlist serve. Nothing is given while it is closed.",
     "2. Have every directory push everything again (a full sync), and HR repeat its calls of that time under their old ids.",
+    "   What is pulled: doorlist source pull NAME --full. An HR system that can be polled: doorlist hr poll NAME.",
     "3. Shut out whoever you know has left since: doorlist depart PERSON.",
     "4. See what would be given: doorlist plan.",
     "5. Then open: doorlist doctor --restored --sources-read.",
@@ -85,7 +88,7 @@ def open_again(acting: Acting, *, anyway: bool) -> Answer:
     if silent and not anyway:
         names = ", ".join(f"{one.name} ({one.kind})" for one in silent)
         raise CommandError(
-            f"{names} said nothing since {iso(row.closed_at)}, so nobody knows who left there; have them say everything again, or add --anyway",
+            f"{names} said nothing since {iso(row.closed_at)}, so nobody knows who left there; have them say everything again (what is pulled: doorlist source pull NAME --full), or add --anyway",
             more={"sources": [_source(one) for one in heard]},
         )
     because = "the sources were read again" + (f", but for {', '.join(one.name for one in silent)}" if silent else "")
@@ -121,13 +124,17 @@ def _only_the_host(acting: Acting) -> None:
 
 def _heard(session: Session) -> list[Heard]:
     row = session.get_one(Installation, closed.ONLY)
-    return restoring.heard_since(session, closed_at=row.closed_at or now(), last_call=_last_call)
+    return restoring.heard_since(session, closed_at=row.closed_at or now(), last_word=_last_word)
 
 
-def _last_call(session: Session, organization_id: str, source_id: str) -> datetime | None:
-    return session.scalar(
-        select(func.max(HREvent.received_at)).where(HREvent.organization_id == organization_id, HREvent.source_id == source_id)
+def _last_word(session: Session, organization_id: str, source_id: str) -> datetime | None:
+    """Of whoever left there it is heard by a call, or by reading all there is; what changed since some day, or what came short, is not all."""
+    said = (
+        select(func.max(HREvent.received_at)).where(HREvent.organization_id == organization_id, HREvent.source_id == source_id),
+        select(HRSystem.polled_at).where(HRSystem.organization_id == organization_id, HRSystem.source_id == source_id, HRSystem.last_error.is_(None)),
+        select(SourceState.full_at).where(SourceState.organization_id == organization_id, SourceState.source_id == source_id),
     )
+    return max((at for one in said if (at := session.scalar(one)) is not None), default=None)
 
 
 def _source(one: Heard) -> dict[str, object]:

@@ -156,18 +156,18 @@ def tell(session: Session, organization_id: str, because: str, *, at: datetime) 
     raise_alarm(session, organization_id, kind=AlarmKind.DATABASE_RESTORED, about=INSTALLATION, sentence=sentence, at=at)
 
 
-LastCall = Callable[[Session, str, str], datetime | None]
-"""When an HR system last called: calls are kept by the door that takes them, which is above us."""
+LastWord = Callable[[Session, str, str], datetime | None]
+"""When a source that does not push last called, or was last read in whole: that is kept by the doors that do it, which are above us."""
 
 
-def heard_since(session: Session, *, closed_at: datetime, last_call: LastCall) -> list[Heard]:
+def heard_since(session: Session, *, closed_at: datetime, last_word: LastWord) -> list[Heard]:
     """Every source there is, with when it last spoke: those that were silent since cannot have said who left."""
     heard: list[Heard] = []
     for organization in session.scalars(select(Organization).order_by(Organization.name)).all():
         used = {one.source_id: one.last_used_at for one in ways_in(session, organization.id)}
         sources = select(Source).where(Source.organization_id == organization.id, Source.ended_at.is_(None), Source.kind.not_in((just_in_time.KIND, contractors.KIND))).order_by(Source.name)
         for source in session.scalars(sources).all():
-            last = used.get(source.id) if source.kind == "scim" else last_call(session, organization.id, source.id)
+            last = used.get(source.id) if source.kind == "scim" else last_word(session, organization.id, source.id)
             heard.append(
                 Heard(organization=organization.name, name=source.name, kind=source.kind, last_at=last, since_closed=last is not None and last > closed_at)
             )

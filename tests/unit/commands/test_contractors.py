@@ -190,7 +190,7 @@ def test_what_was_entered_by_hand_is_not_waited_for_after_a_restore(firm: Desk) 
     firm.asks("contractor", "add", "Zoë", "--email", "zoe@agency.example", "--sponsor", KIM, "--until", in_days(30))
 
     with firm.app.app_context(), reading() as session:
-        heard = restoring.heard_since(session, closed_at=now(), last_call=lambda *_: None)
+        heard = restoring.heard_since(session, closed_at=now(), last_word=lambda *_: None)
 
     assert {one.kind for one in heard} == {"scim"}
 

@@ -21,6 +21,7 @@ from app.clock import now
 from app.commands import housekeeping
 from app.database import db
 from app.directory.tables import Person
+from app.intake.hr_tables import HRSystem
 from app.settings import from_environment
 from tests.servers.postgres import DatabaseName, Postgres
 from tests.unit.commands.conftest import Desk
@@ -109,6 +110,32 @@ def test_a_source_that_spoke_since_is_believed_to_have_said_who_left(desk: Desk)
     desk.acts(lambda session: session.execute(update(BearerToken).values(last_used_at=now())))
 
     assert desk.types("doctor", "--restored", "--sources-read").exit == 0
+
+
+def test_a_directory_that_is_pulled_has_spoken_once_all_of_it_was_read_since(desk: Desk, tmp_path: Path) -> None:
+    people = tmp_path / "people.csv"
+    people.write_text("id,userName\nada,ada@acme.example\n")
+    desk.asks("source", "add", "csv", "list", "--file", str(people))
+    desk.asks("source", "pull", "list", "--full")
+    desk.asks("doctor", "--restored")
+
+    silent = desk.types("doctor", "--restored", "--sources-read", "--json")
+    desk.asks("source", "pull", "list", "--full")
+    opened = desk.asks("doctor", "--restored", "--sources-read")
+
+    assert silent.exit == 1 and "list (csv)" in silent.json["error"] and silent.json["sources"][0]["last"] is not None
+    assert [(one["name"], one["since_closed"]) for one in opened["sources"]] == [("list", True)] and not is_closed(desk)
+
+
+@pytest.mark.parametrize("error", [None, "2 records could not be read"])
+def test_an_hr_system_that_is_polled_has_spoken_once_every_record_was_read_since(desk: Desk, error: str | None) -> None:
+    desk.asks("source", "add", "hr", "people", "--description", "bamboohr", "--set", "company=acme")
+    desk.asks("doctor", "--restored")
+
+    # Nobody had news: so nothing is kept as a call would be.
+    desk.acts(lambda session: session.execute(update(HRSystem).values(polled_at=now(), last_error=error)))
+
+    assert desk.types("doctor", "--restored", "--sources-read").exit == (0 if error is None else 1)
 
 
 def test_where_nothing_was_restored_it_opens_and_nobody_signs_in_anew(desk: Desk) -> None:

@@ -301,7 +301,7 @@ def test_what_a_connection_brought_in_has_nothing_to_say_again_and_is_not_waited
     in_transaction(lambda session: just_in_time.source_of(session, company.organization_id, new_id(), "Okta", actor=ADMIN, at=now()))
 
     with reading() as session:
-        heard = restoring.heard_since(session, closed_at=now(), last_call=lambda session, organization_id, source_id: None)
+        heard = restoring.heard_since(session, closed_at=now(), last_word=lambda session, organization_id, source_id: None)
 
     assert [(one.name, one.kind) for one in heard] == [("okta", "scim")]
 
