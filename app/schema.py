@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from app.database import db
 
@@ -98,6 +99,16 @@ def damage() -> str | None:
         f"the file of the database is damaged ({found}): stop every process, remove it with its -wal and -shm, and put a backup in its place; "
         "see 'Restoring a backup' in docs/operations.md"
     )
+
+
+def takes_none(session: Session) -> str | None:
+    """Why PostgreSQL, which answers, takes no changes just now; None where it takes them."""
+    if session.get_bind().dialect.name != "postgresql":
+        return None
+    standby, refuses = session.execute(text("SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::boolean")).one()
+    if standby:
+        return "it takes no changes, as it is a standby: promote it, or let DATABASE_URL mean the server that takes them"
+    return "it takes no changes, as it was told to take none (default_transaction_read_only)" if refuses else None
 
 
 def _unknown(number: str) -> str:

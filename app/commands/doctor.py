@@ -120,10 +120,12 @@ _ADD_FTS5 = "run Doorlist on a Python whose SQLite has FTS5 (3.34 or later); the
 
 def _of_machine(acting: Acting) -> Iterator[Finding]:
     settings = acting.settings
-    if (damage := schema.damage()) is None:
+    with reading() as session:
+        wrong = schema.takes_none(session) or schema.damage()
+    if wrong is None:
         yield Finding(about="database", level="ok", sentence="answers, and has the present schema")
     else:
-        yield Finding(about="database", level="fault", sentence=damage)
+        yield Finding(about="database", level="fault", sentence=wrong)
     try:
         seal(settings, "probe")
     except KeyMissing as error:

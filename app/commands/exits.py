@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.access.keys import NoSigningKey
 from app.access.sealing import KeyMissing
+from app.database import is_read_only
 from app.directory.extensions import UnusableSchema
 from app.directory.settings import UnusableSetting
 from app.lifecycle.errors import LifecycleError
@@ -91,6 +92,8 @@ def failure_of(error: BaseException) -> Failure | None:
             return Failure(exit=Exit.ERROR, message=str(error))
         case UnknownSchema() | NotInUTF8():
             return Failure(exit=Exit.ERROR, message=str(error))
+        case DBAPIError() if is_read_only(error):
+            return Failure(exit=Exit.ERROR, message=f"the database takes no changes just now, see doorlist doctor: {_first_line(error.orig)}")
         case DBAPIError():
             return Failure(exit=Exit.ERROR, message=f"the database refused: {_first_line(error.orig)}")
         case sqlite3.Error():

@@ -22,6 +22,7 @@ from app.lifecycle.spreads import WINDOW, Spread
 from app.revocation.alarms import open_alarms
 from app.revocation.sweep_tables import Sweep
 from app.revocation.sweeps import sweeps_of
+from app.schema import takes_none
 
 _root = click.Group()
 
@@ -46,7 +47,7 @@ def status(acting: Acting, days: int) -> Answer:
         ).all()
         expiring = filter(None, (expiry_of(one, at=at) for one in ways_in(session, acting.organization_id)))
         waiting_here = [*_held(session, acting), *(_of_call(call) for call in parked_calls)]
-        alarms = [*_closed(closed), *_alarms(figures), *_settings(session, acting), *waiting_here, *expiring]
+        alarms = [*_database(takes_none(session)), *_closed(closed), *_alarms(figures), *_settings(session, acting), *waiting_here, *expiring]
     parked = figures.parked + len(parked_calls)
     workspaces = [
         {
@@ -103,6 +104,10 @@ def _times(figures: Figures) -> list[Table]:
         (one.name, one.times.to_shut.count, _brief(one.times.to_shut), _brief(one.times.to_gone)) for one in figures.targets if one.times.to_shut.count
     ]
     return [Table(columns=("target", "departures", "to shut, ms (p50, p99, max)", "to gone, ms (p50, p99, max)"), rows=rows)] if rows else []
+
+
+def _database(why: str | None) -> list[str]:
+    return [] if why is None else [f"the database answers, and nothing can be changed: {why}"]
 
 
 def _closed(why: str | None) -> list[str]:
