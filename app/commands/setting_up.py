@@ -9,6 +9,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from app import schema
+from app.access.closed import look
 from app.access.sealing import make_key
 from app.clock import iso, now
 from app.commands.acting import ADMINS, ANYONE, NAME, OWNERS, Acting, host_user, host_verb, verb
@@ -16,6 +17,7 @@ from app.commands.exits import NotReady
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
 from app.directory.settings import DEFAULTS, value_of
+from app.directory.tables import Source
 from app.journal import entries
 from app.journal.tables import Organization
 from app.lifecycle.operators import Role, add_operator, end_operator, operators_of
@@ -83,9 +85,21 @@ def init(app: Flask, organization: str | None) -> Answer:
         notes=[
             *([f"The encryption key is new: keep a copy of {chosen.home / 'encryption.key'} apart from the database."] if key_made else []),
             *([_beside(kept.name, others)] if others else []),
-            "Next: doorlist source add scim NAME",
+            *_next(chosen, kept),
         ],
     )  # fmt: skip
+
+
+def _next(chosen: Settings, kept: Organization) -> list[str]:
+    with reading() as session:
+        why = look(session, chosen, at=now())
+        has_source = session.scalars(select(Source.id).where(Source.organization_id == kept.id).limit(1)).first() is not None
+    if why is not None:
+        return [
+            f"It is closed, nobody is given anything: {why}.",
+            "Next, where a backup was restored: doorlist doctor --restored; see 'Restoring a backup' in docs/operations.md",
+        ]
+    return [] if has_source else ["Next: doorlist source add scim NAME"]
 
 
 def _place_of(database_url: str) -> str:

@@ -55,6 +55,19 @@ def test_a_restored_database_is_closed_by_itself_and_everybody_is_told(desk: Des
     assert desk.types("doctor").exit == 1
 
 
+def test_init_says_how_to_go_on_where_a_backup_was_restored(desk: Desk) -> None:
+    new = desk.types("init")
+    desk.directory()
+    beats(desk)
+    used = desk.types("init")
+    restore(desk)
+
+    said = desk.types("init")
+
+    assert "Next: doorlist source add" in new.err and "Next" not in used.err
+    assert "It is closed" in said.err and "doorlist doctor --restored;" in said.err and "source add" not in said.err
+
+
 def copied(desk: Desk, request: pytest.FixtureRequest) -> str:
     """A backup of the database as it is now, as a database of its own; returns its URL."""
     with desk.app.app_context():
