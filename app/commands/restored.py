@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64decode
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -10,6 +11,8 @@ from sqlalchemy.orm import Session
 from app.access import closed, keys
 from app.access.closed_tables import Installation
 from app.audit import notes
+from app.audit.request_tables import RequestSeen
+from app.audit.requests import first_id_at
 from app.audit.stored import StoredTree, TreeBroken
 from app.audit.tree import root_at
 from app.audit.tree_tables import AuditTree
@@ -124,12 +127,15 @@ def _only_the_host(acting: Acting) -> None:
 
 def _heard(session: Session) -> list[Heard]:
     row = session.get_one(Installation, closed.ONLY)
-    return restoring.heard_since(session, closed_at=row.closed_at or now(), last_word=_last_word)
+    closed_at = row.closed_at or now()
+    return restoring.heard_since(session, closed_at=closed_at, last_word=partial(_last_word, closed_at))
 
 
-def _last_word(session: Session, organization_id: str, source_id: str) -> datetime | None:
-    """Of whoever left there it is heard by a call, or by reading all there is; what changed since some day, or what came short, is not all."""
+def _last_word(closed_at: datetime, session: Session, organization_id: str, source_id: str) -> datetime | None:
+    """Of whoever left there it is heard by a request, a call, or by reading all there is; what changed since some day, or what came short, is not all."""
+    pushed = (RequestSeen.source_id == source_id, RequestSeen.known, RequestSeen.id >= first_id_at(closed_at))
     said = (
+        select(func.max(RequestSeen.at)).where(RequestSeen.organization_id == organization_id, *pushed),
         select(func.max(HREvent.received_at)).where(HREvent.organization_id == organization_id, HREvent.source_id == source_id),
         select(HRSystem.polled_at).where(HRSystem.organization_id == organization_id, HRSystem.source_id == source_id, HRSystem.last_error.is_(None)),
         select(SourceState.full_at).where(SourceState.organization_id == organization_id, SourceState.source_id == source_id),

@@ -25,6 +25,7 @@ from app.intake.hr_tables import HRSystem
 from app.settings import from_environment
 from tests.servers.postgres import DatabaseName, Postgres
 from tests.unit.commands.conftest import Desk
+from tests.unit.commands.pushing import Pusher
 
 
 def beats(desk: Desk) -> None:
@@ -123,6 +124,17 @@ def test_a_source_that_spoke_since_is_believed_to_have_said_who_left(desk: Desk)
     desk.acts(lambda session: session.execute(update(BearerToken).values(last_used_at=now())))
 
     assert desk.types("doctor", "--restored", "--sources-read").exit == 0
+
+
+@pytest.mark.parametrize("token", [None, "dl_wrong"])
+def test_a_push_counts_also_where_the_use_of_its_token_was_noted_a_moment_before(desk: Desk, pusher: Pusher, token: str | None) -> None:
+    pusher.sends("GET", "/Users?count=1")
+    desk.acts(lambda session: session.execute(update(BearerToken).values(last_used_at=now())))
+    desk.asks("doctor", "--restored")
+
+    pusher.sends("GET", "/Users?count=1", token=token)
+
+    assert desk.types("doctor", "--restored", "--sources-read").exit == (0 if token is None else 1)
 
 
 def test_a_directory_that_is_pulled_has_spoken_once_all_of_it_was_read_since(desk: Desk, tmp_path: Path) -> None:
