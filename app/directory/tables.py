@@ -130,6 +130,9 @@ class Record(Base):
         Index("ix_record_source", "organization_id", "source_id", "id", "ended_at", postgresql_where=STANDS, sqlite_where=STANDS),
         Index("ix_record_person", "organization_id", "person_id"),
         Index("ix_record_employee_number", "organization_id", "employee_number", **having("employee_number")),
+        # What is said of somebody who stands is found in each directory; of those who ended there may be more, of many directories.
+        Index("ix_record_ended_external_id", "organization_id", "external_id", **having("ended_at")),
+        Index("ix_record_ended_user_name", "organization_id", "user_name_key", **having("ended_at")),
     )
 
 
@@ -140,7 +143,8 @@ class RecordEmail(Base):
     organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
     record_id: Mapped[str] = mapped_column(ByteText, primary_key=True)
     address_key: Mapped[str] = mapped_column(ByteText, primary_key=True)
-    __table_args__ = (Index("ix_record_email_address", "organization_id", "address_key"),)
+    # Holds the record too: SQLite would else rather read all addresses in the key's index, which does.
+    __table_args__ = (Index("ix_record_email_address", "organization_id", "address_key", "record_id"),)
 
 
 class Person(Base):

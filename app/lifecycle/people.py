@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import select, union
 from sqlalchemy.orm import Session
 
 from app.actors import CLOCK, Actor
 from app.database import new_id, same_document
 from app.directory.heard import is_heard
 from app.directory.names import name_key
-from app.directory.tables import OUTSIDE, Person, Record, RecordEmail, Standing, Statement
+from app.directory.tables import OUTSIDE, Person, Record, RecordEmail, Source, Standing, Statement
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal import entries, work
 from app.journal.tables import Entry, Lane, Subject
@@ -326,21 +326,23 @@ def find_people(session: Session, organization_id: str, text: str) -> list[Perso
     What somebody was called in a directory that has them no more is theirs while nobody else is found.
     """
     key = name_key(text)
-    own = (Person.user_name_key == key) | (Person.id == text) | (Person.employee_number == text)
-    found = {person.id: person for person in session.scalars(select(Person).where(Person.organization_id == organization_id, own))}
-    by_record = select(Record.person_id).where(
-        Record.organization_id == organization_id,
-        (Record.external_id == text) | (Record.id == text) | ((Record.user_name_key == key) & Record.ended_at.is_(None)),
-    )
+    # Each in an index of its own, and so as quick in a large organisation as in a small one.
+    own = select(Person.id).where(Person.organization_id == organization_id)
+    of_records = select(Record.person_id).where(Record.organization_id == organization_id)
+    sources = select(Source.id).where(Source.organization_id == organization_id)
+    standing, ended = of_records.where(Record.source_id.in_(sources), Record.ended_at.is_(None)), of_records.where(Record.ended_at.is_not(None))
     by_email = (
         select(Record.person_id)
         .join(RecordEmail, (RecordEmail.organization_id == Record.organization_id) & (RecordEmail.record_id == Record.id))
         .where(RecordEmail.organization_id == organization_id, RecordEmail.address_key == key)
     )
-    had = select(Record.person_id).where(Record.organization_id == organization_id, Record.user_name_key == key)
-    for ids in (by_record.union(by_email), had):
-        for person in session.scalars(select(Person).where(Person.organization_id == organization_id, Person.id.in_(ids))):
-            found.setdefault(person.id, person)
-        if found:
-            break
-    return [found[person_id] for person_id in sorted(found)]
+    now = union(
+        own.where(Person.user_name_key == key), own.where(Person.id == text), own.where(Person.employee_number == text),
+        of_records.where(Record.id == text), standing.where(Record.external_id == text), ended.where(Record.external_id == text),
+        standing.where(Record.user_name_key == key), by_email,
+    )  # fmt: skip
+    for ids in (now, ended.where(Record.user_name_key == key)):
+        people = select(Person).where(Person.organization_id == organization_id, Person.id.in_(ids)).order_by(Person.id)
+        if found := list(session.scalars(people)):
+            return found
+    return []

@@ -73,7 +73,8 @@ class AwaitedMember(Base):
     source_id: Mapped[str] = mapped_column(Text, primary_key=True)
     member_key: Mapped[str] = mapped_column(ByteText, primary_key=True)
     group_key: Mapped[str] = mapped_column(ByteText, primary_key=True)
-    __table_args__ = (Index("ix_awaited_member_group", "organization_id", "source_id", "group_key"),)
+    # Holds the member too: SQLite would else rather read all of the source in the key's index, which does.
+    __table_args__ = (Index("ix_awaited_member_group", "organization_id", "source_id", "group_key", "member_key"),)
 
 
 class RunKind(StrEnum):

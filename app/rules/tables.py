@@ -94,4 +94,5 @@ class ChannelMember(Base):
     since: Mapped[datetime] = mapped_column(Instant)
     keep_until: Mapped[datetime | None] = mapped_column(Instant)
     left_at: Mapped[datetime | None] = mapped_column(Instant)
-    __table_args__ = (Index("ix_channel_member_person", "organization_id", "workspace_id", "person_id"),)
+    # Where somebody is, is asked with and without the workspace. Holds the channel too: SQLite would else rather read all members in the key's index.
+    __table_args__ = (Index("ix_channel_member_person", "organization_id", "person_id", "workspace_id", "channel_id"),)

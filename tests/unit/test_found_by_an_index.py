@@ -1,0 +1,75 @@
+"""What is asked for each person is found by an index, not by looking through everybody: it costs the same in a large organisation."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session
+
+from app.database import db, in_transaction
+from app.delivery.expansion import expand_person
+from app.directory.tables import RecordEmail
+from app.lifecycle.people import find_people
+from app.lifecycle.pulled_tables import AwaitedMember
+from app.rules.file import parse
+from app.rules.revisions import apply_rules
+from tests.company import ADMIN, NOW, Company, new_company
+
+pytestmark = pytest.mark.slow
+
+LARGE = re.compile(r"(SEARCH|SCAN) (person|record|record_email|channel_member|awaited_member|membership|work)\b")
+Read = Callable[[Session], Any]
+
+
+@pytest.fixture
+def company(installed: Flask) -> Company:
+    return new_company()
+
+
+def unfound(read: Read) -> list[str]:
+    """What is read of the tables of everybody by nothing but whose organisation, or source, it is."""
+    if db.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL plans by what it has counted")
+    asked: list[tuple[str, Any]] = []
+    note: Callable[..., None] = lambda _connection, _cursor, statement, given, *_: asked.append((statement, given))  # noqa: E731  # a listener
+    event.listen(db.engine, "before_cursor_execute", note)
+    in_transaction(read)
+    event.remove(db.engine, "before_cursor_execute", note)
+    with db.engine.connect() as connection:
+        steps = [
+            str(step[3]) for statement, given in asked if statement.lstrip().upper().startswith(("SELECT", "WITH"))
+            for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", given)
+        ]  # fmt: skip
+    return [step for step in steps if LARGE.match(step) and not re.search(r"\((?!organization_id=\?\)|organization_id=\? AND source_id=\?\))", step)]
+
+
+@pytest.mark.parametrize("text", ["ada@x.example", "E-1", "nobody"])
+def test_whoever_is_meant(company: Company, text: str) -> None:
+    company.joins("ada@x.example", "E-1")
+
+    assert unfound(lambda session: find_people(session, company.organization_id, text)) == []
+
+
+def test_whose_an_address_is(company: Company) -> None:
+    theirs = select(RecordEmail.record_id).where(RecordEmail.organization_id == company.organization_id, RecordEmail.address_key.in_(["a", "b"]))
+
+    assert unfound(lambda session: session.scalars(theirs).all()) == []
+
+
+def test_where_somebody_is_to_be_and_is(company: Company) -> None:
+    rules = parse("rules:\n  - {id: everyone, name: all-hands}\n  - {id: departments, for_each: department, name: 'dept-{{ key | slug }}'}\n")
+    in_transaction(lambda session: apply_rules(session, company.organization_id, rules, ADMIN, NOW))
+    ada = company.joins("ada@x.example", "E-1", department="Sales")
+
+    assert unfound(lambda session: expand_person(session, company.organization_id, ada.person_id, at=NOW)) == []
+
+
+def test_who_is_awaited_in_a_group(company: Company) -> None:
+    theirs = select(AwaitedMember.member_key).where(
+        AwaitedMember.organization_id == company.organization_id, AwaitedMember.source_id == "s", AwaitedMember.group_key == "g"
+    )
+
+    assert unfound(lambda session: session.scalars(theirs).all()) == []
