@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from app import planning_hints
 from app.database import db
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def upgrade() -> None:
         one_at_a_time(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        planning_hints.tell(connection)
 
 
 def one_at_a_time(connection: Connection) -> None:

@@ -110,6 +110,8 @@ class Grant(Base):
     __table_args__ = (
         Index("ix_grant_person", "organization_id", "person_id", "client_id"),
         Index("ix_grant_session", "organization_id", "session_id"),
+        Index("ix_grant_sid", "organization_id", "sid"),
+        Index("ix_grant_device", "organization_id", "device_id", postgresql_where=text("device_id IS NOT NULL"), sqlite_where=text("device_id IS NOT NULL")),
     )
 
 

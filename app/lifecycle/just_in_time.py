@@ -8,6 +8,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
+from app.directory.finding import ever_named
 from app.directory.names import name_key
 from app.directory.tables import Record, RecordEmail, Source
 from app.journal import entries
@@ -62,8 +63,12 @@ def is_named_elsewhere(session: Session, organization_id: str, *, email: str | N
     keys = {name_key(one) for one in (email, *names) if one}
     others = [Record.organization_id == organization_id, *([] if but is None else [Record.person_id != but])]
     by_name = select(Record.id).where(
-        *others, or_(Record.user_name_key.in_(keys), Record.external_id.in_(names), Record.employee_number.in_(names))
-    )
+        *others,
+        or_(
+            ever_named(organization_id, Record.user_name_key, keys), ever_named(organization_id, Record.external_id, names),
+            Record.employee_number.in_(names),
+        ),
+    )  # fmt: skip
     by_address = (
         select(Record.id)
         .join(RecordEmail, (RecordEmail.organization_id == Record.organization_id) & (RecordEmail.record_id == Record.id))

@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from app.directory.finding import ever_named
 from app.directory.names import name_key
 from app.directory.settings import matching_keys, value_of
 from app.directory.tables import Person, Record, RecordEmail, Source, Standing
@@ -118,7 +119,7 @@ def _having(organization_id: str, chosen: str, named: Collection[str]) -> Select
     if chosen == "employeeNumber":
         return query.where(Record.employee_number.in_(named))
     if chosen == "userName":
-        return query.where(Record.user_name_key.in_(named))
+        return query.where(ever_named(organization_id, Record.user_name_key, named))
     return query.where(
         Record.id.in_(select(RecordEmail.record_id).where(RecordEmail.organization_id == organization_id, RecordEmail.address_key.in_(named)))
     )

@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from app.actors import CLOCK, Actor
 from app.database import new_id, same_document
+from app.directory.finding import ever_named, standing_named
 from app.directory.heard import is_heard
 from app.directory.names import name_key
-from app.directory.tables import OUTSIDE, Person, Record, RecordEmail, Source, Standing, Statement
+from app.directory.tables import OUTSIDE, Person, Record, RecordEmail, Standing, Statement
 from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal import entries, work
 from app.journal.tables import Entry, Lane, Subject
@@ -329,8 +330,6 @@ def find_people(session: Session, organization_id: str, text: str) -> list[Perso
     # Each in an index of its own, and so as quick in a large organisation as in a small one.
     own = select(Person.id).where(Person.organization_id == organization_id)
     of_records = select(Record.person_id).where(Record.organization_id == organization_id)
-    sources = select(Source.id).where(Source.organization_id == organization_id)
-    standing, ended = of_records.where(Record.source_id.in_(sources), Record.ended_at.is_(None)), of_records.where(Record.ended_at.is_not(None))
     by_email = (
         select(Record.person_id)
         .join(RecordEmail, (RecordEmail.organization_id == Record.organization_id) & (RecordEmail.record_id == Record.id))
@@ -338,10 +337,10 @@ def find_people(session: Session, organization_id: str, text: str) -> list[Perso
     )
     now = union(
         own.where(Person.user_name_key == key), own.where(Person.id == text), own.where(Person.employee_number == text),
-        of_records.where(Record.id == text), standing.where(Record.external_id == text), ended.where(Record.external_id == text),
-        standing.where(Record.user_name_key == key), by_email,
+        of_records.where(Record.id == text), of_records.where(ever_named(organization_id, Record.external_id, [text])),
+        of_records.where(standing_named(organization_id, Record.user_name_key, [key])), by_email,
     )  # fmt: skip
-    for ids in (now, ended.where(Record.user_name_key == key)):
+    for ids in (now, of_records.where(ever_named(organization_id, Record.user_name_key, [key]))):
         people = select(Person).where(Person.organization_id == organization_id, Person.id.in_(ids)).order_by(Person.id)
         if found := list(session.scalars(people)):
             return found

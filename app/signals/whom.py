@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from app.access.connection_tables import Identity
 from app.access.session_tables import Device, WebSession
+from app.directory.finding import standing_named
 from app.directory.names import name_key
 from app.directory.tables import Person, Record, RecordEmail
 from app.lifecycle.people import turned_out
@@ -159,7 +160,7 @@ def _bound(session: Session, scope: Scope, *, issuer: str, subject: str) -> list
 def _by_subject(session: Session, scope: Scope, *, issuer: str, subject: str) -> set[str]:
     found = {one.person_id for one in _bound(session, scope, issuer=issuer, subject=subject)}
     if not found and scope.external_ids and issuer in (scope.issuers or {scope.issuer}):
-        found = set(session.scalars(_standing_records(scope.organization_id).where(Record.external_id == subject)))
+        found = set(session.scalars(_standing_records(scope.organization_id).where(standing_named(scope.organization_id, Record.external_id, [subject]))))
     return found
 
 

@@ -12,15 +12,20 @@ from sqlalchemy.orm import Session
 from app.database import db, in_transaction
 from app.delivery.expansion import expand_person
 from app.directory.tables import RecordEmail
+from app.journal.tables import Organization
+from app.lifecycle.just_in_time import is_named_elsewhere
 from app.lifecycle.people import find_people
 from app.lifecycle.pulled_tables import AwaitedMember
+from app.lifecycle.records import RecordDraft, add_record, change_record
+from app.lifecycle.roles import roles_of
+from app.lifecycle.sources import set_setting
 from app.rules.file import parse
 from app.rules.revisions import apply_rules
-from tests.company import ADMIN, NOW, Company, new_company
+from tests.company import ADMIN, NOW, OKTA, Company, document, later, new_company
 
 pytestmark = pytest.mark.slow
 
-LARGE = re.compile(r"(SEARCH|SCAN) (person|record|record_email|channel_member|awaited_member|membership|work)\b")
+LARGE = re.compile(r"(SEARCH|SCAN) (account|awaited_member|channel_member|departure|device|identity|journal|membership|oauth_grant|person|proof|record|record_email|session|statement|work)\b")
 Read = Callable[[Session], Any]
 
 
@@ -36,8 +41,10 @@ def unfound(read: Read) -> list[str]:
     asked: list[tuple[str, Any]] = []
     note: Callable[..., None] = lambda _connection, _cursor, statement, given, *_: asked.append((statement, given))  # noqa: E731  # a listener
     event.listen(db.engine, "before_cursor_execute", note)
-    in_transaction(read)
-    event.remove(db.engine, "before_cursor_execute", note)
+    try:
+        in_transaction(read)
+    finally:
+        event.remove(db.engine, "before_cursor_execute", note)
     with db.engine.connect() as connection:
         steps = [
             str(step[3]) for statement, given in asked if statement.lstrip().upper().startswith(("SELECT", "WITH"))
@@ -57,6 +64,36 @@ def test_whose_an_address_is(company: Company) -> None:
     theirs = select(RecordEmail.record_id).where(RecordEmail.organization_id == company.organization_id, RecordEmail.address_key.in_(["a", "b"]))
 
     assert unfound(lambda session: session.scalars(theirs).all()) == []
+
+
+@pytest.mark.parametrize("keys", ["employeeNumber", "email", "userName"])
+def test_whose_a_new_record_is(company: Company, keys: str) -> None:
+    in_transaction(lambda s: set_setting(s, s.get_one(Organization, company.organization_id), "matching", keys, actor=ADMIN, at=NOW))
+    company.joins("ada@x.example", "E-1")
+    draft = RecordDraft(external_id="x2", user_name="bob@x.example", active=True, document=document("bob@x.example", "E-2"))
+    added: Read = lambda session: add_record(session, company.organization_id, company.source_id, draft, actor=OKTA, at=later(1), because="test")  # noqa: E731
+
+    assert unfound(added) == []
+
+
+def test_what_ends_with_a_leaver(company: Company) -> None:
+    ada = company.joins("ada@x.example", "E-1")
+    draft = RecordDraft(external_id=ada.external_id, user_name=ada.user_name, active=False, document=ada.document)
+    off: Read = lambda session: change_record(  # noqa: E731
+        session, company.organization_id, company.source_id, ada.id, draft, actor=OKTA, at=later(1), because="test"
+    )
+
+    assert unfound(off) == []
+
+
+def test_what_somebody_may_do_here_and_whether_a_name_is_anybodys(company: Company) -> None:
+    wanted = '{"owner": ["owners"]}'
+    in_transaction(lambda s: set_setting(s, s.get_one(Organization, company.organization_id), "role_groups", wanted, actor=ADMIN, at=NOW))
+    ada = company.joins("ada@x.example", "E-1")
+
+    assert unfound(lambda session: roles_of(session, company.organization_id, ada.person_id)) == []
+    asked: Read = lambda session: is_named_elsewhere(session, company.organization_id, email="eve@x.example", names=("eve",), but=None)  # noqa: E731
+    assert unfound(asked) == []
 
 
 def test_where_somebody_is_to_be_and_is(company: Company) -> None:
