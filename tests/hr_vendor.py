@@ -139,7 +139,8 @@ class Vendor:
             text = text.replace(api.url, answers.url)
         text = text.replace(*change) if change[0] else text
         written = text.partition("\napi:")[2]
-        filled = {name: name for name in ("company", "owner", "report", "host", "tenant") if f"{{{name}}}" in written}
+        names = {"company": "acme", "owner": "o", "report": "r", "host": "h", "tenant": "t"}
+        filled = {name: value for name, value in names.items() if f"{{{name}}}" in written}
         source, self.secret = in_transaction(
             lambda session: hr_systems.add_described(
                 session, company.organization_id, "hr", text, secret=secret or None, credential=CREDENTIAL if answers else None,
