@@ -15,7 +15,12 @@ from sqlalchemy import Connection, Row, text
 _MANY: Final = 1_000_000
 _SOME: Final = 10_000
 _FEW: Final = 20
-_OF_SOME: Final = frozenset({"channel", "directory_group", "reach", "room"})
+_OF_SOME: Final = frozenset(
+    {
+        "alarm", "alarm_post", "awaited_member", "channel", "device_request", "directory_group", "engagement", "handed_channel", "handover", "heir", "held",
+        "held_line", "legal_hold", "login", "one_time_code", "question", "reach", "room", "run", "sponsor_letter", "stay",
+    }
+)  # fmt: skip
 _OF_FEW: Final = frozenset(
     {
         "alarm_route", "audit_checkpoint", "audit_delivery", "audit_sequencer", "audit_tree", "bearer_token", "break_glass_account", "connection",
@@ -29,6 +34,8 @@ _VALUES: Final = {
     "tenant": 3, "domain": 3, "rule_id": 20, "shard": 8, "department": 1_000, "channel_id": _SOME, "group_id": _SOME, "group_key": _SOME,
 }  # fmt: skip
 """How many there are of what has few; of all else each row has its own."""
+_OF_ONE: Final = 10
+"""Rows that one person, say, has in a table."""
 _HAVING: Final = _MANY // 20
 """Rows in an index of those only that have something, or of which something is still to be done."""
 
@@ -58,4 +65,4 @@ def _rows(connection: Connection, index: Row[tuple[str, str, str | None]]) -> It
     is_unique = index.sql is None or index.sql.startswith("CREATE UNIQUE")
     for count in range(1, len(columns) + 1):
         values = prod(_VALUES.get(column, rows) for column in columns[:count])
-        yield 1 if is_unique and count == len(columns) else max(1, rows // values)
+        yield 1 if is_unique and count == len(columns) else max(_OF_ONE, rows // values)
