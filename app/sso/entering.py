@@ -186,7 +186,7 @@ def _refuse_what_is_over_there(session: Session, connection: Connection, verifie
     since = verified.issued_at + timedelta(seconds=1)
     over = sessions.is_over_there(session, connection, subject=verified.subject, upstream_session=verified.upstream_session, since=since)
     if over:
-        raise Refused(Reason.TOO_LATE, "the provider has ended this session of its own since it said who it is of", connection_id=connection.id)
+        raise Refused(Reason.TOO_LATE, "the provider has ended what it speaks of here, its own sign-in, since it spoke of it", connection_id=connection.id)
 
 
 def access_taken_at(session: Session, person: Person, *, at: datetime) -> datetime | None:
