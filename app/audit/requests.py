@@ -18,13 +18,12 @@ from typing import Final
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine, delete, select
-from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from app.audit.request_rows import Told, write
 from app.audit.request_tables import RequestBody, RequestSeen
-from app.database import SQLITE_WAITS, is_read_only, to_postgresql
+from app.database import SQLITE_WAITS, is_away, to_postgresql
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +144,7 @@ class RequestLog:
                 write(connection, self._tell(connection, batch))
                 more = self._end_batch()
             except Exception as error:
-                if isinstance(error, _AWAY) or is_read_only(error):
+                if isinstance(error, _AWAY) or is_away(error):
                     if connection is not None:
                         connection.invalidate()
                     self._give_back(batch, error)
@@ -205,7 +204,7 @@ class RequestLog:
             self._some.wait(TRIES_AGAIN)
 
 
-_AWAY: Final = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
+_AWAY: Final = (psycopg.OperationalError, psycopg.InterfaceError)
 _OPEN: weakref.WeakSet[RequestLog] = weakref.WeakSet()
 
 
