@@ -202,18 +202,18 @@ def _with_key(send: Any, key: str) -> Any:
 def _names_in(description: Description) -> frozenset[str]:
     """What has to be filled in before the API can be asked."""
     addresses = [question.path for question in (description.details, description.poll) if question is not None]
-    if description.api is not None:
-        addresses += [description.api.url] if description.api.token is None else [description.api.url, description.api.token.url]
-    return frozenset(name for address in addresses for name in _VARIABLE.findall(address)) - {"key"}
+    return frozenset(name for address in [*addresses, *_at_servers(description)] for name in _VARIABLE.findall(address)) - {"key"}
 
 
 def servers_of(description: Description, variables: Mapping[str, str]) -> frozenset[object]:
     """The servers to which our credential for a system is shown."""
+    filled = (_VARIABLE.sub(lambda found: str(variables.get(found[1], found[0])), address) for address in _at_servers(description))
+    return frozenset(server_of(address) for address in filled)
+
+
+def _at_servers(description: Description) -> list[str]:
     api = description.api
-    if api is None:
-        return frozenset()
-    addresses = [api.url] if api.token is None else [api.url, api.token.url]
-    return frozenset(server_of(_VARIABLE.sub(lambda found: str(variables.get(found[1], found[0])), address)) for address in addresses)
+    return [] if api is None else [api.url] if api.token is None else [api.url, api.token.url]
 
 
 def check_variables(variables: Mapping[str, str], description: Description) -> None:
