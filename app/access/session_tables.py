@@ -12,6 +12,7 @@ from sqlalchemy import Boolean, Index, Integer, LargeBinary, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, ByteText, Document, Instant
+from app.directory.tables import having
 
 
 class WebSession(Base):
@@ -111,7 +112,7 @@ class Grant(Base):
         Index("ix_grant_person", "organization_id", "person_id", "client_id"),
         Index("ix_grant_session", "organization_id", "session_id"),
         Index("ix_grant_sid", "organization_id", "sid"),
-        Index("ix_grant_device", "organization_id", "device_id", postgresql_where=text("device_id IS NOT NULL"), sqlite_where=text("device_id IS NOT NULL")),
+        Index("ix_grant_device", "organization_id", "device_id", **having("device_id")),
     )
 
 

@@ -9,8 +9,11 @@ from flask import Flask
 from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
+from app.access import devices
+from app.access.session_tables import RelyingParty
 from app.database import db, in_transaction
 from app.delivery.expansion import expand_person
+from app.delivery.relying_parties import sessions_over
 from app.directory.tables import RecordEmail
 from app.journal.tables import Organization
 from app.lifecycle.just_in_time import is_named_elsewhere
@@ -18,6 +21,7 @@ from app.lifecycle.people import find_people
 from app.lifecycle.pulled_tables import AwaitedMember
 from app.lifecycle.records import RecordDraft, add_record, change_record
 from app.lifecycle.roles import roles_of
+from app.lifecycle.signing_out import sign_out_everywhere
 from app.lifecycle.sources import set_setting
 from app.rules.file import parse
 from app.rules.revisions import apply_rules
@@ -25,7 +29,7 @@ from tests.company import ADMIN, NOW, OKTA, Company, document, later, new_compan
 
 pytestmark = pytest.mark.slow
 
-LARGE = re.compile(r"(SEARCH|SCAN) (account|awaited_member|channel_member|departure|device|identity|journal|membership|oauth_grant|person|proof|record|record_email|session|statement|work)\b")
+LARGE = re.compile(r"(SEARCH|SCAN) (account|awaited_member|channel_member|departure|device|identity|journal|membership|oauth_grant\w*|person|proof|record|record_email|session|statement|work)\b")
 Read = Callable[[Session], Any]
 
 
@@ -84,6 +88,21 @@ def test_what_ends_with_a_leaver(company: Company) -> None:
     )
 
     assert unfound(off) == []
+
+
+def test_what_is_told_where_somebody_is_signed_out_everywhere(company: Company) -> None:
+    ada = company.joins("ada@x.example", "E-1")
+    out: Read = lambda session: sign_out_everywhere(session, company.organization_id, ada.person_id, actor=ADMIN, at=later(1), because="test")  # noqa: E731
+
+    assert unfound(out) == []
+
+
+def test_what_their_devices_and_applications_were_let_have(company: Company) -> None:
+    ada = company.joins("ada@x.example", "E-1")
+    party = RelyingParty(organization_id=company.organization_id, id="p")
+
+    assert unfound(lambda session: devices.devices_of(session, company.organization_id, ada.person_id, at=NOW)) == []
+    assert unfound(lambda session: sessions_over(session, party, ada.person_id, at=NOW)) == []
 
 
 def test_what_somebody_may_do_here_and_whether_a_name_is_anybodys(company: Company) -> None:
