@@ -298,7 +298,7 @@ class Worker:
         except DBAPIError as error:
             if not is_away(error):
                 raise
-            log.error("%s %s is looked at again: %s", taken.subject, taken.subject_id, error.__class__.__name__)
+            log.error("%s %s is looked at again: %s", taken.subject, taken.subject_id, str(error.orig).partition("\n")[0])
             self._postpone(taken, pause_after(taken.attempts, lane=taken.lane), None, counted=True)
         else:
             if still_open:
