@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, and_, func, select, true, tuple_, update
 from sqlalchemy.orm import Session
 
 from app.access import sessions
@@ -34,6 +34,10 @@ LONGEST_NAME: Final = 100
 LONGEST_PLATFORM: Final = 50
 LONGEST_TOKEN: Final = 4096
 LONGEST_KEY: Final = 200
+AT_A_LOOK: Final = 5000
+"""Devices among which push tokens that are over are looked for at a time, which takes a processor some 50 ms."""
+Place = tuple[str, str]
+"""A device among those of all organisations: its organisation's id, and its own."""
 _BY_URL: Final = (PushKind.WEB_PUSH, PushKind.UNIFIED_PUSH)
 _QUIET: Final = {"synchronize_session": False}
 
@@ -278,18 +282,29 @@ def is_in(at: datetime) -> ColumnElement[bool]:
     return and_(lets_in(Device, at), holds)
 
 
-def forget(session: Session, *, at: datetime) -> None:
-    """Delete the push tokens of devices that nobody is let in with any more. That there was one stays known, for the receipt."""
-    over = (
-        select(Device.organization_id, Device.id)
+def look_for_over(session: Session, *, at: datetime, after: Place | None, most: int = AT_A_LOOK) -> tuple[list[Place], Place | None]:
+    """Which of the devices behind `after` hold a push token that nobody is let in with any more, and how far that was looked.
+
+    The place is None at the end of all devices. Writes nothing, so that nobody waits for it.
+    """
+    looked = (
+        select(Device.organization_id, Device.id, and_(Device.sealed_push_token.is_not(None), ~lets_in(Device, at)))
         .join(Person, of_person(Device))
-        .where(Device.sealed_push_token.is_not(None), ~lets_in(Device, at))
-        .limit(1000)
+        .where(true() if after is None else tuple_(Device.organization_id, Device.id) > tuple_(*after))
+        .order_by(Device.organization_id, Device.id)
+        .limit(most)
     )
-    for organization_id, device_id in session.execute(over).all():
+    rows = [((organization_id, device_id), over) for organization_id, device_id, over in session.execute(looked)]
+    return [place for place, over in rows if over], rows[-1][0] if len(rows) == most else None
+
+
+def forget(session: Session, places: Sequence[Place], *, at: datetime) -> None:
+    """Delete the push tokens of these devices, where nobody is let in with them any more. That there was one stays known, for the receipt."""
+    over = select(Person.id).where(of_person(Device), ~lets_in(Device, at)).correlate(Device).exists()
+    for organization_id, device_id in places:
         session.execute(
             update(Device)
-            .where(Device.organization_id == organization_id, Device.id == device_id)
+            .where(Device.organization_id == organization_id, Device.id == device_id, over)
             .values(sealed_push_token=None)
             .execution_options(**_QUIET)
         )

@@ -65,6 +65,8 @@ class _NewcomersSeen:
 _newcomers_seen: dict[str, _NewcomersSeen] = {}
 # How far it has come in each organisation. A process that starts anew begins anew.
 _engaged_upto: dict[str, str] = {}
+# The last device that was looked at; none where the next tick begins with the first one.
+_devices_upto: list[devices.Place] = []
 NAMINGS = 400
 """Small transactions at a tick that take names into the index: 200,000 names, or 2 seconds of a processor."""
 
@@ -81,7 +83,7 @@ def tick(app: Flask) -> None:
             _follow_engagements()
             _follow_leavers()
             _prune(app)
-            in_transaction(_forget)
+            _forget()
             ended_workspaces.forget()
             while in_transaction(lambda session: ended_sources.end_late(session, at=now())):
                 pass
@@ -277,10 +279,17 @@ def look_for_access(app: Flask, targets: Targets) -> None:
         log.error("the sweep could not go on: %s", error.__class__.__name__)
 
 
-def _forget(session: Session) -> None:
-    """Push tokens of those who are let in no more, and used messages that would be refused for their age by now."""
-    devices.forget(session, at=now())
-    spent.forget(session, at=now())
+def _forget() -> None:
+    """Push tokens of those who are let in no more, and used messages that would be refused for their age by now.
+
+    Devices have their turn, some at each tick: looking at all of a large organisation's once a minute took a processor seconds.
+    """
+    with reading() as session:
+        over, upto = devices.look_for_over(session, at=now(), after=_devices_upto.pop() if _devices_upto else None)
+    _devices_upto.extend([] if upto is None else [upto])
+    if over:
+        in_transaction(lambda session: devices.forget(session, over, at=now()))
+    in_transaction(lambda session: spent.forget(session, at=now()))
 
 
 def _prune(app: Flask) -> None:

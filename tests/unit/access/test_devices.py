@@ -18,6 +18,7 @@ from app.access.sealing import derived_key
 from app.access.session_tables import Device, Grant
 from app.access.sessions import check, end, end_grant
 from app.clock import now
+from app.commands import housekeeping
 from app.database import in_transaction, reading
 from app.directory.tables import Record
 from app.journal.tables import Entry, Subject, Work
@@ -222,13 +223,63 @@ def test_push_tokens_of_those_who_left_are_deleted(installed: Flask, company: Co
     handset_of(installed, company, grace.person_id, client_id).enrols()
     leaves(company, ada.person_id)
 
-    in_transaction(lambda session: devices.forget(session, at=now()))
+    with reading() as session:
+        over, upto = devices.look_for_over(session, at=now(), after=None)
+    in_transaction(lambda session: devices.forget(session, over, at=now()))
 
+    assert upto is None
     with reading() as session:
         kept = {row.person_id: row.sealed_push_token is not None for row in session.scalars(select(Device))}
         assert kept == {ada.person_id: False, grace.person_id: True}
         # That there was one is what the receipt counts.
         assert all(row.push_digest for row in session.scalars(select(Device)))
+
+
+def test_push_tokens_that_are_over_are_looked_for_some_devices_at_a_time(installed: Flask, company: Company, client_id: str) -> None:
+    """A tick that looked at everybody's would keep all who write to SQLite waiting, in a large organisation for seconds."""
+    people = [company.joins(f"{name}@northwind.example", name).person_id for name in ("ada", "bob", "cyd", "dot", "eve")]
+    for person_id in people:
+        handset_of(installed, company, person_id, client_id).enrols()
+    leaves(company, people[1])
+    leaves(company, people[4])
+    found: set[devices.Place] = set()
+    looks, after = 0, None
+    with reading() as session:
+        while looks == 0 or after is not None:
+            over, after = devices.look_for_over(session, at=now(), after=after, most=2)
+            looks, found = looks + 1, found | set(over)
+        whose = {session.get_one(Device, place).person_id for place in found}
+
+    assert (looks, whose) == (3, {people[1], people[4]})
+
+
+def test_a_tick_looks_further_than_the_last_one_and_writes_where_it_found_some(
+    installed: Flask, company: Company, ada: Record, client_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grace = company.joins("grace@northwind.example", "1002")
+    for person in (ada, grace):
+        handset_of(installed, company, person.person_id, client_id).enrols()
+    leaves(company, grace.person_id)
+    forgotten: list[list[devices.Place]] = []
+    monkeypatch.setattr(housekeeping, "_devices_upto", [])
+    monkeypatch.setattr(devices.look_for_over, "__kwdefaults__", {"most": 1})
+    monkeypatch.setattr(devices, "forget", lambda session, places, *, at: forgotten.append(list(places)))
+
+    for _ in range(3):
+        housekeeping.tick(installed)
+
+    with reading() as session:
+        hers = session.scalars(select(Device.id).where(Device.person_id == grace.person_id)).one()
+    assert forgotten == [[(company.organization_id, hers)]]
+
+
+def test_who_came_back_meanwhile_keeps_their_push_token(installed: Flask, company: Company, ada: Record, client_id: str) -> None:
+    device = handset_of(installed, company, ada.person_id, client_id).enrols()
+
+    in_transaction(lambda session: devices.forget(session, [(company.organization_id, device)], at=now()))
+
+    with reading() as session:
+        assert session.get_one(Device, (company.organization_id, device)).sealed_push_token is not None
 
 
 def test_nobody_has_more_devices_than_anybody_may_have(installed: Flask, company: Company, ada: Record, client_id: str) -> None:
