@@ -6,10 +6,11 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
+from app.directory.finding import called
 from app.directory.settings import off_means
 from app.directory.tables import Group, Membership, Record, Source
 from app.journal import entries, work
@@ -174,10 +175,7 @@ def _record_again(session: Session, undoing: _Undoing, line: RunLine) -> str | N
     entry = pulled_entries.of_subject(session, undoing.organization_id, undoing.source.id, record.id, kind=EntryKind.GONE_PERSON)
     if record.ended_at is None or record.journal_id != line.journal_id or entry is None:
         return f"{record.user_name} has changed since"
-    taken = select(Record.id).where(
-        Record.organization_id == record.organization_id, Record.source_id == record.source_id, Record.ended_at.is_(None),
-        or_(Record.user_name_key == record.user_name_key, Record.external_id == record.external_id),
-    )  # fmt: skip
+    taken = called(Record, record.organization_id, record.source_id, name_key=record.user_name_key, external_id=record.external_id)
     if session.scalar(taken.limit(1)) is not None:
         return f"the userName or externalId of {record.user_name} belongs to somebody else by now"
     was_on = bool((_before(session, line.journal_id) or {}).get("active"))
@@ -214,10 +212,7 @@ def _group_again(session: Session, undoing: _Undoing, line: RunLine) -> str | No
     entry = pulled_entries.of_subject(session, undoing.organization_id, undoing.source.id, group.id, kind=EntryKind.GONE_GROUP)
     if group.ended_at is None or group.journal_id != line.journal_id or entry is None:
         return f"group {group.display_name} has changed since"
-    taken = select(Group.id).where(
-        Group.organization_id == group.organization_id, Group.source_id == group.source_id, Group.ended_at.is_(None),
-        or_(Group.display_name_key == group.display_name_key, Group.external_id == group.external_id),
-    )  # fmt: skip
+    taken = called(Group, group.organization_id, group.source_id, name_key=group.display_name_key, external_id=group.external_id)
     if session.scalar(taken.limit(1)) is not None:
         return f"the name or externalId of group {group.display_name} belongs to another by now"
     number = entries.write(

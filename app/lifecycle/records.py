@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.actors import Actor
 from app.database import new_id, same_document
+from app.directory.finding import called
 from app.directory.names import name_key
 from app.directory.settings import off_means
 from app.directory.tables import INSIDE, OUTSIDE, Person, Record, Standing
@@ -56,9 +57,9 @@ def hold_meant(session: Session, organization_id: str, source_id: str, draft: Re
     """
     if draft.external_id is None:
         return
-    own = Record.organization_id == organization_id, Record.source_id == source_id, Record.ended_at.is_(None)
-    named = select(Record.id).where(*own, Record.user_name_key == name_key(draft.user_name))
-    meant = session.scalars(named.union(select(Record.id).where(*own, Record.external_id == draft.external_id))).all()
+    meant = session.scalars(
+        called(Record, organization_id, source_id, name_key=name_key(draft.user_name), external_id=draft.external_id)
+    ).all()
     for record_id in sorted(meant):
         session.execute(select(Record.id).where(Record.organization_id == organization_id, Record.id == record_id).with_for_update())
 

@@ -14,7 +14,8 @@ from app.access.session_tables import RelyingParty
 from app.database import db, in_transaction
 from app.delivery.expansion import expand_person
 from app.delivery.relying_parties import sessions_over
-from app.directory.tables import RecordEmail
+from app.directory.finding import called
+from app.directory.tables import Record, RecordEmail
 from app.journal.tables import Organization
 from app.lifecycle.just_in_time import is_named_elsewhere
 from app.lifecycle.people import find_people
@@ -68,6 +69,12 @@ def test_whose_an_address_is(company: Company) -> None:
     theirs = select(RecordEmail.record_id).where(RecordEmail.organization_id == company.organization_id, RecordEmail.address_key.in_(["a", "b"]))
 
     assert unfound(lambda session: session.scalars(theirs).all()) == []
+
+
+def test_whose_names_somebody_has_who_is_put_back(company: Company) -> None:
+    theirs = called(Record, company.organization_id, company.source_id, name_key="a", external_id="x")
+
+    assert unfound(lambda session: session.scalar(theirs.limit(1))) == []
 
 
 @pytest.mark.parametrize("keys", ["employeeNumber", "email", "userName"])
