@@ -39,6 +39,8 @@ class HREvent(Base):
     attempts: Mapped[int] = mapped_column(Integer, default=0, server_default="0")
     __table_args__ = (
         Index("ix_hr_event_parked", "organization_id", "state", "employee_id"),
+        Index("ix_hr_event_person", "organization_id", "person_id", **_where("person_id IS NOT NULL")),
+        Index("ix_hr_event_key", "organization_id", "source_id", "person_key", **_where("person_key IS NOT NULL")),
         Index("ix_hr_event_due", "due_at", **_where("due_at IS NOT NULL")),
         Index("ix_hr_event_sealed", "received_at", **_where("sealed_body IS NOT NULL")),
     )

@@ -16,6 +16,7 @@ from app.delivery.expansion import expand_person
 from app.delivery.relying_parties import sessions_over
 from app.directory.finding import called
 from app.directory.tables import Record, RecordEmail
+from app.intake.tables import HREvent
 from app.journal.tables import Organization
 from app.lifecycle.just_in_time import is_named_elsewhere
 from app.lifecycle.people import find_people
@@ -30,7 +31,7 @@ from tests.company import ADMIN, NOW, OKTA, Company, document, later, new_compan
 
 pytestmark = pytest.mark.slow
 
-LARGE = re.compile(r"(SEARCH|SCAN) (account|awaited_member|channel_member|departure|device|identity|journal|membership|oauth_grant\w*|person|proof|record|record_email|session|statement|work)\b")
+LARGE = re.compile(r"(SEARCH|SCAN) (account|awaited_member|channel_member|departure|device|hr_event|identity|journal|membership|oauth_grant\w*|person|proof|record|record_email|session|statement|work)\b")
 Read = Callable[[Session], Any]
 
 
@@ -75,6 +76,13 @@ def test_whose_names_somebody_has_who_is_put_back(company: Company) -> None:
     theirs = called(Record, company.organization_id, company.source_id, name_key="a", external_id="x")
 
     assert unfound(lambda session: session.scalar(theirs.limit(1))) == []
+
+
+def test_what_hr_said_of_somebody(company: Company) -> None:
+    called = select(HREvent.sha256).where(HREvent.organization_id == company.organization_id, HREvent.state == "applied")
+    keyed = called.where(HREvent.source_id == company.source_id, HREvent.person_key == "k")
+
+    assert unfound(lambda session: (session.scalars(called.where(HREvent.person_id == "p")).all(), session.scalars(keyed).all())) == []
 
 
 @pytest.mark.parametrize("keys", ["employeeNumber", "email", "userName"])
