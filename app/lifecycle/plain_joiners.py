@@ -121,14 +121,17 @@ def _traits(session: Session, organization_id: str, source_id: str) -> list[_Tra
         return [name_key(joiner.draft.user_name)]
 
     everywhere = (Record.organization_id == organization_id,)
-    here = (*everywhere, Record.source_id == source_id, Record.ended_at.is_(None))
+    here = (*everywhere, _stands_in(source_id))
     entries = (PulledEntry.organization_id == organization_id, PulledEntry.source_id == source_id)
+    addresses = (RecordEmail.organization_id == organization_id,)
     matching = {
-        "employeeNumber": _Trait(of=numbers, column=Record.employee_number, where=everywhere),
-        "email": _Trait(
-            of=lambda joiner: addresses_of(joiner.draft), column=RecordEmail.address_key, where=(RecordEmail.organization_id == organization_id,)
-        ),
-        "userName": _Trait(of=names, column=Record.user_name_key, where=everywhere),
+        "employeeNumber": [_Trait(of=numbers, column=Record.employee_number, where=everywhere)],
+        "email": [_Trait(of=lambda joiner: addresses_of(joiner.draft), column=RecordEmail.address_key, where=addresses)],
+        # Names of those who are there are in an index by directory, and those of ended records in one of their own.
+        "userName": [
+            _Trait(of=names, column=Record.user_name_key, where=(*everywhere, where))
+            for where in (*(_stands_in(id) for id in _sources(session, organization_id)), Record.ended_at.is_not(None))
+        ],
     }
     return [
         *(
@@ -137,8 +140,16 @@ def _traits(session: Session, organization_id: str, source_id: str) -> list[_Tra
         ),
         _Trait(of=names, column=Record.user_name_key, where=here),
         _Trait(of=lambda joiner: [joiner.draft.external_id], column=Record.external_id, where=here),
-        *(matching[chosen] for chosen in matching_keys(value_of(session, organization_id, "matching"))),
+        *(trait for chosen in matching_keys(value_of(session, organization_id, "matching")) for trait in matching[chosen]),
     ]
+
+
+def _stands_in(source_id: str) -> ColumnElement[bool]:
+    return (Record.source_id == source_id) & Record.ended_at.is_(None)
+
+
+def _sources(session: Session, organization_id: str) -> Sequence[str]:
+    return session.scalars(select(Source.id).where(Source.organization_id == organization_id).order_by(Source.id)).all()
 
 
 def _known(session: Session, trait: _Trait, values: Sequence[str]) -> set[str]:

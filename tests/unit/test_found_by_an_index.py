@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from app.intake.tables import HREvent
 from app.journal.tables import Organization
 from app.lifecycle.just_in_time import is_named_elsewhere
 from app.lifecycle.people import find_people
+from app.lifecycle.plain_joiners import Joiner, sort_out
 from app.lifecycle.pulled_tables import AwaitedMember
 from app.lifecycle.records import RecordDraft, add_record, change_record
 from app.lifecycle.roles import roles_of
@@ -93,6 +95,8 @@ def test_whose_a_new_record_is(company: Company, keys: str) -> None:
     added: Read = lambda session: add_record(session, company.organization_id, company.source_id, draft, actor=OKTA, at=later(1), because="test")  # noqa: E731
 
     assert unfound(added) == []
+    joiner = Joiner(draft=replace(draft, external_id="x3", user_name="cyd@x.example"), key="x3", digest=b"x3")
+    assert unfound(lambda session: sort_out(session, company.organization_id, company.source_id, [joiner])) == []
 
 
 def test_what_ends_with_a_leaver(company: Company) -> None:
