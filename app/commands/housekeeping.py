@@ -180,9 +180,7 @@ def _follow_leavers() -> None:
         stays.follow(organization_id, at=now())
         ruled_handovers.follow(organization_id, at=now())
     for organization_id in kept:
-        for _ in range(PRUNINGS):
-            if not in_transaction(lambda session, o=organization_id: retention.keep_up(session, o, at=now())):  # type: ignore[misc]  # defaults bind the loop's values
-                break
+        retention.follow(organization_id, at=now())
 
 
 def erase_what_is_due(app: Flask, targets: Targets) -> None:

@@ -16,7 +16,7 @@ from app.access.known_workspaces import known_workspaces
 from app.access.tables import Account, Workspace
 from app.actors import CLOCK
 from app.clock import iso
-from app.database import Instant
+from app.database import Instant, in_transaction, reading
 from app.directory.settings import erase_after, setting, value_of
 from app.directory.tables import Person, Record, Standing
 from app.journal import entries
@@ -33,6 +33,8 @@ NOTICE: Final = timedelta(days=1)
 RESTORED: Final = timedelta(days=7)
 """So long after a restored database was opened: of holds that were placed after the backup it knows nothing."""
 AT_ONCE: Final = 500
+TURNS: Final = 20
+"""Short transactions at a minute's tick, each of so many rows."""
 STILL_HERE: Final = "whom they turned out to be has not left"
 UNKNOWN: Final = "it is not known any more whom they turned out to be"
 _QUIET: Final = {"synchronize_session": False}
@@ -80,6 +82,24 @@ def organizations(session: Session) -> Sequence[str]:
     return [id for id, settings in rows if id in waiting or setting(settings, "erase_after") != "off"]
 
 
+def follow(organization_id: str, *, at: datetime) -> None:
+    """Keep an organisation's rows in line, where they are not. That is asked of all who ever left: so nobody waits to write meanwhile."""
+    with reading() as session:
+        behind = _is_behind(session, organization_id)
+    turns = TURNS if behind else 0
+    while turns and in_transaction(lambda session: keep_up(session, organization_id, at=at)):
+        turns -= 1
+
+
+def _is_behind(session: Session, organization_id: str) -> bool:
+    """Whether `keep_up` would find something."""
+    said = value_of(session, organization_id, "erase_after")
+    asked: list[Select[*tuple[Any, ...]]] = [_all_waiting(organization_id)]
+    if erase_after(said) is not None:
+        asked = [_of_those_who_are_back(organization_id), _by_another_setting(organization_id, said), _unlisted(organization_id)]
+    return any(session.execute(one.limit(1)).first() is not None for one in asked)
+
+
 def keep_up(session: Session, organization_id: str, *, at: datetime) -> bool:
     """Bring some of an organisation's rows in line; whether there is more to do. Twice does it once."""
     said = value_of(session, organization_id, "erase_after")
@@ -92,24 +112,41 @@ def keep_up(session: Session, organization_id: str, *, at: datetime) -> bool:
     return AT_ONCE in (ended, counted, made)
 
 
-def _end_of_those_who_are_back(session: Session, organization_id: str, *, at: datetime) -> int:
-    rows = session.scalars(
+def _all_waiting(organization_id: str) -> Select[Erasure]:
+    return select(Erasure).where(*_waiting(organization_id)).order_by(Erasure.departure_id)
+
+
+def _of_those_who_are_back(organization_id: str) -> Select[Erasure]:
+    return (
         select(Erasure)
         .join(Departure, (Departure.organization_id == Erasure.organization_id) & (Departure.id == Erasure.departure_id))
         .where(*_waiting(organization_id), Departure.ended_at.is_not(None))
         .order_by(Erasure.departure_id, Erasure.workspace_id)
-        .limit(AT_ONCE)
-        .with_for_update(of=Erasure)
-    ).all()
+    )
+
+
+def _by_another_setting(organization_id: str, said: str) -> Select[Erasure]:
+    return _all_waiting(organization_id).where(Erasure.after != said)
+
+
+def _unlisted(organization_id: str) -> Select[Departure, str]:
+    there = select(Erasure.departure_id).where(
+        Erasure.organization_id == Proof.organization_id, Erasure.departure_id == Proof.departure_id, Erasure.workspace_id == Proof.workspace_id,
+        # One that was called off because the setting was off stands again, once it is on.
+        or_(Erasure.ended_at.is_(None), Erasure.erased_at.is_not(None)),
+    )  # fmt: skip
+    return _leavers(organization_id).where(~there.exists()).order_by(Departure.id, Proof.workspace_id)
+
+
+def _end_of_those_who_are_back(session: Session, organization_id: str, *, at: datetime) -> int:
+    rows = session.scalars(_of_those_who_are_back(organization_id).limit(AT_ONCE).with_for_update(of=Erasure)).all()
     for row in rows:
         _end(session, row, why="that departure is over", at=at)
     return len(rows)
 
 
 def _end_all(session: Session, organization_id: str, *, at: datetime) -> int:
-    rows = session.scalars(
-        select(Erasure).where(*_waiting(organization_id)).order_by(Erasure.departure_id).limit(AT_ONCE).with_for_update()
-    ).all()
+    rows = session.scalars(_all_waiting(organization_id).limit(AT_ONCE).with_for_update()).all()
     for row in rows:
         _end(session, row, why="erase_after is off", at=at)
     return len(rows)
@@ -125,9 +162,7 @@ def _end(session: Session, row: Erasure, *, why: str, at: datetime) -> None:
 
 
 def _count_anew(session: Session, organization_id: str, said: str, after: timedelta, *, at: datetime) -> int:
-    rows = session.scalars(
-        select(Erasure).where(*_waiting(organization_id), Erasure.after != said).order_by(Erasure.departure_id).limit(AT_ONCE).with_for_update()
-    ).all()
+    rows = session.scalars(_by_another_setting(organization_id, said).limit(AT_ONCE).with_for_update()).all()
     for row in rows:
         before, row.after = row.due_at, said
         row.due_at = row.next_at = _due(row.left_at, after, at=at)
@@ -145,14 +180,7 @@ def _due(left: datetime, after: timedelta, *, at: datetime) -> datetime:
 
 def _list_leavers(session: Session, organization_id: str, said: str, after: timedelta, *, at: datetime) -> int:
     """Whoever has left and is gone from a workspace is listed there; so is who left before the setting was made."""
-    there = select(Erasure.departure_id).where(
-        Erasure.organization_id == Proof.organization_id, Erasure.departure_id == Proof.departure_id, Erasure.workspace_id == Proof.workspace_id,
-        # One that was called off because the setting was off stands again, once it is on.
-        or_(Erasure.ended_at.is_(None), Erasure.erased_at.is_not(None)),
-    )  # fmt: skip
-    found = session.execute(
-        _leavers(organization_id).where(~there.exists()).order_by(Departure.id, Proof.workspace_id).limit(AT_ONCE)
-    ).all()
+    found = session.execute(_unlisted(organization_id).limit(AT_ONCE)).all()
     rows: list[dict[str, Any]] = []
     for departure, workspace_id in found:
         due_at = _due(left_at(departure), after, at=at)

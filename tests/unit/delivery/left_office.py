@@ -53,8 +53,7 @@ class Office:
         self.looks(day=day)
 
     def looks(self, *, day: float) -> None:
-        while in_transaction(lambda session: retention.keep_up(session, self.company.organization_id, at=on(day))):
-            pass
+        retention.follow(self.company.organization_id, at=on(day))
 
     def erases(self, *, day: float) -> int:
         return erase_due(self.app, StandInTargets(self.there), clock=lambda: on(day))

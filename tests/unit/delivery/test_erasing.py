@@ -54,6 +54,14 @@ def test_it_is_erased_when_the_time_is_over_and_not_a_moment_before(office: Offi
     assert office.erases(day=200) == 0 and not office.is_erased(office.bob)
 
 
+def test_where_all_are_listed_nothing_is_written(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look at all who ever left, each minute, must keep nobody waiting who writes to SQLite."""
+    office.sets("90d")
+    monkeypatch.setattr(retention, "keep_up", lambda *_, **__: pytest.fail("nothing is behind"))
+
+    office.looks(day=1)
+
+
 def test_unless_the_organisation_says_so_nothing_is_ever_erased(office: Office) -> None:
     office.looks(day=0)
 
