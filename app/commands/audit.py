@@ -137,9 +137,14 @@ def export(acting: Acting, out: Path, since: datetime | None, until: datetime | 
                 session, acting.organization_id, acting.organization, file, signer, at=now(), kept=evidence.kept(acting.settings),
                 since=since, until=until,
             )  # fmt: skip
+            file.flush()
+            os.fsync(file.fileno())
         beside.replace(place)
     except (NothingToExport, TreeBroken) as error:
         raise (Altered if isinstance(error, TreeBroken) else CommandError)(str(error)) from error
+    except OSError as error:
+        # A disk that is full does not say of which file.
+        raise OSError(error.errno, error.strerror, str(out)) from error
     finally:
         beside.unlink(missing_ok=True)
     fields = {"file": str(out), "first": done.first, "end": done.end, "size": done.size, "checkpoints": done.checkpoints, "lines": done.lines, "broken": broken}

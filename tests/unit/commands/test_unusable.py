@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
+from app.commands import audit
 from tests.unit.commands.conftest import Desk
 
 TOO_LARGE = "99999999999999999999"
@@ -69,3 +71,16 @@ def test_an_address_that_cannot_be_read_is_no_fault_of_ours(desk: Desk, typed: t
 
     assert said.exit in (1, 2)
     assert "a fault of Doorlist" not in said.json["error"] and "Traceback" not in said.err
+
+
+def test_a_disk_that_is_full_is_said_by_the_file_that_it_had_no_room_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(audit, "write_export", full)
+    out = desk.folder / "audit.jsonl"
+
+    said = desk.types("audit", "export", "--out", str(out), "--json")
+
+    assert (said.exit, said.json["error"]) == (1, f"{out}: No space left on device")
+    assert not list(desk.folder.glob(".audit.jsonl.*"))
