@@ -161,11 +161,11 @@ class _Lexer(SCIMLexer):  # type: ignore[misc]  # the library has no types
     """The library's tokens, with what it cannot read mended: escapes in texts, whole numbers, words that begin like true."""
 
     tokens = SCIMLexer.tokens
-    FALSE = r"(?i:false)(?![\w$-])"
-    TRUE = r"(?i:true)(?![\w$-])"
-    NULL = r"(?i:null)(?![\w$-])"
+    FALSE, TRUE, NULL = (rf"(?i:{word})(?![\w$-])" for word in ("false", "true", "null"))
     NUMBER = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![\w$])"
     COMP_VALUE = r'"(?:[^"\\]|\\.)*"'
+    # What RFC 8141 lets a URN hold, but for brackets, which enclose filters.
+    SCHEMA_URI = r"[a-zA-Z]+:[a-zA-Z0-9:._~!$&'*+,;=@/%-]+:"
 
     def error(self, token: Any) -> NoReturn:
         what = "a text that does not end" if token.value[0] == '"' else repr(token.value[0])

@@ -9,7 +9,7 @@ from app.directory.vocabulary import ENTERPRISE_URN, GROUP_URN, USER_URN
 from tests.clients.directory import Directory
 from tests.unit.scim.choosing import get, group_with
 
-URNS = ("urn:example:tags:2.0:User", "urn:example:tags", "urn:okta:acme:1.0:user:custom")
+URNS = ("urn:example:tags:2.0:User", "urn:example:tags", "urn:okta:acme:1.0:user:custom", "urn:example:hr/it+sales:it's~a@%20;b=1:User")
 X = URNS[0]
 
 
