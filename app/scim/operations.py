@@ -116,6 +116,9 @@ def _place(text: str, vocabulary: Vocabulary) -> AttributePath:
         path = split_asked_path(text.strip(), vocabulary)
     except FilterError as error:
         raise refused(f"path {text!r}, {error}", Problem.INVALID_PATH) from None
+    if path.names[0] == "$":
+        # RFC 7643 §2.1: no name. JSONPath's `$.active` must not be taken for what keeps nobody out.
+        raise refused(f"path {text!r}: $ is the name of no attribute; begin with the attribute's own", Problem.INVALID_PATH)
     known = vocabulary.attribute_at(path.names)
     if path.where is not None and known is not None and not (known.many or known.link):
         raise refused(f"path {text!r}: {known.name} has one value, so that none is picked by a filter", Problem.INVALID_PATH)

@@ -283,6 +283,9 @@ def test_the_document_given_stays_as_it_is() -> None:
         ({"op": "replace", "path": 'emails[type sw "w"].value', "value": "x"}, "noTarget"),
         ({"op": "replace", "path": "active", "value": "perhaps"}, "invalidValue"),
         ({"op": "add", "path": "members.value.x", "value": "x"}, "invalidPath"),
+        ({"op": "replace", "path": "$.active", "value": False}, "invalidPath"),
+        ({"op": "replace", "value": {"$.active": False}}, "invalidPath"),
+        ({"op": "replace", "path": "$", "value": {"active": False}}, "invalidPath"),
     ],
 )
 def test_what_cannot_be_applied_is_refused(operation: dict[str, Any], problem: str) -> None:
