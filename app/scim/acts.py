@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 from app.database import reading
 from app.directory.filters import Filter
 from app.directory.tables import Group, Record
-from app.directory.vocabulary import GROUP_URN, USER_URN, Vocabulary
+from app.directory.vocabulary import GROUP_URN, USER_URN, Place, Vocabulary
 from app.lifecycle.errors import NotFound, StaleVersion, Taken
 from app.lifecycle.groups import add_group, change_group, end_group, read_group
 from app.lifecycle.records import RecordDraft, add_record, change_held, end_held, hold_meant, read_record
 from app.scim.answers import SCIMError
+from app.scim.bodies import last_said, text_in, under_own_names
 from app.scim.door import Caller, written
 from app.scim.member_texts import PARTS, members_looked_at
 from app.scim.members import MemberChanges, fitting, picks_members, split_members
@@ -75,7 +76,8 @@ def post_user(caller: Caller, body: Body, selection: Selection, *, maybe_made: s
 def put_user(caller: Caller, record_id: str, body: Body, selection: Selection, *, version: int | None) -> Resource:
     """Raises SCIMError and what `change_held` raises."""
     vocabulary = caller.vocabulary
-    return _change_user(caller, record_id, becomes_by_put(body, vocabulary), selection.revealing(vocabulary.on_request), version)
+    shown = selection.revealing(vocabulary.on_request & _places_in(body))
+    return _change_user(caller, record_id, becomes_by_put(body, vocabulary), shown, version)
 
 
 def patch_user(caller: Caller, record_id: str, body: Body, selection: Selection, *, version: int | None) -> Resource:
@@ -88,7 +90,7 @@ def patch_user(caller: Caller, record_id: str, body: Body, selection: Selection,
 
 def becomes_by_put(body: Body, vocabulary: Vocabulary) -> Becomes:
     """What a user becomes by a PUT. That raises SCIMError."""
-    return lambda said: user_draft(_with_kept(body, said, "externalId"), vocabulary=vocabulary, before=said)
+    return lambda said: user_draft(_with_kept(body, said, "externalId", USER_URN, vocabulary), vocabulary=vocabulary, before=said)
 
 
 def becomes_by_patch(operations: Sequence[Operation], vocabulary: Vocabulary) -> Becomes:
@@ -125,12 +127,39 @@ def _change_user(
     return written(act)
 
 
-def _with_kept(body: Body, said: Resource, name: str) -> Body:
+def _with_kept(body: Body, said: Resource, name: str, core: str, vocabulary: Vocabulary) -> Body:
     # RFC 7644 §3.5.1 leaves open what a PUT without an attribute means; losing the directory's own key would make
     # it create the person anew.
-    if name not in said or any(key.lower() == name.lower() for key in body):
-        return body
-    return {**body, name: said[name]}
+    kept = body if name not in said or any(key.lower() == name.lower() for key in body) else {**body, name: said[name]}
+    return _with_unshown(kept, said, core, vocabulary) if vocabulary.hides and not _means_another(kept, said) else kept
+
+
+def _means_another(body: Body, said: Resource) -> bool:
+    """Whether the PUT gives the resource of somebody who is off to another person, of whom nothing was said (docs/decisions/0015)."""
+    key = text_in({"externalId": last_said(body, "externalid")}, "externalId")
+    return said.get("active") is False and None not in (key, said.get("externalId")) and key != said["externalId"]
+
+
+def _with_unshown(body: Body, said: Resource, core: str, vocabulary: Vocabulary) -> Body:
+    """The body of a PUT with what answers leave out of the extensions that it says, and of those that they leave out as a whole.
+
+    Who puts back what they have read, as Okta does, cannot say it: they would lose it, and were it required, switch nobody off.
+    """
+    unshown, named, kept = vocabulary.on_request | vocabulary.never, under_own_names(said, vocabulary), dict(body)
+    for urn in (extension.urn for extension in vocabulary.extensions_of(core)):
+        there = named.get(urn)
+        silent = {name: value for name, value in there.items() if (urn.lower(), name.lower()) in unshown} if isinstance(there, dict) else {}
+        key = next((key for key in reversed(body) if key.lower() == urn.lower()), urn)
+        put = body.get(key, {} if silent == there else None)
+        if silent and isinstance(put, dict):
+            spoken = {name.lower() for name in put}
+            kept[key] = {**{name: value for name, value in silent.items() if name.lower() not in spoken}, **put}
+    return kept
+
+
+def _places_in(body: Body) -> frozenset[Place]:
+    """The attributes of extensions that a resource says."""
+    return frozenset((urn.lower(), name.lower()) for urn, value in body.items() if ":" in urn and isinstance(value, dict) for name in value)
 
 
 def post_group(caller: Caller, body: Body, selection: Selection) -> Resource:
@@ -149,11 +178,11 @@ def put_group(caller: Caller, group_id: str, body: Body, selection: Selection, *
     """Raises SCIMError and what `change_group` raises."""
     said = {key.lower() for key in body}
     vocabulary = caller.vocabulary
-    shown = selection.revealing(vocabulary.on_request)
+    shown = selection.revealing(vocabulary.on_request & _places_in(body))
 
     def act(session: Session) -> Resource:
         before = group_said(read_group(session, *caller.key, group_id, lock=True))
-        draft = group_draft(_with_kept(body, before, "externalId"), vocabulary=vocabulary, before=before)
+        draft = group_draft(_with_kept(body, before, "externalId", GROUP_URN, vocabulary), vocabulary=vocabulary, before=before)
         # A PUT that is silent about members keeps them: Keycloak's leaves them out (mitodl/keycloak-scim#134).
         group = change_group(
             session, *caller.key, group_id, display_name=draft.display_name, document=draft.document, external_id=draft.external_id,

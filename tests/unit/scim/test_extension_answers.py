@@ -249,6 +249,60 @@ def test_an_extension_of_which_all_is_hidden_is_not_shown(directory: Directory) 
     assert kept(directory, record_id) is None
 
 
+def test_whoever_puts_back_what_they_read_loses_nothing_that_answers_leave_out(shy: tuple[Directory, str]) -> None:
+    """Okta reads a user, changes what differs, and puts all of it back."""
+    directory, record_id = shy
+    read = get(directory, f"/Users/{record_id}")
+
+    put = directory.send("PUT", f"/Users/{record_id}", {**read, "title": "Dr"})
+
+    assert (put.status, put.document[HR]) == (200, {"site": "Oslo", "code": "x"})
+    assert get(directory, f"/Users/{record_id}?attributes={HR}:notes")[HR] == {"code": "x", "notes": "long"}
+    assert found(directory, f"{HR}:rate eq 5") == ["ada"]
+
+
+@pytest.mark.parametrize("returned", ["request", "never"])
+@pytest.mark.parametrize("beside", [{}, {"site": "Oslo"}])
+def test_what_is_required_and_not_shown_keeps_nobody_from_being_switched_off(directory: Directory, returned: str, beside: dict[str, str]) -> None:
+    declares(attribute("site"), attribute("rate", "integer", returned=returned, required=True))
+    record_id = directory.add_user("ada", **{HR: {"rate": 5, **beside}})
+    read = get(directory, f"/Users/{record_id}")
+
+    off = directory.send("PUT", f"/Users/{record_id}", {**read, "active": False})
+
+    assert (off.status, off.document["active"]) == (200, False), off.text
+    assert found(directory, f"{HR}:rate eq 5") == ["ada"]
+
+
+@pytest.mark.parametrize("said", [{HR: {"site": "Oslo", "Rate": None, "notes": None}}, {HR: None}, {}])
+def test_a_put_takes_away_what_it_says_is_nothing_and_an_extension_that_it_leaves_out(shy: tuple[Directory, str], said: dict[str, Any]) -> None:
+    directory, record_id = shy
+
+    assert directory.send("PUT", f"/Users/{record_id}", {"userName": "ada", **said}).status == 200
+
+    assert found(directory, f"{HR}:rate pr or {HR}:notes pr or {HR}:code pr") == []
+
+
+def test_a_successor_gets_nothing_that_was_not_shown_of_whoever_had_the_resource(directory: Directory) -> None:
+    declares(attribute("site"), attribute("rate", "integer", returned="never"))
+    record_id = directory.add_user("ada", externalId="1", active=False, **{HR: {"site": "Oslo", "rate": 5}})
+
+    put = directory.send("PUT", f"/Users/{record_id}", {"userName": "ada", "externalId": "2", "active": True, HR: {"site": "Rome"}})
+
+    assert (put.status, put.document["active"], found(directory, f"{HR}:rate pr")) == (200, True, [])
+
+
+def test_a_group_that_is_put_back_keeps_what_is_not_shown_of_it(directory: Directory) -> None:
+    team = "urn:example:team"
+    declares(attribute("rate", "integer", returned="never"), attribute("notes", returned="request"), urn=team, core=GROUP_URN)
+    group_id = directory.send("POST", "/Groups", {"displayName": "ants", team: {"rate": 5, "notes": "long"}}).document["id"]
+
+    assert directory.send("PUT", f"/Groups/{group_id}", {"displayName": "ants", team: {"notes": "s"}}).document[team] == {"notes": "s"}
+    assert team not in directory.send("PUT", f"/Groups/{group_id}", get(directory, f"/Groups/{group_id}")).document
+
+    assert get(directory, f"/Groups?filter={team}:rate eq 5 and {team}:notes eq \"s\"".replace(" ", "%20"))["totalResults"] == 1
+
+
 def test_another_organisations_schema_is_not_ours(directory: Directory) -> None:
     declares(*USUAL)
     with transaction() as session:
