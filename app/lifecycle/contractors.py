@@ -69,8 +69,8 @@ def _source(session: Session, organization_id: str, *, actor: Actor, at: datetim
 
 
 def engagement_of(session: Session, person: Person, *, at: datetime) -> Engagement:
-    """The engagement of a person, locked; begun where a directory calls them no employee and nobody has noticed yet. Raises Unfit."""
-    found = open_engagement(session, person.organization_id, person.id, lock=True)
+    """The engagement of a person, locked; resumed, or begun where a directory calls them no employee, where nobody has noticed yet. Raises Unfit."""
+    found = open_engagement(session, person.organization_id, person.id, lock=True) or engagements.resume(session, person, at=at)
     if found is None and engagements.is_contractor(session, person):
         found = adopt(session, person, at=at)
     if found is None:
@@ -140,7 +140,8 @@ def adopt_some(session: Session, organization_id: str, *, after: str, most: int,
     kinds = engagements.kinds_said(session, organization_id, *of_page)
     found = session.scalars(_unengaged(organization_id, kinds).where(*of_page).order_by(Person.id)).all() if kinds else []
     for person in found:
-        adopt(session, person, at=at)
+        if engagements.resume(session, person, at=at) is None:
+            adopt(session, person, at=at)
     return last if count == most else None
 
 

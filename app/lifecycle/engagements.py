@@ -15,15 +15,18 @@ from app.command_lines import to_type
 from app.database import new_id
 from app.directory.names import name_key
 from app.directory.settings import contractor_longest, contractor_types, value_of
-from app.directory.tables import Person, Standing, StatementKind, Voice
+from app.directory.tables import Person, Standing, Statement, StatementKind, Voice
 from app.journal import entries
 from app.journal.work import insert_for
 from app.lifecycle import leaving
 from app.lifecycle.engagement_tables import Engagement, Origin, SponsorLetter
 from app.lifecycle.errors import LifecycleError
+from app.lifecycle.standing import as_said, counts
 
 REMINDED: Final = (30, 14, 7)
 """So many days before the end the sponsor is written to."""
+LET_GO: Final = "ended"
+"""Why an engagement is over whose person was let go before its day."""
 _QUIET: Final = {"synchronize_session": False}
 
 
@@ -46,7 +49,7 @@ def take_on(
 
     Whoever was let go by a sponsor before comes back under the same identity.
     """
-    there = open_engagement(session, person.organization_id, person.id, lock=True)
+    there = open_engagement(session, person.organization_id, person.id, lock=True) or resume(session, person, at=at)
     if there is not None:
         raise Unfit(f"{person.user_name} is taken on already: {to_type('contractor attest', person.user_name, '--until DAY --by SPONSOR')}, or reassign, or end")
     check_sponsor(session, sponsor, person)
@@ -113,8 +116,38 @@ def end(session: Session, row: Engagement, *, actor: Actor, at: datetime) -> Per
     if row.ended_at is None:
         sponsor = _sponsor_of(session, row)
         person = _say(session, row, sponsor, StatementKind.LEAVES, effective_at=at, actor=actor, at=at, because="engagement ended")
-        close(session, row, why="ended", actor=actor, at=at)
+        close(session, row, why=LET_GO, actor=actor, at=at)
     return person
+
+
+def resume(session: Session, person: Person, *, at: datetime) -> Engagement | None:
+    """Whoever was let go before their day and is back is here until that day: the engagement goes on, and its sponsor is asked about it again.
+
+    None where no engagement has to go on. Whoever has one that stands is not asked about here.
+    """
+    if person.standing == Standing.DEPARTED:
+        return None
+    mine = Engagement.organization_id == person.organization_id, Engagement.person_id == person.id
+    last = select(Engagement).where(*mine, Engagement.ended_at.is_not(None)).order_by(Engagement.ended_at.desc(), Engagement.created_at.desc()).limit(1)
+    row = session.scalar(last.with_for_update().execution_options(populate_existing=True))
+    if row is None or row.ended_why != LET_GO or not _day_counts(session, row, at=at):
+        return None
+    row.ended_at = row.ended_why = None
+    session.flush()
+    journal(session, row, "engagement resumed", actor=CLOCK, at=at, because="they are back before their last day", after={"ends_at": iso(row.ends_at)})
+    write_letters(session, row, at=at)
+    return row
+
+
+def _day_counts(session: Session, row: Engagement, *, at: datetime) -> bool:
+    """Whether the sponsor's word on the last day still ends access on it, or has."""
+    heard = select(Statement).where(
+        Statement.organization_id == row.organization_id, Statement.person_id == row.person_id, Statement.withdrawn_at.is_(None),
+        Statement.held.is_(False),
+    )  # fmt: skip
+    statements = [as_said(one) for one in session.scalars(heard)]
+    days = [one for one in statements if one.voice is Voice.SPONSOR and one.kind is StatementKind.PAUSES and one.effective_at == row.ends_at]
+    return any(counts(day, statements, now=at) for day in days)
 
 
 def keep_on(session: Session, row: Engagement, *, actor: Actor, at: datetime) -> Person:

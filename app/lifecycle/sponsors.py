@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from app.actors import CLOCK
 from app.database import in_transaction, reading
@@ -25,7 +25,10 @@ SOON: Final = timedelta(days=7)
 def look(organization_id: str, *, at: datetime) -> None:
     """Bring engagements in line with what has come to pass, and people's alarms with what stands. Twice does it once."""
     with reading() as session:
-        todo = [*_lapsing(session, organization_id, at=at), *_left_alone(session, organization_id), *_outdated(session, organization_id)]
+        todo = [
+            *_come_back(session, organization_id, at=at), *_lapsing(session, organization_id, at=at), *_left_alone(session, organization_id),
+            *_outdated(session, organization_id),
+        ]  # fmt: skip
     for person_id in dict.fromkeys(todo):
         in_transaction(lambda session, person_id=person_id: _one(session, organization_id, person_id, at=at))  # type: ignore[misc]  # defaults bind the loop's values
     with reading() as session:
@@ -37,6 +40,8 @@ def _one(session: Session, organization_id: str, person_id: str, *, at: datetime
     """What has to be done about one engagement, asked once more behind its lock."""
     row = engagements.open_engagement(session, organization_id, person_id, lock=True)
     if row is None:
+        row = engagements.resume(session, session.get_one(Person, (organization_id, person_id)), at=at)
+    if row is None:
         return
     _follow(session, row, at=at)
     if row.ended_at is None:
@@ -46,6 +51,26 @@ def _one(session: Session, organization_id: str, person_id: str, *, at: datetime
         # Who was hired anew on that day or later is here by that, and nobody is told that they were suspended.
         if row.lapsed_at is None and decided.standing is not Standing.ACTIVE:
             engagements.lapse(session, row, at=at)
+
+
+# Who was let go has come back
+
+
+def _come_back(session: Session, organization_id: str, *, at: datetime) -> list[str]:
+    """Those who were let go before their day and are not out: their day is still to come, or is what keeps them away."""
+    other = aliased(Engagement)
+    stands = select(other.id).where(
+        other.organization_id == Engagement.organization_id, other.person_id == Engagement.person_id, other.ended_at.is_(None)
+    )
+    query = (
+        select(Engagement.person_id)
+        .join(Person, (Person.organization_id == Engagement.organization_id) & (Person.id == Engagement.person_id))
+        .where(
+            Engagement.organization_id == organization_id, Engagement.ended_why == engagements.LET_GO, Person.standing != Standing.DEPARTED,
+            (Engagement.ends_at > at) | (Person.standing == Standing.PAUSED), ~stands.exists(),
+        )
+    )  # fmt: skip
+    return list(session.scalars(query))
 
 
 # A last day has come

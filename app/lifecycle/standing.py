@@ -266,6 +266,11 @@ def takes_back(comeback: Said, said: Said) -> bool:
     return _takes_back(comeback, _off(said))
 
 
+def counts(said: Said, statements: Sequence[Said], *, now: datetime) -> bool:
+    """Whether a word by which somebody leaves, or is away, keeps them out now or will on its day: no comeback has taken it back."""
+    return not _undone(_off(said), statements, now=now)
+
+
 def _undone(off: _Off, statements: Sequence[Said], *, now: datetime) -> bool:
     """Whether a comeback that is due takes back what keeps somebody out. That somebody starts later is undone by nothing but an
     operator's word on when they start. What HR took back of its own is gone by now (`_of_hr`): what it says of one engagement undoes
