@@ -43,12 +43,13 @@ def close(session: Session, source: Source, *, actor: Actor, at: datetime) -> Le
     if resting:
         count = session.scalar(select(func.count()).select_from(_resting_on(source).order_by(None).subquery())) or 0
         raise _owed(source, resting, count)
+    # One change of the source's row, under the entry of its revoking: a second one would be refused.
+    if (source.settings or {}).get("url"):
+        source.settings = {**(source.settings or {}), "every": "off", "full_every": "off"}
     sources.revoke(session, source, actor=actor, at=at)
     state = session.get(SourceState, (source.organization_id, source.id), with_for_update=True, populate_existing=True)
     if state is not None:
         sources.begin_anew(state)
-    if (source.settings or {}).get("url"):
-        source.settings = {**(source.settings or {}), "every": "off", "full_every": "off"}
     session.flush()
     return Left(users=_count(session, Record, *_standing(Record, source)), groups=_count(session, Group, *_standing(Group, source)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -227,6 +228,18 @@ def test_an_hr_system_is_given_up_as_well(desk: Desk) -> None:
     assert answer.status_code == 404
     assert desk.asks("source", "list")["sources"] == []
     assert desk.asks("hr", "list")["systems"] == []
+
+
+def test_one_that_is_pulled_is_given_up_as_well(desk: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("userName\n")
+    desk.asks("source", "add", "csv", "people", "--file", str(file))
+    desk.asks("source", "pull", "people")
+
+    said = desk.asks("source", "end", "people", "--reason", "moved to the new one")
+
+    assert said["ended"] is True and desk.asks("source", "list")["sources"] == []
+    desk.asks("source", "add", "csv", "people", "--file", str(file))
 
 
 @pytest.mark.parametrize(("exit", "typed"), [(1, ("nowhere", "--reason", "x")), (2, ("old", "--reason", " ")), (2, ("old",))])
