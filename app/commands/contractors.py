@@ -1,10 +1,12 @@
 """Verbs on people who are no employees: taking them on, vouching for them, another sponsor, letting go."""
 
+from typing import Any, Final
+
 import click
 from sqlalchemy.orm import Session
 
 from app.clock import iso, now
-from app.commands.acting import ADMINS, INFORMED, Acting, one_person, person_fields, verb
+from app.commands.acting import ADMINS, INFORMED, NAME, Acting, one_person, person_fields, verb
 from app.commands.days import ZONE, beginning_at, end_at
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
@@ -24,6 +26,23 @@ def contractor() -> None:
     """People who are no employees: each has a sponsor who answers for them, and a last day."""
 
 
+class AddressType(click.ParamType[Any]):
+    """An e-mail address and nothing beside it. Of what is entered here nobody can change it later."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        address = value.strip()
+        local, _, domain = address.rpartition("@")
+        if not local or not domain or not address.isprintable() or any(mark.isspace() or mark in _NEVER_BARE for mark in local + domain):
+            self.fail(f"{value!r} is no address; write it like zoe@agency.example", param, ctx)
+        return address
+
+
+_NEVER_BARE: Final = '"(),:;<>@[\\]'
+"""What an address holds in quotes or brackets at most (RFC 5322 §3.2.3)."""
 _NAME = click.argument("name", metavar="NAME")
 _UNTIL = click.option("--until", required=True, metavar="D", help="Their last day, such as 2026-12-31; or a time there, or an instant with its zone.")
 
@@ -33,8 +52,8 @@ _UNTIL = click.option("--until", required=True, metavar="D", help="Their last da
 @click.option("--sponsor", required=True, metavar="PERSON", help="The employee who answers for them.")
 @_UNTIL
 @click.option("--from", "since", metavar="D", help="The day they start, if that is still to come.")
-@click.option("--email", metavar="ADDRESS", help="Of somebody whom no directory names; then NAME is what they are called.")
-@click.option("--user-name", metavar="U", help="Their userName; their address without it.")
+@click.option("--email", type=AddressType(), metavar="ADDRESS", help="Of somebody whom no directory names; then NAME is what they are called.")
+@click.option("--user-name", type=NAME, metavar="U", help="Their userName; their address without it.")
 @ZONE
 def add(
     acting: Acting, name: str, sponsor: str, until: str, since: str | None, email: str | None, user_name: str | None, zone: str | None
@@ -51,7 +70,9 @@ def add(
         if email is None:
             person = one_person(session, acting.organization_id, name)
         else:
-            _refuse_known(session, acting, email)
+            NAME.convert(name, None, None)
+            for one in (email, user_name or email):
+                _refuse_known(session, acting, one)
             person = contractors.enter(
                 session, acting.organization_id, name, email=email, user_name=user_name or email, starts_at=starts_at, actor=acting.actor, at=at
             )
@@ -64,11 +85,12 @@ def add(
     return in_transaction(act)
 
 
-def _refuse_known(session: Session, acting: Acting, email: str) -> None:
-    known = find_people(session, acting.organization_id, email)
+def _refuse_known(session: Session, acting: Acting, text: str) -> None:
+    """What means somebody already would mean two people, and neither could be let go by it."""
+    known = find_people(session, acting.organization_id, text)
     if known:
         names = ", ".join(one.user_name for one in known)
-        raise click.UsageError(f"{email} is known already, as {names}; whom a directory names is taken on without --email")
+        raise click.UsageError(f"{text} is known already, as {names}; whom a directory names is taken on without --email")
 
 
 @verb(contractor, "list", may=INFORMED)

@@ -69,6 +69,39 @@ def test_an_address_that_is_known_is_not_entered_again(firm: Desk) -> None:
     assert said.exit == 2 and "known already" in said.json["error"]
 
 
+@pytest.mark.parametrize("address", ["", " ", "zoe", "@agency.example", "zoe@", "zoe@@agency.example", "Zoë <zoe@agency.example>", "zoe@agency.example,z@x"])
+def test_what_is_no_address_is_not_taken_for_one(firm: Desk, address: str) -> None:
+    said = firm.types("contractor", "add", "Zoë", "--email", address, "--sponsor", KIM, "--until", in_days(30), "--json")
+
+    assert said.exit == 2 and "is no address; write it like zoe@agency.example" in said.json["error"]
+    assert firm.asks("contractor", "list")["contractors"] == []
+
+
+def test_blanks_around_an_address_are_no_part_of_it(firm: Desk) -> None:
+    said = firm.asks("contractor", "add", "Zoë", "--email", " zoë@agency.example ", "--sponsor", KIM, "--until", in_days(30))
+
+    assert said["person"]["userName"] == "zoë@agency.example"
+
+
+@pytest.mark.parametrize(("name", "user_name"), [("", "zoe"), (" ", "zoe"), ("Zoë", ""), ("Zoë", " "), ("Zoë", "z\noe")])
+def test_nobody_is_entered_without_a_name(firm: Desk, name: str, user_name: str) -> None:
+    said = firm.types(
+        "contractor", "add", name, "--email", "zoe@agency.example", "--user-name", user_name, "--sponsor", KIM, "--until", in_days(30), "--json"
+    )
+
+    assert said.exit == 2 and "is no name" in said.json["error"]
+    assert firm.asks("contractor", "list")["contractors"] == []
+
+
+def test_nobody_is_entered_by_what_somebody_else_is_called(firm: Desk) -> None:
+    said = firm.types(
+        "contractor", "add", "Ada C.", "--email", "ada.c@agency.example", "--user-name", ADA.upper(), "--sponsor", KIM, "--until", in_days(30), "--json"
+    )
+
+    assert said.exit == 2 and f"known already, as {ADA}" in said.json["error"]
+    assert firm.asks("depart", ADA)["standing"] == "departed", "who is meant is still clear"
+
+
 @pytest.mark.parametrize("missing", [("--sponsor", KIM), ("--until", "2031-01-01")])
 def test_nobody_is_taken_on_without_a_sponsor_or_without_a_last_day(firm: Desk, missing: tuple[str, str]) -> None:
     assert firm.types("contractor", "add", ADA, *missing, "--json").exit == 2
