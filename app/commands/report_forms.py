@@ -31,6 +31,10 @@ FORMULAS: Final = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "﹦", "﹢",
 _BEHIND_A_SEMICOLON: Final = re.compile(rf';(?=[\s"]*[{re.escape("".join(FORMULAS))}])')
 
 
+_ELSEWHERE: Final = {"user_name": "userName", "display_name": "displayName", "employee_number": "employeeNumber"}
+"""How every other `--json` calls what these columns hold: it is said by both names."""
+
+
 class Form(StrEnum):
     TABLE = "table"
     JSON = "json"
@@ -72,7 +76,8 @@ class Rows:
         """One more row; what it leaves out is empty."""
         if self._form is Form.JSON:
             self._file.write(", " if self.count else "")
-            self._file.write(json.dumps({name: row.get(name) for name in self._columns}))
+            told = {name: row.get(name) for name in self._columns}
+            self._file.write(json.dumps(told | {_ELSEWHERE[name]: value for name, value in told.items() if name in _ELSEWHERE}))
         elif self._form is Form.CSV:
             self._csv.writerow([as_cell(row.get(name)) for name in self._columns])
         else:

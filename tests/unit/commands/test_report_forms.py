@@ -47,6 +47,16 @@ def test_json_is_one_object_on_one_line(capsysbinary: pytest.CaptureFixture[byte
     }  # fmt: skip
 
 
+def test_in_json_somebody_is_also_called_as_everywhere_else(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    with Rows("report.test", ("user_name", "employee_number"), ("user_name",), Form.JSON) as made:
+        made.add({"user_name": "ada"})
+        made.end({})
+        made.show()
+
+    [line] = json.loads(capsysbinary.readouterr().out)["lines"]
+    assert line == {"user_name": "ada", "userName": "ada", "employee_number": None, "employeeNumber": None}
+
+
 def test_a_table_in_a_pipe_has_only_what_is_shown_and_no_cell_breaks_out(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     out = written(capsysbinary, Form.TABLE, {"name": "a\tb\nc\x1b[2J", "count": 1, "said": "never"})
 

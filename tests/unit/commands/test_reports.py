@@ -300,6 +300,7 @@ def test_people_in_no_channel_are_listed_with_the_reason(firm: Desk) -> None:
     said = firm.asks("report", "no-channel")
 
     assert [(line["user_name"], line["why"]) for line in said["lines"]] == [("cy@acme.example", "departments: they have no department")]
+    assert [(line["userName"], line["displayName"]) for line in said["lines"]] == [("cy@acme.example", said["lines"][0]["display_name"])]
     assert (said["count"], said["rules"]) == (1, 1)
 
 
