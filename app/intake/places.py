@@ -104,4 +104,9 @@ def fits(document: Any, place: str, values: tuple[str, ...], around: Around = NO
     if not there:
         return "" in values
     # Of an object only that it is there can be said.
-    return (isinstance(found, dict) and "*" in values) or any(one is not None and fnmatchcase(one, value) for one in said for value in values)
+    return (isinstance(found, dict) and "*" in values) or any(one is not None and _is_like(one, value) for one in said for value in values)
+
+
+def _is_like(text: str, value: str) -> bool:
+    # Brackets are a set of letters, as in `[12]*`, and also what they are, as in `Terminated [voluntary]`.
+    return fnmatchcase(text, value) or fnmatchcase(text, value.replace("[", "[[]"))

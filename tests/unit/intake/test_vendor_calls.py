@@ -61,6 +61,21 @@ def test_a_row_of_a_workday_report_ends_access_with_the_last_day_of_work_and_a_r
     assert rescinded.event is Event.CANCELLED
 
 
+@pytest.mark.parametrize(
+    ("value", "said", "event"),
+    [
+        ("Terminated [voluntary]", "Terminated [voluntary]", Event.REVOKE_NOW), ("Terminated [*]", "Terminated [by us]", Event.REVOKE_NOW),
+        ("[left]", "[left]", Event.REVOKE_NOW), ("[]", "[]", Event.REVOKE_NOW), ("[12]*", "2026-11-30", Event.REVOKE_NOW),
+        ("[12]*", "0000-00-00", Event.NOTHING), ("le?t", "left", Event.REVOKE_NOW), ("le?t", "leeft", Event.NOTHING),
+    ],
+)  # fmt: skip
+def test_brackets_stand_for_one_of_their_letters_and_for_themselves(value: str, said: str, event: Event) -> None:
+    meaning = Meaning(event=Event.REVOKE_NOW, when={"status": (value,)}, at=())
+    reading = Reading(key="id", number=None, email=None, engagement=None, zone=None, means=(meaning,))
+
+    assert say(reading, {"id": 1, "status": said}, time_zone="UTC", at=CLOCK).event is event
+
+
 def dated(rule: Rule, text: object, *, format: str | None = None, zone: str = "Europe/Berlin") -> datetime | None:
     meaning = Meaning(event=Event.LEAVES_AT, when={}, at=(Moment(rule=rule, place="on", format=format),))
     reading = Reading(key="id", number=None, email=None, engagement=None, zone=None, means=(meaning,))
