@@ -149,9 +149,20 @@ class Node:
         return {name: entry.values() for name, entry in found.items()}
 
     def values(self) -> tuple[str, ...]:
-        """Texts to compare with. An empty one, in quotes, stands for *nothing is said there*."""
+        """Texts to compare with. An empty one, in quotes, stands for *nothing is said there*; so does a null."""
         items = [self] if isinstance(self.node, yaml.ScalarNode) else self.items()
-        return tuple("" if isinstance(item.node, yaml.ScalarNode) and item.node.style and not item.node.value else item.text() for item in items)
+        return tuple(value for item in items for value in item._value())
+
+    def _value(self) -> tuple[str, ...]:
+        if not isinstance(self.node, yaml.ScalarNode) or self.node.style:
+            quoted_nothing = isinstance(self.node, yaml.ScalarNode) and not self.node.value
+            return ("",) if quoted_nothing else (self.text(),)
+        # Bare words that YAML writes in several ways, and JSON in one: a call may have either.
+        text = self.text()
+        meant = "" if text == "~" else text.lower()
+        if meant in ("", "null"):
+            return (text, "")
+        return (text, meant) if meant in ("true", "false") and meant != text else (text,)
 
     def plain(self) -> dict[str, object]:
         found: object = self.loader.construct_document(self.node)

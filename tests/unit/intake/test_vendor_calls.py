@@ -76,6 +76,22 @@ def test_brackets_stand_for_one_of_their_letters_and_for_themselves(value: str, 
     assert say(reading, {"id": 1, "status": said}, time_zone="UTC", at=CLOCK).event is event
 
 
+@pytest.mark.parametrize(
+    ("bare", "said", "fits"),
+    [
+        ("True", True, True), ("TRUE", True, True), ("true", True, True), ("False", False, True), ("True", "True", True), ("True", False, False),
+        ("'True'", True, False), ("[True, gone]", True, True), ("null", None, True), ("~", None, True), ("NULL", None, True), ("null", "null", True),
+        ("null", "x", False), ("'null'", None, False), ("No", "No", True), ("No", False, False),
+    ],
+)  # fmt: skip
+def test_a_bare_word_of_yaml_is_what_json_has_for_it(bare: str, said: object, fits: bool) -> None:
+    text = f"vendor: Acme\nsignature: {{scheme: hmac, header: X-Sig}}\nevent:\n  key: id\n  means:\n    - {{when: {{gone: {bare}}}, event: revoke now}}\n"
+    reading = descriptions.read(text).event
+    assert reading is not None
+
+    assert (say(reading, {"id": 1, "gone": said}, time_zone="UTC", at=CLOCK).event is Event.REVOKE_NOW) is fits
+
+
 def dated(rule: Rule, text: object, *, format: str | None = None, zone: str = "Europe/Berlin") -> datetime | None:
     meaning = Meaning(event=Event.LEAVES_AT, when={}, at=(Moment(rule=rule, place="on", format=format),))
     reading = Reading(key="id", number=None, email=None, engagement=None, zone=None, means=(meaning,))
