@@ -171,7 +171,7 @@ def _effective(meaning: Meaning, document: Any, around: Around, *, zone: str, at
         # Looked up where a date needs it: what takes access at once does not wait for somebody to mend a zone.
         there = UTC if moment.rule is Rule.INSTANT else _zone(zone)
         try:
-            return _instant(moment, text, there)
+            return _instant(moment, text, there, begins=meaning.event in _BEGINNINGS)
         except (ValueError, OverflowError) as error:
             wanted = f"a date as {moment.format} writes it" if moment.format else _WANTED[moment.rule]
             raise BadCall(f"{moment.place} must be {wanted}, not {text!r}") from error
@@ -180,6 +180,7 @@ def _effective(meaning: Meaning, document: Any, around: Around, *, zone: str, at
     return None
 
 
+_BEGINNINGS: Final = (Event.CREATED, Event.REHIRED)
 _WANTED: Final[Mapping[Rule, str]] = {
     Rule.END_OF_DAY: "a date such as 2026-11-30, or its midnight",
     Rule.START_OF_DAY: "a date such as 2026-11-30, or its midnight",
@@ -188,13 +189,17 @@ _WANTED: Final[Mapping[Rule, str]] = {
 }
 
 
-def _instant(moment: Moment, text: str, zone: tzinfo) -> datetime:
+def _instant(moment: Moment, text: str, zone: tzinfo, *, begins: bool) -> datetime:
     said = datetime.strptime(text, moment.format) if moment.format else None
     if moment.rule is Rule.INSTANT:
         return said.astimezone(UTC) if said is not None else _numbered(text) or parse_instant(text)
     if moment.rule is Rule.LOCAL_TIME:
         local = said or datetime.fromisoformat(text)
-        return (local if local.tzinfo is not None else local.replace(tzinfo=zone)).astimezone(UTC)
+        if local.tzinfo is not None:
+            return local.astimezone(UTC)
+        # Around a change of the clock there are two: an end is the first, and a beginning the last.
+        meant = [local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
+        return max(meant) if begins else min(meant)
     day = said.date() if said is not None else _day(text, zone)
     # The end of a day is the start of the next one there, whatever daylight saving does in between.
     first = day if moment.rule is Rule.START_OF_DAY else day + timedelta(days=1)

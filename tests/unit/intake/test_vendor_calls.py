@@ -92,8 +92,10 @@ def test_a_bare_word_of_yaml_is_what_json_has_for_it(bare: str, said: object, fi
     assert (say(reading, {"id": 1, "gone": said}, time_zone="UTC", at=CLOCK).event is Event.REVOKE_NOW) is fits
 
 
-def dated(rule: Rule, text: object, *, format: str | None = None, zone: str = "Europe/Berlin") -> datetime | None:
-    meaning = Meaning(event=Event.LEAVES_AT, when={}, at=(Moment(rule=rule, place="on", format=format),))
+def dated(
+    rule: Rule, text: object, *, format: str | None = None, zone: str = "Europe/Berlin", event: Event = Event.LEAVES_AT
+) -> datetime | None:
+    meaning = Meaning(event=event, when={}, at=(Moment(rule=rule, place="on", format=format),))
     reading = Reading(key="id", number=None, email=None, engagement=None, zone=None, means=(meaning,))
     return say(reading, {"id": 1, "on": text}, time_zone=zone, at=CLOCK).at
 
@@ -123,6 +125,21 @@ def dated(rule: Rule, text: object, *, format: str | None = None, zone: str = "E
 )
 def test_a_date_becomes_the_instant_that_its_rule_says(rule: Rule, text: object, expected: str) -> None:
     assert dated(rule, text) == datetime.fromisoformat(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "end", "beginning"),
+    [
+        # In Berlin half past two comes twice on 25 October, and not at all on 29 March.
+        ("2026-10-25T02:30", "2026-10-25T00:30:00+00:00", "2026-10-25T01:30:00+00:00"),
+        ("2026-03-29T02:30", "2026-03-29T00:30:00+00:00", "2026-03-29T01:30:00+00:00"),
+    ],
+)
+def test_a_local_time_around_a_change_of_the_clock_ends_at_the_first_instant_and_begins_at_the_last(text: str, end: str, beginning: str) -> None:
+    for event in (Event.LEAVES_AT, Event.ON_LEAVE):
+        assert dated(Rule.LOCAL_TIME, text, event=event) == datetime.fromisoformat(end)
+    for event in (Event.CREATED, Event.REHIRED):
+        assert dated(Rule.LOCAL_TIME, text, event=event) == datetime.fromisoformat(beginning)
 
 
 def test_a_date_may_be_written_in_a_vendors_own_way() -> None:
