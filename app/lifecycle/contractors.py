@@ -103,8 +103,7 @@ def adopt(session: Session, person: Person, *, at: datetime) -> Engagement:
         organization_id=person.organization_id, id=new_id(), person_id=person.id, kind=person.user_type or CALLED, origin=Origin.DIRECTORY,
         sponsor_id=manager.id if manager is not None and fit else None, ends_at=end_by_records(session, person), created_at=at,
     )  # fmt: skip
-    session.add(row)
-    session.flush()
+    engagements.begin(session, row)
     engagements.journal(
         session, row, "engagement begun", actor=CLOCK, at=at, because=f"a directory says userType {row.kind}",
         after={"sponsor": row.sponsor_id, "ends_at": iso(row.ends_at)},

@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.actors import CLOCK, Actor
 from app.clock import iso
 from app.command_lines import to_type
-from app.database import new_id
+from app.database import BeginAnew, new_id
 from app.directory.names import name_key
 from app.directory.settings import contractor_longest, contractor_types, value_of
 from app.directory.tables import Person, Standing, Statement, StatementKind, Voice
@@ -32,6 +33,10 @@ _QUIET: Final = {"synchronize_session": False}
 
 class Unfit(LifecycleError):
     """What was asked does not fit the engagement, its dates or its sponsor; the message says what would."""
+
+
+class TakenOnMeanwhile(Unfit, BeginAnew):
+    """Somebody else has begun, or resumed, an engagement of the same person at this moment: begun anew, it is seen."""
 
 
 def open_engagement(session: Session, organization_id: str, person_id: str, *, lock: bool = False) -> Engagement | None:
@@ -58,8 +63,7 @@ def take_on(
         organization_id=person.organization_id, id=new_id(), person_id=person.id, kind=kind, origin=Origin.OPERATOR, sponsor_id=sponsor.id,
         starts_at=starts_at, ends_at=ends_at, attested_at=at, attested_by=sponsor.user_name, created_at=at,
     )  # fmt: skip
-    session.add(row)
-    session.flush()
+    begin(session, row)
     journal(session, row, "engagement begun", actor=actor, at=at, because="operator", after={"sponsor": sponsor.id, "ends_at": iso(ends_at)})
     if starts_at is not None and starts_at > at:
         _say(session, row, sponsor, StatementKind.STARTS, effective_at=starts_at, actor=actor, at=at, because="engagement begun")
@@ -71,6 +75,15 @@ def take_on(
     _say(session, row, sponsor, StatementKind.PAUSES, effective_at=ends_at, actor=actor, at=at, because="engagement begun")
     write_letters(session, row, at=at)
     return row
+
+
+def begin(session: Session, row: Engagement) -> None:
+    """Store an engagement as the one that stands of its person. Raises TakenOnMeanwhile."""
+    session.add(row)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise TakenOnMeanwhile("somebody else took them on at the same moment: look, and type it again") from error
 
 
 def attest(session: Session, row: Engagement, *, until: datetime, by: Person, actor: Actor, at: datetime) -> Person:
@@ -133,7 +146,7 @@ def resume(session: Session, person: Person, *, at: datetime) -> Engagement | No
     if row is None or row.ended_why != LET_GO or not _day_counts(session, row, at=at):
         return None
     row.ended_at = row.ended_why = None
-    session.flush()
+    begin(session, row)
     journal(session, row, "engagement resumed", actor=CLOCK, at=at, because="they are back before their last day", after={"ends_at": iso(row.ends_at)})
     write_letters(session, row, at=at)
     return row
