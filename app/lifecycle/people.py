@@ -344,4 +344,6 @@ def find_people(session: Session, organization_id: str, text: str) -> list[Perso
         people = select(Person).where(Person.organization_id == organization_id, Person.id.in_(ids)).order_by(Person.id)
         if found := list(session.scalars(people)):
             return found
-    return []
+    # Numbers and ids are compared as they stand; what was pasted from a table may have blanks around it.
+    bare = text.strip()
+    return find_people(session, organization_id, bare) if bare not in ("", text) else []

@@ -286,6 +286,16 @@ def test_people_without_a_matching_key_are_never_joined_by_name(installed: Flask
         assert len(find_people(session, company.organization_id, "ada@x.example")) == 2
 
 
+@pytest.mark.parametrize("text", ["E-1 ", "\tE-1", " ada@x.example\n", "\u00a0E-1"])
+def test_blanks_around_what_means_somebody_are_no_part_of_it(installed: Flask, text: str) -> None:
+    company = new_company()
+    ada = company.joins("ada@x.example", "E-1")
+
+    with reading() as session:
+        assert [one.id for one in find_people(session, company.organization_id, text)] == [ada.person_id]
+        assert find_people(session, company.organization_id, " ") == []
+
+
 def joins_without_an_address(company: Company, user_name: str, number: str, *, source_id: str, at: datetime = NOW) -> Record:
     said = {name: value for name, value in document(user_name, number).items() if name != "emails"}
     draft = RecordDraft(external_id=None, user_name=user_name, active=True, document=said)
