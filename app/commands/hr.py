@@ -87,6 +87,8 @@ def description_text(file: str) -> str:
     """The text of a description by file or name. Raises Unusable where it is none, and OSError."""
     try:
         return descriptions.text_of(file)
+    except FileNotFoundError as error:
+        raise Unusable(f"there is no file {file!r}, and no description of that name; there are {', '.join(descriptions.shipped())}") from error
     except UnicodeDecodeError as error:
         raise Unusable(f"{file} is no text in UTF-8") from error
 

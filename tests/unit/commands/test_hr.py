@@ -76,6 +76,14 @@ def test_a_mistake_in_a_description_names_its_line_and_connects_nothing(desk: De
     assert desk.asks("source", "list")["sources"] == []
 
 
+@pytest.mark.parametrize("typed", [("source", "add", "hr", "people", "--description", "BambooHR"), ("hr", "test", "BambooHR", "sample.json")])
+def test_a_name_that_no_description_has_is_answered_with_those_that_there_are(desk: Desk, typed: tuple[str, ...]) -> None:
+    said = desk.types(*typed, "--json")
+
+    assert said.exit == 2
+    assert "'BambooHR'" in said.json["error"] and "there are bamboohr, gusto, hibob" in said.json["error"]
+
+
 def test_a_system_is_connected_by_its_description_changed_and_shown_without_its_secrets(desk: Desk, tmp_path: Path) -> None:
     secret, credential = tmp_path / "secret", tmp_path / "credential"
     secret.write_text("given-by-the-vendor\n")
