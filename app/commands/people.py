@@ -11,7 +11,7 @@ from app.commands.acting import ADMINS, DESK, INFORMED, Acting, one_person, pers
 from app.commands.days import ZONE, beginning_at
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
-from app.directory.tables import Person, Source, Standing, Statement
+from app.directory.tables import Person, Source, Standing, Statement, Voice
 from app.lifecycle import reinstating, starting
 from app.lifecycle.engagements import open_engagement
 from app.lifecycle.people import records_of, standing_now
@@ -91,12 +91,23 @@ def reinstate(acting: Acting, who: str, reason: str) -> Answer:
         then = "Whatever they were signed in to asks them to sign in again." if was_out else "They had access already: nothing was undone."
         notes = [f"{said.display_name} is {said.standing}: {said.standing_reason}. {then}"]
         if said.access_until is not None:
-            notes.append(f"They still leave at {iso(said.access_until)}, as was announced. To call that off: {to_type('return', said.user_name)}")
+            notes.append(f"They still leave at {iso(said.access_until)}, as was announced. {_another_day(session, said)}")
         if not reinstating.standing_records(session, said):
             notes.append("No directory names them any more, and no group: both come back when one does.")
         return _answer("reinstate", said, notes=notes, departure=was.id if was is not None else None)
 
     return in_transaction(act)
+
+
+def _another_day(session: Session, said: Person) -> str:
+    """What moves the day on which somebody's access ends: a return calls off no sponsor's day, and no date of a record."""
+    match reinstating.who_ends_it(session, said):
+        case Voice.SPONSOR:
+            return f"Their sponsor names another day: {to_type('contractor attest', said.user_name, '--until DAY --by SPONSOR')}"
+        case Voice.DIRECTORY:
+            return "A directory says so, and the day is changed there."
+        case _:
+            return f"To call that off: {to_type('return', said.user_name)}"
 
 
 @verb(_root, "sign-out", may=DESK)

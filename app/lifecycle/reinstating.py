@@ -12,6 +12,7 @@ from app.directory.tables import Person, Record, Standing, Statement, StatementK
 from app.journal import entries
 from app.lifecycle import engagements, order
 from app.lifecycle.people import lock_meant, settle
+from app.lifecycle.standing import COMEBACKS
 from app.lifecycle.starting import OutOfPlace
 from app.revocation.receipts import REINSTATED
 
@@ -50,3 +51,14 @@ def standing_records(session: Session, person: Person) -> int:
     """How many records still name somebody: none where a directory has deleted them, and their groups with them."""
     mine = (Record.organization_id == person.organization_id, Record.person_id == person.id, Record.ended_at.is_(None))
     return len(session.scalars(select(Record.id).where(*mine)).all())
+
+
+def who_ends_it(session: Session, person: Person) -> Voice:
+    """Whose word it is that access ends on the day that is known. A directory's is the date of a record, which is no statement."""
+    said = select(Statement.voice).where(
+        Statement.organization_id == person.organization_id, Statement.person_id == person.id, Statement.withdrawn_at.is_(None),
+        Statement.held.is_(False), Statement.effective_at == person.access_until, Statement.kind.not_in((*COMEBACKS, StatementKind.STARTS)),
+    )  # fmt: skip
+    voices = [Voice(voice) for voice in session.scalars(said)]
+    # A sponsor's day is the one that no return moves.
+    return Voice.SPONSOR if Voice.SPONSOR in voices else voices[0] if voices else Voice.DIRECTORY

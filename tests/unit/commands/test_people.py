@@ -10,12 +10,13 @@ from sqlalchemy.orm import Session
 
 from app.clock import iso, now
 from app.database import in_transaction, reading
-from app.directory.tables import Person, StatementKind, Voice
+from app.directory.tables import Person, Record, StatementKind, Voice
 from app.journal.tables import Entry
 from app.lifecycle import leaving
+from app.lifecycle.records import RecordDraft, change_record
 from tests.company import ADMIN
 from tests.possessions import possessions_of
-from tests.unit.commands.conftest import Desk
+from tests.unit.commands.conftest import OKTA, Desk
 
 ADA = "ada@acme.example"
 
@@ -102,6 +103,38 @@ def test_a_reinstatement_says_that_an_announced_departure_still_comes(desk: Desk
     said = desk.types("reinstate", ADA, "--reason", "mistake")
 
     assert "They still leave at 2031-01-01T00:00:00.000Z" in said.err
+
+
+def test_a_reinstatement_of_somebody_with_a_sponsor_names_what_moves_their_day(desk: Desk) -> None:
+    source_id = desk.directory()
+    for name in ("ada", "kim"):
+        desk.hires(source_id, name)
+    desk.asks("contractor", "add", ADA, "--sponsor", "kim@acme.example", "--until", (now() + timedelta(days=30)).date().isoformat())
+    desk.asks("contractor", "end", ADA)
+
+    said = desk.types("reinstate", ADA, "--reason", "mistake")
+
+    assert f"doorlist contractor attest {ADA} --until DAY --by SPONSOR" in said.err and "doorlist return" not in said.err
+    later = (now() + timedelta(days=60)).date().isoformat()
+    assert desk.asks("contractor", "attest", ADA, "--until", later, "--by", "kim@acme.example")["person"]["standing"] == "active"
+
+
+def test_a_reinstatement_of_somebody_whose_directory_names_a_last_day_says_where_it_is_changed(desk: Desk) -> None:
+    person_id = desk.hires(desk.directory(), "ada")
+    desk.acts(lambda session: _has_a_last_day(session, person_id))
+    desk.asks("depart", ADA)
+
+    said = desk.types("reinstate", ADA, "--reason", "mistake")
+
+    assert "A directory says so, and the day is changed there." in said.err and "doorlist return" not in said.err
+
+
+def _has_a_last_day(session: Session, person_id: str) -> None:
+    record = session.scalars(select(Record).where(Record.person_id == person_id)).one()
+    draft = RecordDraft(
+        external_id=record.external_id, user_name=record.user_name, active=True, document=record.document, ends_at=now() + timedelta(days=30)
+    )
+    change_record(session, record.organization_id, record.source_id, record.id, draft, actor=OKTA, at=now(), because="push")
 
 
 def test_whoever_has_access_already_is_not_said_to_sign_in_again(desk: Desk) -> None:
