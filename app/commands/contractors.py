@@ -167,8 +167,10 @@ def _engagement(session: Session, acting: Acting, name: str) -> Engagement:
 
 def _answer(schema: str, person: Person, row: Engagement, sponsor: Person | None, *, notes: list[str]) -> Answer:
     fields = _fields(Listed(person=person, engagement=row, sponsor=sponsor))
+    # The day of an engagement that is over ends nobody's access any more.
+    until = fields["ends"] if row.ended_at is None else iso(person.access_until)
     columns = ("person", "standing", "sponsor", "until")
-    cells = (person.user_name, person.standing, None if sponsor is None else sponsor.user_name, fields["ends"])
+    cells = (person.user_name, person.standing, None if sponsor is None else sponsor.user_name, until)
     return Answer(schema=schema, fields={**fields, "access_until": iso(person.access_until)}, tables=[Table(columns=columns, rows=[cells])], notes=notes)
 
 

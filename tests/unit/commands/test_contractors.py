@@ -163,6 +163,15 @@ def test_whoever_is_let_go_has_departed_and_whoever_stays_has_no_end(firm: Desk)
     assert firm.asks("contractor", "list")["contractors"] == []
 
 
+@pytest.mark.parametrize(("options", "standing"), [((), "departed"), (("--stays",), "active")])
+def test_an_engagement_that_is_over_shows_no_last_day(firm: Desk, options: tuple[str, ...], standing: str) -> None:
+    firm.asks("contractor", "add", ADA, "--sponsor", KIM, "--until", in_days(30))
+
+    said = firm.types("contractor", "end", ADA, *options)
+
+    assert said.out.splitlines()[1].split("\t") == [ADA, standing, "-", "-"]
+
+
 def test_whoever_was_entered_by_hand_and_stays_is_an_employee_from_then_on(firm: Desk) -> None:
     zoe = "zoe@agency.example"
     firm.asks("contractor", "add", "Zoë Ng", "--email", zoe, "--sponsor", KIM, "--until", in_days(30))
