@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from connectors.contract import Unreachable
-from connectors.source_contract import CursorLost, SourceKey
+from connectors.source_contract import CursorLost, Incomplete, SourceKey
 from connectors.sources.ldap_ber import BOOLEAN, ENUMERATED, OCTETS, SEQUENCE, SET, items, tlv
 from connectors.sources.ldap_wire import Entry, Wire
 
@@ -31,10 +31,15 @@ class Refreshed:
 def refresh(wire: Wire, base: str, filter: str, attributes: Iterable[str], *, cookie: bytes) -> Refreshed:
     """Raises CursorLost where the server names what *is there* instead of what is gone (its present phase, RFC 4533 §3.3.2): it has
     forgotten what was deleted since, as after a restart. Nothing is ever taken for gone because it was not named: one server
-    (389-ds) says so of a present phase in which it names nobody.
+    (389-ds) says so of a present phase in which it names nobody. Also where it is behind the cookie, or has more to tell than one
+    search may bring.
     """
     value = tlv(SEQUENCE, tlv(ENUMERATED, b"\x01") + tlv(OCTETS, cookie))
-    answer = wire.search(base, filter, attributes, controls=[(REQUEST, True, value)])
+    try:
+        answer = wire.search(base, filter, attributes, controls=[(REQUEST, True, value)])
+    except Incomplete as error:
+        # OpenLDAP calls itself unwilling where it was set back to a backup; and of changes there are no pages, but of a listing there are.
+        raise CursorLost(str(error)) from None
     try:
         return _read(wire.name, base, answer.entries, answer.told, _octets(answer.controls.get(DONE)), cookie)
     except (IndexError, ValueError, KeyError, StopIteration) as error:

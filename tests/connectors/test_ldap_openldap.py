@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,6 +84,35 @@ def test_after_a_restart_what_was_deleted_is_found_by_a_full_listing(peopled: Op
 
     assert follower.holds() == peopled.holds()
     assert follower.full_listings == 2
+
+
+def test_a_server_that_was_set_back_to_a_backup_asks_for_a_full_listing(peopled: OpenLDAP, tmp_path: Path) -> None:
+    database = peopled.folder / "db"
+    with peopled.down():
+        shutil.copytree(database, tmp_path / "backup")
+    peopled.let_go("p03")
+    follower = Replica(LDAP(peopled.settings())).list_all()
+    with peopled.down():
+        shutil.rmtree(database)
+        shutil.copytree(tmp_path / "backup", database)
+
+    follower.follow()
+
+    assert follower.full_listings == 2
+    assert follower.holds() == peopled.holds()
+    assert "p03" in follower.holds().people
+
+
+def test_more_changes_than_one_search_may_bring_ask_for_a_full_listing(peopled: OpenLDAP) -> None:
+    follower = Replica(LDAP(peopled.settings(page_size="5"))).list_all()
+    for person in PEOPLE:
+        peopled.change(person.uid, title="Director")
+
+    with peopled.limited_to(10, in_pages="unlimited"):
+        follower.follow()
+
+    assert follower.full_listings == 2
+    assert follower.holds() == peopled.holds()
 
 
 def test_without_a_session_log_nobody_is_taken_for_gone(tmp_path: Path) -> None:

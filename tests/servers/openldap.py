@@ -88,9 +88,9 @@ class OpenLDAP(DirectoryServer):
             yield
 
     @contextmanager
-    def limited_to(self, entries: int) -> Iterator[None]:
-        """No search of the account that reads brings more than this, in however many pages."""
-        limit = f"{{0}}dn.exact={self.sync_dn} size={entries} size.pr={entries} size.prtotal={entries}"
+    def limited_to(self, entries: int, *, in_pages: str = "") -> Iterator[None]:
+        """No search of the account that reads brings more than this, in however many pages unless `in_pages` says how many they may bring."""
+        limit = f"{{0}}dn.exact={self.sync_dn} size={entries} size.pr={entries} size.prtotal={in_pages or entries}"
         with self._configured(CONFIG_DATABASE, "olcLimits", [limit]):
             yield
 
