@@ -21,6 +21,9 @@ from connectors.sources.ldap_library import BROKEN, LDAPInvalidFilterError, ldap
 PAGED_RESULTS = "1.2.840.113556.1.4.319"
 SEARCH_RESULT_ENTRY = 4
 CONNECT_TIMEOUT = 10
+# What OpenSSL says of an answer that is no TLS, or of none; and ldap3 of a name that is not resolved.
+_NO_TLS = ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING")
+_NO_ADDRESS = "invalid server address"
 
 Control = tuple[str, bool, bytes | None]
 
@@ -241,6 +244,10 @@ class Wire:
             return Misconfigured(f"{where}: the certificate is not accepted: {why}")
         if "startTLS failed" in text:
             return Misconfigured(f"{where}: the server will not encrypt (StartTLS); nothing was sent")
+        if any(sign in text for sign in _NO_TLS):
+            return Unreachable(f"{where}: no connection: what answers there did not begin TLS; is it the port for ldaps://?", sent=False)
+        if text == _NO_ADDRESS:
+            return Unreachable(f"{where}: no connection: no address is known for that name", sent=False)
         if self._place.ca_file is not None and (ours := unreadable(self._place.ca_file)) is not None:
             return Misconfigured(f"{where}: {ours}")
         return Unreachable(f"{where}: no connection: {text[:200]}", sent=False)

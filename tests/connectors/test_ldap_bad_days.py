@@ -153,6 +153,14 @@ def test_a_check_of_a_server_that_is_down_raises_nothing(peopled: OpenLDAP) -> N
     assert check.people is None
 
 
+def test_why_there_is_no_connection_is_said_in_words(server: OpenLDAP) -> None:
+    def said(url: str) -> str:
+        return LDAP(server.settings(url=url)).check().steps[0].detail
+
+    assert said(f"ldaps://localhost:{server.port}").endswith("what answers there did not begin TLS; is it the port for ldaps://?")
+    assert said("ldaps://ldap.invalid").endswith("ldap.invalid:636: no connection: no address is known for that name")
+
+
 def test_a_limit_shows_in_the_count(peopled: OpenLDAP) -> None:
     with peopled.limited_to(10):
         check = LDAP(peopled.settings(page_size="7")).check()
