@@ -225,13 +225,13 @@ def secret_in(file: Path | None) -> str | None:
     return text
 
 
-def variables_of(given: Sequence[str]) -> dict[str, str]:
+def variables_of(given: Sequence[str], *, option: str = "--set") -> dict[str, str]:
     """NAME=VALUE, several times."""
     found = {}
     for one in given:
         name, equals, value = one.partition("=")
         if not equals or not name:
-            raise click.UsageError(f"--set is NAME=VALUE, not {one!r}")
+            raise click.UsageError(f"{option} is NAME=VALUE, not {one!r}")
         found[name] = value
     return found
 

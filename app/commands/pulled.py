@@ -59,7 +59,7 @@ def _secret(file: Path | None) -> str | None:
 def _said(given: Sequence[str]) -> dict[str, str]:
     from app.commands.hr import usable, variables_of
 
-    said: dict[str, str] = usable(variables_of, given)
+    said: dict[str, str] = usable(variables_of, given, option="--option")
     return said
 
 
@@ -207,6 +207,8 @@ def set_source(
 
     if secret_file is not None and key_file is not None:
         raise click.UsageError("either --secret-file or --key-file")
+    if not options and all(one is None for one in (url, every, full_every, rank, secret_file, key_file)):
+        raise click.UsageError("say what changes: --url, --option, --every, --full-every, --rank, or a file with a secret")
     secret, said = _whole(secret_file, key_file), _said(options)
 
     def act(session: Session) -> Source:

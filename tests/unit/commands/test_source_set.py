@@ -97,7 +97,7 @@ def everything(desk: Desk, name: str) -> list[object]:
         (("--url", "gopher://people"), Exit.ERROR, "the address is"),
         (("--option", "colour=red"), Exit.ERROR, "colour"),
         (("--option", "zone=Europe/Atlantis"), Exit.ERROR, "zone"),
-        (("--option", "colour"), Exit.USAGE, "colour"),
+        (("--option", "colour"), Exit.USAGE, "--option is NAME=VALUE, not 'colour'"),
         (("--every", "10s"), Exit.USAGE, "too often"),
         (("--every", "soon"), Exit.USAGE, "no length of time"),
         (("--full-every", "-1h"), Exit.USAGE, "no length of time"),
@@ -113,6 +113,14 @@ def test_what_cannot_be_right_is_refused_and_nothing_of_it_is_stored(desk: Desk,
 
     assert answer.exit == exit and said in answer.json["error"], answer
     assert everything(desk, "list") == before
+
+
+def test_nothing_that_is_said_changes_nothing_and_is_told_so(desk: Desk) -> None:
+    desk.asks("source", "add", "csv", "list", "--file", desk.file("people.csv", "id,userName\n1,ada\n"))
+
+    answer = desk.types("source", "set", "list", "--json")
+
+    assert answer.exit == Exit.USAGE and "say what changes" in answer.json["error"]
 
 
 def test_a_source_that_pushes_has_a_rank_and_nothing_else(desk: Desk) -> None:
