@@ -1,5 +1,6 @@
 """Verbs on directories that are pulled: connecting one, trying it step by step, and pulling it now."""
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from app.directory.tables import Source
 from app.lifecycle.pulled_tables import SourceState
 from app.lifecycle.sources import add_pulled_source, change_pulled_source, find_source
 
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 OFTEN: Final = {"every": "15m", "full_every": "24h"}
 
 
@@ -60,7 +62,19 @@ def _said(given: Sequence[str]) -> dict[str, str]:
     from app.commands.hr import usable, variables_of
 
     said: dict[str, str] = usable(variables_of, given, option="--option")
+    if ca := said.get("ca_file"):
+        said["ca_file"] = _whole_path(ca)
     return said
+
+
+def _whole_path(path: str) -> str:
+    """As it is meant where it was typed: what pulls by the clock was started elsewhere."""
+    return str(Path(path).resolve())
+
+
+def _address(kind: str, url: str) -> str:
+    # Only a list of people may be at a path; what is no address at all is refused where it is opened.
+    return _whole_path(url) if kind == "csv" and url.strip() and not _SCHEME.match(url.strip()) else url
 
 
 def _added(
@@ -103,8 +117,7 @@ def add_ldap(
     options: tuple[str, ...], every: str | None, full_every: str | None,
 ) -> Answer:  # fmt: skip
     """Connect OpenLDAP, Active Directory, Samba or 389 Directory Server."""
-    ca = str(ca_file.resolve()) if ca_file is not None else None
-    given = {"bind_dn": bind_dn, "base": base, "ca_file": ca, "kind": kind}
+    given = {"bind_dn": bind_dn, "base": base, "ca_file": _where(ca_file), "kind": kind}
     return _added(acting, name, "ldap", url, given, options, secret=_secret(password_file), every=every, full_every=full_every)
 
 
@@ -170,13 +183,13 @@ def add_csv(
     """Connect a list of people and groups, as CSV or JSON."""
     if (file is None) == (url is None):
         raise click.UsageError("either --file or --url")
-    address = url or str((file or Path()).resolve())
+    address = _address("csv", url) if url is not None else _whole_path(str(file))
     given = {"allow_private": "true" if allow_private else None}
     return _added(acting, name, "csv", address, given, options, secret=_secret(token_file), every=every, full_every=full_every)
 
 
 def _where(file: Path | None) -> str | None:
-    return None if file is None else str(file.resolve())
+    return None if file is None else _whole_path(str(file))
 
 
 def _whole(line: Path | None, key: Path | None) -> str | None:
@@ -222,7 +235,7 @@ def set_source(
         else:
             before = one.settings or {}
             chosen = {key: value for key, value in {**before.get("options", {}), **said}.items() if value}
-            reached = {**before, "url": url or before.get("url", ""), "options": chosen}
+            reached = {**before, "url": _address(one.kind, url) if url else before.get("url", ""), "options": chosen}
             reached |= {key: value for key, value in (("every", every), ("full_every", full_every)) if value is not None}
         change_pulled_source(
             session, one, reached=reached, rank=one.rank if rank is None else rank, secret=secret, settings=acting.settings, actor=acting.actor, at=now()

@@ -68,6 +68,21 @@ def test_what_cannot_be_right_is_said_when_it_is_added(desk: Desk, people: Path)
     assert desk.types("source", "test", "list").exit == Exit.ERROR
 
 
+def test_a_path_is_the_one_that_it_was_where_it_was_typed(desk: Desk, people: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker was started elsewhere."""
+    folder = people.parent
+    monkeypatch.chdir(folder)
+
+    added = desk.asks("source", "add", "csv", "list", "--url", people.name)
+    changed = desk.asks("source", "set", "list", "--url", "./others.csv")
+    office = ("source", "add", "ldap", "office", "--url", "ldaps://ldap.example", "--bind-dn", "cn=reader", "--base", "dc=acme")
+    asked = desk.asks(*office, "--password-file", desk.file("password", "hunter2-hunter2\n"), "--option", "ca_file=old.pem")
+    trusted = desk.asks("source", "set", "office", "--option", "ca_file=new.pem")
+
+    assert (added["url"], changed["url"]) == (str(people), str(folder / "others.csv"))
+    assert (asked["options"]["ca_file"], trusted["options"]["ca_file"]) == (str(folder / "old.pem"), str(folder / "new.pem"))
+
+
 def test_a_dry_run_says_what_a_pull_would_do_and_does_nothing(desk: Desk, people: Path) -> None:
     desk.asks("source", "add", "csv", "list", "--file", str(people))
 
