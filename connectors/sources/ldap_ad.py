@@ -25,7 +25,9 @@ INCREMENTAL_VALUES = -0x80000000
 OBJECT_SECURITY = 0x1
 LONGEST_ANSWER = 0x7FFFFFFF
 ADDED, REMOVED = "member;range=1-1", "member;range=0-0"
-WATCHED = "(|(&(objectClass=user)(!(objectClass=computer)))(objectClass=group)(objectClass=organizationalUnit))"
+# People are in units and in plain containers; those of group policies, which change often, hold nobody.
+TREE = "(objectClass=organizationalUnit)(&(objectClass=container)(!(objectClass=groupPolicyContainer)))"
+WATCHED = f"(|(&(objectClass=user)(!(objectClass=computer)))(objectClass=group){TREE})"
 DELETED_OBJECTS = "(&(isDeleted=TRUE)(objectClass=container))"
 _GUID = re.compile(r"<GUID=([0-9a-fA-F-]+)>")
 
@@ -73,7 +75,7 @@ def changes_since(reading: Reading, cursor: str) -> Iterator[Change | Cursor]:
     except ValueError:
         raise CursorLost(f"{reading.wire.name}: the cursor is not one of this source's") from None
     if moved.tree:
-        raise CursorLost(f"{reading.wire.name}: the tree of organizational units itself changed")
+        raise CursorLost(f"{reading.wire.name}: the tree of units and containers itself changed")
     yield from moved.gone
     changed = []
     gone = {told.key for told in moved.gone}
@@ -170,7 +172,7 @@ def _page(reading: Reading, flags: int, cookie: bytes, filter: str, attributes: 
 
 
 def _note(moved: Moved, entry: Entry, key: SourceKey, classes: frozenset[str]) -> None:
-    if "organizationalunit" in classes:
+    if classes & {"organizationalunit", "container"}:
         moved.tree = True
     elif _is_deleted(entry):
         moved.gone.append(Gone(kind=Kind.GROUP if "group" in classes else Kind.PERSON, key=key))

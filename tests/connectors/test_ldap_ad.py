@@ -149,6 +149,24 @@ def test_who_leaves_and_who_comes_by_a_move_of_range(server: Samba) -> None:
     assert follower.full_listings == 1
 
 
+@pytest.mark.parametrize("how", ["dirsync", "usn"])
+def test_a_container_that_is_moved_takes_its_people_out_of_the_base(server: Samba, how: str) -> None:
+    admin, name = server.as_admin(), "CN=contractors"
+    inside, outside = server.unit("staff"), server.unit("branch")
+    admin.add(f"{name},{inside}", ["container"])
+    admin.modify_dn(server.dn_of("ada"), "CN=ada", new_superior=f"{name},{inside}")
+    server.add_group("crew", "ada", "grace")
+    follower = Replica(LDAP(server.settings(people_base=inside, changes=how))).list_all()
+
+    assert admin.modify_dn(f"{name},{inside}", name, new_superior=outside), admin.result
+    follower.follow()
+
+    assert set(follower.holds().people) == {"grace", "alan"}
+    assert follower.holds().groups["crew"] == {"grace"}
+    server.let_go("ada")
+    admin.delete(f"{name},{outside}")
+
+
 def test_a_large_group_is_told_by_what_changed_in_it(server: Samba) -> None:
     server.add_group("crew", "ada", "grace")
     source = LDAP(server.settings())
