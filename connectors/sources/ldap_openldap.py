@@ -18,7 +18,11 @@ from connectors.sources.ldap_syncrepl import REQUEST, Refreshed, refresh
 
 TOO_MANY_TO_ASK_FOR = 2000
 LISTS = ("people", "groups", "tree")
-TREE = "(|(objectClass=organizationalUnit)(objectClass=organization)(objectClass=dcObject)(objectClass=locality)(objectClass=container))"
+# Whatever people are below, be it a country, a role or a person; by class where the server does not say who has any below.
+TREE = (
+    "(|(hasSubordinates=TRUE)(objectClass=organizationalUnit)(objectClass=organization)(objectClass=dcObject)"
+    "(objectClass=locality)(objectClass=container))"
+)
 
 
 @dataclass(frozen=True, kw_only=True)

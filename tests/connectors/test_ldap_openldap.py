@@ -115,6 +115,26 @@ def test_more_changes_than_one_search_may_bring_ask_for_a_full_listing(peopled: 
     assert follower.holds() == peopled.holds()
 
 
+@pytest.mark.parametrize(("name", "kind"), [("c=DE", "country"), ("cn=contractors", "organizationalRole")])
+def test_whatever_is_moved_takes_whom_it_holds_out_of_the_base(server: OpenLDAP, name: str, kind: str) -> None:
+    """The server says only of itself that it moved."""
+    server.hire(ADA, GRACE)
+    admin, inside, outside = server.as_admin(), server.unit("staff"), server.unit("branch")
+    admin.add(f"{name},{inside}", [kind])
+    admin.modify_dn(server.dn_of("ada"), "uid=ada", new_superior=f"{name},{inside}")
+    server.add_group("crew", "ada", "grace")
+    follower = Replica(LDAP(server.settings(people_base=inside))).list_all()
+    assert "ada" in follower.holds().people
+
+    assert admin.modify_dn(f"{name},{inside}", name, new_superior=outside), admin.result
+    follower.follow()
+
+    assert set(follower.holds().people) == {"grace"}
+    assert follower.holds().groups["crew"] == {"grace"}
+    server.let_go("ada")
+    admin.delete(f"{name},{outside}")
+
+
 def test_without_a_session_log_nobody_is_taken_for_gone(tmp_path: Path) -> None:
     server = OpenLDAP(session_log=0)
     server.start(tmp_path)
