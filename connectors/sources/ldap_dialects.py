@@ -77,6 +77,9 @@ def _ad_standing(entry: Entry, at: datetime) -> Standing:
         raise Unreadable("userAccountControl")
     if control & ACCOUNT_DISABLED:
         return Standing(active=False, state="disabled")
+    if "accountexpires" not in entry.values:
+        # Every account has it, be it for *never* (MS-SAMR §3.1.1.8.1): without it somebody whose end has come would be on.
+        raise Unreadable("accountExpires")
     ticks = entry.number("accountexpires") or 0
     if ticks in NEVER or ticks < 0:
         return Standing()

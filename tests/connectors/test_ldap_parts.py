@@ -269,13 +269,13 @@ def at(**values: str) -> Entry:
 )
 def test_only_the_second_bit_of_user_account_control_is_off(control: str, active: bool) -> None:
     # 16 in lockoutTime's place and 0 in pwdLastSet's: too many wrong passwords, and must be changed first.
-    entry_ = at(useraccountcontrol=control, lockouttime="134091234567890123", pwdlastset="0")
+    entry_ = at(useraccountcontrol=control, accountexpires="0", lockouttime="134091234567890123", pwdlastset="0")
 
     assert AD.standing(entry_, NOW).active is active
 
 
-@pytest.mark.parametrize("values", [{}, {"useraccountcontrol": "x"}, {"useraccountcontrol": ""}])
-def test_without_user_account_control_nobody_is_on_or_off(values: dict[str, str]) -> None:
+@pytest.mark.parametrize("values", [{}, {"useraccountcontrol": "x"}, {"useraccountcontrol": ""}, {"useraccountcontrol": "512"}])
+def test_without_user_account_control_and_account_expires_nobody_is_on_or_off(values: dict[str, str]) -> None:
     with pytest.raises(Unreadable):
         AD.standing(at(**values), NOW)
 
@@ -313,11 +313,12 @@ def test_ns_account_lock(said: str, active: bool) -> None:
     assert DS389.standing(at(nsaccountlock=said), NOW).active is active
 
 
-def test_what_decides_over_access_but_cannot_be_read_ends_the_listing() -> None:
+@pytest.mark.parametrize(("shown", "hidden"), [({}, "userAccountControl"), ({"useraccountcontrol": [b"512"]}, "accountExpires")])
+def test_what_decides_over_access_but_cannot_be_read_ends_the_listing(shown: dict[str, list[bytes]], hidden: str) -> None:
     people = People(read_settings(settings(kind="ad")), AD)
 
-    with pytest.raises(Incomplete, match="userAccountControl"):
-        people.person(Entry("cn=x", {"objectguid": [bytes(16)]}), manager=None, at=NOW)
+    with pytest.raises(Incomplete, match=f"{hidden} of cn=x cannot be read: give the bind account the right to"):
+        people.person(Entry("cn=x", {"objectguid": [bytes(16)], **shown}), manager=None, at=NOW)
 
 
 # Settings
