@@ -12,7 +12,7 @@ from typing import Final
 
 from connectors.contract import Misconfigured, Missing, Unreachable
 from connectors.documents import Document
-from connectors.source_contract import Change, CursorLost, Gone, Incomplete, Kind, Memberships, SourceKey
+from connectors.source_contract import Change, CursorLost, Gone, Incomplete, Kind, Memberships, SourceKey, SourcePerson
 from connectors.sources.entra_reading import GROUPS, USERS, Reading, next_of
 from connectors.sources.vendor_calls import Got
 
@@ -24,8 +24,11 @@ _MINIMAL: Final = {"Prefer": "return=minimal"}
 
 @dataclass(kw_only=True)
 class UserNews:
+    """`retyped`: what kind of user they are changed. Of whoever is new, or restored, their name is told along with it."""
+
     removed: bool = False
     told: bool = False
+    retyped: bool = False
     enabled: set[bool] = field(default_factory=set)
 
 
@@ -57,7 +60,10 @@ class Changes:
         if self.groups:
             self.groups = self._round(self.groups, lambda item: _note_group(groups, item))
         for key, news in people.items():
-            yield self._person(key, news)
+            told = self._person(key, news)
+            if self.groups and news.retyped and isinstance(told, SourcePerson) and not self._reading.people.counts_guests:
+                raise CursorLost(f"{self._reading.name}: {told.user_name} is no guest any more, and no group says that they are in it")
+            yield told
         yield from self._groups(groups)
 
     def _person(self, key: str, news: UserNews) -> Change:
@@ -132,6 +138,7 @@ def _note_user(people: dict[str, UserNews], item: Document) -> None:
         news.removed = True
         return
     news.told = True
+    news.retyped = news.retyped or (item.has("userType") and not item.has("userPrincipalName"))
     if item.has("accountEnabled"):
         news.enabled.add(item.flag("accountEnabled"))
 

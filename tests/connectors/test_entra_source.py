@@ -168,6 +168,24 @@ def test_a_member_who_becomes_a_guest_is_gone(tenant: EntraTenant) -> None:
     assert Gone(kind=Kind.PERSON, key=SourceKey(grace)) in news(found, cursor)[0]
 
 
+def test_a_guest_who_becomes_a_member_asks_for_a_full_listing(tenant: EntraTenant) -> None:
+    """Of the groups in which they were all along none is told."""
+    grace, _ = company(tenant)
+    guest = tenant.hire("guest@partner.example", userType="Guest")
+    group = tenant.group("Research", grace, guest)
+    tenant.group("Last")
+    found, guests_too, alone = source(tenant), source(tenant, guests="true"), source(tenant, groups="false")
+    cursors = {one: one.cursor_now() for one in (found, guests_too, alone)}
+    tenant.change(guest, userType="Member")
+
+    with pytest.raises(CursorLost, match="no guest any more"):
+        news(found, cursors[found])
+
+    assert next(one for one in found.list_groups() if one.key == group).members == keys(grace, guest)
+    # Where guests count, or no groups are read, nothing is missing.
+    assert all(set(persons(news(one, cursors[one])[0])) == {guest} for one in (guests_too, alone))
+
+
 def test_a_replica_that_lags_keeps_nobody_in(tenant: EntraTenant) -> None:
     alan = tenant.hire("alan@acme.example")
     grace, ada = company(tenant)
