@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from connectors.source_contract import SourceKey
 from connectors.sources.ldap_filters import below, both, either, equals, normal
@@ -26,7 +26,7 @@ class Book:
         # What the server said of DNs that it was asked for.
         self._answers: dict[str, SourceKey | None] = {}
         self._by_primary_group: dict[int, set[SourceKey]] = {}
-        self._by_uid: dict[str, SourceKey] | None = None
+        self._by_uid: dict[str, set[SourceKey]] | None = None
         self._asked = 0
         # Everybody was written down at some moment; and who is not in it now is surely nobody.
         self.whole = False
@@ -101,11 +101,12 @@ class Book:
             return frozenset(self._people.key(entry) for entry in wire.pages(self._people.base, filter, self._wanted))
         return frozenset(self._by_primary_group.get(number, ()))
 
-    def by_uid(self, wire: Wire, uid: str) -> SourceKey | None:
-        """For `memberUid` (RFC 2307), which names people by their uid. Case counts, as it does on the machines that use it."""
+    def by_uid(self, wire: Wire, uid: str) -> Collection[SourceKey]:
+        """For `memberUid` (RFC 2307), which names people by their uid, and so everybody who has it. Case counts, as it does on the machines
+        that use it."""
         if self._by_uid is None:
             self._by_uid = {}
             for entry in wire.pages(self._people.base, self._people.filter, ("uid", self._wanted[0])):
                 for name in entry.texts("uid"):
-                    self._by_uid[name] = self._people.key(entry)
-        return self._by_uid.get(uid)
+                    self._by_uid.setdefault(name, set()).add(self._people.key(entry))
+        return self._by_uid.get(uid, ())

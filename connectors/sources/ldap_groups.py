@@ -91,8 +91,11 @@ class Groups:
                 self._book.prepare(self._wire, map(readable, values))
             for value in values:
                 if attribute == OF_UIDS:
-                    key = self._book.by_uid(self._wire, readable(value))
-                elif (key := self._book.at(value)) is None:
+                    named = self._book.by_uid(self._wire, readable(value))
+                    people.update(named)
+                    foreign += not named
+                    continue
+                if (key := self._book.at(value)) is None:
                     text = readable(value)
                     if self._group_at(text) is not None:
                         groups.add(text)

@@ -225,6 +225,24 @@ def test_posix_groups_name_people_by_uid(server: OpenLDAP) -> None:
     server.as_admin().delete(dn)
 
 
+def test_a_posix_group_names_everybody_who_has_the_uid(server: OpenLDAP) -> None:
+    """By a listing as by what changed: whoever is there a second time, by mistake, takes nobody's place."""
+    server.hire(ADA)
+    dn = f"cn=wheel,{server.unit('groups')}"
+    server.as_admin().add(dn, ["posixGroup"], {"gidNumber": "10", "memberUid": ["ada"]})
+    follower = Replica(LDAP(server.settings())).list_all()
+
+    server.hire(ADA, unit="branch")
+    follower.follow()
+    (told,) = follower.groups.values()
+    (listed_,) = Replica(follower.source).list_all().groups.values()
+
+    assert told.members == listed_.members == set(follower.people)
+    assert len(follower.people) == 2
+    server.as_admin().delete(f"uid=ada,{server.unit('branch')}")
+    server.as_admin().delete(dn)
+
+
 def test_groups_within_ours_count_even_where_the_filter_leaves_them_out(server: OpenLDAP) -> None:
     server.hire(ADA, GRACE)
     server.add_group("team", "ada")
