@@ -6,6 +6,7 @@ from connectors.contract import ConnectorError, Misconfigured, Unauthorised, Unr
 from connectors.source_contract import CursorLost, Incomplete, NothingThere
 
 NO_SUCH_OBJECT = 32
+ADMINISTRATIVE_LIMIT = 11
 REFRESH_REQUIRED = 4096  # RFC 4533 §2.6
 
 _INCOMPLETE = {3, 4, 11, 53}

@@ -15,7 +15,7 @@ from typing import Any
 
 from connectors.certificates import unreadable, verifying
 from connectors.contract import Misconfigured, Secret, Unauthorised, Unreachable
-from connectors.sources.ldap_errors import AD_REASONS, meaning_of
+from connectors.sources.ldap_errors import AD_REASONS, ADMINISTRATIVE_LIMIT, meaning_of
 from connectors.sources.ldap_library import BROKEN, LDAPInvalidFilterError, ldap3
 
 PAGED_RESULTS = "1.2.840.113556.1.4.319"
@@ -186,11 +186,13 @@ class Wire:
     ) -> Iterator[Entry]:
         """Everything that matches, or only what is right below the base. Ending normally says that it was everything (RFC 2696).
         References elsewhere are left out."""
-        wanted, given, cookie = list(attributes), list(controls), None
+        wanted, given, cookie, size = list(attributes), list(controls), None, self._place.page_size
         scope = ldap3.LEVEL if children else ldap3.SUBTREE
         while True:
-            result, response = self._ask(base, filter, wanted, scope=scope, controls=given, page=(self._place.page_size, cookie))
-            self._require_success(result, f"searching {base} for {filter}")
+            result, response = self._ask(base, filter, wanted, scope=scope, controls=given, page=(size, cookie))
+            # OpenLDAP refuses pages that are larger than the account's limit; others make them smaller by themselves.
+            pages = f" in pages of {size} (the option page_size)" if result["result"] == ADMINISTRATIVE_LIMIT else ""
+            self._require_success(result, f"searching {base} for {filter}{pages}")
             for message in response:
                 if "entry" in message:
                     yield message["entry"]

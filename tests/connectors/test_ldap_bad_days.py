@@ -69,6 +69,14 @@ def test_a_size_limit_makes_the_listing_incomplete(peopled: OpenLDAP) -> None:
         list(LDAP(peopled.settings(page_size="7")).list_people())
 
 
+def test_pages_that_are_larger_than_the_server_allows_are_named_with_their_option(peopled: OpenLDAP) -> None:
+    with peopled.limited_to(10, in_pages="unlimited"):
+        with pytest.raises(Incomplete, match=r"in pages of 500 \(the option page_size\): adminLimitExceeded"):
+            list(LDAP(peopled.settings()).list_people())
+
+        assert len(listed(LDAP(peopled.settings(page_size="10")))) == len(PEOPLE)
+
+
 def test_a_wrong_base_is_an_error_and_no_empty_listing(peopled: OpenLDAP) -> None:
     for option in ("base", "people_base"):
         with pytest.raises(Misconfigured, match="noSuchObject"):
