@@ -57,7 +57,7 @@ class Book:
             self.load(wire)
             return self.find(wire, dn)
         self._asked += 1
-        entry = wire.read(dn, self._wanted, self._people.filter)
+        entry = wire.named(dn, self._wanted, self._people.filter)
         self._answers[dn] = key = self._people.key(entry) if entry is not None else None
         return key
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from connectors.contract import ConnectorError, Misconfigured, Unauthorised, Unreachable
 from connectors.source_contract import CursorLost, Incomplete, NothingThere
 
+REFERRAL = 10
 NO_SUCH_OBJECT = 32
+INVALID_NAME = 34
 ADMINISTRATIVE_LIMIT = 11
 REFRESH_REQUIRED = 4096  # RFC 4533 §2.6
 

@@ -144,7 +144,7 @@ class Groups:
     def _within(self, dn: str) -> Direct | None:
         if dn not in self._read:
             # Also one that the filter leaves out, or that lies elsewhere: whoever is in it is in the group that holds it.
-            entry = self._wire.read(dn, self.attributes, self._dialect.group_filter)
+            entry = self._wire.named(dn, self.attributes, self._dialect.group_filter)
             self._read[dn] = None if entry is None else self.direct(entry)
         return self._read[dn]
 
@@ -156,7 +156,7 @@ class Groups:
             if not self._all_groups.may_hold(dn):
                 return None
         if dn not in self._asked:
-            entry = self._wire.read(dn, [self._dialect.key_attribute], self._dialect.group_filter)
+            entry = self._wire.named(dn, [self._dialect.key_attribute], self._dialect.group_filter)
             self._asked[dn] = None if entry is None else self.key(entry)
         return self._asked[dn]
 

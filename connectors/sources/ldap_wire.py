@@ -8,14 +8,14 @@ it for an anonymous bind and says *success*). Errors are translated here, once.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.certificates import unreadable, verifying
 from connectors.contract import Misconfigured, Secret, Unauthorised, Unreachable
-from connectors.sources.ldap_errors import AD_REASONS, ADMINISTRATIVE_LIMIT, meaning_of
+from connectors.sources.ldap_errors import AD_REASONS, ADMINISTRATIVE_LIMIT, INVALID_NAME, NO_SUCH_OBJECT, REFERRAL, meaning_of
 from connectors.sources.ldap_library import BROKEN, LDAPInvalidFilterError, ldap3
 
 PAGED_RESULTS = "1.2.840.113556.1.4.319"
@@ -164,8 +164,16 @@ class Wire:
 
     def read(self, dn: str, attributes: Iterable[str], filter: str = "(objectClass=*)") -> Entry | None:
         """One entry by name; None is the server's *no such object*, or that the filter does not match it."""
+        return self._read(dn, attributes, filter, nothing={NO_SUCH_OBJECT})
+
+    def named(self, dn: str, attributes: Iterable[str], filter: str) -> Entry | None:
+        """`read` by a name that another entry gives, as its member or manager. It may be one that this server refers elsewhere for, as a
+        domain controller does for every other domain, or none at all: whoever that is, it is nobody here."""
+        return self._read(dn, attributes, filter, nothing={NO_SUCH_OBJECT, REFERRAL, INVALID_NAME})
+
+    def _read(self, dn: str, attributes: Iterable[str], filter: str, *, nothing: Container[int]) -> Entry | None:
         result, response = self._ask(dn, filter, attributes, scope=ldap3.BASE)
-        if result["result"] == 32:
+        if result["result"] in nothing:
             return None
         self._require_success(result, f"reading {dn or 'the root'}")
         return next((message["entry"] for message in response if "entry" in message), None)

@@ -66,7 +66,7 @@ class Telling(Wire):
     def __init__(self, entries: dict[str, Entry]) -> None:
         self.name, self._entries = "corp", entries
 
-    def read(self, dn: str, attributes: Iterable[str], filter: str = "(objectClass=*)") -> Entry | None:
+    def named(self, dn: str, attributes: Iterable[str], filter: str) -> Entry | None:
         return self._entries.get(dn)
 
 

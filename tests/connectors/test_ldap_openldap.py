@@ -270,6 +270,33 @@ def test_a_group_that_holds_itself_is_told_as_a_circle(server: OpenLDAP) -> None
     assert (group.name, len(group.members), group.cycles) == ("choir", 1, ("choir",))
 
 
+def test_whom_a_group_or_a_report_names_at_another_server_is_nobody(server: OpenLDAP) -> None:
+    """This one only refers to it, as a domain controller does for the other domains of its forest."""
+    server.hire(ADA, GRACE)
+    server.add_group("choir", "ada")
+    admin, far, here = server.as_admin(), f"ou=far,{server.base}", f"uid=gone,{server.unit('staff')}"
+    unfollowed = [("2.16.840.1.113730.3.4.2", True, None)]
+    for dn in (far, here):
+        admin.add(dn, ["referral", "extensibleObject"], {"ref": f"ldap://other.example/{dn}"}, controls=unfollowed)
+    follower = Replica(LDAP(server.settings())).list_all()
+
+    admin.modify(server.group_dn("choir"), {"member": [("MODIFY_ADD", [f"uid=x,{far}", here])]})
+    server.change("ada", manager=f"uid=x,{far}")
+    server.change("grace", manager=here)
+    server.disable("grace")
+    follower.follow()
+
+    whole = Replica(follower.source).list_all()
+    assert follower.full_listings == 1
+    for told in (follower, whole):
+        assert told.holds().people == {"ada": True, "grace": False}
+        assert told.holds().groups == {"choir": {"ada"}}
+        assert {person.manager for person in told.people.values()} == {None}
+    server.delete_group("choir")
+    for dn in (far, here):
+        admin.delete(dn, controls=unfollowed)
+
+
 def test_without_groups_none_are_read(server: OpenLDAP) -> None:
     server.hire(ADA)
     server.add_group("choir", "ada")
