@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from app.clock import microseconds
 from app.database import reading
+from app.directory.tables import Group
 from app.intake.pull_here import of_kind
 from app.intake.pull_reading import Reading
 from app.intake.pull_staging import Absent, Kind
@@ -127,16 +128,33 @@ def _is_unknown(found: Reading, key: str) -> bool:
 
 
 def look_for_groups(found: Reading, *, whole: bool, before: datetime) -> None:
-    """Whether absent groups are there: a whole listing has just said so; else all are listed once more where the second look at one is due. Raises ConnectorError."""
+    """Whether absent groups are there: a whole listing has just said so; else all are listed once more where the second look at one is due, and what
+    was set aside of the others is looked at as well. Raises ConnectorError."""
     absent = list(found.staging.absent("group"))
     second = [one for one in absent if one.since is not None and one.since <= microseconds(before)]
     if not whole and second:
-        there = {group.key for group in found.source.list_groups()}
+        there, aside = set[str](), _groups_aside(found)
+        for group in found.source.list_groups():
+            there.add(group.key)
+            if aside.get(group.key, group.name) != group.name:
+                # Perhaps it waits for the name of one that is gone now, and nobody would tell of it again.
+                found.meet_groups([group])
         for one in absent:
             if one.key in there:
                 found.staging.clear_marks("group", one.key)
                 found.staging.is_there("group", one.key)
     found.staging.answer_the_rest("group", NOT_THERE)
+
+
+def _groups_aside(found: Reading) -> dict[str, str | None]:
+    """Groups that were not all taken over as the source had them, with the name that they have here; None where they are not here at all."""
+    query = (
+        select(PulledEntry.key, Group.display_name)
+        .outerjoin(Group, (Group.organization_id == PulledEntry.organization_id) & (Group.id == PulledEntry.subject_id))
+        .where(*of_kind(found.organization_id, found.source_id, EntryKind.GROUP), PulledEntry.digest.is_(None))
+    )
+    with reading() as session:
+        return {row.key: row.display_name for row in session.execute(query)}
 
 
 def confirmed(absent: Absent, *, at: datetime, wait: timedelta) -> bool:

@@ -109,6 +109,10 @@ class Reading:
         """These were asked for and are there."""
         self._take_people(people)
 
+    def meet_groups(self, groups: Sequence[SourceGroup]) -> None:
+        """These were listed once more."""
+        self._take_groups(groups)
+
     def gone(self, kind: Kind, keys: Collection[str]) -> None:
         """The source says, or others know, that these are not there. Whoever is not known here is passed over."""
         for key in keys:

@@ -240,8 +240,8 @@ class Staging:
         return None if row is None else _group(row)
 
     def groups(self) -> Iterator[StagedGroup]:
-        """In the order in which they were told."""
-        for (key,) in self._db.execute("SELECT key FROM grp ORDER BY place").fetchall():
+        """In the order in which they were told; those that are known first, since one of them may give up the name that a new one has."""
+        for (key,) in self._db.execute("SELECT key FROM grp ORDER BY subject IS NULL, place").fetchall():
             group = self.group(key)
             if group is not None:
                 yield group

@@ -122,6 +122,33 @@ def test_a_group_that_is_named_again_under_its_key_is_the_same_one(corp: Pulled)
         assert ids() == before
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_group_that_was_made_anew_takes_the_place_of_the_one_that_is_gone(corp: Pulled, asked: bool) -> None:
+    """Its name is free when the other one is gone, and nothing tells of it again."""
+    corp.directory.put(person("a"), person("b"), group("g", "a", name="Sales"), group("h", "b"), group("i", "b"))
+    corp.pull()
+    corp.directory.drop("g", "h")
+    corp.directory.put(group("new", "a", "b", name="Sales"), group("i", "b", name="H"))
+    assert [note.partition(":")[0] for note in corp.pull().notes] == ["group H is set aside", "group Sales is set aside"]
+    corp.wait()
+
+    outcome = corp.ask_again() if asked else corp.pull()
+
+    assert outcome is not None and outcome.notes == ()
+    assert corp.directory.listings == 1
+    assert corp.groups() == {"Sales": {"a@x.example", "b@x.example"}, "H": {"b@x.example"}}
+
+
+def test_a_new_group_has_the_name_that_another_one_has_just_given_up(corp: Pulled) -> None:
+    corp.directory.put(person("a"), person("b"), group("g", "a", name="Sales"))
+    corp.pull()
+    corp.directory.put(group("new", "b", name="Sales"), group("g", "a", name="Old sales"))
+
+    assert corp.pull().notes == ()
+
+    assert corp.groups() == {"Sales": {"b@x.example"}, "Old sales": {"a@x.example"}}
+
+
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_group_that_is_listed_again_was_never_gone(corp: Pulled, whole: bool) -> None:
     corp.directory.put(person("a"), group("g", "a"), group("h", "a"))
