@@ -52,6 +52,8 @@ class Settings:
 
     operator_token: str | None
     """`DOORLIST_TOKEN`: token of the operator on whose behalf the command line acts; without it an act is recorded as the host's own user."""
+    organization: str | None
+    """`DOORLIST_ORGANIZATION`: the organisation that commands mean without `--organization`. Where there are several, what an answer gives to be typed is then right as it stands."""
 
     web_processes: int
     """`DOORLIST_WEB_PROCESSES` (default 1): processes that answer requests; more than one only helps on PostgreSQL."""
@@ -317,6 +319,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         smtp_url=smtp_url,
         smtp_from=smtp_from,
         operator_token=env.get("DOORLIST_TOKEN") or None,
+        organization=env.get("DOORLIST_ORGANIZATION") or None,
         web_processes=_whole(env, "DOORLIST_WEB_PROCESSES", 1, least=1, most=MOST_AT_ONCE),
         web_threads=_whole(env, "DOORLIST_WEB_THREADS", 0, least=0, most=MOST_AT_ONCE),
         departure_workers=_whole(env, "DOORLIST_DEPARTURE_WORKERS", 4, least=1, most=MOST_AT_ONCE),

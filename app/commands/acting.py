@@ -103,7 +103,7 @@ def _framed(group: click.Group, name: str, act: Callable[..., Answer], inside: C
             show(answer, as_json=as_json)
         return int(answer.exit)
 
-    organization = click.option("--organization", metavar="NAME", help="Which organisation; may be left out where there is one.")
+    organization = click.option("--organization", metavar="NAME", help="Which organisation; may be left out where there is one, or DOORLIST_ORGANIZATION says which.")
     as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout and nothing else.")
     return group.command(name)(organization(as_json(run)))
 
@@ -112,6 +112,8 @@ def _acting(app: Flask, organization_name: str | None) -> Acting:
     settings: Settings = app.config["DOORLIST"]
     if (unfit := schema.why_unfit()) is not None:
         raise NotReady(unfit)
+    if organization_name is None:
+        organization_name = settings.organization
     with reading() as session:
         if settings.operator_token is None:
             organization = find_organization(session, organization_name)
@@ -152,7 +154,7 @@ def find_organization(session: Session, name: str | None) -> Organization:
         raise NotReady("there is no organisation yet: run 'doorlist init'")
     if len(found) > 1:
         names = [one.name for one in found]
-        raise Unclear(f"there are several organisations, say which with --organization: {', '.join(names)}", more={"organizations": names})
+        raise Unclear(f"there are several organisations, say which with --organization, or DOORLIST_ORGANIZATION: {', '.join(names)}", more={"organizations": names})
     return found[0]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
@@ -77,6 +79,19 @@ def test_several_organisations_must_be_told_apart(desk: Desk) -> None:
     assert unclear.exit == 2
     assert unclear.json["organizations"] == ["Acme", "Globex"]
     assert named.json["organization"] == "Globex"
+
+
+def test_the_environment_says_which_organisation_is_meant_where_the_command_does_not(desk: Desk) -> None:
+    desk.asks("init", "--organization", "Globex")
+    at_globex = replace(desk, environment={**desk.environment, "DOORLIST_ORGANIZATION": "Globex"})
+    nowhere = replace(desk, environment={**desk.environment, "DOORLIST_ORGANIZATION": "Initech"})
+    at_acme = desk.asks("operator", "add", "zoe", "--role", "admin", "--organization", "Acme")["token"]
+
+    said = [at_globex.asks("status")["organization"], at_globex.asks("status", "--organization", "Acme")["organization"]]
+    unknown = [nowhere.types("status", "--json"), at_globex.types("status", "--json", token=at_acme)]
+
+    assert said == ["Globex", "Acme"]
+    assert [(one.exit, one.json["error"]) for one in unknown] == [(1, "organisation Initech does not exist"), (4, "zoe is no operator of Globex")]
 
 
 @pytest.mark.parametrize("name", ["", " ", "Acme\n\x1b[31mGlobex", "x" * 5000])
