@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from connectors.source_contract import SourceKey
@@ -45,6 +45,8 @@ class Dialect:
     standing_attributes: tuple[str, ...]
     standing: Callable[[Entry, datetime], Standing]
     primary_groups: bool = False
+    on_by_absence: Mapping[str, str] = field(default_factory=dict)
+    """Attributes of those alone who are off, or end: one that is not shown looks like one that is not there. With a value that may be compared."""
 
 
 def _openldap_standing(entry: Entry, at: datetime) -> Standing:
@@ -139,6 +141,7 @@ OPENLDAP = Dialect(
     member_attributes=_UNIX_MEMBERS,
     standing_attributes=("pwdaccountlockedtime", "shadowexpire"),
     standing=_openldap_standing,
+    on_by_absence={"pwdAccountLockedTime": LOCKED_FOR_GOOD, "shadowExpire": "0"},
 )
 DS389 = Dialect(
     kind="389ds",
@@ -184,4 +187,4 @@ def dialect_of(root: Entry) -> Dialect:
     return OPENLDAP
 
 
-ROOT_ATTRIBUTES = ("supportedCapabilities", "vendorName", "vendorVersion", "namingContexts", "supportedControl", "supportedLDAPVersion")
+ROOT_ATTRIBUTES = ("objectClass", "supportedCapabilities", "vendorName", "vendorVersion", "namingContexts", "supportedControl", "supportedLDAPVersion")

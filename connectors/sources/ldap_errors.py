@@ -6,6 +6,10 @@ from connectors.contract import ConnectorError, Misconfigured, Unauthorised, Unr
 from connectors.source_contract import CursorLost, Incomplete, NothingThere
 
 REFERRAL = 10
+INSUFFICIENT_RIGHTS = 50
+NOT_SO = {5, 6, 16, 17, 18, 21, 32}
+"""What may be said of a comparison: false, true, no such attribute, none of that name in any schema, none that can be compared, or not with that, and no
+such entry."""
 NO_SUCH_OBJECT = 32
 INVALID_NAME = 34
 ADMINISTRATIVE_LIMIT = 11

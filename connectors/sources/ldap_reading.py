@@ -39,6 +39,7 @@ class Reading:
         self.book = book or Book(self.people, dialect.key_attribute, primary_groups=dialect.primary_groups)
         self.groups = Groups(settings, dialect, wire, self.book)
         self._clock = clock
+        self._sure = False
 
     def everybody(self) -> Iterator[SourcePerson]:
         """In one pass. Whoever's manager comes later in the list is told once that is known."""
@@ -46,6 +47,7 @@ class Reading:
         with Waiting() as waiting:
             for entry in self.wire.pages(self.people.base, self.people.filter, self.people.attributes):
                 seen += 1
+                self._require_that_off_is_shown(entry)
                 self.book.write(entry, self.people.key(entry))
                 manager_dn = self.people.manager_dn(entry)
                 manager = self.book.known(manager_dn) if manager_dn else None
@@ -60,9 +62,27 @@ class Reading:
                 yield self.people.person(entry, manager=self.book.find(self.wire, self.people.manager_dn(entry)), at=at)
 
     def person(self, entry: Entry) -> SourcePerson:
+        self._require_that_off_is_shown(entry)
         manager_dn = self.people.manager_dn(entry)
         manager = self.book.find(self.wire, manager_dn) if manager_dn else None
         return self.people.person(entry, manager=manager, at=self._clock())
+
+    def _require_that_off_is_shown(self, entry: Entry) -> None:
+        """Once in a reading: what only those have who are off must not be hidden, or all of them would be on. Raises Incomplete.
+
+        OpenLDAP's right to compare is less than the right to read, and that it lacks is told apart from that nothing is there (slapd.access(5)). Of
+        other servers that is not known.
+        """
+        if self._sure or not self.dialect.on_by_absence:
+            return
+        self._sure = True
+        if "openldaprootdse" not in {name.lower() for name in self.root().texts("objectclass")}:
+            return
+        for attribute, value in self.dialect.on_by_absence.items():
+            if not self.wire.may_compare(entry.dn, attribute, value):
+                raise Incomplete(
+                    f"{self.wire.name}: {attribute} of {entry.dn} is not shown to the bind account, so nobody would be off by it: give it the right to read that"
+                )
 
     def entry_of(self, key: SourceKey) -> Entry | None:
         """A person's, by key; None where it is not under the base, or does not match the filter."""

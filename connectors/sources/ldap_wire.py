@@ -15,7 +15,16 @@ from typing import Any
 
 from connectors.certificates import unreadable, verifying
 from connectors.contract import Misconfigured, Secret, Unauthorised, Unreachable
-from connectors.sources.ldap_errors import AD_REASONS, ADMINISTRATIVE_LIMIT, INVALID_NAME, NO_SUCH_OBJECT, REFERRAL, meaning_of
+from connectors.sources.ldap_errors import (
+    AD_REASONS,
+    ADMINISTRATIVE_LIMIT,
+    INSUFFICIENT_RIGHTS,
+    INVALID_NAME,
+    NO_SUCH_OBJECT,
+    NOT_SO,
+    REFERRAL,
+    meaning_of,
+)
 from connectors.sources.ldap_library import BROKEN, LDAPInvalidFilterError, ldap3
 
 PAGED_RESULTS = "1.2.840.113556.1.4.319"
@@ -177,6 +186,19 @@ class Wire:
             return None
         self._require_success(result, f"reading {dn or 'the root'}")
         return next((message["entry"] for message in response if "entry" in message), None)
+
+    def may_compare(self, dn: str, attribute: str, value: str) -> bool:
+        """Whether the bind account has the right to compare an attribute of an entry (RFC 4511 §4.10), whether it is there or not."""
+        if self._connection is None:
+            raise Unreachable(f"{self.name}: the connection was lost", sent=False)
+        try:
+            self._connection.compare(dn, attribute, value)
+        except BROKEN as error:
+            raise self._broken(f"comparing {attribute} of {dn}", error) from None
+        result = self._connection.result
+        if result["result"] != INSUFFICIENT_RIGHTS and result["result"] not in NOT_SO:
+            self._require_success(result, f"comparing {attribute} of {dn}")
+        return bool(result["result"] != INSUFFICIENT_RIGHTS)
 
     def search(self, base: str, filter: str, attributes: Iterable[str], *, controls: Iterable[Control] = (), limit: int = 0) -> Answer:
         """One search in one piece. Reaching `limit` is no error."""

@@ -4,6 +4,7 @@ cannot be finished says so, and is never short."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from connectors.contract import ConnectorError, Misconfigured, Unauthorised, Unreachable
 from connectors.source_contract import CursorLost, Incomplete, SourceKey, SourcePerson
 from connectors.sources.ldap import LDAP
+from connectors.sources.ldap_dialects import DIALECTS
 from tests.servers.authority import certified
 from tests.servers.directories import Hired
 from tests.servers.openldap import OpenLDAP
@@ -185,3 +187,33 @@ def test_a_wrong_password_is_unauthorised_and_is_not_repeated(peopled: OpenLDAP)
 
 def test_every_error_of_a_source_is_one_of_the_contract() -> None:
     assert issubclass(Incomplete, ConnectorError) and issubclass(CursorLost, ConnectorError)
+
+
+@pytest.mark.parametrize("attribute", ["pwdAccountLockedTime", "shadowExpire"])
+def test_where_a_lock_or_an_end_would_not_be_shown_nobody_is_listed(server: OpenLDAP, attribute: str) -> None:
+    """Only those have them who are off: where they are hidden, all of these would come back in."""
+    server.hire(ADA, GRACE)
+    server.disable("ada")
+    source = LDAP(server.settings())
+    people = listed(source)
+    cursor = source.cursor_now()
+    server.change("grace", title="Admiral")
+
+    with server.hidden_attribute(attribute):
+        for read in (
+            lambda: list(source.list_people()), lambda: source.find_person(people["ada"].key), lambda: list(source.changes_since(cursor)),
+        ):  # fmt: skip
+            with pytest.raises(Incomplete, match=f"{attribute} of .* is not shown to the bind account, so nobody would be off by it"):
+                read()
+        tried = source.check().steps[-1]
+
+    assert (tried.good, f"{attribute} of" in tried.detail) == (False, True)
+    assert {name: person.active for name, person in listed(source).items()} == {"ada": False, "grace": True}
+
+
+def test_an_attribute_that_no_schema_of_the_server_has_hides_nobody(server: OpenLDAP, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a server without a password policy."""
+    server.hire(ADA)
+    monkeypatch.setitem(DIALECTS, "openldap", replace(DIALECTS["openldap"], on_by_absence={"nsAccountLock": "true"}))
+
+    assert listed(LDAP(server.settings(kind="openldap")))["ada"].active
