@@ -21,7 +21,7 @@ from app.directory.tables import Source
 from app.intake import confirming, descriptions, hr_systems, polling
 from app.intake.call_parts import Told, challenge_of, parts_of, sender_id
 from app.intake.described import asks_about
-from app.intake.descriptions import Description, Event
+from app.intake.description_types import Description, Event
 from app.intake.hr import BadCall, BadSignature
 from app.intake.hr_tables import HRSystem
 from app.intake.news import vendor_of

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from app.intake.descriptions import BodyForm, Description, Scheme
+from app.intake.description_types import BodyForm, Description, Scheme
 from app.intake.hr import BadCall
 from app.intake.places import LONGEST_VALUE, WHOLE, Around, text_at, value_at
 from app.intake.schemes import Request

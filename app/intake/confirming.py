@@ -14,7 +14,7 @@ from app.clock import Clock, now
 from app.database import in_transaction, reading
 from app.directory.tables import Source
 from app.intake.described import act_on, must_ask, reread, with_details
-from app.intake.descriptions import Event
+from app.intake.description_types import Event
 from app.intake.hr import BadCall, Call, kept, whom
 from app.intake.hr_systems import take_secret
 from app.intake.hr_tables import HRPerson

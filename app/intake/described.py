@@ -17,7 +17,7 @@ from app.directory.tables import Source
 from app.intake import descriptions, hr
 from app.intake.call_parts import Told, challenge_of, parts_of, sender_id, whole
 from app.intake.call_parts import reread as read_again
-from app.intake.descriptions import Description, Event
+from app.intake.description_types import Description, Event
 from app.intake.hr import BadCall, BadSignature
 from app.intake.hr_tables import HRPerson, HRSystem
 from app.intake.places import text_at

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from app.intake.descriptions import (
+from app.intake.description_types import (
     API,
     SHIPPED,
     BodyForm,

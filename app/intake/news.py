@@ -14,7 +14,7 @@ from app.database import reading
 from app.directory.settings import value_of
 from app.directory.tables import Person, Source, Standing, Statement, StatementKind, Voice
 from app.intake.described import description_of
-from app.intake.descriptions import Description, Event
+from app.intake.description_types import Description, Event
 from app.intake.hr import link, whom
 from app.intake.hr_tables import HRPerson, HRSystem
 from app.intake.vendor_api import NotConnected, VendorAPI

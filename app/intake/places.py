@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from app.intake.descriptions import Place
+from app.intake.description_types import Place
 from app.intake.hr import BadCall
 from app.intake.yaml_nodes import is_beside
 

@@ -16,7 +16,7 @@ from app.clock import Clock, now
 from app.database import in_transaction, new_id, reading
 from app.directory.tables import Source
 from app.intake.described import act_on
-from app.intake.descriptions import Event
+from app.intake.description_types import Event
 from app.intake.hr import BadCall, numbered
 from app.intake.hr_tables import HRSystem
 from app.intake.news import Vendor, digest_of, known_by, news_of, remember, vendor_of

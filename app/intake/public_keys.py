@@ -19,7 +19,7 @@ from joserfc.jwk import JWKRegistry, OctKey
 
 from app.access import signed_tokens
 from app.access.signed_tokens import BadToken, KeySet, PublishedKey, UnusableKeySet, algorithms_of
-from app.intake.descriptions import Signature
+from app.intake.description_types import Signature
 from app.intake.hr import BadSignature
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey

@@ -17,7 +17,7 @@ from app.directory.tables import Source
 from app.intake.call_parts import challenge_of
 from app.intake.described import TooMany, description_of
 from app.intake.described import hear as hear_described
-from app.intake.descriptions import SHIPPED, Description
+from app.intake.description_types import SHIPPED, Description
 from app.intake.hr import BadCall, BadSignature, read, receive, verify
 from app.intake.hr_tables import HRSystem
 from app.intake.schemes import Request

@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from app.audit.public_keys import from_base64
 from app.clock import parse_instant
-from app.intake.descriptions import Encoding, Scheme, Signature
+from app.intake.description_types import Encoding, Scheme, Signature
 from app.intake.hr import BadSignature
 from app.intake.public_keys import public_key_of, signed_by, verify_jwt
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote, urljoin, urlsplit
 
 from app.access.sealing import unseal
-from app.intake.descriptions import Credential, Description, Question, TokenAddress
+from app.intake.description_types import Credential, Description, Question, TokenAddress
 from app.intake.hr import BadCall
 from app.intake.hr_tables import HRSystem
 from app.intake.places import text_at, value_at

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from app.access.signed_tokens import BadToken
 from app.clock import parse_instant
-from app.intake.descriptions import SHIPPED, BodyForm, Description, Event, Meaning, Moment, Place, Reading, Rule
+from app.intake.description_types import SHIPPED, BodyForm, Description, Event, Meaning, Moment, Place, Reading, Rule
 from app.intake.hr import DATE, BadCall
 from app.intake.places import NOTHING_AROUND, Around, fits, text_at
 from app.intake.public_keys import claims_of

@@ -17,7 +17,7 @@ from app.database import in_transaction, reading
 from app.directory.tables import Person, Source, Standing
 from app.intake import described, descriptions
 from app.intake.call_parts import MOST_EVENTS
-from app.intake.descriptions import Description
+from app.intake.description_types import Description
 from app.intake.hr import BadCall, BadSignature, try_again
 from app.intake.schemes import Request
 from app.intake.tables import HREvent

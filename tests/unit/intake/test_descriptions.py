@@ -10,7 +10,7 @@ import pytest
 
 from app.intake import descriptions
 from app.intake.description_parts import KNOWN
-from app.intake.descriptions import BodyForm, Credential, Event, Rule, Scheme
+from app.intake.description_types import BodyForm, Credential, Event, Rule, Scheme
 from app.intake.yaml_nodes import DescriptionError
 from tests.hr_vendor import SAMPLES
 

@@ -11,6 +11,7 @@ from app.clock import now
 from app.database import in_transaction, reading
 from app.directory.tables import Person, Standing
 from app.intake import descriptions
+from app.intake.description_types import Event
 from app.intake.hr_systems import forget_bodies
 from app.intake.tables import HREvent
 from app.intake.vendor_calls import Said, say
@@ -140,7 +141,7 @@ def test_a_described_vendors_first_day_is_kept_as_our_own_and_a_newcomer_without
     assert described.event is not None
 
     said = say(described.event, hired("E-1", time_zone="Asia/Tokyo"), time_zone="UTC", at=now())
-    without = Said(event=descriptions.Event.CREATED, key="k")
+    without = Said(event=Event.CREATED, key="k")
 
     assert said.acts and said.as_own() == {
         "type": "employee.hired", "data": {"employee_id": "E-1", "starts_at": (STARTS - timedelta(hours=9)).isoformat()}

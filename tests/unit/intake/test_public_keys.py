@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import PublicFormat
 from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
-from app.intake.descriptions import Encoding, Scheme, Signature
+from app.intake.description_types import Encoding, Scheme, Signature
 from app.intake.hr import BadSignature
 from app.intake.schemes import Request, verify
 from tests.hr_vendor import CLOCK

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.intake.descriptions import Encoding, Scheme, Signature
+from app.intake.description_types import Encoding, Scheme, Signature
 from app.intake.hr import BadSignature
 from app.intake.schemes import Request, check_secret, verify
 from tests.hr_vendor import CLOCK

@@ -12,6 +12,7 @@ from flask import Flask
 
 from app.access.sealing import seal
 from app.intake import descriptions
+from app.intake.description_types import TokenAddress
 from app.intake.hr_tables import HRSystem
 from app.intake.vendor_api import NotConnected, VendorAPI, client_of
 from connectors.client_credentials import RENEWED_BEFORE, ClientCredentials
@@ -59,7 +60,7 @@ def test_a_wrong_credential_gets_no_token_and_asks_nothing(installed: Flask, the
 
 
 def test_a_token_is_kept_while_it_is_good_and_fetched_anew_when_it_is_not(there: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    where, times = descriptions.TokenAddress(url=there.url + TOKENS), [0.0]
+    where, times = TokenAddress(url=there.url + TOKENS), [0.0]
 
     def client() -> ClientCredentials:
         return client_of(where, f"us:{CREDENTIAL}", name="hr", allow_private=True)
@@ -91,7 +92,7 @@ def test_a_token_that_is_taken_no_more_is_fetched_anew_the_next_time(installed: 
 
 
 def test_a_client_names_itself_in_the_body_or_in_the_header_and_never_in_both(there: Answers) -> None:
-    where = descriptions.TokenAddress(url=there.url + TOKENS, scope="people.read")
+    where = TokenAddress(url=there.url + TOKENS, scope="people.read")
 
     for in_body, credential in ((True, f"in body:{CREDENTIAL}"), (False, f"in header:{CREDENTIAL}")):
         client_of(replace(where, in_body=in_body), credential, name="hr", allow_private=True).header()
@@ -104,7 +105,7 @@ def test_a_client_names_itself_in_the_body_or_in_the_header_and_never_in_both(th
 @pytest.mark.parametrize(("lasts", "fetched"), [(3600, 1), ("3600", 1), (3600.0, 1), (0, 2)])
 def test_for_how_long_a_token_is_good_may_stand_there_as_a_text(there: Answers, lasts: Any, fetched: int) -> None:
     there.lasts = lasts
-    client = client_of(descriptions.TokenAddress(url=there.url + TOKENS), f"us:{CREDENTIAL}", name="hr", allow_private=True)
+    client = client_of(TokenAddress(url=there.url + TOKENS), f"us:{CREDENTIAL}", name="hr", allow_private=True)
 
     assert client.header() == client.header()
     assert len(there.asked) == fetched
@@ -113,7 +114,7 @@ def test_for_how_long_a_token_is_good_may_stand_there_as_a_text(there: Answers, 
 @pytest.mark.parametrize("lasts", ["soon", float("nan"), float("inf"), [1], True])
 def test_of_a_token_that_may_never_end_nothing_is_kept(there: Answers, lasts: Any) -> None:
     there.lasts = lasts
-    client = client_of(descriptions.TokenAddress(url=there.url + TOKENS), f"us:{CREDENTIAL}", name="hr", allow_private=True)
+    client = client_of(TokenAddress(url=there.url + TOKENS), f"us:{CREDENTIAL}", name="hr", allow_private=True)
 
     with pytest.raises(Unreachable, match="for how long"):
         client.header()

@@ -9,7 +9,7 @@ import jsonschema_rs
 import pytest
 
 from app.intake import descriptions
-from app.intake.descriptions import Event, Meaning, Moment, Reading, Rule
+from app.intake.description_types import SHIPPED, Event, Meaning, Moment, Reading, Rule
 from app.intake.hr import BadCall, read
 from app.intake.places import Around, text_at, value_at
 from app.intake.schemes import verify
@@ -264,7 +264,7 @@ def test_a_form_that_can_be_read_in_two_ways_is_refused(body: bytes) -> None:
 )
 def test_the_schema_of_our_own_format_takes_what_the_door_takes_and_nothing_else(document: object, good: bool) -> None:
     body = json.dumps(document).encode()
-    schema = json.loads((descriptions.SHIPPED / "hr-call.schema.json").read_text())
+    schema = json.loads((SHIPPED / "hr-call.schema.json").read_text())
     described = descriptions.read(descriptions.text_of("standard_webhooks"))
 
     if good:
