@@ -154,6 +154,7 @@ DS389 = Dialect(
     member_attributes=_UNIX_MEMBERS,
     standing_attributes=("nsaccountlock", "shadowexpire"),
     standing=_389ds_standing,
+    on_by_absence={"nsAccountLock": "true", "shadowExpire": "0"},
 )
 AD = Dialect(
     kind="ad",
@@ -187,4 +188,4 @@ def dialect_of(root: Entry) -> Dialect:
     return OPENLDAP
 
 
-ROOT_ATTRIBUTES = ("objectClass", "supportedCapabilities", "vendorName", "vendorVersion", "namingContexts", "supportedControl", "supportedLDAPVersion")
+ROOT_ATTRIBUTES = ("supportedCapabilities", "vendorName", "vendorVersion", "namingContexts", "supportedControl", "supportedLDAPVersion")

@@ -70,13 +70,14 @@ class Reading:
     def _require_that_off_is_shown(self, entry: Entry) -> None:
         """Once in a reading: what only those have who are off must not be hidden, or all of them would be on. Raises Incomplete.
 
-        OpenLDAP's right to compare is less than the right to read, and that it lacks is told apart from that nothing is there (slapd.access(5)). Of
-        other servers that is not known.
+        A search does not tell one from the other, and a comparison does: it is refused where the right is lacking. Where that of something which is
+        shown is refused as well, the account has no right to compare, and nothing is known.
         """
         if self._sure or not self.dialect.on_by_absence:
             return
         self._sure = True
-        if "openldaprootdse" not in {name.lower() for name in self.root().texts("objectclass")}:
+        shown = next(((name, value) for name in self.people.attributes if (value := entry.text(name))), None)
+        if shown is None or not self.wire.may_compare(entry.dn, *shown):
             return
         for attribute, value in self.dialect.on_by_absence.items():
             if not self.wire.may_compare(entry.dn, attribute, value):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from connectors.source_contract import Cursor, CursorLost, SourcePerson
+from connectors.source_contract import Cursor, CursorLost, Incomplete, SourcePerson
 from connectors.sources.ldap import LDAP
 from connectors.sources.ldap_library import ldap3
 from tests.connectors.replica import Replica
@@ -117,11 +117,36 @@ def test_what_is_not_shown_is_counted_by_the_check(server: DS389) -> None:
         assert "1 entries right below" in source.check().steps[-1].detail
 
 
+@pytest.mark.parametrize("attribute", ["nsAccountLock", "shadowExpire"])
+def test_where_a_lock_or_an_end_would_not_be_shown_nobody_is_listed(server: DS389, attribute: str) -> None:
+    server.disable("ada")
+    source = LDAP(server.settings())
+
+    with forbidden(server, f'(targetattr="{attribute}")', "all"), pytest.raises(Incomplete, match=f"{attribute} of .* is not shown to the bind account"):
+        listed(source)
+
+    assert not listed(source)["ada"].active
+
+
+def test_whoever_may_compare_nothing_is_not_taken_for_one_who_may_not_read(server: DS389) -> None:
+    server.disable("ada")
+    with forbidden(server, '(targetattr="*")', "compare"):
+        people = listed(LDAP(server.settings()))
+
+    assert {name: person.active for name, person in people.items()} == {"ada": False, "grace": True}
+
+
 @contextmanager
 def hidden(server: DS389, uid: str) -> Iterator[None]:
     """From the account that reads."""
-    what, who = f'(target="ldap:///uid={uid},{server.unit("staff")}")(targetattr="*")', f'userdn="ldap:///{server.sync_dn}"'
-    deny = f'{what}(version 3.0; acl "hidden"; deny (all) {who};)'
+    with forbidden(server, f'(target="ldap:///uid={uid},{server.unit("staff")}")(targetattr="*")', "all"):
+        yield
+
+
+@contextmanager
+def forbidden(server: DS389, what: str, right: str) -> Iterator[None]:
+    """To the account that reads."""
+    deny = f'{what}(version 3.0; acl "forbidden"; deny ({right}) userdn="ldap:///{server.sync_dn}";)'
     server.as_admin().modify(server.base, {"aci": [(ldap3.MODIFY_ADD, [deny])]})
     try:
         yield
