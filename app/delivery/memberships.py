@@ -206,6 +206,11 @@ def _rooms_of(taken: Claim, channel_ids: Collection[str]) -> list[tuple[str, Cha
     return [(channel_id, ChannelRef(ref)) for channel_id, ref in rows if ref is not None]
 
 
+def _is_to_be_kept(known: ChannelMember | None, one: ChannelShape) -> bool:
+    # What somebody approved until a day ends on that day, and nothing is kept for whoever was away.
+    return known is not None and known.keep_until is None and known.why not in (BESIDE, RETURNED) and one.keep_for > timedelta()
+
+
 def _leave(
     taken: Claim, target: HoldsChannels, desired: Desired, account: Account, joined: frozenset[ChannelRef], refusals: list[Refusal], *, clock: Clock
 ) -> list[str]:
@@ -213,19 +218,19 @@ def _leave(
     at = clock()
 
     extra = _surplus(taken, joined - {one.ref for one in desired.channels.values()})
-    gone = [channel_id for channel_id in desired.mirror if channel_id not in desired.channels]
-    kept: dict[str, datetime] = {}
+    # Whoever is kept in a channel is kept in the space above it too.
+    kept_shapes = [one for channel_id, _, one in extra if _is_to_be_kept(desired.mirror.get(channel_id), one)]
+    kept = {one.channel_id: at + one.keep_for for one in kept_shapes}
+    above = {one.parent for one in kept_shapes}
+    gone = [channel_id for channel_id in desired.mirror if channel_id not in desired.channels and channel_id not in above]
     later = [row.keep_until for row in desired.mirror.values() if row.keep_until is not None and row.keep_until > at]
     removed: list[str] = []
     stuck: set[str] = set()
     for channel_id, ref, one in extra:
-        known = desired.mirror.get(channel_id)
-        if known is None and one.membership != "enforced":
-            # Somebody invited them by hand, and the rule does not forbid it.
+        if channel_id in kept or channel_id in above:
             continue
-        # What somebody approved until a day ends on that day, and nothing is kept for whoever was away.
-        if known is not None and known.keep_until is None and known.why not in (BESIDE, RETURNED) and one.keep_for > timedelta():
-            kept[channel_id] = at + one.keep_for
+        if channel_id not in desired.mirror and one.membership != "enforced":
+            # Somebody invited them by hand, and the rule does not forbid it.
             continue
         assert ref is not None
         try:

@@ -146,3 +146,17 @@ def test_looking_at_somebody_twice_writes_one_move(firm: LedCompany) -> None:
     firm.delivers()
 
     assert len(moves(firm, firm.bob)) == 1
+
+
+def test_who_keeps_a_channel_keeps_the_space_above_it_as_long(firm: LedCompany) -> None:
+    firm.rules('rules:\n  - {id: departments, for_each: department, name: "{{ key }}", parent: "around {{ key }}", keep_for: 14 days}\n')
+    firm.joins("cy", department="Sales")
+    firm.joins("dee", department="Legal")
+    firm.delivers()
+    firm.changes(firm.bob, department="Legal")
+    firm.delivers()
+
+    assert firm.is_in(firm.bob) == {"Sales", "around Sales", "Legal", "around Legal"}
+    firm.passes(days=14, minutes=5)
+    firm.delivers()
+    assert firm.is_in(firm.bob) == {"Legal", "around Legal"}
