@@ -9,7 +9,7 @@ from app.access.tables import Account as AccountRow
 from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
-from app.delivery.memberships import ensure_channels, put_in_again
+from app.delivery.memberships import ensure_channels, leave_channels, put_in_again
 from app.delivery.permits import permit_for
 from app.delivery.precedence import Precedence
 from app.delivery.wanted import Desired, NotYet, desired_of, digest_of
@@ -23,6 +23,17 @@ from connectors.contract import Account, AccountId, AccountState, Conflict, Hold
 
 PATIENCE = 700
 """Looks, some ten minutes, before an account that stays in a channel after its deactivation is opened all the same."""
+
+
+class _Unmarked(Conflict):
+    """Somebody took the person's id from the account that was theirs."""
+
+    def __init__(self, target: Target, account: Account, profile: Profile) -> None:
+        super().__init__(
+            f"{target.name}: {account.id} was made for {profile.user_name}, and does not carry their id {profile.person_id} any more: "
+            "it has to be given that again, or to be deactivated"
+        )
+        self.account = account
 
 
 def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: Precedence, keep: Keep) -> bool | None:
@@ -42,12 +53,18 @@ def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: P
         account, came_back = _ensure_account(taken, target, desired, permit=permit, clock=clock)
         if came_back:
             with reading() as session:
-                desired = desired_of(session, taken, at=clock())
-            if desired is None:
+                again = desired_of(session, taken, at=clock())
+            if again is None:
                 return None
+            desired = again
         if not isinstance(target, HoldsChannels):
             return True
         return ensure_channels(taken, target, desired, account, permit=permit, clock=clock, keep=keep)
+    except _Unmarked as error:
+        # Nothing is given to it, and what is taken waits for nobody.
+        if isinstance(target, HoldsChannels):
+            leave_channels(taken, target, desired, error.account, clock=clock)
+        raise
     except (Refused, Conflict, Missing):
         # A workspace refuses what it is asked for somebody who is being shut out at this moment: that is no fault to be set aside.
         permit()
@@ -111,7 +128,12 @@ def _known_account(target: Target, desired: Desired) -> Account | None:
     if desired.account_id is None:
         return None
     seen = target.get_account(desired.account_id)
-    return seen if seen is not None and seen.person_id == desired.profile.person_id else target.find_account(desired.profile.person_id)
+    if seen is not None and seen.person_id == desired.profile.person_id:
+        return seen
+    if seen is not None and seen.person_id is None and desired.delivered and seen.state is not AccountState.DEACTIVATED:
+        # Whichever other one were theirs from now on, this one would be forgotten, and nobody would shut it when they leave.
+        raise _Unmarked(target, seen, desired.profile)
+    return target.find_account(desired.profile.person_id)
 
 
 def _require_taken_out(taken: Claim, target: Target, seen: Account) -> None:

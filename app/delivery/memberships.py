@@ -90,6 +90,11 @@ def ensure_channels(
     return not to_be_noted
 
 
+def leave_channels(taken: Claim, target: HoldsChannels, desired: Desired, account: Account, *, clock: Clock) -> None:
+    """Leave channels, and join none. What is refused is left to the next look."""
+    _leave(taken, target, desired, account, target.channels_of(account.id), [], clock=clock)
+
+
 def _come_in(
     target: HoldsChannels, ready: Sequence[Wanted], desired: Desired, account: Account, joined: frozenset[ChannelRef], refusals: list[Refusal], *,
     permit: Permit,

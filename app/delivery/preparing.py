@@ -32,16 +32,19 @@ def prepare_account(taken: Claim, target: Target, *, clock: Clock, precedence: P
     if person is None or person.standing != Standing.EXPECTED or (None if row is None else row.state) not in _TO_BE_MADE:
         return
     permit = permit_for(taken, epoch=person.access_epoch, clock=clock, precedence=precedence, standing=Standing.EXPECTED)
-    kept = None if row is None else AccountId(row.account_id)
-    account = _made(taken, target, target.fit(profile_of(person)), kept, permit=permit)
+    account = _made(taken, target, target.fit(profile_of(person)), row, permit=permit)
     in_transaction(lambda session: _write(session, taken, account, clock=clock))
 
 
-def _made(taken: Claim, target: Target, profile: Profile, kept: AccountId | None, *, permit: Permit) -> Account:
+def _made(taken: Claim, target: Target, profile: Profile, row: AccountRow | None, *, permit: Permit) -> Account:
     assert isinstance(target, PreparesAccounts)
+    kept = None if row is None else AccountId(row.account_id)
     try:
         return target.prepare_account(kept or reserve(taken, target, profile, look=False), profile, permit=permit)
     except Conflict:
+        if row is not None and row.state != RESERVED:
+            # It was theirs, and would be forgotten for another one.
+            raise
         # Somebody else has the id, and as it is not marked as ours it is not taken over.
         return target.prepare_account(reserve(taken, target, profile, look=True), profile, permit=permit)
 

@@ -8,6 +8,7 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.access.tables import RESERVED
 from app.access.tables import Account as AccountRow
 from app.directory.tables import Person, Standing
 from app.journal import work
@@ -31,7 +32,7 @@ _MIRROR: Final = select(ChannelMember).where(
 _ROOMS: Final = select(Room.channel_id, Room.ref).where(
     Room.organization_id == param("organization"), Room.workspace_id == param("workspace"), Room.channel_id.in_(params("channels"))
 )
-_ACCOUNT: Final = select(AccountRow.account_id).where(
+_ACCOUNT: Final = select(AccountRow.account_id, AccountRow.state).where(
     AccountRow.organization_id == param("organization"), AccountRow.workspace_id == param("workspace"), AccountRow.person_id == param("person")
 )
 
@@ -59,6 +60,8 @@ class Desired:
     channels: dict[str, Wanted]
     mirror: dict[str, ChannelMember]
     account_id: AccountId | None
+    delivered: bool
+    """Whether that account was seen to be this person's, and its id not only reserved."""
     complete: bool
     """Whether everything that is wanted was made already, here and there."""
 
@@ -109,12 +112,13 @@ def desired_of(session: Session, taken: Claim, *, at: datetime, make: bool = Fal
             session, organization_id, subject=Subject.CHANNEL, subject_ids=missing, because=None, due_at=at, workspace_id=workspace_id,
             anew=False,
         )  # fmt: skip
-    account_id = session.scalar(_ACCOUNT, {**here, "person": person_id})
+    account = session.execute(_ACCOUNT, {**here, "person": person_id}).one_or_none()
     return Desired(
         profile=profile_of(person),
         epoch=person.access_epoch,
         channels=channels,
         mirror=mirror,
-        account_id=None if account_id is None else AccountId(account_id),
+        account_id=None if account is None else AccountId(account.account_id),
+        delivered=account is not None and account.state != RESERVED,
         complete=len(reached) == len(belongs) and not missing,
     )
