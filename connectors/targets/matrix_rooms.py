@@ -26,7 +26,8 @@ from connectors.targets.matrix_members import MatrixMembers
 MARKER = "org.doorlist.channel"
 ROOMS_PER_PAGE = 500
 
-# An owner may rename, set the topic, invite and remove; opening a room or naming owners stays with us.
+# An owner may rename, set the topic, pin, invite and remove; all else stays with us, such as opening a room, naming owners, or
+# replacing it by one of their own (m.room.tombstone): whoever followed there would be in a room that no rule reaches.
 # Below 100, because in rooms before version 12 two at 100 cannot remove each other.
 OWNER = 50
 SEALED = 100
@@ -34,6 +35,7 @@ _EVENTS = {
     "m.room.name": OWNER,
     "m.room.topic": OWNER,
     "m.room.avatar": OWNER,
+    "m.room.pinned_events": OWNER,
     "m.room.canonical_alias": SEALED,
     "m.room.encryption": SEALED,
     "m.room.guest_access": SEALED,
@@ -231,7 +233,7 @@ class MatrixRooms(MatrixMembers):
                 "creation_content": creation,
                 "initial_state": state,
                 # Synapse's private preset would let every member invite others.
-                "power_level_content_override": {"events": _EVENTS, **_levels(read_only=wanted.read_only)},
+                "power_level_content_override": _meant({}, read_only=wanted.read_only),
             },
         )
         return ChannelRef(made.document.text("room_id"))
@@ -269,9 +271,9 @@ class MatrixRooms(MatrixMembers):
             self._put_state(ref, "m.room.name", {"name": wanted.name})
         if seen.topic != wanted.topic:
             self._put_state(ref, "m.room.topic", {"topic": wanted.topic})
-        if seen.read_only != wanted.read_only:
-            levels = self._state_of(ref, "m.room.power_levels").plain()
-            self._put_state(ref, "m.room.power_levels", {**levels, **_levels(read_only=wanted.read_only)})
+        levels = self._state_of(ref, "m.room.power_levels").plain()
+        if (meant := _meant(levels, read_only=wanted.read_only)) != levels:
+            self._put_state(ref, "m.room.power_levels", meant)
         if seen.private != wanted.private:
             self._put_state(ref, "m.room.join_rules", _joining(private=wanted.private))
         if seen.parent != wanted.parent:
@@ -322,8 +324,12 @@ class MatrixRooms(MatrixMembers):
 _ENCRYPTION = {"algorithm": "m.megolm.v1.aes-sha2"}
 
 
-def _levels(*, read_only: bool) -> dict[str, object]:
-    return {"events_default": SEALED if read_only else 0, "invite": SEALED if read_only else OWNER}
+def _meant(levels: Mapping[str, object], *, read_only: bool) -> dict[str, object]:
+    """These power levels as they are meant to be; what else an administrator allowed stays, and who owns the room."""
+    invite, say = (SEALED, SEALED) if read_only else (OWNER, 0)
+    allowed = levels.get("events")
+    events = {**(allowed if isinstance(allowed, dict) else {}), **_EVENTS}
+    return {**levels, "events": events, "state_default": SEALED, "events_default": say, "invite": invite}
 
 
 def _joining(*, private: bool) -> dict[str, object]:

@@ -10,7 +10,7 @@ from connectors.contract import AccountId, ChannelRef, ChannelWanted, Conflict, 
 from connectors.http import path
 from connectors.targets.matrix import Matrix
 from tests.connectors.matrix_arrangement import allowed, as_user, joiner, numbers, room, say, withdrawn
-from tests.servers.synapse import SERVER_NAME, Synapse
+from tests.servers.synapse import SERVER_NAME, SignIn, Synapse
 from tests.waiting import until
 
 pytestmark = pytest.mark.synapse
@@ -264,6 +264,41 @@ def test_an_owner_can_be_removed(chat: Matrix) -> None:
     chat.remove_members(made.ref, [ada])
 
     assert list(chat.list_members(made.ref)) == []
+
+
+def upgraded(client: SignIn, synapse: Synapse, ref: ChannelRef) -> int:
+    """What Synapse answers to an owner who has it put another room in the place of this one, as clients offer it."""
+    return as_user(client, synapse, "POST", path("/_matrix/client/v3/rooms/{}/upgrade", ref), new_version="11").status_code
+
+
+def test_an_owner_names_and_pins_and_cannot_replace_the_room_by_one_of_their_own(chat: Matrix, synapse: Synapse) -> None:
+    ada = joiner(chat)
+    made = room(chat, ada)
+    chat.set_owners(made.ref, frozenset({ada}))
+    client = synapse.sign_in(ada)
+    place = "/_matrix/client/v3/rooms/{}/state/{}"
+
+    named = as_user(client, synapse, "PUT", path(place, made.ref, "m.room.name"), name="Ours")
+    pinned = as_user(client, synapse, "PUT", path(place, made.ref, "m.room.pinned_events"), pinned=[])
+    framed = as_user(client, synapse, "PUT", path(place, made.ref, "im.vector.modular.widgets"), url="https://elsewhere.example")
+
+    assert (named.status_code, pinned.status_code, framed.status_code) == (200, 200, 403)
+    assert upgraded(client, synapse, made.ref) == 403
+    assert chat.channels_of(ada) == {made.ref}
+
+
+def test_a_room_that_was_made_with_other_powers_gets_these_once_it_is_changed(chat: Matrix, synapse: Synapse) -> None:
+    ada = joiner(chat)
+    made = room(chat, ada)
+    chat.set_owners(made.ref, frozenset({ada}))
+    levels = path("/_matrix/client/v3/rooms/{}/state/m.room.power_levels", made.ref)
+    before = synapse.admin("GET", levels)
+    synapse.admin("PUT", levels, {**before, "events": {}, "state_default": 50})
+
+    chat.update_channel(made.ref, ChannelWanted(key=made.key or "", name=made.name, topic="anything"))
+
+    assert upgraded(synapse.sign_in(ada), synapse, made.ref) == 403
+    assert synapse.admin("GET", levels) == before
 
 
 def test_a_member_cannot_let_others_in_or_open_the_room(chat: Matrix, synapse: Synapse) -> None:
