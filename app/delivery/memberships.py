@@ -29,11 +29,12 @@ Refusal = Refused | Conflict | Missing
 
 @dataclass(frozen=True, kw_only=True)
 class _Came:
-    """The channels in which somebody is as they should be, those of them they were put into just now or had left by themselves, and lost rooms."""
+    """The channels in which somebody is as they should be, those they were put into just now, those they are out of by their own choice or another's,
+    and lost rooms."""
 
     settled: list[Wanted] = field(default_factory=list)
     added: list[Wanted] = field(default_factory=list)
-    left_by_choice: list[str] = field(default_factory=list)
+    out: list[str] = field(default_factory=list)
     lost: list[ChannelRef] = field(default_factory=list)
 
 
@@ -52,7 +53,7 @@ def ensure_channels(
     came = _come_in(target, ready, desired, account, joined, refusals, permit=permit)
     for ref in came.lost:
         make_anew(taken, ref, clock=clock)
-    added, settled, left_by_choice = came.added, came.settled, came.left_by_choice
+    added, settled, out = came.added, came.settled, came.out
     if added or removed:
         # Look again: an answer that said yes is not yet a membership.
         now = target.channels_of(account.id)
@@ -64,16 +65,16 @@ def ensure_channels(
     retold = [one for one in settled if (known := desired.mirror.get(one.channel_id)) and _is_retold(one, known, inside=one.ref in inside)]
     pending = len(desired.channels) - len(ready) + len(came.lost)
     is_all = not pending and not refusals
-    to_be_noted = bool(changed or left_by_choice or added or retold)
+    to_be_noted = bool(changed or out or added or retold)
     if to_be_noted:
         did = [f"added to {one.shape.name}" for one in added]
 
         def act(session: Session) -> None:
-            _mirror(session, taken, changed, left_by_choice, at=clock())
+            _mirror(session, taken, changed, out, at=clock())
             for one in retold:
                 # They belong there again, or for another reason; since when they are there stays, and until when who is only kept.
                 told: dict[str, object] = {"why": RULE} if one.why is None else {"why": one.why, "keep_until": None}
-                if one.channel_id not in left_by_choice:
+                if one.channel_id not in out:
                     told["left_at"] = None
                 session.execute(update(ChannelMember).where(*_mine(taken), ChannelMember.channel_id == one.channel_id).values(told))
             _record(session, taken, did, at=clock())
@@ -109,7 +110,7 @@ def _come_in(
                     came.lost.append(one.ref)
                     continue
                 # Added or invited once already: they left, and a rule that only adds does not bring them back.
-                came.left_by_choice.append(one.channel_id)
+                came.out.append(one.channel_id)
             else:
                 try:
                     _give(target, one, one.ref, account, permit=permit)
@@ -118,6 +119,8 @@ def _come_in(
                         came.lost.append(one.ref)
                     else:
                         refusals.append(error)
+                        # Somebody took them out over there, and lets nobody put them in again: nothing here is to say that they are in it.
+                        came.out.append(one.channel_id)
                     continue
                 came.added.append(one)
         came.settled.append(one)

@@ -176,7 +176,7 @@ def _mirror(session: Session, organization_id: str, channel_id: str, person_id: 
 def _of_workspace(member: ChannelMember, workspace: str, at: datetime) -> Step:
     question = f"Is the person in it in workspace {workspace}?"
     if member.left_at is not None:
-        return Step(question=question, answer=f"no: left {iso(member.left_at)}", holds=False)
+        return Step(question=question, answer=f"no: not any more since {iso(member.left_at)}", holds=False)
     kept = f", kept until {iso(member.keep_until)}" if member.keep_until is not None and member.keep_until > at else ""
     return Step(question=question, answer=f"yes: since {iso(member.since)} ({member.why}){kept}", holds=True)
 
@@ -208,7 +208,7 @@ def _say_one(
         if channel is None:
             return f"{name} belongs in {channel_name} by {said}; the channel is still to be made."
         if any(member.left_at is not None for member in mirror):
-            return f"{name} belongs in {channel_name} by {said}, but left it, and membership is {channel.membership}."
+            return f"{name} belongs in {channel_name} by {said}, but is not in it any more, and membership is {channel.membership}."
         if not mirror:
             return f"{name} belongs in {channel_name} by {said}, and is still to be added."
         return f"{name} is in {channel_name} by {said}."

@@ -14,6 +14,7 @@ from app.directory.tables import Record
 from app.journal import work
 from app.journal.tables import Subject, Work, WorkState
 from app.lifecycle.records import RecordDraft, change_record
+from app.rules.explain import explain
 from app.rules.file import parse
 from app.rules.revisions import apply_rules
 from connectors.contract import AccountId, ChannelRef, Permit, Refused
@@ -110,6 +111,27 @@ def test_a_mover_leaves_the_old_channel_and_joins_others_though_one_refuses_them
 
     assert there.names_of(AccountId("ada")) == {"dept-legal", "fans"}
     assert parked() == [(Subject.ACCOUNT, "stand-in: not in all-hands")]
+
+
+def test_nobody_is_said_to_be_in_a_channel_that_lets_them_in_no_more(
+    installed: Flask, company: Company, there: Workspace, ada: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said() -> str:
+        with reading() as session:
+            return explain(session, company.organization_id, ada.person_id, "all-hands", now()).sentence
+
+    assert said() == "Ada is in all-hands by rule everyone (everyone)."
+    there.members[ref_of(there, "all-hands")].discard(AccountId("ada"))
+    with monkeypatch.context() as banned:
+        banned.setattr(there, "add_members", refusing(there, "add_members", "all-hands"))
+        move(company, ada, department="Legal", costCenter="fans")
+        delivers(installed, there)
+
+        assert said() == "Ada belongs in all-hands by rule everyone (everyone), but is not in it any more, and membership is enforced."
+
+    move(company, ada, department="Sales", costCenter="fans")
+    settle(installed, there)
+    assert said() == "Ada is in all-hands by rule everyone (everyone)."
 
 
 def test_who_could_not_be_taken_out_is_taken_out_later_and_meanwhile_of_the_rest(
