@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.audit.leaves import EVIDENCE
+from app.audit.leaves import EVIDENCE, read_leaf
 from app.audit.tree_tables import AuditDelivery, AuditLeaf, AuditTree
 from connectors.contract import Refused
 from connectors.syslog import Message, SyslogServer
@@ -93,14 +93,15 @@ def waiting(session: Session, organization_id: str, receiver: str, *, most: int 
         ids = [leaf.source_id for leaf in leaves if leaf.kind == evidence.kind]
         if ids:
             shown = [name for name in evidence.hidden if name in SHOWN]
-            for row in session.execute(evidence.rows().where(evidence.table.id.in_(ids))).mappings():
+            columns = [getattr(evidence.table, name) for name in ("id", *shown)]
+            for row in session.execute(select(*columns).where(evidence.table.id.in_(ids))).mappings():
                 hidden[evidence.kind, row["id"]] = {name: row[name] for name in shown if row[name]}
     origin = session.get_one(AuditTree, organization_id).origin
     return [
         Event(
             number=leaf.number, at=leaf.sequenced_at, kind=leaf.kind,
             said={
-                **(json.loads(leaf.leaf) if leaf.leaf is not None else {}), **hidden.get((leaf.kind, leaf.source_id), {}),
+                **read_leaf(leaf.leaf), **hidden.get((leaf.kind, leaf.source_id), {}),
                 "organization": organization_id, "log": origin, "leaf": leaf.number, "leaf_hash": leaf.hash.hex(),
             },
         )

@@ -30,7 +30,7 @@ from app.database import db, in_transaction, one_moment, reading
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarms import raise_alarm
 from app.settings import Settings
-from connectors.contract import ConnectorError, RateLimited, Unreachable
+from connectors.contract import ConnectorError, RateLimited, Refused, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -264,6 +264,9 @@ def deliver(receiver: siem.Receiver) -> int:
                 failed = str(error)
                 in_transaction(lambda session, o=organization_id, e=failed: siem.note_failed(session, o, receiver.name, e))  # type: ignore[misc]  # defaults bind the loop's values
                 _paused_until[receiver.name] = time.monotonic() + PAUSE
+                if isinstance(error, Refused):
+                    # That may be for what was sent: others' leaves are not kept waiting for it.
+                    break
                 # The other organisations' would fail in the same way, and each attempt takes seconds.
                 return taken
             _taken(organization_id, receiver.name, events)

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Executable, text
 
-from app.database import transaction
+from app.database import db, transaction
 
 GUARDED = ("journal", "deed")
 
@@ -18,3 +18,10 @@ def tampered(*statements: Executable) -> None:
                     session.execute(text(f"DROP TRIGGER IF EXISTS {table}_no_{what}"))
         for statement in statements:
             session.execute(statement)
+
+
+def garbled(entry: int, written: str = "{") -> list[Executable]:
+    """What puts a text that is no JSON where an entry says what stood there before. PostgreSQL takes none, so there it is nothing."""
+    if db.engine.dialect.name == "postgresql":
+        return []
+    return [text("UPDATE journal SET before = :written WHERE id = :entry").bindparams(written=written, entry=entry)]

@@ -10,16 +10,19 @@ from pathlib import Path
 import pytest
 import responses
 from flask import Flask
+from requests import PreparedRequest
+from sqlalchemy import update
 
 from app.audit import siem
 from app.audit.siem import Event, Lines, Syslog
-from app.audit.tree_tables import AuditDelivery
+from app.audit.tree_tables import AuditDelivery, AuditLeaf
 from app.clock import now
 from app.commands import evidence
 from app.database import transaction
 from connectors.contract import Misconfigured, Refused, Unreachable
 from tests.unit.audit.growing import Ledger
 from tests.unit.audit.listening import Listening, certificate_in
+from tests.unit.audit.tampering import garbled, tampered
 
 COLLECTOR = "https://127.0.0.1:8088/events"
 
@@ -173,6 +176,39 @@ def test_a_collector_that_refuses_is_told_again_and_no_secret_is_in_the_error(le
     place = _place("http")
     assert place is not None
     assert place.next == 0
+
+
+@responses.activate
+def test_what_a_collector_refuses_of_one_organisation_keeps_nobody_elses_waiting(ledger: Ledger) -> None:
+    for organization_id in ("acme", "globex"):
+        ledger.writes(3, organization_id)
+    ledger.passes()
+
+    def answer(request: PreparedRequest) -> tuple[int, dict[str, str], str]:
+        assert isinstance(request.body, bytes)
+        return 413 if b'"organization":"acme"' in request.body else 202, {}, ""
+
+    responses.add_callback(responses.POST, COLLECTOR, callback=answer)
+
+    assert evidence.deliver(Lines(COLLECTOR)) == 3
+
+    with transaction() as session:
+        places = [session.get_one(AuditDelivery, (one, "http")) for one in ("acme", "globex")]
+        assert [(one.next, one.last_error is None) for one in places] == [(0, False), (3, True)]
+
+
+def test_what_another_hand_made_unreadable_keeps_no_leaf_from_whoever_watches(ledger: Ledger) -> None:
+    first, *_ = ledger.writes(3, before={"title": "nurse"})
+    ledger.passes()
+    unreadable = update(AuditLeaf).where(AuditLeaf.organization_id == "acme", AuditLeaf.number == 1).values(leaf='{"v":1,')
+    tampered(unreadable, *garbled(first))
+    pocket = Pocket()
+
+    assert evidence.deliver(pocket) == 3
+
+    assert [(one.said["leaf"], one.said["actor"], one.said.get("verb")) for one in pocket.taken] == [
+        (0, "operator:grace", "joined"), (1, "operator:grace", None), (2, "operator:grace", "joined"),
+    ]  # fmt: skip
 
 
 def test_one_turn_does_all_of_it(installed: Flask, ledger: Ledger) -> None:
