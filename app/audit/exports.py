@@ -157,12 +157,14 @@ def _leaves(session: Session, organization_id: str, first: int, end: int) -> Ite
 def _rows(session: Session, organization_id: str, evidence: Evidence, start: int, end: int) -> Iterator[Row]:
     """Leaves of one kind, each with the row that it was made from; of one that is gone everything is null."""
     table = evidence.table
+    own = (AuditLeaf.number, AuditLeaf.hash, AuditLeaf.leaf, AuditLeaf.salt, AuditLeaf.sequenced_at)
     query = (
-        select(AuditLeaf.number, AuditLeaf.hash, AuditLeaf.leaf, AuditLeaf.salt, AuditLeaf.sequenced_at, *evidence.columns)
+        select(*own, *evidence.texts(session.get_bind().dialect.name))
         .outerjoin(table, (table.organization_id == AuditLeaf.organization_id) & (table.id == AuditLeaf.source_id))
         .where(AuditLeaf.organization_id == organization_id, AuditLeaf.kind == evidence.kind, AuditLeaf.number >= start, AuditLeaf.number < end)
     )
-    return (dict(row) for row in session.execute(query).mappings())
+    names = [one.key for one in own]
+    return (dict(zip(names, row[: len(own)], strict=True)) | evidence.read(row[len(own) :]) for row in session.execute(query))
 
 
 def _line(evidence: Evidence, row: Row) -> dict[str, Any]:

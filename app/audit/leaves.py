@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
-from sqlalchemy import JSON, Select, Text, cast, select, type_coerce
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy import JSON, Text, cast, type_coerce
 
 from app.audit.spelling import canonical, digest_of, exact, key_of
 from app.audit.tables import Deed
@@ -34,27 +33,18 @@ class Evidence:
     plain: tuple[str, ...]
     hidden: tuple[str, ...]
 
-    def rows(self) -> Select[Any]:
-        """Everything that leaves are made from, one row for each."""
-        return select(*self.columns)
-
-    def texts(self, dialect: str) -> Select[Any]:
-        """The same with documents as JSON text, for `read`: what makes thousands of leaves a second reads as few objects as it can."""
-        return select(*(_plain(getattr(self.table, name), dialect) for name in self._columns))
+    def texts(self, dialect: str) -> list[Any]:
+        """All that leaves are made from, documents as JSON text, for `read`: what makes thousands of leaves a second reads as few objects as it can."""
+        return [_plain(getattr(self.table, name), dialect) for name in self._columns]
 
     def read(self, texts: Sequence[Any]) -> Row:
-        """A row of `texts`, its values by name, with the `kind` of evidence that it is."""
+        """A row of `texts`, its values by name, with the `kind` of evidence that it is. A document that is none is the text that stands there."""
         row = dict(zip(self._columns, texts, strict=True))
         for name in self._documents:
             if (text := row[name]) is not None:
-                row[name] = None if text == "null" else json.loads(text)
+                row[name] = None if text == "null" else _document(text)
         row["kind"] = self.kind
         return row
-
-    @property
-    def columns(self) -> list[InstrumentedAttribute[Any]]:
-        """All that leaves are made from."""
-        return [getattr(self.table, name) for name in self._columns]
 
     @cached_property
     def _columns(self) -> tuple[str, ...]:
@@ -69,6 +59,14 @@ def _plain(column: Any, dialect: str) -> Any:
     if not isinstance(column.type, JSON):
         return column
     return cast(column, Text) if dialect == "postgresql" else type_coerce(column, Text)
+
+
+def _document(text: Any) -> Any:
+    """What a text says as JSON. SQLite keeps whatever another hand wrote there, and whoever checks is told that it is not what it was."""
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return text
 
 
 EVIDENCE: Final = (

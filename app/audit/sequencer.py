@@ -215,7 +215,7 @@ def _inside(number: InstrumentedAttribute[int], gaps: list[Any]) -> ColumnElemen
 
 
 def _rows(session: Session, evidence: Evidence, condition: Any, *, limit: int | None = None) -> list[Row]:
-    query = evidence.texts(session.get_bind().dialect.name).where(condition).order_by(evidence.table.id).limit(limit)
+    query = select(*evidence.texts(session.get_bind().dialect.name)).where(condition).order_by(evidence.table.id).limit(limit)
     return [evidence.read(row) for row in session.execute(query)]
 
 

@@ -17,7 +17,7 @@ from app.database import transaction
 from app.journal.tables import Entry
 from tests.unit.audit.evidence import exported_from, history
 from tests.unit.audit.growing import GRACE, Ledger, later
-from tests.unit.audit.tampering import tampered
+from tests.unit.audit.tampering import garbled, tampered
 
 YEARS = timedelta(days=2192)
 GONE = {"actor": "", "because": "", "before": null(), "after": null()}
@@ -81,6 +81,26 @@ def test_an_entry_that_was_changed_or_deleted_is_named(ledger: Ledger, tmp_path:
 
     assert [(one.leaf, one.what) for one in verdict.faults] == [(7, fault)]
     assert verdict.remarks == []
+
+
+@pytest.mark.parametrize(("written", "fault"), [("", "there no more"), ("{", "not what was written down"), ('{"active": true}x', "not what was written down")])
+def test_an_entry_that_holds_no_document_any_more_is_named_like_any_other(ledger: Ledger, tmp_path: Path, written: str, fault: str) -> None:
+    ledger.writes(1, before={"active": True})
+    history(ledger)
+    if not (change := garbled(_entry(0), written)):
+        pytest.skip("PostgreSQL takes nothing there that is no JSON")
+    tampered(*change)
+
+    verdict = exported_from(ledger, tmp_path, kept=YEARS).verdict()
+
+    assert [(one.leaf, one.what) for one in verdict.faults] == [(0, f"'before' is {fault}")]
+
+
+def test_an_entry_that_can_be_read_no_more_before_it_is_a_leaf_keeps_no_tree_from_growing(ledger: Ledger) -> None:
+    first, *_ = ledger.writes(3, before={"active": True})
+    tampered(*garbled(first))
+
+    assert ledger.passes() == 3
 
 
 @pytest.mark.parametrize("change", [update(Deed).values(did=""), update(Deed).values(workspace_id="w2"), delete(Deed)], ids=["emptied", "moved", "deleted"])
