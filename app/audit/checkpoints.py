@@ -31,6 +31,8 @@ def sign(session: Session, organization_id: str, signer: SignsNotes, *, at: date
     the present root, and to the last one that was signed.
     """
     grown = session.get(AuditTree, organization_id, with_for_update=True, populate_existing=True)
+    if grown is None and (last := latest(session, organization_id)) is not None:
+        raise tree_missing(last)
     if grown is None or grown.size == 0:
         return None
     there = session.get(AuditCheckpoint, (organization_id, grown.size))
@@ -61,6 +63,11 @@ def root_of(session: Session, grown: AuditTree) -> bytes:
     ):
         raise TreeBroken(f"the tree does not begin with the {last.size} leaves that were signed")
     return root
+
+
+def tree_missing(last: AuditCheckpoint) -> TreeBroken:
+    """What is wrong where something was signed of a tree that is not there."""
+    return TreeBroken(f"the tree is missing of which {last.size} leaves were signed")
 
 
 def latest(session: Session, organization_id: str) -> AuditCheckpoint | None:

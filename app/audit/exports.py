@@ -58,14 +58,16 @@ def write_export(
     session: Session, organization_id: str, name: str, file: BinaryIO, signer: SignsEvidence, *,
     at: datetime, kept: timedelta, since: datetime | None = None, until: datetime | None = None,
 ) -> Exported:  # fmt: skip
-    """Write the leaves that came `since` and before `until` (all of them, unless said) up to the last checkpoint. Raises NothingToExport.
+    """Write the leaves that came `since` and before `until` (all of them, unless said) up to the last checkpoint. Raises NothingToExport, TreeBroken.
 
     `kept` is how long content is. The session has to see one moment: what retention takes meanwhile would look as if it had been taken out.
     """
     last = checkpoints.latest(session, organization_id)
     grown = session.get(AuditTree, organization_id)
-    if last is None or grown is None:
+    if last is None:
         raise NothingToExport("nothing has been signed yet: run 'doorlist audit checkpoint'")
+    if grown is None:
+        raise checkpoints.tree_missing(last)
     first = 0 if since is None else _first_from(session, organization_id, since, size=last.size)
     end = last.size if until is None else _first_from(session, organization_id, until, size=last.size)
     if first >= end:

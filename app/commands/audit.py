@@ -79,11 +79,6 @@ def status(acting: Acting) -> Answer:
 @verb(audit, "checkpoint", may=AUDITORS)
 def checkpoint(acting: Acting) -> Answer:
     """Sign the tree as it is now, publish that where it is set up, and print it."""
-    evidence.catch_up(acting.settings)
-    with reading() as session:
-        grown = session.get(AuditTree, acting.organization_id)
-    if grown is not None:
-        evidence.look_at(acting.organization_id)
     made = _signed(acting)
     if made is None:
         raise CommandError("nothing has been written down yet")
@@ -102,9 +97,18 @@ def checkpoint(acting: Acting) -> Answer:
 
 def _signed(acting: Acting) -> AuditCheckpoint | None:
     try:
+        evidence.catch_up(acting.settings)
+        with reading() as session:
+            grown = session.get(AuditTree, acting.organization_id)
+        if grown is not None:
+            evidence.look_at(acting.organization_id)
         return evidence.sign(acting.settings, acting.organization_id)
     except TreeBroken as error:
-        raise Altered(f"the audit in the database was altered: {error}") from error
+        raise _altered(error) from error
+
+
+def _altered(why: TreeBroken | str) -> Altered:
+    return Altered(f"the audit in the database was altered: {why}")
 
 
 @verb(audit, "export", may=AUDITORS)
@@ -119,9 +123,9 @@ def export(acting: Acting, out: Path, since: datetime | None, until: datetime | 
     if out.exists() and not out.is_file():
         # It would be put out of the way: whoever has the machine would then have a file where there was a device or a pipe.
         raise click.UsageError(f"{out} is no file: an export is written beside it, and moved there once it is whole")
-    evidence.catch_up(acting.settings)
     broken = None
     try:
+        evidence.catch_up(acting.settings)
         evidence.sign(acting.settings, acting.organization_id)
     except TreeBroken as error:
         # Whoever is to find the place needs the file: it goes as far as was signed.
@@ -140,8 +144,11 @@ def export(acting: Acting, out: Path, since: datetime | None, until: datetime | 
             file.flush()
             os.fsync(file.fileno())
         beside.replace(place)
-    except (NothingToExport, TreeBroken) as error:
-        raise (Altered if isinstance(error, TreeBroken) else CommandError)(str(error)) from error
+    except TreeBroken as error:
+        raise _altered(error) from error
+    except NothingToExport as error:
+        # Where what was signed is gone there is nothing either.
+        raise (CommandError(str(error)) if broken is None else _altered(broken)) from error
     except OSError as error:
         # A disk that is full does not say of which file.
         raise OSError(error.errno, error.strerror, str(out)) from error

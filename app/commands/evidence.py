@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from flask import Flask
 from sqlalchemy import select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from app.access import keys
@@ -27,6 +27,7 @@ from app.audit.stored import TreeBroken
 from app.audit.tree_tables import AuditCheckpoint, AuditTree
 from app.clock import now
 from app.database import db, in_transaction, one_moment, reading
+from app.journal.tables import Organization
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarms import raise_alarm
 from app.settings import Settings
@@ -54,6 +55,11 @@ def sequence(app: Flask) -> None:
         try:
             append(settings)
             sign_due(settings)
+        except TreeBroken as error:
+            with reading() as session:
+                organizations = session.scalars(select(Organization.id)).all()
+            for organization_id in organizations:
+                _alarm_of_tree(organization_id, str(error))
         except DBAPIError as error:
             log.error("the audit tree could not grow: %s", error.__class__.__name__)
         except (KeyMissing, NoSigningKey) as error:
@@ -61,7 +67,7 @@ def sequence(app: Flask) -> None:
 
 
 def append(settings: Settings, *, most: int = PASSES) -> int:
-    """Append everything that waits, as far as `most` batches go; returns how many leaves came. Needs an application context.
+    """Append everything that waits, as far as `most` batches go; returns how many leaves came. Needs an application context. Raises TreeBroken.
 
     What another process is at is left to it.
     """
@@ -79,7 +85,11 @@ def _append(settings: Settings, *, most: int, waits: bool) -> int:
             return 0
     appended = 0
     for _ in range(most):
-        passed = _pass(partial(notes.origin_of, settings.public_url), waits=waits)
+        try:
+            passed = _pass(partial(notes.origin_of, settings.public_url), waits=waits)
+        except IntegrityError as error:
+            # What stands where the next leaf belongs, or was made of the same row, nobody but another hand has put there.
+            raise TreeBroken("nothing can be appended any more, since what is stored of a tree is not what it was") from error
         appended += passed.appended
         if not (passed.more or (passed.elsewhere and waits)):
             break

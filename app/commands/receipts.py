@@ -128,8 +128,8 @@ def _verified(file: Path, keys: Path) -> Answer:
 
 def _written(acting: Acting, person: Person, *, out: Path | None, html: Path | None) -> list[str]:
     """Sign what is known now, with its place in a signed tree, and write it."""
-    evidence.catch_up(acting.settings)
     try:
+        evidence.catch_up(acting.settings)
         evidence.sign(acting.settings, acting.organization_id)
     except TreeBroken as error:
         raise AuditAltered(f"the audit in the database was altered: {error}") from error
