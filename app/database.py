@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -160,8 +160,15 @@ def wait_at_most(engine: Engine, seconds: float) -> None:
 def _teach_sqlite(engine: Engine) -> None:
     if event.contains(engine, "connect", _on_connect):
         return
-    event.listen(engine, "connect", _on_connect)
-    event.listen(engine, "begin", _on_begin)
+    for moment, act in (("do_connect", _make_file), ("connect", _on_connect), ("begin", _on_begin)):
+        event.listen(engine, moment, act)
+
+
+def _make_file(_dialect: object, _record: object, arguments: list[Any], _named: object) -> None:
+    # SQLite's own would be for everybody to read, and its -wal is as the file is. One that is there is not opened: closing it ends SQLite's locks.
+    if os.path.isabs(arguments[0]):
+        with suppress(OSError):
+            os.close(os.open(arguments[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _on_connect(connection: sqlite3.Connection, _record: object) -> None:

@@ -1,10 +1,12 @@
 """The verb that looks for what is wrong: here, in the database, and in each workspace."""
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import click
 from sqlalchemy import func, select
@@ -22,7 +24,7 @@ from app.commands.acting import ANYONE, Acting, verb
 from app.commands.exits import Exit
 from app.commands.output import Answer, Table
 from app.commands.restored import end_what_was_issued, open_again, was_not_restored
-from app.database import reading
+from app.database import db, reading
 from app.delivery.own_rooms import check_with_rooms
 from app.delivery.workspaces import open_workspace
 from app.directory.name_parts import is_indexed
@@ -135,6 +137,10 @@ def _of_machine(acting: Acting) -> Iterator[Finding]:
     key = settings.home / "encryption.key"
     if key.exists() and key.stat().st_mode & 0o077 and os.name == "posix":
         yield Finding(about="encryption key", level="fault", sentence=f"others on this machine can read {key}: chmod 600 {key}")
+    file = Path(db.engine.url.database or "") if db.engine.dialect.name == "sqlite" else None
+    if file is not None and file.is_file() and file.stat().st_mode & 0o004 and file.parent.stat().st_mode & 0o001:
+        # Its -wal and -shm are as it is.
+        yield Finding(about="database", level="note", sentence=f"others on this machine can read {file}: chmod o= {shlex.quote(str(file))}*")
     if settings.home.exists() and (free := shutil.disk_usage(settings.home).free) < LEAST_FREE:
         yield Finding(about="disk", level="fault", sentence=f"{free // 2**20} MB are free in {settings.home}")
     if settings.public_url.startswith("http://127.0.0.1"):
