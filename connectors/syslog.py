@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -72,13 +73,14 @@ class SyslogServer:
         as well, without breaking it off, counts as one that has them. After Unreachable some may have arrived all the same.
         """
         content = b"".join(one.encoded(host=self._own) for one in messages)
+        ends = time.monotonic() + TOTAL_SECONDS
         try:
             with socket.create_connection(self._place, timeout=CONNECT_SECONDS) as plain, self._secured(plain) as connection:
                 connection.settimeout(TOTAL_SECONDS)
                 connection.sendall(content)
-                self._end(connection)
+                self._end(connection, ends=ends)
         except ssl.SSLError as error:
-            raise Misconfigured(f"{self.name}: the server's certificate is not accepted, or it speaks no TLS there") from error
+            raise Unreachable(f"{self.name}: did not end the connection as TLS is ended ({error.reason or 'broken off'}), so it may not have all", sent=True) from error
         except OSError as error:
             raise Unreachable(f"{self.name}: no answer ({type(error).__name__})", sent=True) from error
 
@@ -87,13 +89,18 @@ class SyslogServer:
             return plain
         context = verifying(self._ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context.wrap_socket(plain, server_hostname=self._place[0])
+        try:
+            return context.wrap_socket(plain, server_hostname=self._place[0])
+        except ssl.SSLError as error:
+            raise Misconfigured(f"{self.name}: the server's certificate is not accepted, or it speaks no TLS there") from error
 
-    def _end(self, connection: socket.socket) -> None:
+    def _end(self, connection: socket.socket, *, ends: float) -> None:
         if isinstance(connection, ssl.SSLSocket):
             # Ours is sent, and theirs is waited for: it comes after everything before it was read.
             connection.unwrap()
             return
         connection.shutdown(socket.SHUT_WR)
+        # What it says meanwhile means nothing, and as long as it goes on it has not ended.
         while connection.recv(4096):
-            pass
+            if time.monotonic() > ends:
+                raise TimeoutError

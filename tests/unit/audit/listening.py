@@ -20,10 +20,15 @@ from cryptography.x509.oid import NameOID
 
 @dataclass
 class Listening:
-    """Runs while inside. With `hangs_up` it breaks every connection off before it has read what came."""
+    """Runs while inside. With `hangs_up` it breaks every connection off before it has read what came.
+
+    With `talks` it never ends one, and says something all the time; with `walks_off` it reads to the end and does not say so.
+    """
 
     certificate: Path | None = None
     hangs_up: bool = False
+    talks: bool = False
+    walks_off: bool = False
     received: list[bytes] = field(default_factory=list)
 
     def __enter__(self) -> Listening:
@@ -76,6 +81,8 @@ class Listening:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             return
         plain.settimeout(5)
+        while self.talks and not self._ending.wait(0.01):
+            plain.sendall(b"?")
         if self.certificate is None:
             self._read(plain)
             return
@@ -83,7 +90,8 @@ class Listening:
         context.load_cert_chain(self.certificate)
         with context.wrap_socket(plain, server_side=True) as secured:
             self._read(secured)
-            secured.unwrap()
+            if not self.walks_off:
+                secured.unwrap()
 
     def _read(self, connection: socket.socket) -> None:
         while piece := connection.recv(65536):

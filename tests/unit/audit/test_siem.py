@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from app.audit.tree_tables import AuditDelivery, AuditLeaf
 from app.clock import now
 from app.commands import evidence
 from app.database import transaction
+from connectors import syslog
 from connectors.contract import Misconfigured, Refused, Unreachable
 from tests.unit.audit.growing import Ledger
 from tests.unit.audit.listening import Listening, certificate_in
@@ -125,6 +127,25 @@ def test_a_syslog_server_that_breaks_off_has_nothing(ledger: Ledger) -> None:
     place = _place("syslog")
     assert place is not None
     assert place.next == 0
+
+
+def test_a_syslog_server_that_talks_on_and_on_is_given_up(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger.writes(2)
+    ledger.passes()
+    monkeypatch.setattr(syslog, "TOTAL_SECONDS", 0.2)
+    with ThreadPoolExecutor(1) as pool, Listening(talks=True) as server:
+        given = pool.submit(Syslog(server.url, host="acme").take, _events())
+
+        with pytest.raises(Unreachable, match="no answer"):
+            given.result(timeout=10)
+
+
+def test_a_syslog_server_that_does_not_say_that_it_has_all_is_not_said_to_have_a_bad_certificate(ledger: Ledger, tmp_path: Path) -> None:
+    ledger.writes(2)
+    ledger.passes()
+    certificate = certificate_in(tmp_path)
+    with Listening(certificate=certificate, walks_off=True) as server, pytest.raises(Unreachable, match="did not end the connection as TLS is ended"):
+        Syslog(server.url, host="acme", ca_file=str(certificate)).take(_events())
 
 
 def test_a_line_break_in_a_name_makes_no_second_message(ledger: Ledger) -> None:
