@@ -1,6 +1,5 @@
 """Verbs on the audit: its state, signing it, taking it elsewhere as a file, and checking such a file anywhere."""
 
-import os
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from app.clock import iso, now
 from app.commands import evidence
 from app.commands.acting import ADMINS, ANYONE, INSTANT, Acting, verb
 from app.commands.exits import CommandError, Exit
+from app.commands.handed_out import written_whole
 from app.commands.offline import FILE, keys_from, offline_verb
 from app.commands.output import Answer, Table
 from app.database import one_moment, reading
@@ -130,30 +130,19 @@ def export(acting: Acting, out: Path, since: datetime | None, until: datetime | 
     except TreeBroken as error:
         # Whoever is to find the place needs the file: it goes as far as was signed.
         broken = str(error)
-    # Beside, and moved there when it is whole: half an export looks like one that was cut off. A link goes on leading there.
-    place = Path(os.path.realpath(out))
-    beside = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file, one_moment() as session:
+        # Half an export looks like one that was cut off.
+        with written_whole(out) as file, one_moment() as session:
             signer = signing.signer(session, acting.settings, Purpose.EVIDENCE, at=now())
             done = write_export(
                 session, acting.organization_id, acting.organization, file, signer, at=now(), kept=evidence.kept(acting.settings),
                 since=since, until=until,
             )  # fmt: skip
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(place)
     except TreeBroken as error:
         raise _altered(error) from error
     except NothingToExport as error:
         # Where what was signed is gone there is nothing either.
         raise (CommandError(str(error)) if broken is None else _altered(broken)) from error
-    except OSError as error:
-        # A disk that is full does not say of which file.
-        raise OSError(error.errno, error.strerror, str(out)) from error
-    finally:
-        beside.unlink(missing_ok=True)
     fields = {"file": str(out), "first": done.first, "end": done.end, "size": done.size, "checkpoints": done.checkpoints, "lines": done.lines, "broken": broken}
     return Answer(
         schema="audit_export", fields=fields, tables=[Table(columns=tuple(fields), rows=[list(fields.values())])],

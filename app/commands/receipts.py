@@ -1,7 +1,6 @@
 """Verbs that answer about one person: the receipt of a departure, and why they are in a channel or not."""
 
 import json
-import os
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +16,7 @@ from app.clock import iso, now
 from app.commands import evidence, moved
 from app.commands.acting import ANYONE, INFORMED, ROLES, Acting, one_person, person_fields, verb
 from app.commands.exits import CommandError, Exit, NotAllowed
+from app.commands.handed_out import written_whole
 from app.commands.offline import FILE, keys_from
 from app.commands.output import Answer, Table, show
 from app.database import reading
@@ -142,8 +142,11 @@ def _written(acting: Acting, person: Person, *, out: Path | None, html: Path | N
     pages = [one for one in (out, html) if one is not None and (one is html or one.suffix.lower() in (".html", ".htm"))]
     files = [out] if out is not None and out not in pages else []
     for path, content in [*((one, signed) for one in files), *((one, page(json.loads(signed)).encode()) for one in pages)]:
-        # Names and reasons are in it: it is for whoever asked, and theirs to hand on.
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as written:
+        if path.exists() and not path.is_file():
+            # A pipe, say: it is not to be put out of the way.
+            path.write_bytes(content)
+            continue
+        with written_whole(path) as written:
             written.write(content)
     return [str(one) for one in [*files, *pages]]
 

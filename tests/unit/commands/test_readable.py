@@ -1,10 +1,12 @@
-"""The file of an embedded database is its owner's: names are in it, and when somebody is to leave."""
+"""Files with names in them, and with days on which somebody is to leave, are their owner's: the embedded database, and receipts."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,47 @@ def test_doctor_says_of_one_that_others_can_read_what_to_type(desk: Desk) -> Non
         ("note", f"others on this machine can read {file}: chmod o= {file}*")
     ]
     assert not [one for one in afterwards if "others on this machine" in one["sentence"]]
+
+
+@pytest.mark.parametrize("name", ["ada.json", "ada.html"])
+def test_a_receipt_is_its_owners_also_in_the_place_of_a_file_that_others_could_read(desk: Desk, name: str) -> None:
+    desk.hires(desk.directory(), "ada")
+    desk.asks("depart", "ada@acme.example")
+    out = desk.folder / name
+    out.write_text("the one before")
+    out.chmod(0o644)
+
+    desk.asks("receipt", "ada@acme.example", "--out", str(out))
+
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    assert "ada@acme.example" in out.read_text()
+
+
+def test_a_receipt_that_finds_no_room_leaves_the_one_before_as_it_was(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.hires(desk.directory(), "ada")
+    desk.asks("audit", "checkpoint")
+    out = desk.folder / "ada.json"
+    out.write_text("the one before")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+
+    said = desk.types("receipt", "ada@acme.example", "--out", str(out), "--json")
+
+    assert (said.exit, said.json["error"]) == (1, f"{out}: No space left on device")
+    assert [one.read_text() for one in desk.folder.glob("*ada.json*")] == ["the one before"]
+
+
+def test_a_receipt_goes_through_a_pipe(desk: Desk) -> None:
+    desk.hires(desk.directory(), "ada")
+    pipe = desk.folder / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(pipe.read_text)
+
+        desk.asks("receipt", "ada@acme.example", "--out", str(pipe))
+
+        assert "ada@acme.example" in read.result(timeout=30)
+    assert pipe.is_fifo()
