@@ -160,6 +160,9 @@ def export(acting: Acting, out: Path, since: datetime | None, until: datetime | 
 @click.option("--checkpoint", "elsewhere", type=FILE, multiple=True, help="A checkpoint that was published: the file must be the same history. May be given again.")
 def verify(file: Path, keys: Path, elsewhere: tuple[Path, ...]) -> Answer:
     """Check an exported audit: nothing altered, taken out, added or moved since it was signed. Exit 8 says that something was, and what."""
+    if not file.is_file():
+        # What came through a pipe is gone the second time, and that is not to be told as a file that was altered.
+        raise click.UsageError(f"{file} is no file: it is read twice, so put what comes through a pipe into one first")
     verdict = verify_export(file, keys_from(keys), elsewhere=[one.read_text(encoding="utf-8", errors="replace") for one in elsewhere])
 
     def shown(faults: list[Fault]) -> list[dict[str, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,17 @@ def test_a_disk_that_is_full_is_said_by_the_file_that_it_had_no_room_for(desk: D
 
     assert (said.exit, said.json["error"]) == (1, f"{out}: No space left on device")
     assert not list(desk.folder.glob(".audit.jsonl.*"))
+
+
+def test_an_export_that_comes_through_a_pipe_is_not_said_to_be_altered(desk: Desk) -> None:
+    out, keys = desk.folder / "audit.jsonl", desk.file("keys.json", desk.types("keys", "export", "--json").out)
+    desk.asks("audit", "export", "--out", str(out))
+    read, write = os.pipe()
+    os.write(write, out.read_bytes())
+    os.close(write)
+
+    said = desk.types("audit", "verify", f"/dev/fd/{read}", "--keys", keys, "--json")
+    os.close(read)
+
+    assert said.exit == 2
+    assert "is no file: it is read twice" in said.json["error"]
