@@ -13,7 +13,7 @@ from app.access.sealing import KeyMissing
 from app.database import is_read_only
 from app.directory.extensions import UnusableSchema
 from app.directory.settings import UnusableSetting
-from app.lifecycle.errors import LifecycleError
+from app.lifecycle.errors import ActsNoMore, LifecycleError
 from app.rules.file import RuleError
 from app.rules.moves import RenameRefused
 from app.schema import NotInUTF8, UnknownSchema
@@ -86,6 +86,8 @@ def failure_of(error: BaseException) -> Failure | None:
             return Failure(exit=Exit.INTERRUPTED, message="interrupted")
         case UnusableSetting():
             return Failure(exit=Exit.USAGE, message=str(error))
+        case ActsNoMore():
+            return Failure(exit=Exit.NOT_ALLOWED, message=str(error))
         case Unreachable() | RateLimited():
             return Failure(exit=Exit.UNREACHABLE, message=str(error))
         case ConnectorError() | LifecycleError() | RuleError() | RenameRefused() | UnusableSchema() | SettingError() | KeyMissing() | NoSigningKey():

@@ -8,6 +8,7 @@ LifecycleError
 ├── Ambiguous       a name fits several people; nothing was done
 ├── SecretElsewhere a stored secret would be shown to a server that it was not given for
 ├── TurnedOut       a person became one with another, of whom it has to be said; also a reason to begin anew
+├── ActsNoMore      an operator was ended while what they asked for was under way
 ├── StillOwed       a workspace is to be ended in which something has still to be done or shown
 └── WorldMoved      what was approved is not what is there now
 """
@@ -69,6 +70,11 @@ class SecretElsewhere(LifecycleError):
 
 class TurnedOut(LifecycleError, BeginAnew):
     """Where a name or a number meant this person, it means the other by now; where an id did, somebody has to say the other's."""
+
+
+class ActsNoMore(LifecycleError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is no operator any more; nothing was done")
 
 
 class StillOwed(LifecycleError):

@@ -54,7 +54,7 @@ def end_operator(session: Session, organization_id: str, name: str, *, actor: Ac
 
     Raises NotFound.
     """
-    operator = session.scalar(select(Operator).where(Operator.organization_id == organization_id, Operator.name == name))
+    operator = session.scalar(select(Operator).where(Operator.organization_id == organization_id, Operator.name == name).with_for_update())
     if operator is None:
         raise NotFound("operator", name)
     if operator.ended_at is None:

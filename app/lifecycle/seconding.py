@@ -7,10 +7,12 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.actors import Actor
+from app.access.tables import Operator
+from app.actors import Actor, ActorKind
 from app.directory.settings import approvals, value_of
 from app.journal import entries
 from app.lifecycle import brake
+from app.lifecycle.errors import ActsNoMore
 from app.lifecycle.tables import Held, HeldState
 
 
@@ -18,8 +20,9 @@ def is_enough(session: Session, held: Held, *, seen: str, actor: Actor, at: date
     """Whether what is held may be let through now, with this administrator's word for what they have `seen`.
 
     Else theirs is kept as the first, and somebody else has to say the same of the same: a digest, without blanks. Whoever says it
-    twice is still one. Raises WorldMoved where it waits no more.
+    twice is still one. Raises WorldMoved where it waits no more, and ActsNoMore.
     """
+    _refuse_ended(session, held.organization_id, actor)
     if approvals(value_of(session, held.organization_id, "approvals")) < 2:
         return True
     # Of two who say it at once, the second sees what the first has said.
@@ -34,6 +37,16 @@ def is_enough(session: Session, held: Held, *, seen: str, actor: Actor, at: date
     )  # fmt: skip
     session.flush()
     return False
+
+
+def _refuse_ended(session: Session, organization_id: str, actor: Actor) -> None:
+    """What is held may have to be read again first, for minutes: who was ended as an operator meanwhile lets nothing through."""
+    if actor.kind is not ActorKind.OPERATOR:
+        return
+    # Locked, so that whoever ends them just now sees what is said here, and takes it back.
+    named = select(Operator.ended_at).where(Operator.organization_id == organization_id, Operator.name == actor.name)
+    if session.scalar(named.with_for_update(read=True)) is not None:
+        raise ActsNoMore(actor.name)
 
 
 def take_back(session: Session, organization_id: str, approver: Actor) -> list[str]:

@@ -12,11 +12,14 @@ from sqlalchemy.orm import Session
 
 from app.actors import Actor, ActorKind
 from app.clock import now
+from app.commands import held as held_verbs
+from app.commands.differences import Differences, find_differences
 from app.commands.exits import Exit
 from app.database import reading
 from app.directory.tables import Person, Standing
 from app.journal.tables import Entry, Organization
 from app.lifecycle import brake, leaving, seconding
+from app.lifecycle.operators import end_operator
 from app.lifecycle.tables import HeldState
 from app.rules.revisions import current_revision
 from tests.two_at_once import meanwhile
@@ -26,6 +29,7 @@ from tests.unit.commands.test_rules import EVERYONE, NOBODY, makes_channels
 pytestmark = pytest.mark.slow
 
 BEN = Actor(kind=ActorKind.OPERATOR, name="ben")
+OWNER = Actor(kind=ActorKind.OPERATOR, name="olga")
 
 
 @dataclass(kw_only=True)
@@ -139,6 +143,24 @@ def test_what_an_operator_approved_who_is_one_no_more_waits_for_two_again(board:
     assert board.desk.asks("held", "approve", digest, token=board.eve)["state"] == "seconded"
     assert state_of(board) == before
     assert board.desk.asks("held", "approve", digest)["state"] == "approved", "by the host's user, who is somebody else"
+
+
+@pytest.mark.parametrize("takes", ["1", "2"])
+def test_who_is_ended_while_the_workspace_is_read_again_approves_nothing(board: Board, monkeypatch: pytest.MonkeyPatch, takes: str) -> None:
+    digest, organization_id = clearing(board), board.desk.organization_id
+    board.desk.asks("settings", "set", "approvals", takes)
+    waiting = board.waiting()
+
+    def ended_meanwhile(*given: Any) -> Differences:
+        board.desk.acts(lambda session: end_operator(session, organization_id, "ben", actor=OWNER, at=now()))
+        return find_differences(*given)
+
+    monkeypatch.setattr(held_verbs, "find_differences", ended_meanwhile)
+    said = board.desk.types("held", "approve", digest, "--json", token=board.ben)
+
+    assert (said.exit, said.json["error"]) == (4, "ben is no operator any more; nothing was done")
+    assert [(one["digest"], one["first_approval"]) for one in board.held()] == [(digest, None)]
+    assert board.waiting() == waiting
 
 
 def test_who_ends_takes_back_nobody_elses_approval(board: Board) -> None:
