@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, delete, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, delete, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.actors import CLOCK, Actor
@@ -19,8 +19,11 @@ from app.journal import entries
 from app.lifecycle import brake, questions, sources
 from app.lifecycle.errors import NAMED, StillOwed, named
 from app.lifecycle.groups import end_group
+from app.lifecycle.overtaken import let_count
+from app.lifecycle.people import lock_person, settle
 from app.lifecycle.pulled_tables import AwaitedMember, PulledEntry, Question, QuestionState, SourceState
 from app.lifecycle.records import end_record
+from app.lifecycle.tables import Held, HeldLine, HeldState
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarms import settle_alarm
 
@@ -38,7 +41,8 @@ class Left:
 
 
 def close(session: Session, source: Source, *, actor: Actor, at: datetime) -> Left:
-    """Let it say nothing more; a pull that is under way writes nothing. Raises StillOwed where people have access on its word alone."""
+    """Let it say nothing more; a pull that is under way writes nothing. Raises StillOwed where people have access on its word alone, or what it said waits to be decided."""
+    _refuse_undecided(session, source)
     resting = session.scalars(_resting_on(source).limit(NAMED)).all()
     if resting:
         count = session.scalar(select(func.count()).select_from(_resting_on(source).order_by(None).subquery())) or 0
@@ -72,15 +76,40 @@ def _resting_on(source: Source) -> Select[str]:
         select(Person.user_name)
         .join(Record, (Record.organization_id == Person.organization_id) & (Record.person_id == Person.id))
         .where(
-            *_standing(Record, source), Person.standing != Standing.DEPARTED, or_(is_on(present()), Record.held.is_(True), comes_back), ~elsewhere.exists()
+            *_of(Record, source), or_(and_(Record.ended_at.is_(None), or_(is_on(present()), comes_back)), Record.held.is_(True)),
+            Person.standing != Standing.DEPARTED, ~elsewhere.exists(),
         )
         .order_by(Person.user_name)
         .distinct()
-    )
+    )  # fmt: skip
+
+
+def _refuse_undecided(session: Session, source: Source) -> None:
+    """Raise StillOwed where the brake holds what an HR system said: that belongs to no user who ends, and would wait for nobody any more."""
+    waiting = (
+        select(Person.user_name)
+        .join(HeldLine, (HeldLine.organization_id == Person.organization_id) & (HeldLine.person_id == Person.id))
+        .join(Held, (Held.organization_id == HeldLine.organization_id) & (Held.id == HeldLine.held_id))
+        .where(
+            Held.organization_id == source.organization_id, Held.source_id == source.id, Held.state == HeldState.OPEN,
+            HeldLine.subject_kind == "statement", HeldLine.state == HeldState.OPEN,
+        )
+        .order_by(Person.user_name)
+        .distinct()
+    )  # fmt: skip
+    names = session.scalars(waiting).all()
+    if names:
+        raise StillOwed(
+            f"{source.name} cannot be ended: the brake holds what it said of {named(names)}. Approve or reject that first: see 'held list'"
+        )
+
+
+def _of(table: type[Record] | type[Group], source: Source) -> tuple[ColumnElement[bool], ...]:
+    return (table.organization_id == source.organization_id, table.source_id == source.id)
 
 
 def _standing(table: type[Record] | type[Group], source: Source) -> tuple[ColumnElement[bool], ...]:
-    return (table.organization_id == source.organization_id, table.source_id == source.id, table.ended_at.is_(None))
+    return (*_of(table, source), table.ended_at.is_(None))
 
 
 def _count(session: Session, table: type[Record] | type[Group], *which: ColumnElement[bool]) -> int:
@@ -92,12 +121,12 @@ def end_some(session: Session, source: Source, *, reason: str, actor: Actor, at:
     # Two who give it up at once take turns.
     session.refresh(source, with_for_update=True)
     organization_id, because = source.organization_id, f"{source.name} was given up: {reason}"
-    records = session.scalars(select(Record).where(*_standing(Record, source)).order_by(Record.id).limit(AT_ONCE)).all()
+    users = select(Record).order_by(Record.id).limit(AT_ONCE)
+    records = session.scalars(users.where(*_standing(Record, source))).all() or session.scalars(users.where(*_of(Record, source), Record.held.is_(True))).all()
     for record in records:
         person = session.get_one(Person, (organization_id, record.person_id))
         before = person.standing
-        # Nothing is taken from anybody here, so there is nothing to brake.
-        end_record(session, organization_id, source.id, record.id, braked=False, actor=actor, at=at, because=because)
+        _end_user(session, record, actor=actor, at=at, because=because)
         session.refresh(person)
         if person.standing not in (before, Standing.ACTIVE):
             raise _owed(source, [person.user_name], 1)
@@ -109,10 +138,25 @@ def end_some(session: Session, source: Source, *, reason: str, actor: Actor, at:
     return len(groups)
 
 
+def _end_user(session: Session, record: Record, *, actor: Actor, at: datetime, because: str) -> None:
+    """The user ends, and what was held of it, or rejected, counts: it would keep them in for ever, as nothing more is said of it."""
+    session.refresh(record, with_for_update=True)
+    if record.ended_at is None:
+        # Nothing is taken from anybody here, so there is nothing to brake.
+        end_record(session, record.organization_id, record.source_id, record.id, braked=False, actor=actor, at=at, because=because)
+    if record.held:
+        person = lock_person(session, record.organization_id, record.person_id)
+        let_count(session, [record], actor=actor, at=at, because=because)
+        settle(
+            session, person, at=at, received_at=at, actor=actor, because=because, journal_id=record.journal_id, epoch_moves=True, regrouped=True
+        )
+
+
 def end(session: Session, source: Source, *, reason: str, actor: Actor, at: datetime) -> None:
     """It is a source no more, now that nothing of it stands: nobody is asked about it, and its name is free. May be called twice."""
     if source.ended_at is not None:
         return
+    _refuse_undecided(session, source)
     organization_id = source.organization_id
     asked = select(Question).where(
         Question.organization_id == organization_id, Question.source_id == source.id, Question.state == QuestionState.OPEN
@@ -142,9 +186,9 @@ def end_late(session: Session, *, at: datetime) -> int:
 
 def _end_late(session: Session, source: Source, *, at: datetime) -> int:
     because = f"{source.name} was given up before"
-    records = session.scalars(select(Record.id).where(*_standing(Record, source)).order_by(Record.id).limit(AT_ONCE)).all()
-    for record_id in records:
-        end_record(session, source.organization_id, source.id, record_id, braked=False, actor=CLOCK, at=at, because=because)
+    records = session.scalars(select(Record).where(*_standing(Record, source)).order_by(Record.id).limit(AT_ONCE)).all()
+    for record in records:
+        _end_user(session, record, actor=CLOCK, at=at, because=because)
     groups = session.scalars(select(Group.id).where(*_standing(Group, source)).order_by(Group.id).limit(AT_ONCE)).all()
     for group_id in groups:
         end_group(session, source.organization_id, source.id, group_id, actor=CLOCK, at=at, because=because)

@@ -29,7 +29,7 @@ def overtake(session: Session, person: Person, records: Sequence[Record], *, act
         return False
     left, anew = _left(session, person), [*(one.active_said_at for one in on), *_rehired(session, person)]
     overtaken = [one for one in waiting if _is_made_anew(one, on) or _has_left_since(one, left, anew)]
-    _let_count(session, overtaken, actor=actor, at=at, because=because)
+    let_count(session, overtaken, actor=actor, at=at, because=because)
     return bool(overtaken)
 
 
@@ -48,11 +48,12 @@ def say_anew(session: Session, person: Person, records: Sequence[Record], made: 
             session, made.organization_id, source_id=made.source_id, subject_kind="record", subject_id=made.id, person_id=person.id,
             version=made.active_said_at.isoformat(), at=at,
         )  # fmt: skip
-    _let_count(session, waiting, actor=actor, at=at, because=because)
+    let_count(session, waiting, actor=actor, at=at, because=because)
     return True
 
 
-def _let_count(session: Session, waiting: Sequence[Record], *, actor: Actor, at: datetime, because: str) -> None:
+def let_count(session: Session, waiting: Sequence[Record], *, actor: Actor, at: datetime, because: str) -> None:
+    """What was held of these, or rejected, counts from now on; whoever settles the person sees what follows."""
     for one in waiting:
         one.journal_id = entries.write(
             session, one.organization_id, at=at, actor=actor, verb="overtaken", because=because, subject_kind="record", subject_id=one.id,
