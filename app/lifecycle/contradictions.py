@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.directory.heard import is_heard
 from app.directory.names import name_key
 from app.directory.tables import OUTSIDE, Person, Record, Source, Standing, Statement, StatementKind, Voice
 from app.lifecycle.people import attributes_in, emails_of, manager_record, text_of
@@ -62,14 +63,14 @@ def contradictions(session: Session, organization_id: str, *, at: datetime) -> I
         for person in session.scalars(select(Person).where(Person.organization_id == organization_id, Person.id.in_(ids)).order_by(Person.id)):
             mine = records.get(person.id, [])
             yield from _of_access(person, mine, said.get(person.id, []), names, at=at)
-            yield from _of_attributes(person, [one for one in mine if one.ended_at is None], names, managers)
+            yield from _of_attributes(person, [one for one in mine if is_heard(one)], names, managers)
         session.expunge_all()
 
 
 def _candidates(organization_id: str) -> Any:
     several = (
         select(Record.person_id)
-        .where(Record.organization_id == organization_id, Record.ended_at.is_(None))
+        .where(Record.organization_id == organization_id, Record.ended_at.is_(None) | Record.held)
         .group_by(Record.person_id)
         .having(func.count(Record.source_id.distinct()) > 1)
     )
@@ -124,8 +125,11 @@ def _named(voice: Voice) -> str:
 
 
 def _of_directories(records: Sequence[Record], names: Mapping[str, str], *, at: datetime) -> list[_Claim]:
-    """What each directory that names them says. One that has deleted them says so only where no other names them: else they moved."""
-    standing = [one for one in records if one.ended_at is None]
+    """What each directory that names them says. One that has deleted them says so only where no other names them: else they moved.
+
+    Where the brake holds the deletion it is not said yet, and they are on.
+    """
+    standing = [one for one in records if is_heard(one)]
     if not standing:
         last = max(records, key=lambda one: one.ended_at or one.active_said_at, default=None)
         if last is None or last.ended_at is None:

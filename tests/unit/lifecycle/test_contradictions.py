@@ -208,6 +208,18 @@ def test_what_the_brake_holds_is_not_said_yet(firm: Firm) -> None:
     assert firm.told() == set()
 
 
+def test_nor_is_a_deletion_that_it_holds(firm: Firm) -> None:
+    ada, bob = firm.joins("ada"), firm.joins("bob", department="Finance")
+    firm.changes(firm.joins("bob", source=firm.other, department="Sales"), active=False)
+    firm.sets("push_brake", "0/60s")
+    for one in (ada, bob):
+        firm.ends(one)
+    firm.says(ada, Voice.OPERATOR, StatementKind.RETURNS, day=2)
+
+    of_bob = {("department", "okta", "Finance", True), ("department", "workday", "Sales", False)}
+    assert firm.told() == {("access", "workday", "off", False), ("access", "okta", "on", True)} | of_bob
+
+
 # Attributes
 
 
