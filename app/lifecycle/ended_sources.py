@@ -68,9 +68,11 @@ def _resting_on(source: Source) -> Select[str]:
     """Whoever is in because this source has them as on, or the brake holds its *off*, and no other does; and who is away, or has yet to start, by it alone."""
     other = aliased(Record)
     comes_back = Person.standing.in_((Standing.EXPECTED, Standing.PAUSED))
+    # Whom this one has on another one has to have on as well: switched off there, they would not be away but have left.
+    as_well = or_(Record.active.is_(False), and_(other.active.is_(True), or_(other.ends_at.is_(None), other.ends_at > present())))
     elsewhere = select(other.id).where(
         other.organization_id == Record.organization_id, other.person_id == Record.person_id, other.source_id != source.id, other.ended_at.is_(None),
-        or_(is_on(present(), other), comes_back),
+        or_(is_on(present(), other), and_(comes_back, as_well)),
     )  # fmt: skip
     return (
         select(Person.user_name)

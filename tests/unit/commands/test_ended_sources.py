@@ -132,6 +132,22 @@ def test_whoever_is_away_is_named_as_well(firm: Firm) -> None:
     assert firm.standing() == {"ada": "active"}
 
 
+@pytest.mark.parametrize(
+    ("typed", "standing"),
+    [(("depart", "ada@acme.example", "--pause"), "paused"), (("person", "expect", "ada@acme.example", "--at", "2090-01-01"), "expected")],
+)
+def test_whoever_is_away_and_off_in_the_other_is_named_before_anything_is_done(firm: Firm, typed: tuple[str, ...], standing: str) -> None:
+    """To come back by the old one is theirs as well: by the other alone they would have left."""
+    firm.hires("ada", "old", "new")
+    firm.desk.switches_off(str(firm.made["new"]["id"]), firm.ids["ada"])
+    firm.desk.asks(*typed)
+
+    refused = firm.desk.types("source", "end", "old", "--reason", "moved")
+
+    assert (refused.exit, "ada@acme.example" in refused.err) == (1, True)
+    assert (firm.standing(), firm.left(Record), firm.knocks("old")) == ({"ada": standing}, 1, 200)
+
+
 def test_whoever_is_off_in_both_stays_out(firm: Firm) -> None:
     firm.hires("ada", "old", "new")
     for directory in ("old", "new"):
