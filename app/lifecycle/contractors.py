@@ -18,10 +18,10 @@ from app.journal import entries
 from app.lifecycle import engagements
 from app.lifecycle.engagement_tables import Engagement, Origin
 from app.lifecycle.engagements import Unfit, open_engagement
+from app.lifecycle.entered import BY_HAND
 from app.lifecycle.records import RecordDraft, add_record, change_record
 
-KIND: Final = "contractors"
-"""Of the source that stands for what operators enter by hand."""
+KIND: Final = BY_HAND
 CALLED: Final = "Contractor"
 
 

@@ -17,6 +17,7 @@ from app.directory.vocabulary import ENTERPRISE_URN
 from app.journal import entries, work
 from app.journal.tables import Entry, Lane, Subject
 from app.lifecycle.composing import compose
+from app.lifecycle.entered import give_way
 from app.lifecycle.errors import TurnedOut
 from app.lifecycle.overtaken import overtake
 from app.lifecycle.standing import Decided, RecordSaid, as_said, decide, stricter
@@ -235,6 +236,7 @@ def _settle(
 ) -> Decided:  # fmt: skip
     records = records_of(session, person)
     overtaken = overtake(session, person, records, actor=actor, at=at, because=because)
+    give_way(session, person, records, actor=actor, at=at, because=because)
     before, was_in = Standing(person.standing), is_in(session, person)
     manager_before = person.manager_id
     changed = _compose(session, person, of_now(records, at=at))
