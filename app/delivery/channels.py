@@ -57,6 +57,8 @@ def deliver_channel(taken: Claim, target: Target, *, clock: Clock, keep: Keep) -
     if ref is not None and seen is None:
         make_anew(taken, ref, clock=clock)
         raise NotYet("its room was deleted, and is made anew where people belong in it")
+    if seen is not None and seen.parent != wanted.parent:
+        in_transaction(lambda session: _want_members(session, taken, clock=clock))
     try:
         seen = _create(taken, target, wanted) if seen is None else _update(taken, target, seen, wanted)
     except (Refused, Missing):
@@ -80,6 +82,15 @@ def deliver_channel(taken: Claim, target: Target, *, clock: Clock, keep: Keep) -
 
     keep(act)
     return False
+
+
+def _want_members(session: Session, taken: Claim, *, clock: Clock) -> None:
+    """Have whoever is in a channel that moves to another space leave the one and come into the other."""
+    here = (ChannelMember.organization_id == taken.organization_id, ChannelMember.workspace_id == taken.workspace_id)
+    people = session.scalars(select(ChannelMember.person_id).where(*here, ChannelMember.channel_id == taken.subject_id, ChannelMember.why != MOVED)).all()
+    work.want(
+        session, taken.organization_id, subject=Subject.ACCOUNT, subject_ids=people, because=taken.because, due_at=clock(), workspace_id=taken.workspace_id
+    )
 
 
 def _create(taken: Claim, target: HoldsChannels, wanted: ChannelWanted) -> ChannelSeen:

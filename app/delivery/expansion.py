@@ -50,7 +50,7 @@ _MIRROR: Final = (
     .where(ChannelMember.workspace_id == _WORKSPACE, Channel.space.is_(False))
 )
 _NAMES: Final = (
-    select(Channel.id, Channel.name)
+    select(Reach.rule_id, Reach.key, Channel.id, Channel.name)
     .join(Reach, (Reach.organization_id == Channel.organization_id) & (Reach.channel_id == Channel.id))
     .where(Channel.organization_id == _ORGANIZATION, tuple_(Reach.rule_id, Reach.key).in_(bindparam("keys", expanding=True)))
 )
@@ -90,13 +90,15 @@ def expand_person(session: Session, organization_id: str, person_id: str, *, at:
                 subject_kind="channel", subject_id=moved.channel_id, before={"key": moved.old}, after={"key": moved.new, "name": moved.name},
             )  # fmt: skip
         belongs = keys_of_person(session, organization_id, rules, person_id)
-        names = _names(session, organization_id, [(one.rule_id, one.key) for one in belongs])
+        before = _names(session, organization_id, [(one.rule_id, one.key) for one in belongs])
+        names = dict(before.values())
         now_in = set(reach(session, organization_id, rules, belongs, at).values())
         _look_at_owners(session, organization_id, rules, now_in - names.keys(), but=person_id, at=at)
         beside = _beside(session, organization_id, person_id, at=at) - now_in
         now_in |= beside
         after = _names(session, organization_id, [(one.rule_id, one.key) for one in belongs])
-        changed.update(channel_id for channel_id, name in after.items() if names.get(channel_id, name) != name)
+        # Called otherwise now, or by a rule that has only now come to reach it, and has a say in it.
+        changed.update(channel_id for by, (channel_id, name) in after.items() if names.get(channel_id, name) != name or by not in before)
     elif person.standing == Standing.DEPARTED:
         ruled_handovers.hand_over_ruled(session, person, rules, at=at)
     # A channel that is kept for this person as its manager shows their name and has them as owner.
@@ -151,10 +153,12 @@ def _is_delivered(session: Session, person: Person, workspace_id: str, now_in: s
     return AGAIN.isdisjoint(there.values()) and there.keys() == now_in and {one for one, why in there.items() if why == BESIDE} == beside
 
 
-def _names(session: Session, organization_id: str, keys: list[tuple[str, str]]) -> dict[str, str]:
+def _names(session: Session, organization_id: str, keys: list[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
+    """The channel that each rule reaches for each key, and its name."""
     if not keys:
         return {}
-    return {channel_id: name for channel_id, name in session.execute(_NAMES, {"organization": organization_id, "keys": keys})}
+    rows = session.execute(_NAMES, {"organization": organization_id, "keys": keys})
+    return {(rule_id, key): (channel_id, name) for rule_id, key, channel_id, name in rows}
 
 
 def _settle_channels(session: Session, organization_id: str, rules: Sequence[Rule], channel_ids: set[str], *, at: datetime) -> set[str]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import groupby
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Text, cast, func, literal, select
+from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
@@ -20,7 +20,7 @@ from app.journal.work import PRIORITY, insert_for, wanted_again
 from app.rules.file import Rule, as_data, from_data
 from app.rules.membership import Belongs, belongings, dialect_of, keys_in_use
 from app.rules.scopes import render_all
-from app.rules.tables import Revision
+from app.rules.tables import Revision, Room
 from app.statements import param
 
 _IN_FORCE: Final = (
@@ -68,7 +68,7 @@ def _read(text: str) -> tuple[Rule, ...]:
 
 
 def apply_rules(session: Session, organization_id: str, rules: Sequence[Rule], actor: Actor, at: datetime) -> Applied:
-    """Put these rules in force, in the caller's transaction, and ask that every active person be looked at.
+    """Put these rules in force, in the caller's transaction, and ask that every active person be looked at, and every channel behind them.
 
     How much that changes is not checked here: ask `diff` and the ceiling first. Applying the same rules again
     makes another revision and changes nothing else.
@@ -83,25 +83,38 @@ def apply_rules(session: Session, organization_id: str, rules: Sequence[Rule], a
     session.add(revision)
     session.flush()
     people = _want_everybody(session, organization_id, because=entry, at=at)
+    _want_every_room(session, organization_id, because=entry, at=at)
     return Applied(revision=revision, entry=entry, people=people)
 
 
 def _want_everybody(session: Session, organization_id: str, *, because: int, at: datetime) -> int:
-    """`work.want` for all active people in one statement: a million rows never pass through Python."""
-    plain: dict[str, object] = {
-        "workspace_id": "", "subject": Subject.PERSON.value, "lane": Lane.SYNC.value, "state": WorkState.WAITING.value,
-    }  # fmt: skip
-    numbers = {"priority": PRIORITY[Subject.PERSON], "generation": 1, "attempts": 0}
-    columns = [Person.organization_id, Person.id]
-    columns += [cast(literal(value, Text()), Text()) for value in plain.values()]  # type: ignore[misc]  # a list of any SQL expressions
-    columns += [cast(literal(value), Number) for value in numbers.values()]  # type: ignore[misc]  # likewise
-    columns += [cast(literal(because), Number), literal(at, Instant())]  # type: ignore[list-item]  # likewise
     everybody = Person.organization_id == organization_id, Person.standing == Standing.ACTIVE
-    names = ["organization_id", "subject_id", *plain, *numbers, "because", "due_at"]
-    dialect = dialect_of(session)
-    statement = insert_for(dialect)(Work).from_select(names, select(*columns).where(*everybody))
-    session.execute(wanted_again(statement, dialect))
+    people = select(Person.organization_id, Person.id, _text("")).where(*everybody)
+    _want_all(session, people, Subject.PERSON, PRIORITY[Subject.PERSON], because=because, at=at)
     return session.scalar(select(func.count()).select_from(Person).where(*everybody)) or 0
+
+
+def _want_every_room(session: Session, organization_id: str, *, because: int, at: datetime) -> None:
+    """A topic, an owner or a place may be another now, though nobody comes or goes."""
+    rooms = select(Room.organization_id, Room.channel_id, Room.workspace_id).where(Room.organization_id == organization_id, Room.ref.is_not(None))
+    # Behind everybody: until they were looked at, a rule that was given another id reaches no channel yet, and says nothing of it.
+    _want_all(session, rooms, Subject.CHANNEL, PRIORITY[Subject.ROSTER], because=because, at=at)
+
+
+def _want_all(session: Session, subjects: Select[str, str, str], subject: Subject, priority: int, *, because: int, at: datetime) -> None:
+    """`work.want` for all of them in one statement: a million rows never pass through Python."""
+    plain = {"subject": subject.value, "lane": Lane.SYNC.value, "state": WorkState.WAITING.value}
+    numbers = {"priority": priority, "generation": 1, "attempts": 0, "because": because}
+    columns: list[ColumnElement[Any]] = [_text(value) for value in plain.values()]
+    columns += [*(cast(literal(value), Number) for value in numbers.values()), literal(at, Instant())]
+    names = ["organization_id", "subject_id", "workspace_id", *plain, *numbers, "due_at"]
+    dialect = dialect_of(session)
+    statement = insert_for(dialect)(Work).from_select(names, subjects.add_columns(*columns))
+    session.execute(wanted_again(statement, dialect))
+
+
+def _text(value: str) -> ColumnElement[str]:
+    return cast(literal(value, Text()), Text())
 
 
 def diff(session: Session, organization_id: str, old: Sequence[Rule], new: Sequence[Rule]) -> Difference:
