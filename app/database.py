@@ -160,18 +160,16 @@ def wait_at_most(engine: Engine, seconds: float) -> None:
 def _teach_sqlite(engine: Engine) -> None:
     if event.contains(engine, "connect", _on_connect):
         return
-    for moment, act in (("do_connect", _make_file), ("connect", _on_connect), ("begin", _on_begin)):
-        event.listen(engine, moment, act)
-
-
-def _make_file(_dialect: object, _record: object, arguments: list[Any], _named: object) -> None:
-    # SQLite's own would be for everybody to read, and its -wal is as the file is. One that is there is not opened: closing it ends SQLite's locks.
-    if os.path.isabs(arguments[0]):
-        with suppress(OSError):
-            os.close(os.open(arguments[0], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "begin", _on_begin)
 
 
 def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
+    # SQLite makes its file for everybody to read, and the -wal as that is. Changed by its name: to close a file that SQLite has open ends its locks.
+    file = connection.execute("PRAGMA database_list").fetchone()[2]
+    with suppress(OSError):
+        if os.stat(file).st_size == 0 and os.stat(file).st_mode & 0o004:
+            os.chmod(file, 0o600)
     # The driver's own BEGIN comes too late for BEGIN IMMEDIATE; we say it ourselves in _on_begin.
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={SQLITE_WAITS * 1000}"):
