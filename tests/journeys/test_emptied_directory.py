@@ -333,6 +333,10 @@ def they_leave_anew(corp: Corp) -> None:
     assert until(lambda: corp.seen() == in_their_rooms().without(again), within=PATIENCE), corp.seen()
 
 
+# Minutes long, and the same story: what it writes has tests of its own on either database.
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("sqlite", marks=pytest.mark.soak), pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
 def test_a_directory_that_shows_too_few_takes_nobody_and_thirty_leavers_go_by_digest_and_come_back(corp: Corp) -> None:
     everybody_comes(corp)
     the_base_is_emptied(corp)
