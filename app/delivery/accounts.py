@@ -60,14 +60,12 @@ def deliver_account(taken: Claim, target: Target, *, clock: Clock, precedence: P
         if not isinstance(target, HoldsChannels):
             return True
         return ensure_channels(taken, target, desired, account, permit=permit, clock=clock, keep=keep)
-    except _Unmarked as error:
-        # Nothing is given to it, and what is taken waits for nobody.
-        if isinstance(target, HoldsChannels):
-            leave_channels(taken, target, desired, error.account, clock=clock)
-        raise
-    except (Refused, Conflict, Missing):
+    except (Refused, Conflict, Missing) as error:
         # A workspace refuses what it is asked for somebody who is being shut out at this moment: that is no fault to be set aside.
         permit()
+        if isinstance(error, _Unmarked) and isinstance(target, HoldsChannels):
+            # Nothing is given to it, and what is taken waits for nobody.
+            leave_channels(taken, target, desired, error.account, clock=clock)
         raise
 
 
