@@ -1,6 +1,6 @@
 """Verbs on people who are no employees: taking them on, vouching for them, another sponsor, letting go."""
 
-from typing import Any, Final
+from typing import Any
 
 import click
 from sqlalchemy.orm import Session
@@ -10,6 +10,7 @@ from app.commands.acting import ADMINS, INFORMED, NAME, Acting, one_person, pers
 from app.commands.days import ZONE, beginning_at, end_at
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
+from app.directory.names import is_bare
 from app.directory.tables import Person
 from app.lifecycle import contractors, engagements
 from app.lifecycle.contractors import Listed
@@ -36,13 +37,11 @@ class AddressType(click.ParamType[Any]):
             return value
         address = value.strip()
         local, _, domain = address.rpartition("@")
-        if not local or not domain or not address.isprintable() or any(mark.isspace() or mark in _NEVER_BARE for mark in local + domain):
+        if not (is_bare(local) and is_bare(domain)):
             self.fail(f"{value!r} is no address; write it like zoe@agency.example", param, ctx)
         return address
 
 
-_NEVER_BARE: Final = '"(),:;<>@[\\]'
-"""What an address holds in quotes or brackets at most (RFC 5322 §3.2.3)."""
 _NAME = click.argument("name", metavar="NAME")
 _UNTIL = click.option("--until", required=True, metavar="D", help="Their last day, such as 2026-12-31; or a time there, or an instant with its zone.")
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.access.connection_tables import Connection, Identity
 from app.actors import Actor, ActorKind
 from app.database import new_id
-from app.directory.names import name_key
+from app.directory.names import is_bare, name_key
 from app.directory.tables import Person, Record, Source
 from app.journal import entries
 from app.lifecycle import just_in_time
@@ -227,7 +227,7 @@ def _is_address(email: str) -> bool:
     local = email.rpartition("@")[0]
     if len(local) > 2 and local.startswith('"') and local.endswith('"'):
         return local.isprintable()
-    return bool(local) and local.isprintable() and not any(mark.isspace() or mark in '"(),:;<>@[\\]' for mark in local)
+    return is_bare(local)
 
 
 def _spellings(email: str) -> tuple[str, ...]:
