@@ -40,6 +40,7 @@ from connectors.contract import (
 )
 from tests.databases import migrated
 from tests.late_doors import create_late
+from tests.lent_engine import lent_engine
 from tests.unit.commands.pushing import Pusher
 
 Result = TypeVar("Result")
@@ -147,7 +148,7 @@ class Desk:
     def types(self, *arguments: str, token: str | None = None) -> Said:
         """Run a command as the host's user, or as the operator whose token it is."""
         environment = self.environment | ({"DOORLIST_TOKEN": token} if token is not None else {})
-        ended = CliRunner().invoke(doorlist, list(arguments), obj=lambda: without_doors(from_environment(environment)))
+        ended = CliRunner().invoke(doorlist, list(arguments), obj=lambda: lent_engine(self.app, without_doors(from_environment(environment))))
         return Said(exit=ended.exit_code, out=ended.stdout, err=ended.stderr)
 
     def asks(self, *arguments: str, token: str | None = None) -> dict[str, Any]:
