@@ -9,6 +9,7 @@ import pytest
 
 from app.scim.hot import HotDoor
 from tests.clients.directory import Directory, directory_on
+from tests.servers.lent_databases import LentDatabases
 from tests.unit.scim.choosing import set_brake
 from tests.unit.scim.hot_views import View, wrap_views
 
@@ -20,11 +21,14 @@ def directory(database_url: str, tmp_path: Path) -> Iterator[Directory]:
 
 
 @pytest.fixture
-def urls(database_url: str, request: pytest.FixtureRequest) -> tuple[str, str]:
-    """Two empty databases of one kind."""
+def urls(database_url: str, request: pytest.FixtureRequest) -> Iterator[tuple[str, str]]:
+    """Two fresh databases of one kind."""
     if database_url.startswith("sqlite"):
-        return database_url, database_url.replace(".sqlite", "-2.sqlite")
-    return database_url, request.getfixturevalue("postgres").database()
+        yield database_url, database_url.replace(".sqlite", "-2.sqlite")
+        return
+    databases: LentDatabases = request.getfixturevalue("lent_databases")
+    with databases.lent(like=request.getfixturevalue("present_schema")) as another:
+        yield database_url, another
 
 
 @pytest.fixture
