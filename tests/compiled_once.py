@@ -4,7 +4,7 @@ address and every statement compiled anew. That took a third of the time of most
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 from sqlalchemy import Dialect, Engine
@@ -12,26 +12,29 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from werkzeug.routing import Rule
 
-Builder = Callable[..., tuple[str, str]]
-
 _first: dict[tuple[object, ...], tuple[Dialect, Any]] = {}
-_builders: dict[tuple[object, ...], Builder] = {}
+_rules: dict[tuple[object, ...], Rule] = {}
 
 
 def compile_once() -> None:
     """From now on, for every engine and every address that this process makes."""
     for dialect in (SQLiteDialect_pysqlite, PGDialect_psycopg):
         dialect.engine_created = classmethod(_like_the_first)  # type: ignore[method-assign, assignment]  # SQLAlchemy's hook for dialects
-    build = Rule._compile_builder
+    build = Rule.compile
 
-    def kept(rule: Rule, append_unknown: bool = True) -> Builder:
-        # All that it is made of: the converters are the rule's own, and are looked up when it is called.
-        alike = (*rule._trace, repr(rule.defaults), append_unknown)
-        if alike not in _builders:
-            _builders[alike] = build(rule, append_unknown)
-        return _builders[alike]
+    def compiled(rule: Rule) -> None:
+        # All that it is made of.
+        alike = (rule.rule, rule.subdomain, rule.host, rule.merge_slashes, repr(rule.defaults), rule.map.host_matching, *rule.map.converters.values())
+        first = _rules.setdefault(alike, rule)
+        if first is rule:
+            build(rule)
+            return
+        rule._parts, rule._trace, rule._converters = first._parts, first._trace, first._converters
+        rule.arguments |= first.arguments
+        builders: tuple[Any, Any] = (first._build, first._build_unknown)
+        rule._build, rule._build_unknown = (MethodType(made.__func__, rule) for made in builders)
 
-    Rule._compile_builder = kept  # type: ignore[method-assign, assignment]
+    Rule.compile = compiled  # type: ignore[method-assign, assignment]
 
 
 def _like_the_first(_dialect: type[Any], engine: Engine) -> None:
@@ -42,3 +45,5 @@ def _like_the_first(_dialect: type[Any], engine: Engine) -> None:
     # What it has found out at its first connection is the same for all: there is one server for the whole run.
     if getattr(dialect, "default_isolation_level", None) is not None:
         engine.dialect, engine._compiled_cache = dialect, compiled
+        # Whoever made the engine still has the other, which would ask its server all of that again.
+        made.initialize = lambda _connection: None
