@@ -22,6 +22,7 @@ from app.database import Base, db
 from app.settings import from_environment
 from tests.compiled_once import compile_once
 from tests.databases import let_go, migrated
+from tests.keys_at_hand import keep_signing_keys_at_hand
 from tests.late_doors import create_late
 from tests.servers.lent_databases import LentDatabases, lending
 from tests.servers.postgres import DatabaseName, Postgres, PostgresMissing, running_postgres
@@ -34,6 +35,7 @@ examples.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 examples.load_profile("untimed")
 
 compile_once()
+keep_signing_keys_at_hand()
 
 pytest_plugins = [name for name in ("tests.servers.fixtures",) if find_spec(name)]
 

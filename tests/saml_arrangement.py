@@ -23,7 +23,10 @@ from app.sso import connections, logins, saml
 from app.sso.saml_setup import new_connection
 from app.sso.verified import Verified
 from tests.company import ADMIN, NOW, Company
+from tests.keys_at_hand import keep_saml_keys_at_hand
 from tests.saml_provider import Element, SAMLProvider, ServiceProvider, posted, provider, service_provider, unpacked
+
+keep_saml_keys_at_hand()
 
 BROWSER = "the secret that only this browser has"
 

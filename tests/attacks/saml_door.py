@@ -16,7 +16,10 @@ from app.sso.saml_checks import Assertion, check
 from app.sso.saml_settings import Provider, provider_of
 from app.sso.saml_setup import new_connection
 from tests.company import NOW
+from tests.keys_at_hand import keep_saml_keys_at_hand
 from tests.saml_provider import Element, SAMLProvider, ServiceProvider, posted, provider, read_again, service_provider, sign
+
+keep_saml_keys_at_hand()
 
 ADA, MALLORY = "im-ada-1001", "im-ceo-0001"
 
