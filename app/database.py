@@ -111,7 +111,8 @@ def configure(app: Flask, settings: Settings) -> None:
         {"connect_args": {"timeout": SQLITE_WAITS}, "pool_size": 20, "max_overflow": 20}
         if sqlite
         else {
-            "pool_pre_ping": True, "pool_size": 20, "max_overflow": 20,
+            # No column is an hstore, which the first connection of each process would else look for: a third of what it takes.
+            "pool_pre_ping": True, "pool_size": 20, "max_overflow": 20, "use_native_hstore": False,
             "connect_args": to_postgresql(settings.database_url),
         }
     )
