@@ -1,8 +1,7 @@
-"""Joins every part, top to bottom: the web application and the entry point of the command line."""
+"""Joins every part, top to bottom: the web application, and what of it commands and workers need."""
 
 import json
 import logging
-import sys
 from functools import partial
 
 from flask import Flask, Response
@@ -139,10 +138,3 @@ def _add_health(app: Flask) -> None:
         if unfit is not None:
             return problem(503, "Not ready", unfit)
         return Response(json.dumps({"status": "ready"}), content_type="application/json")
-
-
-def main() -> None:
-    """Entry point of the command line."""
-    from app.commands.entry import run
-
-    sys.exit(run(without_doors))

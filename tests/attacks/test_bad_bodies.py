@@ -269,7 +269,7 @@ def _served(directory: Directory) -> Iterator[tuple[str, int]]:
         address = probe.getsockname()[:2]
     settings = directory.app.config["DOORLIST"]
     process = subprocess.Popen(
-        [sys.executable, "-c", "from app.assembly import main; main()", "serve", "--lanes", "none", "--port", str(address[1])],
+        [sys.executable, "-c", "from app.program import main; main()", "serve", "--lanes", "none", "--port", str(address[1])],
         env=os.environ | {"DOORLIST_HOME": str(settings.home), "DATABASE_URL": settings.database_url, "PYTHONFAULTHANDLER": "1"},
         stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

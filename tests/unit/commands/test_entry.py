@@ -43,6 +43,18 @@ for word in FAMILIES:
         print(word)
 """
 
+COLLECTING = """
+import gc, sys
+from app.commands import entry
+from app.program import main
+
+def run(_made):
+    print(gc.isenabled(), gc.get_freeze_count() > 10_000)
+
+entry.run = run
+main()
+"""
+
 
 def alone(script: str, *arguments: str) -> str:
     """What it prints in a process that has loaded nothing yet."""
@@ -103,3 +115,7 @@ def test_a_verb_loads_no_migrations(tmp_path: Path) -> None:
 def test_a_connection_can_fold_from_the_first(tmp_path: Path) -> None:
     """What compares names may be loaded by a verb that is connected already."""
     assert alone(FOLDS, str(tmp_path)) == "åsa"
+
+
+def test_what_the_program_is_made_of_is_never_looked_through_and_what_it_makes_is() -> None:
+    assert alone(COLLECTING) == "True True"

@@ -32,7 +32,7 @@ HOUSE = Path(__file__).parents[3]
 def started(desk: Desk, *arguments: str, processes: int = 1, own_session: bool = False) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DOORLIST_")}
     return subprocess.Popen(
-        [sys.executable, "-c", "from app.assembly import main; main()", *arguments],
+        [sys.executable, "-c", "from app.program import main; main()", *arguments],
         cwd=HOUSE, env=environment | desk.environment | {"DOORLIST_WEB_PROCESSES": str(processes)}, start_new_session=own_session,
         stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -37,7 +37,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def ended(environment: dict[str, str], *arguments: str, shell: str = 'exec "$@"', stdout: int | None = None) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own, started by a shell that has arranged its streams."""
-    typed = [sys.executable, "-c", "from app.assembly import main; main()", *arguments]
+    typed = [sys.executable, "-c", "from app.program import main; main()", *arguments]
     return subprocess.run(
         ["sh", "-c", shell, "sh", *typed], stdout=subprocess.PIPE if stdout is None else stdout, stderr=subprocess.PIPE, text=True, cwd=HOUSE,
         env=environment, check=False, timeout=60,
@@ -125,7 +125,7 @@ def _answers(port: int) -> bool:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_who_serves_without_a_stderr_ends_as_ever(environment: dict[str, str], number: signal.Signals, code: int) -> None:
     port = free_port()
-    typed = [sys.executable, "-c", "from app.assembly import main; main()", "serve", "--port", str(port)]
+    typed = [sys.executable, "-c", "from app.program import main; main()", "serve", "--port", str(port)]
     process = subprocess.Popen(["sh", "-c", 'exec "$@" 2>&-', "sh", *typed], stdout=subprocess.PIPE, text=True, cwd=HOUSE, env=environment)
     try:
         assert until(lambda: _answers(port), within=60)

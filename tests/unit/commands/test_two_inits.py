@@ -28,7 +28,7 @@ _WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_d
 def _started(desk: Desk) -> subprocess.Popen[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DOORLIST_")}
     return subprocess.Popen(
-        [sys.executable, "-c", "from app.assembly import main; main()", "init", "--organization", "Acme", "--json"],
+        [sys.executable, "-c", "from app.program import main; main()", "init", "--organization", "Acme", "--json"],
         cwd=HOUSE, env=environment | desk.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
