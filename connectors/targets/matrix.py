@@ -62,9 +62,11 @@ class Matrix(MatrixErasing, MatrixHandingOver):
         )
 
     def proposed_id(self, profile: Profile, *, attempt: int) -> AccountId:
-        """Matrix ids are lower-case ASCII; "_" in front is kept by Synapse for application services."""
+        """Matrix ids are lower-case ASCII; Synapse keeps "_" in front for application services, and nothing but digits for guests."""
         localpart = re.sub(r"[^a-z0-9=_\-./]+", "-", profile.user_name.partition("@")[0].lower())
         localpart = localpart.strip("-").lstrip("_")[:LONGEST_LOCALPART] or "person"
+        if localpart.isdigit():
+            localpart = f"person-{localpart}"
         suffix = "" if attempt == 1 else f"-{attempt}"
         return AccountId(f"@{localpart}{suffix}:{self._server.server_name}")
 
@@ -102,7 +104,7 @@ class Matrix(MatrixErasing, MatrixHandingOver):
     def create_account(self, id: AccountId, profile: Profile, *, permit: Permit) -> Account:
         if (known := self._owner_of_person(profile.person_id)) is not None:
             return self.reactivate_account(known, profile, permit=permit)
-        self._require_local(id)
+        self._require_possible(id)
         self._require_free_emails(id, profile.emails)
         if self._look(id) is not None:
             raise Conflict(f"{self.name}: {id} exists and is not the account of person {profile.person_id}")
@@ -116,7 +118,7 @@ class Matrix(MatrixErasing, MatrixHandingOver):
     def prepare_account(self, id: AccountId, profile: Profile, *, permit: Permit) -> Account:
         known = self._owner_of_person(profile.person_id)
         if known is None:
-            self._require_local(id)
+            self._require_possible(id)
             if self._look(id) is not None:
                 raise Conflict(f"{self.name}: {id} exists and is not the account of person {profile.person_id}")
             permit()
@@ -225,9 +227,12 @@ class Matrix(MatrixErasing, MatrixHandingOver):
             raise Missing(f"{self.name}: there is no account {id}")
         return seen
 
-    def _require_local(self, id: AccountId) -> None:
+    def _require_possible(self, id: AccountId) -> None:
         if not self._server.is_local(id):
             raise Refused(f"{self.name}: {id} is not an id on {self._server.server_name}")
+        if id.removeprefix("@").partition(":")[0].isdigit():
+            # Whoever has kept such an id for somebody chooses another one.
+            raise Conflict(f"{self.name}: {id} is an id that Synapse keeps for guests")
 
     def _require_free_emails(self, id: AccountId, emails: tuple[str, ...]) -> None:
         """Synapse silently moves an address to whoever is given it last."""

@@ -95,6 +95,8 @@ def changes(server: responses.RequestsMock) -> list[str]:
         ("Jürgen Groß", 1, "@j-rgen-gro:chat.test"),
         ("李明", 1, "@person:chat.test"),
         ("李明", 3, "@person-3:chat.test"),
+        ("00471@corp.test", 1, "@person-00471:chat.test"),
+        ("00471@corp.test", 2, "@person-00471-2:chat.test"),
     ],
 )
 def test_the_proposed_id_is_a_matrix_id(chat: Matrix, user_name: str, attempt: int, expected: str) -> None:

@@ -66,6 +66,19 @@ def test_any_user_name_gives_an_id_that_synapse_takes(chat: Matrix, user_name: s
     assert chat.create_account(id, ada, permit=allowed).id == id
 
 
+def test_somebody_whose_user_name_is_a_number_gets_an_account(chat: Matrix) -> None:
+    number = someone(user_name="00471@corp.test")
+
+    account = chat.create_account(chat.proposed_id(number, attempt=1), number, permit=allowed)
+
+    assert account.id == f"@person-00471:{SERVER_NAME}" and account.person_id == number.person_id
+
+
+def test_an_id_of_nothing_but_digits_is_said_to_be_taken_so_that_another_is_chosen(chat: Matrix) -> None:
+    with pytest.raises(Conflict, match="keeps for guests"):
+        chat.create_account(AccountId(f"@00471:{SERVER_NAME}"), someone(), permit=allowed)
+
+
 def test_an_id_is_never_given_to_a_second_person(chat: Matrix) -> None:
     ada, namesake = someone(user_name="same.name"), someone(user_name="same.name")
     id = joiner(chat, ada)
