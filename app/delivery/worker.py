@@ -36,7 +36,7 @@ from app.delivery.pauses import LONGEST_PAUSE, LOOK_AGAIN, pause_after, rest_aft
 from app.delivery.precedence import Precedence
 from app.delivery.preparing import prepare_account
 from app.delivery.wanted import NotYet
-from app.delivery.workspaces import Targets, WorkspaceEnded, halt, halted
+from app.delivery.workspaces import Targets, WorkspaceEnded, halted
 from app.journal import work
 from app.journal.tables import HERE, Lane, Subject
 from app.journal.work import Claim
@@ -73,7 +73,7 @@ class Worker:
         self._app = app
         self._threads_per_lane = threads
         self._clock = clock
-        self._targets = Targets()
+        self._targets = Targets(clock)
         self._stop = threading.Event()
         self._wake = {lane: threading.Condition() for lane in threads}
         self._threads: list[threading.Thread] = []
@@ -290,8 +290,7 @@ class Worker:
         except Unreachable as error:
             self._postpone(taken, pause_after(taken.attempts, lane=taken.lane), str(error), counted=True)
         except (Unauthorised, Misconfigured, KeyMissing) as error:
-            log.error("workspace %s halted: %s", taken.workspace_id, error)
-            halt(taken.organization_id, taken.workspace_id, str(error))
+            self._targets.halt(taken.organization_id, taken.workspace_id, str(error), since=taken.claimed_at)
             self._postpone(taken, timedelta(), str(error), counted=False)
         except (Refused, Conflict, Missing) as error:
             self._park(taken, str(error))

@@ -10,6 +10,7 @@ from app.access.tables import Workspace as WorkspaceRow
 from app.clock import now
 from app.database import in_transaction, new_id, reading
 from app.delivery import worker
+from app.delivery.workspaces import Targets
 from app.journal.tables import Lane, Work, WorkState
 from app.revocation.departures import history
 from app.rules.file import parse
@@ -48,10 +49,11 @@ def employ(workspace: Workspace) -> tuple[Company, str]:
     return company, in_transaction(act)
 
 
-class StandInTargets:
+class StandInTargets(Targets):
     """Opens the stand-in wherever a connector is asked for, but for workspaces with a stand-in of their own."""
 
     def __init__(self, workspace: Workspace, own: Mapping[str, Workspace] | None = None) -> None:
+        super().__init__()
         self.workspace = workspace
         self.own = own or {}
 
@@ -61,7 +63,7 @@ class StandInTargets:
 
 def crew(app: Flask, workspace: Workspace, own: Mapping[str, Workspace] | None = None) -> worker.Worker:
     one = worker.Worker(app, threads={Lane.DEPARTURES: 1, Lane.SYNC: 1})
-    one._targets = StandInTargets(workspace, own)  # type: ignore[assignment]  # the stand-in keeps the same promises
+    one._targets = StandInTargets(workspace, own)
     return one
 
 

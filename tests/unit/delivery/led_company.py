@@ -98,7 +98,7 @@ class LedCompany:
     def delivers(self) -> None:
         """Work until nothing is due; a few minutes pass, and what takes days waits for its day."""
         crew = worker.Worker(self.app, threads={Lane.DEPARTURES: 1, Lane.SYNC: 1}, clock=lambda: self.at)
-        crew._targets = StandInTargets(self.there)  # type: ignore[assignment]  # the stand-in keeps the same promises
+        crew._targets = StandInTargets(self.there)
         for _ in range(100):
             crew.run_until_idle()
             with reading() as session:

@@ -120,7 +120,7 @@ def test_whoever_is_let_in_while_they_are_still_being_taken_out_is_put_in_once_m
         firm.changes(firm.bob, department="Legal", costCenter="fans")
         returns(firm, firm.bob)
         looks_in_between = worker.Worker(firm.app, threads={Lane.SYNC: 1}, clock=lambda: firm.at)
-        looks_in_between._targets = StandInTargets(firm.there)  # type: ignore[assignment]  # the stand-in keeps the same promises
+        looks_in_between._targets = StandInTargets(firm.there)
         looks_in_between.run_until_idle()
         leave_all(id)
 

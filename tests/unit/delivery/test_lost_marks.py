@@ -46,7 +46,7 @@ def loses_the_mark(firm: LedCompany, *, to_another: bool) -> None:
 def delivers(firm: LedCompany) -> list[str | None]:
     """What is due, whatever is set aside on the way; that is returned."""
     crew = worker.Worker(firm.app, threads={Lane.DEPARTURES: 1, Lane.SYNC: 1}, clock=lambda: firm.at)
-    crew._targets = StandInTargets(firm.there)  # type: ignore[assignment]  # the stand-in keeps the same promises
+    crew._targets = StandInTargets(firm.there)
     for _ in range(5):
         crew.run_until_idle()
         firm.passes(seconds=61)

@@ -46,7 +46,7 @@ class Unprepared(Workspace):
 def delivers(app: Flask, workspace: Workspace, time: Time) -> None:
     """Work until nothing is due; pauses pass, and days do not."""
     crew = worker.Worker(app, threads={Lane.DEPARTURES: 1, Lane.SYNC: 1}, clock=time)
-    crew._targets = StandInTargets(workspace)  # type: ignore[assignment]  # the stand-in keeps the same promises
+    crew._targets = StandInTargets(workspace)
     for _ in range(50):
         crew.run_until_idle()
         with reading() as session:
