@@ -7,12 +7,17 @@ from collections.abc import Callable, Mapping
 from connectors.contract import History, Misconfigured, Target, TargetSettings
 from connectors.source_contract import Source, SourceSettings
 from connectors.targets.matrix import Matrix
+from connectors.targets.matrix_homeserver import OPTIONS as MATRIX_OPTIONS
 
-__all__ = ["SOURCES", "TARGETS", "SourceSettings", "TargetSettings", "history_of", "open_source", "open_target"]
+__all__ = ["SOURCES", "TARGETS", "TARGET_OPTIONS", "SourceSettings", "TargetSettings", "history_of", "open_source", "open_target"]
 
 TARGETS: Mapping[str, Callable[[TargetSettings], Target]] = {
     "matrix": Matrix,
 }
+TARGET_OPTIONS: Mapping[str, frozenset[str]] = {
+    "matrix": MATRIX_OPTIONS,
+}
+"""What an administrator may say of each kind. It is asked where that is said: a workspace that is kept in step is halted for none of it."""
 
 
 # Their libraries are slow to load, and most installations need one of them: each is imported when it is opened.

@@ -1,6 +1,7 @@
 """Verbs on workspaces: the chat servers that are kept in step."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -23,7 +24,7 @@ from app.lifecycle.sources import stay_where_it_is_known
 from app.lifecycle.workspaces import Ended, add_workspace, change, find_workspace, resume, workspaces_of
 from connectors.addresses import server_of
 from connectors.contract import Secret, TargetSettings
-from connectors.registry import TARGETS, open_target
+from connectors.registry import TARGET_OPTIONS, TARGETS, open_target
 
 _LOOK_EVERY: Final = 0.2
 """Seconds from one look at what is still in hand to the next."""
@@ -47,7 +48,7 @@ def workspace() -> None:
 def add(acting: Acting, kind: str, name: str, url: str, token_file: Path, options: tuple[str, ...]) -> Answer:
     """Connect a workspace once it answers; every active person is then brought into it."""
     token = read_token(token_file)
-    chosen = {key: value for key, _, value in (_pair(option) for option in options)}
+    chosen = _said(kind, options)
     # Asked before anything is kept: a workspace that cannot work would be halted in a moment anyway.
     found = open_target(kind, TargetSettings(name=name, url=url, token=Secret(token), options=chosen)).check()
     made = in_transaction(
@@ -73,6 +74,15 @@ def read_token(file: Path) -> str:
     if not token or any(letter.isspace() for letter in token):
         raise NotReady(f"the token file {file} must hold one token and nothing else")
     return token
+
+
+def _said(kind: str, options: Sequence[str]) -> dict[str, str]:
+    """An option that nobody knows is an error, not a silence; but for taking one away that was kept in silence once."""
+    said = {key: value for key, _, value in (_pair(option) for option in options)}
+    known = TARGET_OPTIONS.get(kind, frozenset())
+    if unknown := sorted(key for key, value in said.items() if value and key not in known):
+        raise click.BadParameter(f"no option {', '.join(map(repr, unknown))}; known are {', '.join(sorted(known))}", param_hint="--option")
+    return said
 
 
 def _pair(option: str) -> tuple[str, str, str]:
@@ -150,10 +160,10 @@ def set_one(acting: Acting, name: str, url: str | None, token_file: Path | None,
     """Reach a workspace in another way, once it answers so: at another address, with another token, with other options."""
     if url is None and token_file is None and not options:
         raise click.UsageError("say what changes: --url, --token-file or --option")
-    said = {key: value for key, _, value in (_pair(option) for option in options)}
     given = read_token(token_file) if token_file is not None else None
     with reading() as session:
         one = find_workspace(session, acting.organization_id, name)
+    said = _said(one.kind, options)
     address = url or one.url
     if given is None:
         # Before anything is sent: whoever may change the address may not read the token.

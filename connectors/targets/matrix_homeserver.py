@@ -33,6 +33,9 @@ _MEANINGS: dict[str, type[ConnectorError]] = {
 }
 
 
+OPTIONS = frozenset({"server_name", "ca_file"})
+
+
 class Homeserver:
     """Options: `server_name` (else asked for, once), `ca_file`."""
 
