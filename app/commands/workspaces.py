@@ -82,6 +82,9 @@ def _said(kind: str, options: Sequence[str]) -> dict[str, str]:
     known = TARGET_OPTIONS.get(kind, frozenset())
     if unknown := sorted(key for key, value in said.items() if value and key not in known):
         raise click.BadParameter(f"no option {', '.join(map(repr, unknown))}; known are {', '.join(sorted(known))}", param_hint="--option")
+    if ca := said.get("ca_file"):
+        # As it is meant where it was typed: what delivers was started elsewhere.
+        said["ca_file"] = str(Path(ca).resolve())
     return said
 
 

@@ -1,5 +1,7 @@
 """What is said of how a workspace is reached, as an administrator types it."""
 
+from pathlib import Path
+
 import pytest
 from sqlalchemy import select, update
 
@@ -37,3 +39,14 @@ def test_an_option_that_was_kept_in_silence_once_can_be_taken_away(desk: Desk) -
     desk.asks("workspace", "set", "chat", "--option", "server_nam=")
 
     assert _options(desk) == [{}]
+
+
+def test_a_file_of_authorities_is_found_from_wherever_what_delivers_was_started(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    desk.asks(*ADD, "--token-file", desk.file("token", "s3cret"), "--option", "ca_file=our-ca.pem")
+    added = _options(desk)
+    desk.asks("workspace", "set", "chat", "--option", "ca_file=../other-ca.pem")
+
+    assert added == [{"ca_file": str(tmp_path / "our-ca.pem")}]
+    assert _options(desk) == [{"ca_file": str(tmp_path.parent / "other-ca.pem")}]
