@@ -80,9 +80,15 @@ class Caller:
         ca_file: str | None = None,
         total_seconds: float = TOTAL_SECONDS,
     ) -> None:
-        address = urlsplit(url)
+        try:
+            address = urlsplit(url)
+        except ValueError as error:
+            # Brackets that hold no IPv6 address.
+            raise Misconfigured(f"{name}: an address cannot be read") from error
         if address.scheme not in ("http", "https") or not address.hostname or address.username:
             raise Misconfigured(f"{name}: the URL must be http(s)://host without a user name")
+        if "?" in url or "#" in url:
+            raise Misconfigured(f"{name}: the URL must end with its path: what stands behind ? or # would swallow the path of each call")
         if not token.reveal() or not token.reveal().isascii() or not token.reveal().isprintable():
             # Checked here, since the header check of `requests` would print the token.
             raise Misconfigured(f"{name}: the token is empty or holds characters that no token has")

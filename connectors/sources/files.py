@@ -50,19 +50,23 @@ class Files:
         options = Options(settings, _OPTIONS)
         private = options.flag("allow_private")
         self._url = settings.url.strip()
-        scheme = urlsplit(self._url).scheme
+        try:
+            address = urlsplit(self._url)
+        except ValueError as error:
+            raise Misconfigured(f"{settings.name}: an address cannot be read") from error
+        scheme = address.scheme
         if scheme in ("http", "https"):
             # Exports are often addressed by a query, so the address is taken as it is.
             Visitor(name=settings.name, allow_private=private).check(self._url)
             self._path = None
         elif scheme in ("file", "") and self._url:
-            self._path = Path(unquote(urlsplit(self._url).path) if scheme else self._url)
+            self._path = Path(unquote(address.path) if scheme else self._url)
         else:
             raise Misconfigured(f"{settings.name}: the address is file:///folder/people.csv, a path or https://…")
         self._secret = settings.secret
         seconds = float(options.number("timeout", otherwise=60, most=600))
         self._visitor = Visitor(name=settings.name, allow_private=private, largest=LARGEST, total_seconds=seconds)
-        suffix = Path(urlsplit(self._url).path).suffix.lower().lstrip(".")
+        suffix = Path(address.path).suffix.lower().lstrip(".")
         self._format = options.one_of("format", ("csv", "json"), otherwise=suffix if suffix in ("csv", "json") else "csv")
         self._encoding = options.one_of("encoding", ("utf-8", "utf-16", "cp1252", "iso-8859-1"), otherwise="utf-8")
         self._delimiter = options.text("delimiter").replace("tab", "\t").replace("\\t", "\t")

@@ -255,7 +255,10 @@ def test_a_token_that_cannot_be_one_is_refused_without_telling_it(token: str) ->
     assert not token or token not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["chat.example", "ftp://chat.example", "https://root:pw@chat.example"])
+@pytest.mark.parametrize(
+    "url",
+    ["chat.example", "ftp://chat.example", "https://root:pw@chat.example", "https://[::1", "https://chat]", "https://chat.example?", "https://chat.example/#/home"],
+)
 def test_an_address_that_cannot_be_one_is_refused(url: str) -> None:
     with pytest.raises(Misconfigured):
         caller(url=url)
