@@ -1,5 +1,8 @@
 """Delivering an account of someone who is active: the account itself, then the channels it is in."""
 
+import random
+from itertools import chain
+
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -23,6 +26,10 @@ from connectors.contract import Account, AccountId, AccountState, Conflict, Hold
 
 PATIENCE = 700
 """Looks, some ten minutes, before an account that stays in a channel after its deactivation is opened all the same."""
+
+IN_TURN = 100
+AT_RANDOM = 20
+"""Attempts at an id behind those below `IN_TURN`: a chain of shops has hundreds of `office@`, and a name in letters that no id takes is like any other."""
 
 
 class _Unmarked(Conflict):
@@ -153,7 +160,7 @@ def _create_account(taken: Claim, target: Target, profile: Profile, reserved: Ac
 
 def reserve(taken: Claim, target: Target, profile: Profile, *, look: bool) -> AccountId:
     """Choose an id that no person ever had here and, with `look`, that nobody holds there; keep it before it is used."""
-    for attempt in range(1, 100):
+    for attempt in chain(range(1, IN_TURN), (random.randrange(IN_TURN, 10**9) for _ in range(AT_RANDOM))):
         proposed = target.proposed_id(profile, attempt=attempt)
         with reading() as session:
             used = session.scalar(
@@ -178,4 +185,4 @@ def reserve(taken: Claim, target: Target, profile: Profile, *, look: bool) -> Ac
         except IntegrityError:
             continue
         return proposed
-    raise Conflict(f"{target.name}: no free account id for {profile.user_name} in 99 attempts")
+    raise Conflict(f"{target.name}: no free account id for {profile.user_name} in {IN_TURN - 1 + AT_RANDOM} attempts")

@@ -10,6 +10,7 @@ from sqlalchemy import event, select
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session
 
+from app.access.tables import Account as AccountRow
 from app.access.tables import Workspace as WorkspaceRow
 from app.clock import now
 from app.database import db, in_transaction, reading
@@ -232,6 +233,29 @@ def test_a_name_reused_by_a_successor_gets_another_account(installed: Flask) -> 
     assert second.person_id != first.person_id
     assert {account.id: account.person_id for account in workspace.accounts.values()} == {"ada": first.person_id, "ada-2": second.person_id}
     assert workspace.accounts[AccountId("ada")].state is AccountState.DEACTIVATED
+
+
+def test_whoever_has_the_name_of_hundreds_gets_an_account_all_the_same(installed: Flask) -> None:
+    workspace = Workspace()
+    company, workspace_id = employ(workspace)
+
+    def act(session: Session) -> None:
+        for number in range(1, 150):
+            taken = "office" if number == 1 else f"office-{number}"
+            session.add(
+                AccountRow(
+                    organization_id=company.organization_id, workspace_id=workspace_id, person_id=f"p-{number}", account_id=taken,
+                    state=AccountState.ACTIVE,
+                )
+            )  # fmt: skip
+
+    in_transaction(act)
+
+    shop = company.joins("office@shop-150.example", "E-150")
+    settle(installed, workspace)
+
+    assert [account.person_id for account in workspace.accounts.values()] == [shop.person_id]
+    assert only_account(workspace).startswith("office-")
 
 
 def test_a_named_owner_is_in_a_channel_as_soon_as_it_is_made_and_not_in_one_that_is_empty(installed: Flask) -> None:
