@@ -130,6 +130,16 @@ def test_o01_o02_o03_a_forged_hint_signs_nobody_out(house: House, trick: str) ->
     assert house.ada.browses("/gate").status_code == 200
 
 
+@pytest.mark.parametrize("head", [b"[" * 2900, b'{"alg":' + b"[" * 2900, b'{"alg":"ES256","kid":' + b"[" * 2900], ids=["no object", "alg", "kid"])
+def test_o04_a_hint_that_is_nested_too_deeply_is_none(house: House, head: bytes) -> None:
+    _, body, signature = house.ada.tokens_for(house.application)["id_token"].split(".")
+    hint = f"{base64.urlsafe_b64encode(head).rstrip(b'=').decode()}.{body}.{signature}"
+    stranger = house.app.test_client()
+
+    assert stranger.get(f"/logout?id_token_hint={hint}").status_code == 200
+    assert "code" in said_back(house.ada.enters(house.application, id_token_hint=hint))
+
+
 def forged(house: House, token: str, trick: str) -> str:
     head, body, signature = token.split(".")
     if trick == "none":

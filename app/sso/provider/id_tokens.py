@@ -82,7 +82,7 @@ def read_hint(session: Session, settings: Settings, hint: str, *, at: datetime) 
     try:
         read = jws.deserialize_compact(hint, KeySet.import_key_set(jwks(session, at=at)), registry=REGISTRY)  # type: ignore[arg-type]  # joserfc's own name for such an object
         header, claims = read.headers(), json.loads(read.payload or b"")
-    except (JoseError, ValueError, TypeError, KeyError):
+    except (JoseError, ValueError, TypeError, KeyError, RecursionError):
         return None
     # Logout tokens and security events are signed with the same keys, and are something else.
     if header.get("typ") != "JWT" or header.get("alg") not in ALGORITHMS[Purpose.TOKENS] or not isinstance(claims, dict):
