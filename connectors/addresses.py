@@ -15,11 +15,16 @@ from urllib.parse import urlsplit
 
 from connectors.contract import Misconfigured
 
-# Clouds answer here with the credentials of the machine. Azure's looks like any public address.
+# Clouds answer here with the credentials of the machine. Azure's looks like any public address, the IPv6 ones like any private one.
 _METADATA: Final = frozenset(
     ip_address(text)
-    for text in ("169.254.169.254", "168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254")
-)
+    for text in (
+        "169.254.169.254", "168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254", "fd00:c1::a9fe:a9fe",
+        "fd00:42::42", "fd00:a9fe:a9fe::1", "fd00:100::100:200",
+    )
+)  # fmt: skip
+# AWS keeps these for itself: beside the metadata there is, for one, the agent of EKS that gives a pod its credentials (fd00:ec2::23).
+_AWS: Final = IPv6Network("fd00:ec2::/32")
 # IPv6 addresses in which an IPv4 address is written (RFC 4291 §2.5.5, RFC 6052, RFC 3056), and how many bits stand to its right.
 _CARRIERS: Final = (
     (IPv6Network("::ffff:0:0/96"), 0),
@@ -69,7 +74,7 @@ def is_allowed(text: str, *, allow_private: bool) -> bool:
     carried = _carried(ip)
     if carried is not None:
         return is_allowed(str(carried), allow_private=allow_private)
-    if ip in _METADATA or ip.is_multicast or ip.is_link_local or ip.is_unspecified:
+    if ip in _METADATA or ip in _AWS or ip.is_multicast or ip.is_link_local or ip.is_unspecified:
         return False
     if allow_private and (ip.is_private or ip.is_loopback or not ip.is_global):
         return True

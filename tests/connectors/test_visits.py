@@ -67,9 +67,12 @@ def test_an_address_of_the_open_internet_is_called(address: str) -> None:
 
 
 def test_w10_networks_of_ones_own_may_be_allowed_but_never_a_clouds_metadata() -> None:
-    for address in ("127.0.0.1", "10.1.2.3", "192.168.0.1", "100.64.0.1", "::1", "fd00::1", "::ffff:127.0.0.1", "8.8.8.8"):
+    for address in ("127.0.0.1", "10.1.2.3", "192.168.0.1", "100.64.0.1", "::1", "fd00::1", "fd00:ec3::23", "::ffff:127.0.0.1", "8.8.8.8"):
         assert is_allowed(address, allow_private=True), address
-    for address in ("169.254.169.254", "fd00:ec2::254", "168.63.129.16", "100.100.100.200", "::ffff:169.254.169.254", "fe80::1", "224.0.0.1", "0.0.0.0"):
+    for address in (
+        "169.254.169.254", "169.254.170.2", "168.63.129.16", "100.100.100.200", "::ffff:169.254.169.254", "fe80::1", "224.0.0.1", "0.0.0.0",
+        "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fd00:c1::a9fe:a9fe", "fd00:42::42", "fd00:a9fe:a9fe::1", "fd00:100::100:200",
+    ):  # fmt: skip
         assert not is_allowed(address, allow_private=True), address
 
 
