@@ -241,7 +241,7 @@ class Wire:
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._threads, "session", None)
         if session is None:
-            session = requests.Session()
+            session = _Session()
             # Else a ~/.netrc entry for the host would replace our credential, and a proxy variable our route.
             session.trust_env = False
             adapter, hosts = self._adapter
@@ -249,6 +249,11 @@ class Wire:
                 session.mount(scheme, adapter(pool_connections=hosts, pool_maxsize=1, max_retries=0))
             self._threads.session = session
         return session
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere: to say where one would lead, `requests` reads its whole body, however long, and fails over an address that is none."""
 
 
 class _Deadline(io.RawIOBase):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
+import tracemalloc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -182,6 +184,27 @@ def test_w10_a_redirect_is_not_followed() -> None:
         with pytest.raises(Misconfigured, match="redirect"):
             Visitor(name="test", allow_private=True).get(f"http://127.0.0.1:{first}/")
         assert knocked == []
+
+
+@pytest.mark.parametrize("to", ["http://[", "http://[::1", "http://open.example:x/", "\xff\xe4", "javascript:alert(1)", "http://", "//"])
+def test_w10_a_redirect_to_what_is_no_address_is_one_as_well(to: str) -> None:
+    with place(status=302, headers={"Location": to}) as (port, _), pytest.raises(Misconfigured, match="redirect"):
+        Visitor(name="test", allow_private=True).get(f"http://127.0.0.1:{port}/")
+
+
+def test_no_more_is_read_of_a_redirect_than_of_any_answer() -> None:
+    """A bomb: some kB that unpack to 64 MB. What is held in memory meanwhile is what it would cost."""
+    packed = gzip.compress(bytes(64 * 1024 * 1024))
+    with place(status=302, headers={"Location": "/", "Content-Encoding": "gzip"}, body=packed) as (port, _):
+        tracemalloc.start()
+        try:
+            with pytest.raises(Unreachable, match="does not end"):
+                Visitor(name="test", allow_private=True, largest=64 * 1024).get(f"http://127.0.0.1:{port}/")
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert most < 16 * 1024 * 1024
 
 
 @pytest.mark.parametrize(
