@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPResponse
+from http.client import HTTPException, HTTPResponse
 from typing import Any, ClassVar, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
@@ -288,6 +288,13 @@ class _Deadline(io.RawIOBase):
 class _Response(HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(_Deadline(sock), *args, **kwargs)  # type: ignore[arg-type]  # it only calls makefile()
+
+    def _safe_read(self, amt: int) -> bytes:
+        # urllib3 asks for each chunk by this, of whatever length it says it is; -1 would be all that ever comes.
+        if amt < 0:
+            raise HTTPException("a chunk of negative length")
+        found: bytes = super()._safe_read(amt)  # type: ignore[misc]  # typeshed leaves it out
+        return found
 
 
 class _Connection(HTTPConnection):

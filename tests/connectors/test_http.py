@@ -209,6 +209,23 @@ def test_a_server_that_dribbles_for_ever_is_left_in_time(head: bytes) -> None:
     assert took < 10
 
 
+@pytest.mark.parametrize("length", [b"-5", b"-1"])
+def test_a_chunk_of_negative_length_is_no_answer_and_not_read(length: bytes) -> None:
+    pieces, sent = 32 * 1024 * 1024 // 65536, []
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + length + b"\r\n")
+        for piece in range(pieces):
+            connection.sendall(bytes(65536))
+            sent.append(piece)
+
+    with server(answer) as url, pytest.raises(Unreachable):
+        caller(url=url).post("/thing", {})
+
+    assert len(sent) < pieces
+
+
 @responses.activate
 def test_a_redirect_is_not_followed() -> None:
     responses.get(f"{URL}/thing", status=302, headers={"Location": "http://elsewhere.test/"})
