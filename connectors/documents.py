@@ -91,11 +91,12 @@ def wait_of(header: str | None, document: Document | None) -> float:
         except ValueError:
             try:
                 seconds = (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, OverflowError):
                 seconds = None
     if seconds is None and document is not None:
         said = document.plain().get("retry_after_ms")
-        seconds = said / 1000 if isinstance(said, int | float) else None
+        # Cut before it is divided: JSON has numbers that no float holds.
+        seconds = min(max(said, 0), LONGEST_WAIT * 1000) / 1000 if isinstance(said, int | float) else None
     if seconds is None or seconds != seconds:  # the second is true for NaN alone
         return DEFAULT_WAIT
     return min(max(seconds, 0.0), LONGEST_WAIT)

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from connectors.contract import Missing, Unreachable
-from connectors.documents import Document
+from connectors.documents import LONGEST_WAIT, Document
 from connectors.http import path
 from connectors.source_contract import Gone, Kind, SourceGroup, SourceKey, SourcePerson
 from connectors.sources.okta_people import People
@@ -107,7 +107,7 @@ class Reading:
         """Okta's own clock as it answered: ours may be wrong, and what is compared with it was stamped by Okta."""
         try:
             return parsedate_to_datetime(got.headers["Date"]).astimezone(UTC)
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, OverflowError):
             return self._clock()
 
     def _is_gone(self, key: str, kind: Kind) -> bool:
@@ -139,8 +139,9 @@ def _wait(headers: Mapping[str, str]) -> float | None:
     if "Retry-After" in headers:
         return None
     try:
-        return max(0.0, float(headers["X-Rate-Limit-Reset"]) - parsedate_to_datetime(headers["Date"]).timestamp())
-    except (KeyError, ValueError, TypeError):
+        wait = float(headers["X-Rate-Limit-Reset"]) - parsedate_to_datetime(headers["Date"]).timestamp()
+        return min(max(0.0, wait), LONGEST_WAIT)
+    except (KeyError, ValueError, TypeError, OverflowError):
         return None
 
 

@@ -116,9 +116,20 @@ def test_a_rate_limit_says_how_long_to_wait_in_the_words_of_matrix() -> None:
 
 
 @responses.activate
-@pytest.mark.parametrize("header", ["soon", "nan", "-3", "99999999"])
+@pytest.mark.parametrize("header", ["soon", "nan", "-3", "99999999", "Mon, 30 Nov 99999999999 11:00:00 GMT"])
 def test_a_rate_limit_with_a_senseless_wait_still_waits_sensibly(header: str) -> None:
     responses.get(f"{URL}/thing", body="slow down", status=429, headers={"Retry-After": header})
+
+    with pytest.raises(RateLimited) as caught:
+        caller().get("/thing")
+
+    assert 0 <= caught.value.wait <= 3600
+
+
+@responses.activate
+@pytest.mark.parametrize("said", ["-3", "1e999", "NaN", f"1{'0' * 400}", f"-1{'0' * 400}"])
+def test_so_it_does_where_the_words_of_matrix_have_no_sense(said: str) -> None:
+    responses.get(f"{URL}/thing", body=f'{{"retry_after_ms": {said}}}', status=429)
 
     with pytest.raises(RateLimited) as caught:
         caller().get("/thing")

@@ -86,6 +86,7 @@ BROKEN: list[Any] = [
     ({"status": 404, "json": {"errorCode": "E0000007", "errorSummary": "Not found"}}, Incomplete),
     ({"status": 404, "body": "<html>no such page</html>"}, Incomplete),
     ({"status": 302, "headers": {"Location": "https://elsewhere.example"}}, Incomplete),
+    ({"status": 429, "json": {}, "headers": {"X-Rate-Limit-Reset": "1", "Date": "Mon, 30 Nov 99999999999 11:00:00 GMT"}}, RateLimited),
     ({"status": 401, "json": {"errorCode": "E0000011", "errorSummary": "Invalid token provided"}}, Unauthorised),
 ]
 
@@ -98,6 +99,19 @@ def test_a_listing_that_breaks_off_at_a_page_is_never_everybody(answer: dict[str
 
     with pytest.raises(error):
         list(outside(patience="0").list_people())
+
+
+@responses.activate
+@pytest.mark.parametrize("reset", ["inf", "1e300", "99999999999999", "nan", "-inf"])
+def test_a_second_that_never_comes_is_not_waited_for(reset: str) -> None:
+    responses.get(
+        f"{ORGANISATION}/api/v1/users", status=429, json={}, headers={"X-Rate-Limit-Reset": reset, "Date": "Mon, 30 Nov 2026 11:00:00 GMT"}
+    )
+
+    with pytest.raises(RateLimited) as caught:
+        list(outside(patience="0").list_people())
+
+    assert 0 <= caught.value.wait <= 3600
 
 
 @responses.activate
