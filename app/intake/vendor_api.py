@@ -96,8 +96,7 @@ class VendorAPI:
             if following and question.cursor is not None:
                 address = _and(start, question.cursor, following)
             elif following:
-                address = urljoin(address, following)
-                self._at_home(address)
+                address = self._at_home(address, following)
             elif (question.page is None and question.offset is None) or not rows:
                 return
         raise Unreachable(f"{self.description.vendor}: the list does not end", sent=True)
@@ -172,11 +171,17 @@ class VendorAPI:
             )
         return self._variables[name]
 
-    def _at_home(self, address: str) -> None:
-        """Our credential goes to the API's own address alone, whatever an answer says."""
-        here, there = urlsplit(self._url), urlsplit(address)
+    def _at_home(self, address: str, following: str) -> str:
+        """Where a link on a page leads. Our credential goes to the API's own address alone, whatever an answer says."""
+        here = urlsplit(self._url)
+        try:
+            found = urljoin(address, following)
+            there = urlsplit(found)
+        except ValueError as error:
+            raise Misconfigured(f"{self.description.vendor}: what is said to be the next page of the list is no address") from error
         if (here.scheme, here.netloc) != (there.scheme, there.netloc):
             raise Misconfigured(f"{self.description.vendor}: a page of the list is said to be elsewhere, which is not followed")
+        return found
 
 
 def _turned(address: str, question: Question, number: int, seen: int) -> str:

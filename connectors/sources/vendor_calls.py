@@ -154,7 +154,11 @@ class Calls:
     def url(self, place: str) -> str:
         if not place.startswith(("http://", "https://")):
             return self._url + place
-        if urlsplit(place)[:2] != self._origin:
+        try:
+            origin = urlsplit(place)[:2]
+        except ValueError as error:
+            raise Misconfigured(f"{self.name}: a link is no address") from error
+        if origin != self._origin:
             raise Misconfigured(f"{self.name}: a link leads to another server, where our credential must not go")
         return place
 

@@ -133,6 +133,15 @@ def test_the_token_does_not_follow_a_link_to_another_server() -> None:
 
 
 @responses.activate
+@pytest.mark.parametrize("link", ["https://[", "https://[::1/api", "http://[x]/"])
+def test_a_link_that_is_no_address_is_followed_nowhere(link: str) -> None:
+    responses.get(f"{ORGANISATION}/api/v1/users", json=[], headers={"Link": f'<{link}>; rel="next"'})
+
+    with pytest.raises(Incomplete, match="no address"):
+        list(outside().list_people())
+
+
+@responses.activate
 @pytest.mark.parametrize(
     ("status", "body"),
     [

@@ -16,7 +16,7 @@ from app.intake.description_types import TokenAddress
 from app.intake.hr_tables import HRSystem
 from app.intake.vendor_api import NotConnected, VendorAPI, client_of
 from connectors.client_credentials import RENEWED_BEFORE, ClientCredentials
-from connectors.contract import Unauthorised, Unreachable
+from connectors.contract import Misconfigured, Unauthorised, Unreachable
 from tests.hr_vendor import CLOCK, CREDENTIAL, TOKENS, Answers, vendor_api
 
 RECORD = "record: {key: id, means: [{event: here}]}\n"
@@ -180,3 +180,15 @@ def test_a_list_is_turned_over_as_the_vendor_does_it(
 
     assert [row["id"] for row in rows] == [1, 2, 3]
     assert there.asked == [f"GET {path}" for path in asked]
+
+
+@pytest.mark.parametrize(
+    ("link", "what"), [("http://[", "no address"), ("//[::1/all", "no address"), ("https://evil.example/all", "elsewhere"), ("//evil.example/all", "elsewhere")]
+)
+def test_a_link_is_followed_to_the_apis_own_address_alone(installed: Flask, there: Answers, link: str, what: str) -> None:
+    there.records["/all"] = {"rows": [{"id": 1}], "link": link}
+    vendor = asking(installed, f"api: {{url: '{there.url}', credential: bearer}}\npoll: {{path: /all, place: rows, next: link}}\n")
+
+    with pytest.raises(Misconfigured, match=what):
+        list(vendor.everybody())
+    assert there.asked == ["GET /all"]
