@@ -110,7 +110,10 @@ def comes_from_here() -> bool:
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site == "same-origin"
-    origin = urlsplit(request.headers.get("Origin", ""))
+    try:
+        origin = urlsplit(request.headers.get("Origin", ""))
+    except ValueError:
+        return False
     return bool(origin.netloc) and origin.netloc in (urlsplit(settings_here().public_url).netloc, request.host)
 
 

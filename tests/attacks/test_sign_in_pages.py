@@ -93,7 +93,8 @@ def test_s28_nobody_is_sent_elsewhere_after_coming_in(installed: Flask, company:
 
 FROM_ELSEWHERE = [
     {"Origin": "https://evil.example"}, {"Origin": "null"}, {}, {"Sec-Fetch-Site": "cross-site", "Origin": "http://127.0.0.1:8484"},
-    {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none"}, {"Origin": "http://127.0.0.1:8484.evil.example"},
+    {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none"}, {"Origin": "http://127.0.0.1:8484.evil.example"}, {"Origin": "http://["},
+    {"Origin": "https://[evil]"},
 ]  # fmt: skip
 
 
