@@ -1,7 +1,7 @@
 """Signing in by SAML: asking a provider, and taking its answer as an answer to this browser, once."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from lxml import etree
@@ -80,7 +80,8 @@ def verify(
 
 
 def _spent_on_this(session: Session, connection: Connection, said: Assertion) -> bool:
-    until = said.good_until + SKEW
+    # Nothing can be added to the end of the year 9999, which some write for *never*.
+    until = min(said.good_until, datetime.max.replace(tzinfo=UTC) - SKEW) + SKEW
     return spend(session, connection.organization_id, sender=f"saml:{connection.id}", message_id=said.id, expires_at=until)
 
 

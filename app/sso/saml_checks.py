@@ -226,7 +226,8 @@ def _check_confirmation(provider: Provider, subject: Element, *, in_response_to:
 def _check_window(what: str, element: Element, *, at: datetime) -> None:
     if element.get("NotBefore") is not None:
         _not_ahead(what, "begins", instant(element, "NotBefore"), at=at)
-    if element.get("NotOnOrAfter") is not None and (end := instant(element, "NotOnOrAfter")) + SKEW <= at:
+    # Some write the last second of the year 9999 for *never*, and nothing can be added to that.
+    if element.get("NotOnOrAfter") is not None and (end := instant(element, "NotOnOrAfter")) <= at - SKEW:
         raise bad(
             f"{what} ended at {end:%Y-%m-%d %H:%M:%S} UTC, {_minutes(at - end)} ago by our clock", Reason.TOO_LATE,
         )  # fmt: skip

@@ -6,7 +6,7 @@ import base64
 import tracemalloc
 import zlib
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -127,6 +127,12 @@ def test_s26_an_assertion_has_its_time(door: Door, changes: Mapping[str, Any], r
 def test_s26_three_minutes_are_forgiven(door: Door, changes: Mapping[str, Any]) -> None:
     """S26: the edge, from the inside."""
     assert door.takes(door.says(**changes)).id == "_assertion"
+
+
+@pytest.mark.parametrize("field", ["not_on_or_after", "confirmed_until", "session_ends"])
+def test_s26_what_never_ends_is_taken(door: Door, field: str) -> None:
+    """S26: the last instant that there is, as some write it for *never*."""
+    assert door.takes(door.says(**{field: datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)})).id == "_assertion"
 
 
 @pytest.mark.parametrize(

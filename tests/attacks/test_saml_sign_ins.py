@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
@@ -43,6 +43,15 @@ def _reason(act: object, *args: object, **kwargs: object) -> Reason:
     with pytest.raises(Refused) as refused:
         act(*args, **kwargs)
     return refused.value.reason
+
+
+def test_s22_one_that_never_ends_is_shown_once_as_well(open_door: Arrangement) -> None:
+    """S22: nothing can be added to the end of the year 9999, until which what was used has to be remembered."""
+    response = open_door.responds(confirmed_until=datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+    open_door.comes_back(response)
+
+    in_transaction(lambda session: forget(session, at=later(10 * 365 * 86_400)))
+    assert _reason(open_door.comes_back, response) is Reason.USED_BEFORE
 
 
 def test_s22_an_assertion_is_shown_once(open_door: Arrangement) -> None:
