@@ -132,7 +132,11 @@ def _entries(items: list[object], what: str, *, name: str) -> list[Entry]:
         if not isinstance(item, dict):
             raise Incomplete(f"{name}: {what} {number} is not an object")
         at = f"{what} {number}"
-        entries.append(Entry(at=at, values={column: _value(value, f"{name}: {at}: {column}") for column, value in item.items()}))
+        try:
+            values = {column: _value(value, f"{name}: {at}: {column}") for column, value in item.items()}
+        except RecursionError:
+            raise Incomplete(f"{name}: {at} has lists that are nested too deeply") from None
+        entries.append(Entry(at=at, values=values))
     return entries
 
 

@@ -184,6 +184,14 @@ def test_a_file_that_is_being_written_is_no_whole_one(file: Path) -> None:
         people(source(Path("/proc/self/status")))
 
 
+@pytest.mark.parametrize("deep", [600, 5000])
+def test_lists_that_are_nested_without_end_are_an_error(file: Path, deep: int) -> None:
+    nested = f'[{{"id": "1", "groups": {"[" * deep}{"]" * deep}}}]'
+
+    with pytest.raises(Incomplete):
+        people(source(file, nested, format="json"))
+
+
 def test_a_folder_in_its_place_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured):
         people(source(tmp_path))
