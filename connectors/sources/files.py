@@ -53,14 +53,14 @@ class Files:
         try:
             address = urlsplit(self._url)
         except ValueError as error:
-            raise Misconfigured(f"{settings.name}: an address cannot be read") from error
-        scheme = address.scheme
+            raise Misconfigured(f"{settings.name}: the address cannot be read") from error
+        scheme, file = address.scheme, unquote(address.path)
         if scheme in ("http", "https"):
             # Exports are often addressed by a query, so the address is taken as it is.
             Visitor(name=settings.name, allow_private=private).check(self._url)
             self._path = None
-        elif scheme in ("file", "") and self._url:
-            self._path = Path(unquote(address.path) if scheme else self._url)
+        elif scheme in ("file", "") and self._url and "\0" not in file:
+            self._path = Path(file if scheme else self._url)
         else:
             raise Misconfigured(f"{settings.name}: the address is file:///folder/people.csv, a path or https://…")
         self._secret = settings.secret
