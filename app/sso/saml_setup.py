@@ -103,8 +103,10 @@ def _entity(text: str, *, at: datetime) -> Element:
     if len(content) > LARGEST_METADATA or "<!DOCTYPE" in text.upper() or "<!ENTITY" in text.upper():
         raise BadMetadata(f"the metadata has more than {LARGEST_METADATA} bytes, or a DOCTYPE")
     try:
+        # Read as what was looked at: in the UTF-7 that a declaration may name, a DOCTYPE has another spelling.
         root = etree.fromstring(
-            content, etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True)
+            content,
+            etree.XMLParser(encoding="utf-8", resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True),
         )
     except (etree.XMLSyntaxError, ValueError) as error:
         raise BadMetadata(f"the metadata is not XML: {str(error)[:200]}") from error

@@ -75,3 +75,13 @@ def test_s31_metadata_that_was_altered_is_refused() -> None:
 
     with pytest.raises(BadMetadata, match="is signed, but"):
         read_metadata(signed.replace("/sso", "/evil"), at=NOW)
+
+
+def test_s13_s29_metadata_in_another_spelling_has_no_entities_either() -> None:
+    """S13, S29: in UTF-7 a DOCTYPE is written without the letters that are looked for, and every other reader sees it."""
+    plain = '<!DOCTYPE x [<!ENTITY who "https://evil.example">]>' + IDP.metadata().replace(IDP.entity_id, "&who;")
+    spelled = plain.encode("utf-7").decode("ascii").replace("<", "+ADw-")
+
+    with pytest.raises(BadMetadata, match="is not XML"):
+        read_metadata(f'<?xml version="1.0" encoding="UTF-7"?>{spelled}', at=NOW)
+    assert read_metadata(f'<?xml version="1.0" encoding="ISO-8859-1"?>{IDP.metadata()}', at=NOW)["entity_id"] == IDP.entity_id
