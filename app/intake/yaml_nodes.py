@@ -1,5 +1,6 @@
 """Places in a YAML file that know their line and their name, so that each complaint can say what should stand where."""
 
+import json
 import re
 from datetime import timedelta
 from enum import StrEnum
@@ -14,6 +15,7 @@ _BESIDE = re.compile(r"(header|query):[A-Za-z0-9_.-]{1,100}", re.ASCII)
 _IN_THE_BODY: Final = "it must stand in the body: the headers of a call are neither signed nor kept"
 _HEADER = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 _SECONDS = re.compile(r"([0-9]{1,6})\s*seconds?", re.ASCII)
+MOST_PARTS: Final = 1000
 Word = TypeVar("Word", bound=StrEnum)
 
 
@@ -165,7 +167,23 @@ class Node:
         return (text, meant) if meant in ("true", "false") and meant != text else (text,)
 
     def plain(self) -> dict[str, object]:
-        found: object = self.loader.construct_document(self.node)
+        """An object that JSON can say."""
+        # Counted before it is built: by its aliases a file of some lines may stand for more than fits into any memory.
+        waiting, seen = [self.node], 0
+        while waiting:
+            node = waiting.pop()
+            seen += 1
+            if seen > MOST_PARTS:
+                raise self.wrong(f"it has more than {MOST_PARTS} parts")
+            if isinstance(node, yaml.MappingNode):
+                waiting += [part for pair in node.value for part in pair]
+            elif isinstance(node, yaml.SequenceNode):
+                waiting += node.value
+        try:
+            found: object = self.loader.construct_document(self.node)
+            json.dumps(found, allow_nan=False)
+        except (ValueError, TypeError, OverflowError):
+            raise self.wrong("it must be what JSON can say; a date, such as 2026-11-30, stands in quotes") from None
         if not isinstance(found, dict):
             raise self.wrong("it must be fields with values")
         return found

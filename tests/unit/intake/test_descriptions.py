@@ -173,3 +173,22 @@ def test_a_record_has_no_moment_that_moves() -> None:
 def test_what_is_no_description_is_refused_in_words(text: str) -> None:
     with pytest.raises(DescriptionError):
         descriptions.read(text)
+
+
+ASKING = "vendor: A\napi: {url: 'https://a.example', credential: bearer}\nrecord: {key: id, means: []}\npoll:\n  path: /all\n  send:\n    a: &a0 [x]\n"
+LAUGHS = "".join(f"    a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("more", "because"),
+    [
+        (LAUGHS, "more than 1000 parts"), ("    b: &b [*b]\n", "more than 1000 parts"), ("    since: 2026-11-30\n", "in quotes"),
+        ("    since: 2026-13-45\n", "in quotes"), ("    b: .nan\n", "JSON"), ("    b: !!binary aGk=\n", "JSON"), ("    b: !!set {x, y}\n", "JSON"),
+    ],
+    ids=["laughs", "a circle", "a date", "no date", "nan", "bytes", "a set"],
+)  # fmt: skip
+def test_what_is_sent_is_what_json_can_say(more: str, because: str) -> None:
+    assert descriptions.read(f"{ASKING}    since: '2026-11-30'\n    b: [*a0, 1.5, true, null]\n").poll is not None
+
+    with pytest.raises(DescriptionError, match=f"poll.send: .*{because}"):
+        descriptions.read(ASKING + more)
