@@ -163,6 +163,15 @@ def test_o19_no_redirect_leads_inside(arrangement: Arrangement) -> None:
         assert inside.asked == []
 
 
+@pytest.mark.parametrize("target", ["http://[", "https://[evil.example]/", "//[", "\xff\xfe", "javascript:alert(1)", "http://"])
+def test_w18_a_redirect_to_what_is_no_address_is_a_provider_out_of_order(arrangement: Arrangement, target: str) -> None:
+    """W18: whoever is called answers what readers stumble over."""
+    answer = arrangement.provider.answers(arrangement.begins())
+    arrangement.provider.redirects_to = target
+
+    assert reason_of_answer(arrangement, answer) is Reason.PROVIDER_DOWN
+
+
 def test_w10_a_provider_inside_is_not_called_unless_the_connection_says_so(arrangement: Arrangement) -> None:
     before = len(arrangement.provider.asked)
     port = urlsplit(arrangement.provider.issuer).port
