@@ -149,9 +149,10 @@ def end(acting: Acting, name: str, stays: bool) -> Answer:
     """Let somebody go now; or, with --stays, keep them as an employee."""
 
     def act(session: Session) -> Answer:
-        row = _engagement(session, acting, name)
-        ended = contractors.keep_on if stays else engagements.end
-        person = ended(session, row, actor=acting.actor, at=now())
+        at = now()
+        found, ended = (contractors.engagement_of, contractors.keep_on) if stays else (contractors.engagement_to_end, engagements.end)
+        row = found(session, one_person(session, acting.organization_id, name), at=at)
+        person = ended(session, row, actor=acting.actor, at=at)
         notes = [f"{person.display_name} is {person.standing}: {person.standing_reason}."]
         if stays and engagements.is_contractor(session, person):
             notes.append(f"A directory still calls them {person.user_type}: until it does not, they get another engagement within minutes.")

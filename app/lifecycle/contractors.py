@@ -69,13 +69,27 @@ def _source(session: Session, organization_id: str, *, actor: Actor, at: datetim
 
 
 def engagement_of(session: Session, person: Person, *, at: datetime) -> Engagement:
-    """The engagement of a person, locked; resumed, or begun where a directory calls them no employee, where nobody has noticed yet. Raises Unfit."""
+    """The engagement of a person, locked; resumed, or begun where a directory calls them no employee, where nobody has noticed yet. Raises Unfit.
+
+    None is begun of whoever has departed: it would stand in the way of the one that goes on when they are back.
+    """
     found = open_engagement(session, person.organization_id, person.id, lock=True) or engagements.resume(session, person, at=at)
+    if found is None and person.standing == Standing.DEPARTED:
+        raise Unfit(f"{person.user_name} has departed: {to_type('contractor add', person.user_name, '--sponsor PERSON --until DAY')} takes them on again")
     if found is None and engagements.is_contractor(session, person):
         found = adopt(session, person, at=at)
     if found is None:
         raise Unfit(f"{person.user_name} is an employee: {to_type('contractor add', person.user_name, '--sponsor PERSON --until DAY')} takes them on")
     return found
+
+
+def engagement_to_end(session: Session, person: Person, *, at: datetime) -> Engagement:
+    """The same; of whoever has departed also the last one that is over, since ending twice is once. Raises Unfit."""
+    if person.standing == Standing.DEPARTED and open_engagement(session, person.organization_id, person.id, lock=True) is None:
+        over = engagements.last_engagement(session, person)
+        if over is not None:
+            return over
+    return engagement_of(session, person, at=at)
 
 
 def keep_on(session: Session, row: Engagement, *, actor: Actor, at: datetime) -> Person:

@@ -140,9 +140,7 @@ def resume(session: Session, person: Person, *, at: datetime) -> Engagement | No
     """
     if person.standing == Standing.DEPARTED:
         return None
-    mine = Engagement.organization_id == person.organization_id, Engagement.person_id == person.id
-    last = select(Engagement).where(*mine, Engagement.ended_at.is_not(None)).order_by(Engagement.ended_at.desc(), Engagement.created_at.desc()).limit(1)
-    row = session.scalar(last.with_for_update().execution_options(populate_existing=True))
+    row = last_engagement(session, person)
     if row is None or row.ended_why != LET_GO or not _day_counts(session, row, at=at):
         return None
     row.ended_at = row.ended_why = None
@@ -150,6 +148,13 @@ def resume(session: Session, person: Person, *, at: datetime) -> Engagement | No
     journal(session, row, "engagement resumed", actor=CLOCK, at=at, because="they are back before their last day", after={"ends_at": iso(row.ends_at)})
     write_letters(session, row, at=at)
     return row
+
+
+def last_engagement(session: Session, person: Person) -> Engagement | None:
+    """The engagement of a person that was over last, locked."""
+    mine = Engagement.organization_id == person.organization_id, Engagement.person_id == person.id
+    last = select(Engagement).where(*mine, Engagement.ended_at.is_not(None)).order_by(Engagement.ended_at.desc(), Engagement.created_at.desc()).limit(1)
+    return session.scalar(last.with_for_update().execution_options(populate_existing=True))
 
 
 def _day_counts(session: Session, row: Engagement, *, at: datetime) -> bool:

@@ -267,3 +267,22 @@ def test_contractors_are_for_administrators(firm: Desk, role: str, verb: tuple[s
     token = firm.asks("operator", "add", "grace", "--role", role)["token"]
 
     assert firm.types("contractor", *verb, "--json", token=token).exit == 4
+
+
+@pytest.mark.parametrize("again", [("end",), ("end", "--stays"), ("reassign", "--to", ADA), ("attest", "--until", in_days(60), "--by", KIM)])
+def test_whatever_is_typed_of_whoever_was_let_go_their_engagement_goes_on_when_they_are_back(firm: Desk, again: tuple[str, ...]) -> None:
+    zoe = "zoe@agency.example"
+    firm.asks("contractor", "add", "Zoë Ng", "--email", zoe, "--sponsor", KIM, "--until", in_days(30))
+    firm.asks("contractor", "end", zoe)
+    verb, *options = again
+
+    typed = firm.types("contractor", verb, zoe, *options)
+
+    assert (typed.exit, zoe in typed.out) == (0, True) if again == ("end",) else (1, False)
+    assert again == ("end",) or typed.err == (
+        f"doorlist: {zoe} has departed: doorlist contractor add {zoe} --sponsor PERSON --until DAY takes them on again\n"
+    )
+    assert firm.asks("return", zoe)["access_until"] == f"{in_days(31)}T00:00:00.000Z"
+    housekeeping.tick(firm.app)
+    [line] = firm.asks("contractor", "list")["contractors"]
+    assert (line["state"], line["sponsor"]["userName"], line["ends"]) == ("open", KIM, f"{in_days(31)}T00:00:00.000Z")
