@@ -127,7 +127,7 @@ def _read(target: HoldsChannels, ref: ChannelRef) -> list[Member] | None:
 
 def _wanted(session: Session, organization_id: str, workspace_id: str, at: datetime) -> _Wanted:
     rules = current_rules(session, organization_id)
-    pairs = {channel_id: {person for _, person in rows} for channel_id, rows in groupby(desired(session, organization_id, rules), lambda row: row[0])}
+    pairs = {channel_id: {person for _, person in rows} for channel_id, rows in groupby(desired(session, organization_id, rules, at=at), lambda row: row[0])}
     mirror: dict[str, set[str]] = {}
     left: dict[str, set[str]] = {}
     for row in session.scalars(

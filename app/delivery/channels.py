@@ -23,8 +23,7 @@ from app.rules.channels import inhabited
 from app.rules.file import Rule
 from app.rules.revisions import current_rules
 from app.rules.shapes import ChannelShape, shape
-from app.rules.stay_tables import Stay
-from app.rules.stays import in_force
+from app.rules.stay_tables import Stay, in_force
 from app.rules.tables import MOVED, ChannelMember, ChannelState, Room
 from connectors.contract import AccountId, ChannelRef, ChannelSeen, ChannelWanted, Conflict, HoldsChannels, Missing, Refused, Target
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +18,6 @@ from sqlalchemy import (
     cast,
     func,
     literal,
-    not_,
     select,
     true,
     union_all,
@@ -33,7 +33,7 @@ from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
 from app.rules.file import MANAGER, Rule
 from app.rules.grouping import keys_of, parse_grouping
-from app.rules.stay_tables import Stay, is_forfeited
+from app.rules.stay_tables import Stay, in_force
 from app.rules.tables import Reach
 
 AT_A_TIME = 1000
@@ -239,8 +239,8 @@ def belongings(session: Session, organization_id: str, rules: Sequence[Rule]) ->
         yield row.person_id, row.rule_id, row.key
 
 
-def desired(session: Session, organization_id: str, rules: Sequence[Rule]) -> Iterator[tuple[str, str]]:
-    """Every (channel_id, person_id) that the rules ask for, and what stands beside them, once, sorted by bytes; streamed.
+def desired(session: Session, organization_id: str, rules: Sequence[Rule], *, at: datetime) -> Iterator[tuple[str, str]]:
+    """Every (channel_id, person_id) that the rules ask for, and what stands beside them at that moment, once, sorted by bytes; streamed.
 
     Keys that no channel was allocated for yet are not among them: `channels.reach` comes first.
     """
@@ -248,7 +248,7 @@ def desired(session: Session, organization_id: str, rules: Sequence[Rule]) -> It
     parts: list[Pairs] = [
         select(Stay.channel_id, Stay.person_id)
         .join(Person, and_(Person.organization_id == Stay.organization_id, Person.id == Stay.person_id))
-        .where(Stay.ended_at.is_(None), not_(is_forfeited()), _active(organization_id))
+        .where(in_force(at), _active(organization_id))
     ]
     for rule in rules:
         one = rule_query(rule, organization_id=organization_id, dialect=dialect, keyless=True).subquery()

@@ -12,8 +12,7 @@ from app.rules.explain import channels_of
 from app.rules.file import MANAGER, Rule
 from app.rules.membership import Belongs, keys_of_person
 from app.rules.revisions import current_rules
-from app.rules.stay_tables import Stay
-from app.rules.stays import in_force
+from app.rules.stay_tables import Stay, in_force
 from app.rules.tables import MOVED, Channel, ChannelMember
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Boolean, ColumnElement, Index, Text, and_, select, text
+from sqlalchemy import BindParameter, Boolean, ColumnElement, Index, Text, and_, not_, or_, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, ByteText, Instant
@@ -47,6 +47,11 @@ class Stay(Base):
         Index("ix_stay_channel", "organization_id", "channel_id", postgresql_where=STANDS, sqlite_where=STANDS),
         Index("ix_stay_ends", "ends_at", postgresql_where=STANDS, sqlite_where=STANDS),
     )
+
+
+def in_force(at: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
+    """Which stays count at an instant."""
+    return and_(Stay.ended_at.is_(None), Stay.begins_at <= at, or_(Stay.ends_at.is_(None), Stay.ends_at > at), not_(is_forfeited()))
 
 
 def is_forfeited() -> ColumnElement[bool]:

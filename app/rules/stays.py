@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import BindParameter, ColumnElement, Select, and_, not_, or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.access.tables import Workspace
@@ -21,7 +21,7 @@ from app.journal import entries, work
 from app.journal.tables import Subject
 from app.lifecycle.errors import LifecycleError
 from app.rules.scopes import chunks
-from app.rules.stay_tables import Stay, Why, is_forfeited
+from app.rules.stay_tables import Stay, Why, in_force, is_forfeited
 from app.rules.tables import Channel
 from app.statements import param
 
@@ -34,11 +34,6 @@ class NoException(LifecycleError):
 
 
 # What counts at a moment
-
-
-def in_force(at: datetime | BindParameter[datetime]) -> ColumnElement[bool]:
-    """Which stays count at an instant."""
-    return and_(Stay.ended_at.is_(None), Stay.begins_at <= at, or_(Stay.ends_at.is_(None), Stay.ends_at > at), not_(is_forfeited()))
 
 
 _BESIDE: Final = select(Stay.channel_id, Stay.ends_at).where(

@@ -202,9 +202,9 @@ def _channels(session: Session, organization_id: str) -> None:
 
 
 def _mirror(organization_id: str) -> None:
-    with reading() as session:
-        pairs = list(desired(session, organization_id, current_rules(session, organization_id)))
     since = now()
+    with reading() as session:
+        pairs = list(desired(session, organization_id, current_rules(session, organization_id), at=since))
     there = (pair for number, pair in enumerate(pairs) if number % 100)
     for some in batches(there, AT_A_TIME):
         rows = [
@@ -223,7 +223,7 @@ def _mirror(organization_id: str) -> None:
 def plan(session: Session) -> int:
     organization_id = session.scalars(select(Organization.id)).one()
     rules = current_rules(session, organization_id)
-    found = summarise(desired(session, organization_id, rules), _observed(session, organization_id))
+    found = summarise(desired(session, organization_id, rules, at=now()), _observed(session, organization_id))
     if not found.added or found.removed:
         raise RuntimeError(f"the plan should only add what the mirror lacks: {found}")
     return found.added + found.kept

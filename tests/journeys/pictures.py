@@ -128,7 +128,7 @@ def _groups(session: Session, organization_id: str) -> Mapping[str, Names]:
 def _channels(session: Session, organization_id: str, names: Mapping[str, str]) -> Channels:
     rules = current_rules(session, organization_id)
     members: dict[str, list[str]] = {}
-    for channel_id, person_id in desired(session, organization_id, rules):
+    for channel_id, person_id in desired(session, organization_id, rules, at=now()):
         members.setdefault(channel_id, []).append(names[person_id])
     shaped = shapes(session, organization_id, rules, members)
     return {shaped[id].name: (tuple(sorted(who)), tuple(sorted(names[one] for one in shaped[id].owners))) for id, who in members.items()}

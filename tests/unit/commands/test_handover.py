@@ -21,6 +21,7 @@ from app.revocation.tables import Proof
 from app.rules.channels import reach
 from app.rules.membership import keys_of_person
 from app.rules.revisions import current_rules
+from app.rules.stay_tables import Stay
 from app.rules.tables import ChannelMember
 from tests.unit.commands.conftest import ENTERPRISE, OKTA, Desk
 
@@ -245,6 +246,21 @@ def test_an_exception_is_added_explained_listed_and_ended(office: Office) -> Non
     assert office.desk.types("exception", "end", *arguments, "--reason", "done").exit == 1
     refused = office.desk.types("exception", "add", *arguments, "--until", str(until), "--approved-by", "bob@acme.example", "--reason", "x", "--json")
     assert refused.exit == 1 and "themselves" in refused.json["error"]
+
+
+def test_a_plan_asks_for_an_exception_until_its_day_and_not_for_longer(office: Office) -> None:
+    def asked_for() -> bool:
+        [workspace] = office.desk.asks("plan")["workspaces"]
+        return ("+", "dept-board", "bob@acme.example") in {(line["sign"], line["channel"], line["person"]) for line in workspace["lines"]}
+
+    until = str(iso(now() + timedelta(days=30)))
+    office.desk.asks(
+        "exception", "add", "bob@acme.example", "--channel", "dept-board", "--until", until, "--approved-by", "mia@acme.example", "--reason", "x"
+    )
+    before = asked_for()
+    office.desk.acts(lambda session: session.execute(update(Stay).values(ends_at=now())))
+
+    assert before and not asked_for()
 
 
 def _moves(office: Office) -> None:

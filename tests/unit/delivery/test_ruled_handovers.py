@@ -54,7 +54,7 @@ def test_the_plan_wants_what_was_handed_over(firm: LedCompany) -> None:
     with reading() as session:
         organization_id = firm.company.organization_id
         names = {one.id: one.name for one in session.scalars(select(Channel).where(Channel.organization_id == organization_id))}
-        wanted = {(names[channel], person) for channel, person in desired(session, organization_id, current_rules(session, organization_id))}
+        wanted = {(names[channel], person) for channel, person in desired(session, organization_id, current_rules(session, organization_id), at=firm.at)}
 
     assert ("team-ada-x-example", firm.mia.person_id) in wanted
     assert not {channel for channel, person in wanted if person == firm.ada.person_id}

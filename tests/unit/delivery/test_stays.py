@@ -134,7 +134,7 @@ def test_whoever_leaves_and_is_back_before_the_clock_has_looked_has_lost_it_as_w
 
     assert "dept-sales" not in firm.is_in(firm.olga)
     with reading() as session:
-        asked_for = set(desired(session, firm.company.organization_id, current_rules(session, firm.company.organization_id)))
+        asked_for = set(desired(session, firm.company.organization_id, current_rules(session, firm.company.organization_id), at=firm.at))
         channel_id = firm.channel(session, "dept-sales").id
     assert (channel_id, firm.olga.person_id) not in asked_for
     firm.ticks()
@@ -169,12 +169,24 @@ def test_it_is_in_the_plan_and_told_to_whoever_asks(firm: LedCompany) -> None:
     with reading() as session:
         organization_id = firm.company.organization_id
         board = firm.channel(session, "dept-board").id
-        wanted = set(desired(session, organization_id, current_rules(session, organization_id)))
+        wanted = set(desired(session, organization_id, current_rules(session, organization_id), at=firm.at))
         [place] = [one for one in places_of(session, organization_id, firm.bob.person_id, at=firm.at) if one.channel == "dept-board"]
     assert (board, firm.bob.person_id) in wanted
     assert why(firm, "dept-board").startswith("Bob is in dept-board beside the rules, by an exception until ")
     assert "mia@x.example" in why(firm, "dept-board") and "customers" not in why(firm, "dept-board")
     assert (place.reasons[0].because, place.until) == (Because.KEPT, firm.at + timedelta(days=5) if place.until is None else place.until)
+
+
+def test_the_plan_asks_for_nobody_whose_day_has_come_before_the_clock_has_looked(firm: LedCompany) -> None:
+    firm.allows(firm.bob, "dept-board", days=5)
+    firm.passes(days=5)
+
+    with reading() as session:
+        organization_id = firm.company.organization_id
+        pair = (firm.channel(session, "dept-board").id, firm.bob.person_id)
+        rules = current_rules(session, organization_id)
+        last, over = (set(desired(session, organization_id, rules, at=at)) for at in (firm.at - timedelta(microseconds=1), firm.at))
+    assert pair in last and pair not in over
 
 
 def test_a_channel_that_was_handed_over_is_told_as_led(firm: LedCompany) -> None:

@@ -100,14 +100,14 @@ class Company:
         self.allocates(rules)
         names = {row.id: row.name for row in self.session.execute(select(Channel.id, Channel.name))}
         found: dict[str, set[str]] = {}
-        for channel_id, person_id in desired(self.session, ORGANIZATION, rules):
+        for channel_id, person_id in desired(self.session, ORGANIZATION, rules, at=self.now):
             found.setdefault(names[channel_id], set()).add(person_id)
         return found
 
     def is_delivered(self, rules: tuple[Rule, ...]) -> None:
         """The mirror, as if a workspace now held exactly what the rules say."""
         self.allocates(rules)
-        for channel_id, person_id in list(desired(self.session, ORGANIZATION, rules)):
+        for channel_id, person_id in list(desired(self.session, ORGANIZATION, rules, at=self.now)):
             self.session.merge(
                 ChannelMember(
                     organization_id=ORGANIZATION, workspace_id=WORKSPACE, channel_id=channel_id, person_id=person_id,

@@ -207,7 +207,7 @@ def test_one_persons_keys_are_their_part_of_everybodys(company: Company) -> None
 
     for person_id in ("ada", "bob"):
         mine = {reached[one.rule_id, one.key] for one in keys_of_person(company.session, ORGANIZATION, rules, person_id)}
-        assert mine == {channel for channel, person in desired(company.session, ORGANIZATION, rules) if person == person_id}
+        assert mine == {channel for channel, person in desired(company.session, ORGANIZATION, rules, at=company.now) if person == person_id}
 
 
 def test_pairs_come_sorted_by_bytes(company: Company) -> None:
@@ -216,7 +216,7 @@ def test_pairs_come_sorted_by_bytes(company: Company) -> None:
     rules = EVERYONE + DEPARTMENTS
     company.allocates(rules)
 
-    found = list(desired(company.session, ORGANIZATION, rules))
+    found = list(desired(company.session, ORGANIZATION, rules, at=company.now))
 
     assert len(found) == 14
     assert found == sorted(found, key=lambda pair: (pair[0].encode(), pair[1].encode()))
