@@ -94,16 +94,17 @@ def _line(session: Session, line: HeldLine) -> dict[str, object]:
 def approve(acting: Acting, digest: str) -> Answer:
     """Let all of it take effect, in one transaction, and only where it is still what DIGEST stands for."""
     with reading() as session:
-        one, _ = brake.find(session, acting.organization_id, digest)
+        one, all_lines = brake.find(session, acting.organization_id, digest)
     if one.kind == "plan":
         return _approve_plan(acting, one, digest)
     if one.kind == PULL:
-        return _let_through(digest, approving.approve(acting.settings, acting.organization_id, digest, actor=acting.actor))
+        done = approving.approve(acting.settings, acting.organization_id, digest, actor=acting.actor)
+        return _let_through(digest, done, waiting=len(all_lines))
 
     def act(session: Session) -> Answer:
         here, lines = brake.find(session, acting.organization_id, digest)
         if not seconding.is_enough(session, here, seen=digest, actor=acting.actor, at=now()):
-            return _seconded(acting, digest)
+            return _seconded(acting, digest, waiting=len(lines))
         people = _approve_rules(session, acting, here, now()) if here.kind == "rules" else len(_release(session, acting, here, lines))
         return _decided(digest, "approved", people)
 
@@ -139,10 +140,10 @@ def _approve_plan(acting: Acting, one: Held, digest: str) -> Answer:
         raise WorldMoved(f"{workspace.name} or the directory has changed since the plan was held; look again: doorlist plan")
 
     def act(session: Session) -> Answer:
-        here, _ = brake.find(session, acting.organization_id, digest)
+        here, lines = brake.find(session, acting.organization_id, digest)
         brake.lock_open(session, here)
         if not seconding.is_enough(session, here, seen=digest, actor=acting.actor, at=now()):
-            return _seconded(acting, digest)
+            return _seconded(acting, digest, waiting=len(lines))
         brake.close_lines(session, here, [], state=HeldState.APPROVED, by=str(acting.actor), at=now())
         want_all(session, acting.organization_id, workspace, found, actor=acting.actor, at=now())
         return _decided(digest, "approved", len(found.people | found.leavers))
@@ -178,10 +179,11 @@ def reject(acting: Acting, digest: str) -> Answer:
 def let_pass(acting: Acting, digest: str, people: tuple[str, ...]) -> Answer:
     """Let these people's departures take effect; the rest stays held, under a new digest."""
     with reading() as session:
-        one, _ = brake.find(session, acting.organization_id, digest)
+        one, all_lines = brake.find(session, acting.organization_id, digest)
         ids = [one_person(session, acting.organization_id, text).id for text in people] if one.kind == PULL else []
     if one.kind == PULL:
-        return _let_through(digest, approving.let_pass(acting.settings, acting.organization_id, digest, ids, actor=acting.actor))
+        done = approving.let_pass(acting.settings, acting.organization_id, digest, ids, actor=acting.actor)
+        return _let_through(digest, done, waiting=len(all_lines))
 
     def act(session: Session) -> Answer:
         here, lines = brake.find(session, acting.organization_id, digest)
@@ -193,7 +195,7 @@ def let_pass(acting: Acting, digest: str, people: tuple[str, ...]) -> Answer:
             raise click.UsageError(f"not held under {digest}: {', '.join(not_held)}; nothing was done")
         seen = seconding.part_of(digest, meant)
         if not seconding.is_enough(session, here, seen=seen, actor=acting.actor, at=now()):
-            return _seconded(acting, digest)
+            return _seconded(acting, digest, waiting=len(lines))
         passed = leaving.release(session, here, [line for line in lines if line.person_id in meant], actor=acting.actor, at=now())
         left = brake.lines_of(session, here)
         return _decided(digest, "passed", len(set(passed)), left=brake.digest_of(here, left) if left else None, still=len(left))
@@ -201,10 +203,10 @@ def let_pass(acting: Acting, digest: str, people: tuple[str, ...]) -> Answer:
     return in_transaction(act)
 
 
-def _let_through(digest: str, done: approving.Approved) -> Answer:
+def _let_through(digest: str, done: approving.Approved, *, waiting: int) -> Answer:
     """A pull's: what was taken is a run, which can be undone."""
     if done.waits_for is not None:
-        return Answer(schema="held.decided", fields={"digest": digest, "state": "seconded", "people": 0, "run": None}, notes=[done.waits_for])
+        return Answer(schema="held.decided", fields={**_as_it_was(digest, waiting), "run": None}, notes=[done.waits_for])
     notes = [f"{len(done.people)} people: let through, as run {done.run}. To put it back: doorlist run undo {done.run}"]
     if done.left is not None:
         notes.append(f"{done.still} lines still wait under digest {done.left}.")
@@ -212,9 +214,14 @@ def _let_through(digest: str, done: approving.Approved) -> Answer:
     return Answer(schema="held.decided", fields=fields, notes=notes)
 
 
-def _seconded(acting: Acting, digest: str) -> Answer:
+def _seconded(acting: Acting, digest: str, *, waiting: int) -> Answer:
     note = f"{acting.actor.name} has approved this as the first of two; another administrator has to do the same."
-    return Answer(schema="held.decided", fields={"digest": digest, "state": "seconded", "people": 0}, notes=[note])
+    return Answer(schema="held.decided", fields=_as_it_was(digest, waiting), notes=[note])
+
+
+def _as_it_was(digest: str, waiting: int) -> dict[str, object]:
+    """Of what waits for a second word: all of it is held still, under the same digest."""
+    return {"digest": digest, "state": "seconded", "people": 0, "left": digest, "still_held": waiting}
 
 
 def _decided(digest: str, state: str, people: int, *, left: str | None = None, still: int = 0) -> Answer:

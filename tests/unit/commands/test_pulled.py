@@ -196,6 +196,7 @@ def test_where_two_have_to_approve_one_is_not_enough(corp: Desk, people: Path) -
     first = corp.asks("held", "approve", digest, token=tokens[0])
     twice = corp.asks("held", "approve", digest, token=tokens[0])
 
+    assert (first["left"], first["still_held"]) == (digest, 30)
     assert first["state"] == twice["state"] == "seconded" and standing(corp) == {"active": 40}
     assert corp.asks("held", "approve", digest, token=tokens[1])["people"] == 30
     assert standing(corp) == {"active": 10, "departed": 30}

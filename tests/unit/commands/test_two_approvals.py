@@ -110,11 +110,13 @@ def state_of(board: Board) -> list[object]:
 def test_the_second_lets_it_through_and_the_first_says_it_twice_in_vain(board: Board, held: Callable[[Board], str]) -> None:
     digest = held(board)
     before = state_of(board)
+    lines = board.desk.asks("held", "show", digest)["lines"]
 
     first = board.desk.asks("held", "approve", digest, token=board.ben)
     again = board.desk.types("held", "approve", digest, token=board.ben)
 
     assert (first["schema"], first["digest"], first["state"], first["people"]) == ("doorlist.held.decided/1", digest, "seconded", 0)
+    assert (first["left"], first["still_held"]) == (digest, len(lines)), "all of it waits as it did"
     assert again.exit == Exit.DONE and "ben has approved this as the first of two; another administrator" in again.err
     assert state_of(board) == before
     assert [(one["digest"], one["first_approval"]) for one in board.held()] == [(digest, "operator:ben")]
