@@ -57,15 +57,19 @@ def init(app: Flask, organization: str | None) -> Answer:
 
     def act(session: Session) -> tuple[Organization, bool, int]:
         schema.one_at_a_time(session.connection())
-        if organization is None:
+        asked = chosen.organization if organization is None else organization
+        if asked is None:
             there = session.scalars(select(Organization).order_by(Organization.created_at).limit(1)).first()
         else:
-            there = session.scalar(select(Organization).where(Organization.name == organization))
+            there = session.scalar(select(Organization).where(Organization.name == asked))
         if there is not None:
             return there, False, 0
         # One that was made before names were checked is still found by its own.
-        name = FIRST_ORGANIZATION if organization is None else NAME.convert(organization, None, None)
+        name = FIRST_ORGANIZATION if asked is None else NAME.convert(asked, None, None)
         others = session.scalars(select(func.count()).select_from(Organization)).one()
+        if others and organization is None:
+            # It may be a slip in a file of settings, which an upgrade is not to make an organisation of.
+            raise NotReady(f"there is no organisation {name}, which DOORLIST_ORGANIZATION says; to make it: doorlist init --organization {shlex.quote(name)}")
         made = add_organization(session, name, at=now())
         entries.write(
             session, made.id, at=now(), actor=host_user(), verb="organisation added", because="doorlist init", subject_kind="organization",
