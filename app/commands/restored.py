@@ -84,7 +84,7 @@ def open_again(acting: Acting, *, anyway: bool) -> Answer:
         heard = _heard(session)
         why = closed.why_closed(session)
     if why is None:
-        return Answer(schema="doctor.opened", fields={"closed": False, "sources": [_source(one) for one in heard]}, notes=["It is open."])
+        return Answer(schema="doctor.opened", fields={"closed": False, "because": None, "sources": [_source(one) for one in heard]}, notes=["It is open."])
     if row.closed_at is None or row.restored_at is None or row.restored_at < row.closed_at:
         raise CommandError("what was issued before the backup has not been ended yet: doorlist doctor --restored")
     silent = [one for one in heard if not one.since_closed]

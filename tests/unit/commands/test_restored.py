@@ -124,6 +124,8 @@ def test_a_source_that_spoke_since_is_believed_to_have_said_who_left(desk: Desk)
     desk.acts(lambda session: session.execute(update(BearerToken).values(last_used_at=now())))
 
     assert desk.types("doctor", "--restored", "--sources-read").exit == 0
+    again = desk.asks("doctor", "--restored", "--sources-read")
+    assert (again["closed"], again["because"]) == (False, None), "it is open already"
 
 
 @pytest.mark.parametrize("token", [None, "dl_wrong"])
