@@ -280,7 +280,8 @@ def _write(session: Session, taken: Claim, done: ShutOut, *, seen: _Seen, seen_a
                 did=f"shut account {account_id}",
             )  # fmt: skip
         row = session.get(AccountRow, (taken.organization_id, taken.workspace_id, taken.subject_id))
-        if row is not None:
+        # What is only reserved stays so, unless it was seen to be theirs: else the sweep would find whoever has that id by now.
+        if row is not None and (row.state != RESERVED or row.account_id in accounts):
             row.state, row.seen_at = departure.means, seen_at
     if final and access.gone and proof.gone_at is None:
         proof.gone_at, proof.gone_grade = seen_at, grade
