@@ -45,6 +45,7 @@ def _counted(change: Difference) -> dict[str, object]:
     return {
         "added": change.added, "removed": change.removed, "kept": change.kept, "people": change.people,
         "new_channels": list(change.new_channels), "lost_channels": list(change.lost_channels),
+        "renamed_channels": [{"old": old, "new": new} for old, new in change.renamed_channels],
     }  # fmt: skip
 
 
@@ -52,6 +53,7 @@ def _table(change: Difference) -> Table:
     rows = [
         *(("+ channel", name) for name in change.new_channels),
         *(("- channel", name) for name in change.lost_channels),
+        *(("= channel", f"{old} is called {new}") for old, new in change.renamed_channels),
         ("+ memberships", change.added),
         ("- memberships", change.removed),
         ("= memberships", change.kept),

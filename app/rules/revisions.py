@@ -1,7 +1,8 @@
 """Revisions of the rule file: which rules are in force, applying new ones, and what a change would do."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -20,7 +21,7 @@ from app.journal.work import PRIORITY, insert_for, wanted_again
 from app.rules.file import Rule, as_data, from_data
 from app.rules.membership import Belongs, belongings, dialect_of, keys_in_use
 from app.rules.scopes import render_all
-from app.rules.tables import Revision, Room
+from app.rules.tables import Channel, Reach, Revision, Room
 from app.statements import param
 
 _IN_FORCE: Final = (
@@ -38,6 +39,8 @@ class Difference:
     people: int
     new_channels: tuple[str, ...]
     lost_channels: tuple[str, ...]
+    renamed_channels: tuple[tuple[str, str], ...] = ()
+    """From what to what: nobody comes or goes by that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,9 +123,13 @@ def _text(value: str) -> ColumnElement[str]:
 def diff(session: Session, organization_id: str, old: Sequence[Rule], new: Sequence[Rule]) -> Difference:
     """Count what changes between two sets of rules, for the people of now. Writes nothing.
 
-    Channels are told apart by the names that the rules render: where two keys of one rule render alike they count as one.
+    Channels are told apart by the names that the rules render: where two keys of one rule render alike they count as one. One that
+    is renamed in place is the same.
     """
     old_names, new_names = (_channel_names(session, organization_id, rules) for rules in (old, new))
+    renamed = _renamed(session, organization_id, old_names, new_names)
+    now_called = {pair: new_names[pair] for pair in renamed}
+    new_names |= {pair: old_names[pair] for pair in renamed}
     before, after = _by_person(session, organization_id, old, old_names), _by_person(session, organization_id, new, new_names)
     added = removed = kept = people = 0
     for was, will in _side_by_side(before, after):
@@ -134,7 +141,28 @@ def diff(session: Session, organization_id: str, old: Sequence[Rule], new: Seque
     return Difference(
         added=added, removed=removed, kept=kept, people=people,
         new_channels=tuple(sorted(gets - had)), lost_channels=tuple(sorted(had - gets)),
+        renamed_channels=tuple(sorted((old_names[pair], name) for pair, name in now_called.items())),
     )  # fmt: skip
+
+
+def _renamed(
+    session: Session, organization_id: str, old: Mapping[tuple[str, str], str], new: Mapping[tuple[str, str], str]
+) -> set[tuple[str, str]]:
+    """The keys whose channel only gets another name: each alone reaches the one that is called so, and alone has the new name, which none has yet."""
+    before, after = Counter(old.values()), Counter(new.values())
+    found = {
+        pair for pair, name in new.items()
+        if name != old.get(pair, name) and before[old[pair]] == 1 and not after[old[pair]] and after[name] == 1 and not before[name]
+    }  # fmt: skip
+    if not found:
+        return set()
+    called = {id: name for id, name in session.execute(select(Channel.id, Channel.name).where(Channel.organization_id == organization_id))}
+    reaching: dict[str, list[tuple[str, str]]] = {}
+    for rule_id, key, channel_id in session.execute(select(Reach.rule_id, Reach.key, Reach.channel_id).where(Reach.organization_id == organization_id)):
+        reaching.setdefault(channel_id, []).append((rule_id, key))
+    alone = {pairs[0]: called.get(channel_id) for channel_id, pairs in reaching.items() if len(pairs) == 1}
+    names = set(called.values())
+    return {pair for pair in found if alone.get(pair) == old[pair] and new[pair] not in names}
 
 
 def _channel_names(session: Session, organization_id: str, rules: Sequence[Rule]) -> dict[tuple[str, str], str]:

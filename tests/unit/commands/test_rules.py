@@ -138,6 +138,20 @@ def test_renaming_a_key_renames_its_channel(desk: Desk) -> None:
     assert desk.types("rules", "rename", "departments", "Nowhere", "Anywhere", "--json").exit == 1
 
 
+def test_a_file_that_only_renames_channels_is_not_held(desk: Desk) -> None:
+    staffed(desk, 30)
+    desk.connects_chat()
+    desk.asks("rules", "apply", desk.file("rules.yaml", "rules: [{id: everyone, name: all-hands}]"))
+    makes_channels(desk)
+    renaming = desk.file("renaming.yaml", "rules: [{id: everyone, name: everybody}]")
+
+    diff, applied = desk.types("rules", "diff", renaming), desk.asks("rules", "apply", renaming)
+
+    assert "= channel\tall-hands is called everybody\n" in diff.out and "- memberships\t0\n" in diff.out
+    assert (applied["held"], applied["revision"], applied["kept"], applied["lost_channels"]) == (None, 2, 30, [])
+    assert applied["renamed_channels"] == [{"old": "all-hands", "new": "everybody"}]
+
+
 def counted(desk: Desk) -> tuple[int, int]:
     with desk.app.app_context(), reading() as session:
         return session.scalar(select(func.count()).select_from(Entry)) or 0, session.scalar(select(func.count()).select_from(Work)) or 0

@@ -8,6 +8,7 @@ from sqlalchemy import select
 
 from app.journal.tables import Entry, Work, WorkState
 from app.rules.revisions import Difference, apply_rules, current_rules, diff
+from app.rules.tables import Channel
 from tests.unit.rules.conftest import OPERATOR, ORGANIZATION, Company, rules_of
 
 EVERYONE = rules_of("- {id: everyone, name: all-hands}")
@@ -67,6 +68,34 @@ def test_another_id_of_a_rule_makes_no_difference(company: Company) -> None:
     found = diff(company.session, ORGANIZATION, EVERYONE, rules_of("- {id: everybody, name: all-hands}"))
 
     assert (found.added, found.removed, found.kept, found.people) == (0, 0, 1, 0)
+
+
+def test_a_template_that_renames_channels_takes_nobody_out(company: Company) -> None:
+    company.hires("Ada", department="Research")
+    company.hires("Bob", department="Sales")
+    company.allocates(DEPARTMENTS)
+    again = rules_of('- {id: d, for_each: department, name: "d-{{ key | slug }}"}')
+
+    found = diff(company.session, ORGANIZATION, DEPARTMENTS, again)
+
+    assert found == Difference(
+        added=0, removed=0, kept=2, people=0, new_channels=(), lost_channels=(),
+        renamed_channels=(("dept-research", "d-research"), ("dept-sales", "d-sales")),
+    )  # fmt: skip
+    names = select(Channel.id, Channel.name)
+    before = {id: name for id, name in company.session.execute(names)}
+    company.allocates(again)
+    assert {before[id]: name for id, name in company.session.execute(names)} == dict(found.renamed_channels), "as it is done"
+
+
+def test_a_name_that_another_channel_has_is_no_renaming(company: Company) -> None:
+    company.hires("Ada", department="Research")
+    company.allocates(DEPARTMENTS)
+    company.allocates(rules_of("- {id: former, name: d-research}"))
+
+    found = diff(company.session, ORGANIZATION, DEPARTMENTS, rules_of('- {id: d, for_each: department, name: "d-{{ key | slug }}"}'))
+
+    assert (found.added, found.removed, found.renamed_channels) == (1, 1, ())
 
 
 def test_the_first_rules_only_add(company: Company) -> None:
