@@ -115,7 +115,7 @@ def new_key(settings: Settings, credential: str, *, challenge: bytes) -> NewKey:
             credential=_bounded(credential), expected_challenge=challenge, expected_rp_id=_host(settings), expected_origin=_origin(settings),
             require_user_verification=True,
         )  # fmt: skip
-    except (WebAuthnException, ValueError, TypeError, KeyError) as error:
+    except (WebAuthnException, ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadFactor(f"the security key was not taken: {type(error).__name__}") from error
     return NewKey(
         credential_digest=digest_of(bytes_to_base64url(made.credential_id)), public_key=made.credential_public_key, sign_count=made.sign_count
@@ -156,7 +156,7 @@ def use_key(session: Session, settings: Settings, factor: Factor, credential: st
             credential=_bounded(credential), expected_challenge=challenge, expected_rp_id=_host(settings), expected_origin=_origin(settings),
             credential_public_key=factor.public_key or b"", credential_current_sign_count=factor.sign_count, require_user_verification=True,
         )  # fmt: skip
-    except (WebAuthnException, ValueError, TypeError, KeyError) as error:
+    except (WebAuthnException, ValueError, TypeError, KeyError, RecursionError) as error:
         raise BadFactor(f"the security key proved nothing: {type(error).__name__}") from error
     factor.sign_count, factor.last_used_at = proved.new_sign_count, at
     session.flush()

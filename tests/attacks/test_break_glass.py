@@ -204,6 +204,15 @@ def test_what_no_browser_sends_is_refused(ada: Holder, sent: str) -> None:
     assert ada.browser.post("/break-glass", data={"kept": field_of(page, "kept"), "credential": sent}, headers=OURS).status_code == 403
 
 
+@pytest.mark.parametrize("sent", ["{}", "[]", "null", "not json", '{"id": 7}', '{"id": "x"}', "[" * 5000, "x" * 20000])
+def test_nor_is_it_taken_for_a_new_key(ada: Holder, sent: str) -> None:
+    page = ada.browser.post("/break-glass/set-up", data={"code": ada.code}, headers=OURS)
+    new = {"code": ada.code, "kept": field_of(page, "kept"), "credential": sent}
+
+    assert ada.browser.post("/break-glass/set-up", data=new, headers=OURS).status_code == 403
+    assert ada.sets_up(SecurityKey()).status_code == 200
+
+
 @pytest.mark.parametrize("kept", ["", "gAAAAA", "x" * 50, "é"])
 def test_a_page_that_is_not_ours_is_not_believed(ada: Holder, kept: str) -> None:
     key = SecurityKey()
