@@ -17,7 +17,7 @@ from flask import Blueprint, Response, current_app, request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.access.sealing import derived_key
+from app.access.sealing import KeyMissing, derived_key
 from app.clock import iso, now, parse_instant
 from app.database import in_transaction, reading
 from app.directory.tables import Source
@@ -106,7 +106,11 @@ def hear(source_id: str) -> Response:
         except Refused as error:
             return problem(400, "No validation token", str(error))
         return Response(said, content_type="text/plain; charset=utf-8", headers={"X-Content-Type-Options": "nosniff"})
-    body, secret = request.get_data(cache=False), secret_of(current_app.config["DOORLIST"], source)
+    body = request.get_data(cache=False)
+    try:
+        secret = secret_of(current_app.config["DOORLIST"], source)
+    except KeyMissing:
+        return problem(503, "Not ready", "the encryption key is missing; nothing was taken")
     told = Notices(changed=frozenset(), missed=False, expiring=frozenset(), ended=frozenset())
     try:
         if source.kind == "okta":

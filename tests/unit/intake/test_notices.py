@@ -121,6 +121,20 @@ def test_whoever_cannot_prove_themselves_has_nothing_pulled(stage: Served, given
         assert told.status_code == 401 and told.headers["Content-Type"] == "application/problem+json" and not due(one)
 
 
+def test_without_the_encryption_key_nothing_is_taken_and_it_may_come_again(stage: Served) -> None:
+    with okta() as organisation:
+        one = source(stage, new_company(), "okta", url=organisation.url, secret=TOKEN)
+        hook = notices.begin(settings_of(stage), one.organization_id, one.name, at=now())
+        key = settings_of(stage).home / "encryption.key"
+        key.rename(key.with_suffix(".away"))
+
+        told = requests.post(hook.url, data=event("u"), headers={"Authorization": hook.secret}, timeout=5)
+
+        assert told.status_code == 503 and told.headers["Content-Type"] == "application/problem+json"
+        key.with_suffix(".away").rename(key)
+        assert requests.post(hook.url, data=event("u"), headers={"Authorization": hook.secret}, timeout=5).status_code == 202
+
+
 def test_the_secret_is_another_for_each_source(stage: Served) -> None:
     with okta() as organisation:
         mine, theirs = (source(stage, new_company(), "okta", url=organisation.url, secret=TOKEN) for _ in range(2))
