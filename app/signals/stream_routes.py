@@ -12,7 +12,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.access.sealing import seal
+from app.access.sealing import KeyMissing, seal
 from app.actors import Actor, ActorKind
 from app.clock import now
 from app.database import in_transaction, new_id, reading
@@ -261,7 +261,10 @@ def _is_there(stream: Stream, place: Place) -> bool:
 
 def _move(stream: Stream, place: Place) -> None:
     stream.delivery, stream.endpoint_url = place.delivery, place.endpoint_url
-    stream.sealed_authorization = None if place.authorization is None else seal(_settings(), place.authorization)
+    try:
+        stream.sealed_authorization = None if place.authorization is None else seal(_settings(), place.authorization)
+    except KeyMissing as error:
+        raise StreamError(HTTPStatus.SERVICE_UNAVAILABLE, "not_ready", "the header cannot be sealed just now; nothing was changed") from error
 
 
 def shown(stream: Stream, receiver: Receiver) -> dict[str, Any]:

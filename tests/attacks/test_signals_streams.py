@@ -152,3 +152,16 @@ def test_g12_events_are_pushed_to_no_address_that_is_none(stage: Stage, url: str
     answer = listens(stage).asks("POST", "", {"delivery": {"method": "urn:ietf:rfc:8935", "endpoint_url": url}})
 
     assert answer.status_code == 400
+
+
+def test_a_header_that_cannot_be_sealed_is_not_taken(stage: Stage) -> None:
+    mine = listens(stage)
+    place = {"method": "urn:ietf:rfc:8935", "endpoint_url": "https://chat.example/in", "authorization_header": "Bearer s3cret"}
+    key = stage.app.config["DOORLIST"].home / "encryption.key"
+    key.rename(key.with_suffix(".away"))
+
+    refused = mine.asks("POST", "", {"delivery": place})
+
+    assert (refused.status_code, (refused.json or {})["err"]) == (503, "not_ready")
+    key.with_suffix(".away").rename(key)
+    assert mine.asks("POST", "", {"delivery": place}).status_code == 201
