@@ -16,6 +16,7 @@ from app.commands.exits import Exit
 from app.commands.output import Answer, Table, tell
 from app.commands.source_states import schedule
 from app.commands.sources import add, source
+from app.commands.typed_paths import whole_path
 from app.database import in_transaction, reading
 from app.directory.tables import Source
 from app.lifecycle.pulled_tables import SourceState
@@ -63,18 +64,13 @@ def _said(given: Sequence[str]) -> dict[str, str]:
 
     said: dict[str, str] = usable(variables_of, given, option="--option")
     if ca := said.get("ca_file"):
-        said["ca_file"] = _whole_path(ca)
+        said["ca_file"] = whole_path(ca)
     return said
-
-
-def _whole_path(path: str) -> str:
-    """As it is meant where it was typed: what pulls by the clock was started elsewhere."""
-    return str(Path(path).resolve())
 
 
 def _address(kind: str, url: str) -> str:
     # Only a list of people may be at a path; what is no address at all is refused where it is opened.
-    return _whole_path(url) if kind == "csv" and url.strip() and not _SCHEME.match(url.strip()) else url
+    return whole_path(url) if kind == "csv" and url.strip() and not _SCHEME.match(url.strip()) else url
 
 
 def _added(
@@ -183,13 +179,13 @@ def add_csv(
     """Connect a list of people and groups, as CSV or JSON."""
     if (file is None) == (url is None):
         raise click.UsageError("either --file or --url")
-    address = _address("csv", url) if url is not None else _whole_path(str(file))
+    address = _address("csv", url) if url is not None else whole_path(str(file))
     given = {"allow_private": "true" if allow_private else None}
     return _added(acting, name, "csv", address, given, options, secret=_secret(token_file), every=every, full_every=full_every)
 
 
 def _where(file: Path | None) -> str | None:
-    return None if file is None else _whole_path(str(file))
+    return None if file is None else whole_path(str(file))
 
 
 def _whole(line: Path | None, key: Path | None) -> str | None:

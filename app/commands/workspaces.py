@@ -15,6 +15,7 @@ from app.clock import iso, now
 from app.commands.acting import ADMINS, ANYONE, NAME, Acting, verb
 from app.commands.exits import NotReady
 from app.commands.output import Answer, Table, tell
+from app.commands.typed_paths import whole_path
 from app.database import in_transaction, reading
 from app.delivery import ended_workspaces
 from app.delivery.own_rooms import check_same_place, check_with_rooms
@@ -83,8 +84,7 @@ def _said(kind: str, options: Sequence[str]) -> dict[str, str]:
     if unknown := sorted(key for key, value in said.items() if value and key not in known):
         raise click.BadParameter(f"no option {', '.join(map(repr, unknown))}; known are {', '.join(sorted(known))}", param_hint="--option")
     if ca := said.get("ca_file"):
-        # As it is meant where it was typed: what delivers was started elsewhere.
-        said["ca_file"] = str(Path(ca).resolve())
+        said["ca_file"] = whole_path(ca)
     return said
 
 

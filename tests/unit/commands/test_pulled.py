@@ -83,6 +83,19 @@ def test_a_path_is_the_one_that_it_was_where_it_was_typed(desk: Desk, people: Pa
     assert (asked["options"]["ca_file"], trusted["options"]["ca_file"]) == (str(folder / "old.pem"), str(folder / "new.pem"))
 
 
+def test_a_link_is_followed_to_wherever_it_leads_when_it_is_read(desk: Desk, people: Path) -> None:
+    """Many exports write a new file each day, and let a link lead there."""
+    link = people.parent / "current.csv"
+    link.symlink_to(people)
+    desk.asks("source", "add", "csv", "list", "--file", str(link))
+    today = desk.asks("source", "pull", "list")["joined"]
+
+    link.unlink()
+    link.symlink_to(write(people.parent / "tomorrow.csv", [*NAMES, "zoe"]))
+
+    assert (today, desk.asks("source", "pull", "list")["joined"]) == (40, 1)
+
+
 def test_a_dry_run_says_what_a_pull_would_do_and_does_nothing(desk: Desk, people: Path) -> None:
     desk.asks("source", "add", "csv", "list", "--file", str(people))
 

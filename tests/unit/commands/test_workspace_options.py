@@ -43,6 +43,8 @@ def test_an_option_that_was_kept_in_silence_once_can_be_taken_away(desk: Desk) -
 
 def test_a_file_of_authorities_is_found_from_wherever_what_delivers_was_started(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    # It may lead to another one next year.
+    (tmp_path / "our-ca.pem").symlink_to(tmp_path / "of this year.pem")
 
     desk.asks(*ADD, "--token-file", desk.file("token", "s3cret"), "--option", "ca_file=our-ca.pem")
     added = _options(desk)
