@@ -84,10 +84,10 @@ def engagement_of(session: Session, person: Person, *, at: datetime) -> Engageme
 
 
 def engagement_to_end(session: Session, person: Person, *, at: datetime) -> Engagement:
-    """The same; of whoever has departed also the last one that is over, since ending twice is once. Raises Unfit."""
+    """The same; of whoever has departed also the one that they were let go from, since ending twice is once. Raises Unfit."""
     if person.standing == Standing.DEPARTED and open_engagement(session, person.organization_id, person.id, lock=True) is None:
         over = engagements.last_engagement(session, person)
-        if over is not None:
+        if over is not None and over.ended_why == engagements.LET_GO:
             return over
     return engagement_of(session, person, at=at)
 

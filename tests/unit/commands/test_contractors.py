@@ -255,6 +255,16 @@ def _all_engagements_have_run_out(session: Session) -> None:
     session.execute(update(Statement).where(Statement.voice == Voice.SPONSOR).values(effective_at=yesterday, journal_id=entry))
 
 
+def test_whoever_was_kept_as_an_employee_and_has_left_is_not_said_to_be_let_go_once_more(firm: Desk) -> None:
+    firm.asks("contractor", "add", ADA, "--sponsor", KIM, "--until", in_days(30))
+    firm.asks("contractor", "end", ADA, "--stays")
+    firm.asks("depart", ADA)
+
+    said = firm.types("contractor", "end", ADA, "--json")
+
+    assert said.exit == 1 and f"doorlist contractor add {ADA} --sponsor PERSON --until DAY takes them on again" in said.json["error"]
+
+
 @pytest.mark.parametrize("role", ["helpdesk", "auditor"])
 @pytest.mark.parametrize(
     "verb",
