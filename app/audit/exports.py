@@ -15,16 +15,17 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, BinaryIO, Final, Protocol
 
-from sqlalchemy import select
+from sqlalchemy import BigInteger, select, type_coerce
 from sqlalchemy.orm import Session
 
 from app.audit import checkpoints, tree
-from app.audit.leaves import EVIDENCE, Evidence, Row, differing, opened, read_leaf
+from app.audit.leaves import EVIDENCE, Evidence, Row, differing, instant_of, opened, read_leaf, text_of
 from app.audit.spelling import END, MARK, SCHEMA, canonical, exact
 from app.audit.stored import StoredTree
 from app.audit.tree_tables import AuditCheckpoint, AuditLeaf, AuditTree
 
 AT_A_TIME: Final = 500
+_SEQUENCED_AT: Final = type_coerce(AuditLeaf.sequenced_at, BigInteger)
 
 
 class SignsEvidence(Protocol):
@@ -122,9 +123,9 @@ def _first_from(session: Session, organization_id: str, at: datetime, *, size: i
     while low < high:
         middle = (low + high) // 2
         then = session.scalar(
-            select(AuditLeaf.sequenced_at).where(AuditLeaf.organization_id == organization_id, AuditLeaf.number == middle)
+            select(_SEQUENCED_AT).where(AuditLeaf.organization_id == organization_id, AuditLeaf.number == middle)
         )
-        if then is not None and then < at:
+        if then is not None and instant_of(then) < at:
             low = middle + 1
         else:
             high = middle
@@ -159,26 +160,31 @@ def _leaves(session: Session, organization_id: str, first: int, end: int) -> Ite
 def _rows(session: Session, organization_id: str, evidence: Evidence, start: int, end: int) -> Iterator[Row]:
     """Leaves of one kind, each with the row that it was made from; of one that is gone everything is null."""
     table = evidence.table
-    own = (AuditLeaf.number, AuditLeaf.hash, AuditLeaf.leaf, AuditLeaf.salt, AuditLeaf.sequenced_at)
+    own = (AuditLeaf.number, AuditLeaf.hash, AuditLeaf.leaf, AuditLeaf.salt, _SEQUENCED_AT)
     query = (
         select(*own, *evidence.texts(session.get_bind().dialect.name))
         .outerjoin(table, (table.organization_id == AuditLeaf.organization_id) & (table.id == AuditLeaf.source_id))
         .where(AuditLeaf.organization_id == organization_id, AuditLeaf.kind == evidence.kind, AuditLeaf.number >= start, AuditLeaf.number < end)
     )
-    names = [one.key for one in own]
+    names = ("number", "hash", "leaf", "salt", "sequenced_at")
     return (dict(zip(names, row[: len(own)], strict=True)) | evidence.read(row[len(own) :]) for row in session.execute(query))
+
+
+def _bytes_of(stored: object) -> bytes:
+    return stored if isinstance(stored, bytes) else text_of(stored).encode()
 
 
 def _line(evidence: Evidence, row: Row) -> dict[str, Any]:
     said: dict[str, Any] = {"leaf": row["number"]}
     is_there = row["id"] is not None
     if row["leaf"] is None:
-        said |= {"hash": base64.b64encode(row["hash"]).decode(), "sequenced": exact(row["sequenced_at"])}
+        said |= {"hash": base64.b64encode(_bytes_of(row["hash"])).decode(), "sequenced": exact(instant_of(row["sequenced_at"]))}
     else:
-        said["text"], leaf = row["leaf"], read_leaf(row["leaf"])
+        text = text_of(row["leaf"])
+        said["text"], leaf = text, read_leaf(text)
         if is_there and (differs := differing(evidence, leaf, row)):
             said["row"] = differs
-        if is_there and row["salt"] is not None:
+        if is_there and isinstance(row["salt"], bytes):
             shown = opened(evidence, leaf, row, salt=row["salt"])
             said["opened"] = {name: {"key": one.key, "value": one.value} for name, one in shown.items()}
     if not is_there:

@@ -7,16 +7,19 @@ salt can check them; once the salt is gone nobody can, and the tree is as whole 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Final
 
-from sqlalchemy import JSON, Text, cast, type_coerce
+from sqlalchemy import JSON, BigInteger, Text, cast, type_coerce
 
 from app.audit.spelling import canonical, digest_of, exact, key_of
 from app.audit.tables import Deed
+from app.database import Instant
 from app.journal.tables import Entry
 
 VERSION = 1
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 Row = dict[str, Any]
 """What one leaf is made from: the columns of its evidence by their names, and the `kind` of it."""
 
@@ -38,8 +41,15 @@ class Evidence:
         return [_plain(getattr(self.table, name), dialect) for name in self._columns]
 
     def read(self, texts: Sequence[Any]) -> Row:
-        """A row of `texts`, its values by name, with the `kind` of evidence that it is. A document that is none is the text that stands there."""
+        """A row of `texts`, its values by name, with the `kind` of evidence that it is. A document that is none is the text that stands there.
+
+        SQLite keeps values of any type where another hand writes them. They are told as they stand, so that none of them ends an export.
+        """
         row = dict(zip(self._columns, texts, strict=True))
+        row["at"] = instant_of(row["at"])
+        for name, value in row.items():
+            if isinstance(value, bytes):
+                row[name] = text_of(value)
         for name in self._documents:
             if (text := row[name]) is not None:
                 row[name] = None if text == "null" else _document(text)
@@ -55,7 +65,22 @@ class Evidence:
         return tuple(name for name in self.hidden if isinstance(getattr(self.table, name).type, JSON))
 
 
+def instant_of(stored: object) -> datetime:
+    """What microseconds since 1970 say; what says no instant is read as 1970, which is not what a leaf says of it."""
+    try:
+        return _EPOCH + timedelta(microseconds=stored) if isinstance(stored, int | float) else _EPOCH
+    except OverflowError:
+        return _EPOCH
+
+
+def text_of(stored: object) -> str:
+    """What stands where a text should."""
+    return stored.hex() if isinstance(stored, bytes) else str(stored)
+
+
 def _plain(column: Any, dialect: str) -> Any:
+    if isinstance(column.type, Instant):
+        return type_coerce(column, BigInteger)
     if not isinstance(column.type, JSON):
         return column
     return cast(column, Text) if dialect == "postgresql" else type_coerce(column, Text)

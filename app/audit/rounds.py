@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.audit import checkpoints, tree
+from app.audit.leaves import text_of
 from app.audit.stored import KEPT_EVERY, StoredTree, TreeBroken
 from app.audit.tree_tables import AuditDelivery, AuditLeaf, AuditTree
 from app.journal.work import insert_for
@@ -93,7 +94,7 @@ def _look_at(session: Session, grown: AuditTree, start: int) -> None:
             break
         if text is None and number >= grown.pruned:
             raise TreeBroken(f"leaf {number} has lost its text, and is not old enough for that")
-        if text is not None and tree.leaf_hash(text.encode("utf-8", "surrogatepass")) != hashed:
+        if text is not None and tree.leaf_hash(text_of(text).encode("utf-8", "surrogatepass")) != hashed:
             raise TreeBroken(f"leaf {number} is not what it was")
         expected += 1
     if expected != end:

@@ -33,6 +33,8 @@ class StoredTree:
         hashes = [row[0] for row in self._stored(level - below, number << below, (number + 1) << below)]
         if len(hashes) != 1 << below:
             raise TreeBroken(f"{(1 << below) - len(hashes)} hashes of level {level - below} are missing below node {number} of level {level}")
+        if not all(isinstance(one, bytes) for one in hashes):
+            raise TreeBroken(f"what is stored below node {number} of level {level} is no hash")
         while len(hashes) > 1:
             hashes = [tree.node_hash(left, right) for left, right in zip(hashes[::2], hashes[1::2], strict=True)]
         return hashes[0]

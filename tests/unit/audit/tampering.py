@@ -20,8 +20,16 @@ def tampered(*statements: Executable) -> None:
             session.execute(statement)
 
 
-def garbled(entry: int, written: str = "{") -> list[Executable]:
-    """What puts a text that is no JSON where an entry says what stood there before. PostgreSQL takes none, so there it is nothing."""
+def garbled(entry: int, written: object = "{", column: str = "before") -> list[Executable]:
+    """What puts a value of another kind where an entry says, for one, what stood there before. PostgreSQL takes none, so there it is nothing."""
     if db.engine.dialect.name == "postgresql":
         return []
-    return [text("UPDATE journal SET before = :written WHERE id = :entry").bindparams(written=written, entry=entry)]
+    return [text(f"UPDATE journal SET {column} = :written WHERE id = :entry").bindparams(written=written, entry=entry)]
+
+
+def garbled_leaf(number: int, **written: object) -> list[Executable]:
+    """The same of a leaf."""
+    if db.engine.dialect.name == "postgresql":
+        return []
+    values = ", ".join(f"{column} = :{column}" for column in written)
+    return [text(f"UPDATE audit_leaf SET {values} WHERE number = :number").bindparams(number=number, **written)]

@@ -17,7 +17,7 @@ from app.database import transaction
 from app.journal.tables import Entry
 from tests.unit.audit.evidence import exported_from, history
 from tests.unit.audit.growing import GRACE, Ledger, later
-from tests.unit.audit.tampering import garbled, tampered
+from tests.unit.audit.tampering import garbled, garbled_leaf, tampered
 
 YEARS = timedelta(days=2192)
 GONE = {"actor": "", "because": "", "before": null(), "after": null()}
@@ -96,11 +96,46 @@ def test_an_entry_that_holds_no_document_any_more_is_named_like_any_other(ledger
     assert [(one.leaf, one.what) for one in verdict.faults] == [(0, f"'before' is {fault}")]
 
 
-def test_an_entry_that_can_be_read_no_more_before_it_is_a_leaf_keeps_no_tree_from_growing(ledger: Ledger) -> None:
+@pytest.mark.parametrize(
+    ("column", "written"), [("before", "{"), ("before", b"\xff"), ("at", "soon"), ("at", -(10**17)), ("actor", b"\xff"), ("verb", b"\xff")]
+)
+def test_an_entry_that_can_be_read_no_more_before_it_is_a_leaf_keeps_no_tree_from_growing(ledger: Ledger, column: str, written: object) -> None:
     first, *_ = ledger.writes(3, before={"active": True})
-    tampered(*garbled(first))
+    tampered(*garbled(first, written, column))
 
     assert ledger.passes() == 3
+
+
+@pytest.mark.parametrize(
+    ("column", "written"),
+    [("at", "soon"), ("at", b"\xff"), ("at", -(10**17)), ("verb", b"\xff"), ("subject_id", b"\xff"), ("actor", b"\xff"), ("because", 1.5), ("before", b"\xff")],
+)
+def test_a_value_of_another_kind_ends_no_export_and_is_named(ledger: Ledger, tmp_path: Path, column: str, written: object) -> None:
+    ledger.writes(1, before={"active": True})
+    history(ledger)
+    if not (change := garbled(_entry(0), written, column)):
+        pytest.skip("PostgreSQL takes nothing there of another kind")
+    tampered(*change)
+
+    faults = exported_from(ledger, tmp_path, kept=YEARS).verdict().faults
+
+    assert [one.leaf for one in faults] == [0]
+    assert faults[0].what.startswith(f"'{column}' ")
+    assert faults[0].what.endswith("is not what was written down")
+
+
+@pytest.mark.parametrize(
+    "written", [{"leaf": b"\xff"}, {"salt": "soon"}, {"leaf": None, "hash": "soon"}, {"leaf": None, "sequenced_at": "soon"}, {"leaf": None, "sequenced_at": 10**18}]
+)
+def test_a_leaf_of_another_kind_ends_no_export_and_is_told_of(ledger: Ledger, tmp_path: Path, written: dict[str, object]) -> None:
+    history(ledger)
+    if not (change := garbled_leaf(3, **written)):
+        pytest.skip("PostgreSQL takes nothing there of another kind")
+    tampered(*change)
+
+    verdict = exported_from(ledger, tmp_path, kept=YEARS).verdict()
+
+    assert any(one.leaf == 3 or "leaf 3 " in one.what for one in [*verdict.faults, *verdict.remarks])
 
 
 @pytest.mark.parametrize("change", [update(Deed).values(did=""), update(Deed).values(workspace_id="w2"), delete(Deed)], ids=["emptied", "moved", "deleted"])

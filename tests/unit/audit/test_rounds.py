@@ -14,7 +14,7 @@ from app.audit.tree_tables import AuditCheckpoint, AuditDelivery, AuditLeaf, Aud
 from app.database import db, in_transaction, one_moment, transaction
 from tests.two_at_once import meanwhile
 from tests.unit.audit.growing import AT, Ledger, later
-from tests.unit.audit.tampering import tampered
+from tests.unit.audit.tampering import garbled_leaf, tampered
 
 pytestmark = pytest.mark.slow
 
@@ -92,6 +92,24 @@ def test_whatever_was_altered_is_named_and_stays_so(ledger: Ledger, change: Exec
 
     assert first.broken is not None and broken in first.broken
     assert (second.broken, second.next, second.blocks) == (first.broken, first.next, 1)
+
+
+def test_a_leaf_that_is_no_text_is_not_what_it_was(ledger: Ledger) -> None:
+    _grows(ledger)
+    if not (change := garbled_leaf(7, leaf=b"\xff")):
+        pytest.skip("PostgreSQL takes nothing there of another kind")
+    tampered(*change)
+
+    assert _looks().broken == "leaf 7 is not what it was"
+
+
+def test_hashes_that_are_none_lead_nowhere(ledger: Ledger) -> None:
+    _grows(ledger)
+    if not (change := garbled_leaf(300, leaf=None, hash="soon")):
+        pytest.skip("PostgreSQL takes nothing there of another kind")
+    tampered(*change, update(AuditTree).values(pruned=301))
+
+    assert "is no hash" in str(_looks().broken)
 
 
 def test_what_was_mended_is_gone_on_from(ledger: Ledger) -> None:
