@@ -14,6 +14,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.database import Base, ByteText, Document, Instant
 from app.directory.tables import having
 
+NAMED_AND_OPEN = text("upstream_session IS NOT NULL AND ended_at IS NULL")
+
 
 class WebSession(Base):
     """A browser that signed in here. `digest` is of the cookie's value; `acr`, `amr` and `authenticated_at` are as the connection said.
@@ -48,6 +50,7 @@ class WebSession(Base):
     __table_args__ = (
         Index("ix_session_person", "organization_id", "person_id"),
         Index("ix_session_upstream", "organization_id", "connection_id", "subject"),
+        Index("ix_session_named", "organization_id", "upstream_session", postgresql_where=NAMED_AND_OPEN, sqlite_where=NAMED_AND_OPEN),
     )
 
 

@@ -24,7 +24,7 @@ from app.revocation.stream_tables import Outcome, Received
 from app.revocation.tables import Departure
 from app.signals.events import CAEP, RISC, SecurityEvent
 from app.signals.subjects import Complex
-from app.signals.whom import Everyone, Nobody, One, Scope, Whom, identities_of
+from app.signals.whom import Everyone, Nobody, One, Scope, Whom, find_sign_in, identities_of
 
 A_SECOND: Final = timedelta(seconds=1)
 """Stamps are in whole seconds: an event of the second in which somebody returned may have happened after it."""
@@ -95,6 +95,8 @@ def act(session: Session, sender: Sender, event: SecurityEvent, whom: Whom, *, a
         return Result(outcome=Outcome.IGNORED, why=_noted(event), person_id=whom.person_id if isinstance(whom, One) else None)
     if effect is Effect.RECYCLE:
         return _recycle(session, sender, event, whom, at=at)
+    if isinstance(whom, Nobody) and not whom.known and event.event == f"{CAEP}session-revoked":
+        whom = find_sign_in(session, event.subject, sender.scope) or whom
     match whom:
         case Nobody():
             return Result(outcome=Outcome.PARKED, why=whom.why)

@@ -6,7 +6,7 @@ from typing import TypeAlias, assert_never
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from app.access.connection_tables import Identity
+from app.access.connection_tables import Connection, Identity
 from app.access.session_tables import Device, WebSession
 from app.directory.finding import standing_named
 from app.directory.names import name_key
@@ -64,6 +64,26 @@ def find(session: Session, subject: Subject, scope: Scope) -> Whom:
     if isinstance(found, One) and turned_out(session, scope.organization_id, found.person_id):
         return Nobody(why="they became one with somebody else, of whom it has to be said")
     return found
+
+
+def find_sign_in(session: Session, subject: Subject, scope: Scope) -> One | None:
+    """Whose sign-in this subject names by itself, as the id of a session may (CAEP 1.0 §3.1.2); only those through the sender's own connections."""
+    said = subject if not isinstance(subject, Complex) else subject.members.get("session")
+    others = subject.members.keys() - {"session", "tenant"} if isinstance(subject, Complex) else ()
+    if not isinstance(said, Opaque) or others:
+        return None
+    issuers = {scope.issuer} if scope.issuers is None else set(scope.issuers)
+    query = (
+        select(WebSession.person_id, WebSession.id)
+        .join(Connection, (Connection.organization_id == WebSession.organization_id) & (Connection.id == WebSession.connection_id))
+        .where(
+            WebSession.organization_id == scope.organization_id, WebSession.upstream_session == said.id, WebSession.ended_at.is_(None),
+            Connection.issuer.in_(issuers),
+        )
+    )  # fmt: skip
+    rows = session.execute(query).all()
+    people = {row.person_id for row in rows}
+    return One(person_id=people.pop(), session_ids=tuple(row.id for row in rows)) if len(people) == 1 else None
 
 
 def _found(session: Session, subject: Subject, scope: Scope) -> Whom:

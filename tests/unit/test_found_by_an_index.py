@@ -29,6 +29,8 @@ from app.lifecycle.signing_out import sign_out_everywhere
 from app.lifecycle.sources import set_setting
 from app.rules.file import parse
 from app.rules.revisions import apply_rules
+from app.signals.subjects import Opaque
+from app.signals.whom import Scope, find_sign_in
 from tests.company import ADMIN, NOW, OKTA, Company, document, later, new_company
 
 pytestmark = pytest.mark.slow
@@ -122,6 +124,12 @@ def test_what_their_devices_and_applications_were_let_have(company: Company) -> 
 
     assert unfound(lambda session: devices.devices_of(session, company.organization_id, ada.person_id, at=NOW)) == []
     assert unfound(lambda session: sessions_over(session, party, ada.person_id, at=NOW)) == []
+
+
+def test_whose_a_session_is_that_a_provider_names(company: Company) -> None:
+    scope = Scope(organization_id=company.organization_id, issuer="https://idp.example")
+
+    assert unfound(lambda session: find_sign_in(session, Opaque(id="s-1"), scope)) == []
 
 
 def test_what_somebody_may_do_here_and_whether_a_name_is_anybodys(company: Company) -> None:

@@ -143,11 +143,11 @@ class Stage:
         """Give somebody an address that another may have as well."""
         in_transaction(lambda session: session.add(RecordEmail(organization_id=self.organization_id, record_id=record.id, address_key=address)))
 
-    def signs_in(self, person_id: str, *, upstream_session: str | None = None) -> str:
+    def signs_in(self, person_id: str, *, upstream_session: str | None = None, connection_id: str | None = None) -> str:
         """The cookie of a new session."""
 
         def act(session: Session) -> str:
-            how = Authenticated(connection_id=None, at=now(), upstream_session=upstream_session)
+            how = Authenticated(connection_id=connection_id, at=now(), upstream_session=upstream_session)
             return start(session, lock_person(session, self.organization_id, person_id), how, limits=Limits(), agent="test", at=now())[1]
 
         return in_transaction(act)
@@ -264,6 +264,10 @@ def iss_sub(issuer: str, subject: str) -> dict[str, str]:
 
 def email(address: str) -> dict[str, str]:
     return {"format": "email", "email": address}
+
+
+def opaque(said: str) -> dict[str, str]:
+    return {"format": "opaque", "id": said}
 
 
 def user(subject: Mapping[str, Any], **members: Any) -> dict[str, Any]:

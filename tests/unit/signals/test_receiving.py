@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -35,6 +36,7 @@ from tests.unit.signals.stage import (
     Stage,
     email,
     iss_sub,
+    opaque,
     user,
 )
 
@@ -66,6 +68,38 @@ def test_one_named_session_ends_alone(stage: Stage, hearing: Hearing) -> None:
     hearing.pushes(SESSION_REVOKED, user(iss_sub(IDP, "u-mara"), session={"format": "opaque", "id": "s-1"}))
 
     assert (stage.is_in(named), stage.is_in(other)) == (False, True)
+
+
+@pytest.mark.parametrize("subject", [opaque("s-1"), {"format": "complex", "session": opaque("s-1")}, {"format": "complex", "session": opaque("s-1"), "tenant": opaque("clinic")}])
+def test_a_session_that_is_named_alone_ends(stage: Stage, hearing: Hearing, subject: dict[str, Any]) -> None:
+    mara, connection_id = stage.joins("mara"), stage.connects(Provider(issuer=IDP))
+    named, other = (stage.signs_in(mara.person_id, upstream_session=one, connection_id=connection_id) for one in ("s-1", "s-2"))
+
+    kept = hearing.pushes(SESSION_REVOKED, subject)
+
+    assert (kept.outcome, kept.person_id) == (Outcome.APPLIED, mara.person_id)
+    assert (stage.is_in(named), stage.is_in(other)) == (False, True)
+
+
+def test_what_is_said_of_people_touches_none_by_the_name_of_a_session(stage: Stage, hearing: Hearing) -> None:
+    mara = stage.joins("mara")
+    cookie = stage.signs_in(mara.person_id, upstream_session="s-1", connection_id=stage.connects(Provider(issuer=IDP)))
+
+    assert hearing.pushes(DISABLED, opaque("s-1")).outcome == Outcome.PARKED
+    assert hearing.pushes(CREDENTIAL_CHANGE, opaque("s-1")).outcome == Outcome.PARKED
+    assert stage.is_in(cookie)
+
+
+def test_sessions_of_another_provider_or_of_several_people_are_nobodys(stage: Stage, hearing: Hearing) -> None:
+    mara, ines = stage.joins("mara"), stage.joins("ines")
+    elsewhere, here = stage.connects(Provider(issuer="https://other.example")), stage.connects(Provider(issuer=IDP))
+    cookies = [
+        stage.signs_in(mara.person_id, upstream_session="s-1", connection_id=elsewhere),
+        *(stage.signs_in(one.person_id, upstream_session="s-2", connection_id=here) for one in (mara, ines)),
+    ]
+
+    assert [hearing.pushes(SESSION_REVOKED, opaque(one)).outcome for one in ("s-1", "s-2")] == [Outcome.PARKED, Outcome.PARKED]
+    assert all(stage.is_in(one) for one in cookies)
 
 
 def test_a_session_that_nobody_knows_here_ends_them_all(stage: Stage, hearing: Hearing) -> None:
