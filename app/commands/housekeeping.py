@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.access import closed, devices, spent
+from app.access.sealing import KeyMissing
 from app.audit import requests
 from app.clock import iso, now
 from app.commands import evidence
@@ -24,6 +26,7 @@ from app.intake import polling as hr_polling
 from app.intake.tables import HREvent
 from app.journal.tables import Organization
 from app.lifecycle import conditions, contractors, ended_sources, questions, restoring, retention, sponsors
+from app.lifecycle.alarm_routes import seal_what_was_open
 from app.lifecycle.look_alikes import flag_look_alikes, flag_some, flag_who_left, id_before_newcomers
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarms import escalate
@@ -87,6 +90,8 @@ def tick(app: Flask) -> None:
             ended_workspaces.forget()
             while in_transaction(lambda session: ended_sources.end_late(session, at=now())):
                 pass
+            with suppress(KeyMissing):
+                in_transaction(lambda session: seal_what_was_open(session, app.config["DOORLIST"]))
             evidence.prune(app.config["DOORLIST"])
             evidence.look_again(app)
             for _ in range(NAMINGS):

@@ -160,12 +160,14 @@ def send(letter: Letter, settings: Settings, *, at: datetime) -> None:
     headers = {
         "webhook-id": letter.key, "webhook-timestamp": str(int(at.timestamp())), "webhook-signature": Webhook(secret).sign(letter.key, at, body),
     }  # fmt: skip
-    _call(letter.route, body.encode(), {"Content-Type": "application/json", **headers})
+    route = letter.route
+    url = route.address if route.sealed_url is None else unseal(settings, route.sealed_url)
+    _call(url, body.encode(), {"Content-Type": "application/json", **headers}, private=route.private)
 
 
-def _call(route: AlarmRoute, body: bytes, headers: Mapping[str, str]) -> None:
+def _call(url: str, body: bytes, headers: Mapping[str, str], *, private: bool) -> None:
     """Any 2xx means taken, whatever stands in the answer."""
-    reply = Visitor(name="alarms", allow_private=route.private, largest=64 * 1024).post(route.address, body, headers=headers)
+    reply = Visitor(name="alarms", allow_private=private, largest=64 * 1024).post(url, body, headers=headers)
     if reply.status >= 300:
         raise Refused(f"{reply.source}: answered {reply.status}")
 

@@ -1,9 +1,12 @@
 """Verbs on where alarms are sent: adding an address or a webhook, ending one."""
 
 import base64
+import hashlib
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
+from urllib.parse import urlsplit
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -19,6 +22,8 @@ from app.settings import Settings
 from connectors.mail import check_address
 from connectors.visits import Visitor
 
+_HIDDEN: Final = "/…"
+
 
 def add_mail(session: Session, organization_id: str, address: str, *, escalation: bool, actor: Actor, at: datetime) -> AlarmRoute:
     """Tell this mailbox from now on, and of what is open. Raises Misconfigured, Taken."""
@@ -30,26 +35,26 @@ def add_webhook(
 ) -> tuple[AlarmRoute, str]:
     """Tell this URL from now on, and of what is open; returns the secret that its calls are signed with. Raises Misconfigured, Taken, KeyMissing."""
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
-    sealed = seal(settings, secret)
+    checked = Visitor(name="alarms", allow_private=private).check(url)
     route = _add(
-        session, organization_id, RouteKind.WEBHOOK, Visitor(name="alarms", allow_private=private).check(url), escalation=escalation, actor=actor, at=at,
-        private=private, sealed_secret=sealed,
+        session, organization_id, RouteKind.WEBHOOK, shown(checked), escalation=escalation, actor=actor, at=at,
+        private=private, sealed_secret=seal(settings, secret), sealed_url=seal(settings, checked), typed=checked,
     )  # fmt: skip
     return route, secret
 
 
 def _add(
     session: Session, organization_id: str, kind: RouteKind, address: str, *, escalation: bool, actor: Actor, at: datetime,
-    private: bool = False, sealed_secret: bytes | None = None,
+    private: bool = False, sealed_secret: bytes | None = None, sealed_url: bytes | None = None, typed: str | None = None,
 ) -> AlarmRoute:  # fmt: skip
-    there = select(AlarmRoute.id).where(
-        AlarmRoute.organization_id == organization_id, AlarmRoute.kind == kind, AlarmRoute.address == address, AlarmRoute.ended_at.is_(None)
-    )
+    # As a version before may have kept it until now, too.
+    known = AlarmRoute.address.in_({address, typed or address})
+    there = select(AlarmRoute.id).where(AlarmRoute.organization_id == organization_id, AlarmRoute.kind == kind, known, AlarmRoute.ended_at.is_(None))
     if session.scalar(there) is not None:
         raise Taken("address", address, f"alarms are sent to {address} already")
     route = AlarmRoute(
         organization_id=organization_id, id=new_id(), kind=kind, address=address, escalation=escalation, private=private,
-        sealed_secret=sealed_secret, created_at=at,
+        sealed_secret=sealed_secret, sealed_url=sealed_url, created_at=at,
     )  # fmt: skip
     session.add(route)
     session.flush()
@@ -59,12 +64,9 @@ def _add(
 
 
 def find_route(session: Session, organization_id: str, text: str) -> AlarmRoute:
-    """A route by its id or its address. Raises NotFound."""
-    found = session.scalar(
-        select(AlarmRoute).where(
-            AlarmRoute.organization_id == organization_id, AlarmRoute.ended_at.is_(None), (AlarmRoute.id == text) | (AlarmRoute.address == text)
-        )
-    )
+    """A route by its id or its address, as it is shown or, of a webhook, as it was typed. Raises NotFound."""
+    named = (AlarmRoute.id == text) | AlarmRoute.address.in_({text, shown(text)})
+    found = session.scalar(select(AlarmRoute).where(AlarmRoute.organization_id == organization_id, AlarmRoute.ended_at.is_(None), named))
     if found is None:
         raise NotFound("alarm route", text)
     return found
@@ -82,7 +84,34 @@ def routes_of(session: Session, organization_id: str) -> Sequence[AlarmRoute]:
 def end_route(session: Session, route: AlarmRoute, *, actor: Actor, at: datetime) -> None:
     """Send nothing there any more, nor what was still to be sent."""
     _journal(session, route, "alarm route ended", actor=actor, at=at)
-    route.ended_at, route.sealed_secret = at, None
+    route.ended_at, route.sealed_secret, route.sealed_url = at, None, None
+
+
+def shown(address: str) -> str:
+    """What anybody may see of a webhook's URL: its server, and a mark by which it is told from another one there.
+
+    What follows the server is often all that is needed to post there. A mailbox, and what was shown before, stays as it is.
+    """
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return address
+    if parts.scheme not in ("https", "http") or parts.path == _HIDDEN or (parts.path in ("", "/") and not parts.query):
+        return address
+    return f"{parts.scheme}://{parts.netloc}{_HIDDEN}#{hashlib.sha256(address.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+
+def seal_what_was_open(session: Session, settings: Settings) -> int:
+    """Encrypt the URLs that a version before kept as they were; returns how many. Twice is once. Raises KeyMissing."""
+    before = session.scalars(
+        select(AlarmRoute).where(AlarmRoute.kind == RouteKind.WEBHOOK, AlarmRoute.sealed_url.is_(None), AlarmRoute.address.not_like(f"%{_HIDDEN}#%"))
+    ).all()
+    open_to_all = [route for route in before if shown(route.address) != route.address]
+    for route in open_to_all:
+        if route.ended_at is None:
+            route.sealed_url = seal(settings, route.address)
+        route.address = shown(route.address)
+    return len(open_to_all)
 
 
 def find_alarm(session: Session, organization_id: str, alarm_id: str) -> Alarm:

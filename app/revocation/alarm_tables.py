@@ -59,7 +59,8 @@ class Alarm(Base):
 class AlarmRoute(Base):
     """Where alarms are sent: an address or a URL. With `escalation`, only what nobody acknowledged in time.
 
-    A webhook is called in one's own network only where it is `private`.
+    A webhook is called in one's own network only where it is `private`. Of its URL, `address` has what may be shown; whoever has the
+    whole may often post there. Of a version before, which wrote no `sealed_url`, `address` is the whole until a worker has seen it.
     """
 
     __tablename__ = "alarm_route"
@@ -70,6 +71,7 @@ class AlarmRoute(Base):
     escalation: Mapped[bool] = mapped_column(Boolean, default=False)
     private: Mapped[bool] = mapped_column(Boolean, default=False)
     sealed_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    sealed_url: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(Instant)
     ended_at: Mapped[datetime | None] = mapped_column(Instant)
     __table_args__ = (
