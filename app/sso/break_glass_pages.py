@@ -154,7 +154,7 @@ def set_up() -> Response:
 def _offer(names: Mapping[str, str], *, at: datetime, wrong: Refused | None = None, again: Kept | None = None) -> Response:
     kept = again or _new(at)[0]
     options = factors.key_creation(settings_here(), user_id=digest_of(names["code"]), name=names["user_name"], challenge=kept.challenge)
-    picture = segno.make(factors.totp_uri(kept.secret, name=names["user_name"]), error="m").svg_inline(scale=5, border=3, light="#ffffff")
+    picture = segno.make(factors.totp_uri(kept.secret, name=names["user_name"]), error="m").svg_inline(border=3, light="#ffffff", omitsize=True)
     return _page(
         "break_glass_set_up", wrong=wrong, kept=kept.sealed(at), options=options, picture=Markup(picture), secret=kept.secret, **names
     )  # fmt: skip

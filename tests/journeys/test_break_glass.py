@@ -106,6 +106,21 @@ def test_a_real_browser_sets_a_security_key_up_and_comes_in_with_it(site: Site, 
         assert window.errors == []
 
 
+def test_the_picture_for_an_app_fits_a_narrow_telephone_with_large_letters(site: Site, chromium: Chromium) -> None:
+    code, _ = adds_ada(new_company())
+
+    with chromium.window(width=320) as window:
+        window.with_larger_text()
+        window.page.goto(f"{site.url}/break-glass/set-up")
+        window.page.get_by_label("Code").fill(code)
+        window.page.get_by_role("button", name="Continue").click()
+        picture = window.page.get_by_role("img", name="The secret below, as a QR code").locator("svg").bounding_box()
+
+        assert not window.too_wide()
+        assert picture is not None and 150 < picture["width"] == pytest.approx(picture["height"], abs=1)
+        assert window.faults() == []
+
+
 def test_the_page_works_without_a_script_and_without_a_key(site: Site, chromium: Chromium) -> None:
     adds_ada(new_company())
 

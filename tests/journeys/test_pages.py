@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -120,6 +120,19 @@ def test_every_page_reads_in_german(chromium: Chromium, stage: Stage, tmp_path: 
             stage.open(window, path, signed_in=True)
             assert window.page.locator("html").get_attribute("lang") == "de"
             look_at(window, f"{name}, 360, German", tmp_path)
+
+
+@pytest.mark.parametrize("language", ["en-GB", "de-DE"])
+def test_no_page_is_wider_than_a_narrow_telephone_with_large_letters_and_a_long_name(chromium: Chromium, stage: Stage, language: str) -> None:
+    at, department = now(), "Rechtsschutzversicherungsgesellschaften"
+    long = stage.company.joins(f"{'wolfeschlegelsteinhausenbergerdorff' * 2}.{language}@northwind.example", at=at, department=department)
+    long_named = replace(stage, held=possessions_of(stage.company.organization_id, long.person_id, at=at))
+    for pages, signed_in in ((SIGNED_IN, True), (SIGNED_OUT, False)):
+        with chromium.window(width=320, language=language) as window:
+            window.with_larger_text()
+            for name, path in pages.items():
+                long_named.open(window, path, signed_in=signed_in)
+                assert not window.too_wide(), name
 
 
 def test_a_device_is_ended_without_a_script_and_by_keyboard_alone(chromium: Chromium, stage: Stage) -> None:

@@ -84,6 +84,11 @@ class Window:
         wide: bool = self.page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
         return wide
 
+    def with_larger_text(self) -> None:
+        """As for a reader who has set their browser to letters of twice the size: from the next page on."""
+        client = self.context.new_cdp_session(self.page)
+        client.send("Page.setFontSizes", {"fontSizes": {"standard": 32, "fixed": 26}})
+
     def _said(self, message: ConsoleMessage) -> None:
         # Of those there is an entry by `_answered`, which knows pages from their parts.
         if message.type == "error" and not message.text.startswith("Failed to load resource"):
