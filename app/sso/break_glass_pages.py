@@ -139,6 +139,9 @@ def set_up() -> Response:
         return _page("break_glass_code", wrong=_noted(Refused(Reason.NOT_KNOWN, "no such code to set up with")))
     kept = _kept(at)
     names = {"user_name": person.user_name, "code": code}
+    if kept is None and "kept" in request.form:
+        # The picture that their app has read is worth nothing any more, and there is another one.
+        return _offer(names, at=at, wrong=_noted(Refused(Reason.TOO_LATE, "the page was open for too long, or is another browser's")))
     if kept is None:
         return _offer(names, at=at)
     credential = request.form.get("credential", "")
@@ -156,5 +159,6 @@ def _offer(names: Mapping[str, str], *, at: datetime, wrong: Refused | None = No
     options = factors.key_creation(settings_here(), user_id=digest_of(names["code"]), name=names["user_name"], challenge=kept.challenge)
     picture = segno.make(factors.totp_uri(kept.secret, name=names["user_name"]), error="m").svg_inline(border=3, light="#ffffff", omitsize=True)
     return _page(
-        "break_glass_set_up", wrong=wrong, kept=kept.sealed(at), options=options, picture=Markup(picture), secret=kept.secret, **names
+        "break_glass_set_up", wrong=wrong, late=wrong is not None and again is None, kept=kept.sealed(at), options=options,
+        picture=Markup(picture), secret=kept.secret, **names,
     )  # fmt: skip

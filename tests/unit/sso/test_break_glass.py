@@ -130,6 +130,18 @@ def test_a_wrong_code_of_the_app_sets_nothing_up(ada: Holder) -> None:
     assert ada.sets_up_app().status_code == 200
 
 
+def test_who_looked_for_their_app_too_long_is_told_that_there_is_another_picture(ada: Holder) -> None:
+    page = ada.browser.post("/break-glass/set-up", data={"code": ada.code}, headers=OURS)
+    # As where the page was open for too long: nothing of it fits any more.
+    ada.browser.delete_cookie("doorlist_sign_in")
+
+    late = ada.browser.post("/break-glass/set-up", data={"code": ada.code, "kept": field_of(page, "kept"), "totp": "123456"}, headers=OURS)
+
+    assert late.status_code == 403
+    assert "The picture below is a new one: read it with your app" in late.text
+    assert "The picture below is a new one" not in page.text
+
+
 def test_a_session_by_break_glass_replaces_the_one_before(ada: Holder) -> None:
     ada.sets_up_app()
     ada.comes_in()
