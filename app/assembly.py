@@ -100,9 +100,7 @@ def _add_doors(app: Flask) -> None:
 
 
 def _as_problem(error: HTTPException) -> Response:
-    from app.intake.routes import problem
-
-    answer = problem(error.code or 500, error.name, error.description or error.name)
+    answer = _failed(error.code or 500, error.name, error.description or error.name)
     if isinstance(error, MethodNotAllowed):
         # RFC 9110 §15.5.6: who asks in the wrong way is told the right ones.
         answer.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
@@ -110,12 +108,17 @@ def _as_problem(error: HTTPException) -> Response:
 
 
 def _database_away(error: DBAPIError) -> Response:
-    from app.intake.routes import problem
-
     log.error("the database failed: %s", error.__class__.__name__, exc_info=error)
-    answer = problem(503, "Not ready", "the database does not take this just now; try again")
+    answer = _failed(503, "Not ready", "the database does not take this just now; try again")
     answer.headers["Retry-After"] = "5"
     return answer
+
+
+def _failed(status: int, title: str, detail: str) -> Response:
+    from app.intake.routes import problem
+    from app.sso.failed_pages import failed_page
+
+    return failed_page(status) or problem(status, title, detail)
 
 
 def _add_health(app: Flask) -> None:

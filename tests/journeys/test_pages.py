@@ -42,6 +42,7 @@ SIGNED_OUT = {
     "sign in": "/sign-in",
     "closed account": "/sign-in?connection=nobody-has-this-one",
     "signed out": "/sign-out",
+    "no such page": "/an/old/bookmark",
 }
 
 
