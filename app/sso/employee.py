@@ -14,7 +14,7 @@ from app.access import sessions
 from app.access.devices import is_in
 from app.access.session_tables import Device, Grant, IssuedToken, RelyingParty
 from app.access.sessions import Present, lets_in, of_person
-from app.access.tables import Account, Workspace
+from app.access.tables import RESERVED, Account, Workspace
 from app.actors import Actor, ActorKind
 from app.clock import now
 from app.database import in_transaction, reading
@@ -28,6 +28,7 @@ from app.revocation import telling
 from app.rules.reasons import Place, Reason, places_of
 from app.sso import pages
 from app.sso.browser import comes_from_here, present
+from connectors.contract import AccountState
 
 employee: Final = Blueprint("employee", __name__)
 
@@ -67,7 +68,7 @@ def first_day(here: Present) -> Response:
         workspaces = session.scalars(
             select(Workspace.name)
             .join(Account, (Account.organization_id == Workspace.organization_id) & (Account.workspace_id == Workspace.id))
-            .where(Account.organization_id == here.organization_id, Account.person_id == here.person_id)
+            .where(Account.organization_id == here.organization_id, Account.person_id == here.person_id, Account.state == AccountState.ACTIVE)
             .order_by(Workspace.name)
         ).all()
         company = session.get_one(Organization, here.organization_id).name
@@ -209,7 +210,8 @@ def access(here: Present) -> Response:
         workspaces = session.execute(
             select(Workspace.name, Account.account_id)
             .join(Account, (Account.organization_id == Workspace.organization_id) & (Account.workspace_id == Workspace.id))
-            .where(Account.organization_id == here.organization_id, Account.person_id == here.person_id)
+            # An id that is only kept for them may turn out to be somebody else's there.
+            .where(Account.organization_id == here.organization_id, Account.person_id == here.person_id, Account.state != RESERVED)
             .order_by(Workspace.name)
         ).all()
         manager = None

@@ -12,14 +12,16 @@ from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
 from app.access import sessions
+from app.access.tables import RESERVED, Account, Workspace
 from app.clock import now
-from app.database import in_transaction, reading
+from app.database import in_transaction, new_id, reading
 from app.directory.tables import StatementKind, Voice
 from app.lifecycle import leaving
 from app.lifecycle.signing_out import sign_out_everywhere
 from app.rules.file import parse
 from app.rules.revisions import apply_rules
 from app.sso import employee
+from connectors.contract import AccountState
 from tests.company import ADMIN, Company, new_company
 from tests.possessions import Possessions, possessions_of
 
@@ -192,6 +194,26 @@ def test_whoever_has_left_sees_none_of_their_pages(ada: Employee) -> None:
 
 def test_access_says_when_it_ends(ada: Employee) -> None:
     assert "Your access has no end date." in ada.sees("/access")
+
+
+@pytest.mark.parametrize(
+    ("state", "to_go_to", "theirs"),
+    [(RESERVED, False, False), (AccountState.DEACTIVATED, False, True), (AccountState.ACTIVE, True, True)],
+)  # fmt: skip
+def test_an_account_is_shown_once_it_is_there_and_its_place_once_it_is_open(ada: Employee, state: str, to_go_to: bool, theirs: bool) -> None:
+    here = ada.company.organization_id
+
+    def add(session: Session) -> None:
+        workspace = Workspace(organization_id=here, id=new_id(), name="chat", kind="matrix", url="https://chat.example", sealed_token=b"", created_at=now())
+        session.add(workspace)
+        session.flush()
+        session.add(
+            Account(organization_id=here, workspace_id=workspace.id, person_id=ada.held.person_id, account_id="@ada:chat.example", state=state)
+        )
+
+    in_transaction(add)
+
+    assert ("In chat. Sign in there" in ada.sees("/"), "@ada:chat.example" in ada.sees("/access")) == (to_go_to, theirs)
 
 
 @pytest.mark.parametrize("path", ["/", "/devices-of-mine", "/access"])
