@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -152,6 +154,17 @@ def test_a_device_remembers_its_provider_until_somebody_says_not_you(browser: Fl
     asked = browser.get("/sign-in?other=1")
     assert 'type="email"' in asked.text
     assert 'type="email"' in browser.get("/sign-in").text
+
+
+def test_whom_an_application_hints_at_is_told_to_the_remembered_provider(browser: FlaskClient, okta: Provider) -> None:
+    browser.set_cookie("doorlist_provider", okta.connection_id)
+    page = browser.get("/sign-in?to=/x&email=ada@northwind.example").text
+
+    (link,) = re.findall(r'class="button" href="([^"]+)"', page)
+    sent = parse_qs(urlsplit(browser.get(html.unescape(link)).headers["Location"]).query)
+
+    assert sent["login_hint"] == ["ada@northwind.example"]
+    assert "email=" not in browser.get("/sign-in?to=/x").text
 
 
 def test_somebody_who_is_signed_in_is_not_asked(browser: FlaskClient, okta: Provider) -> None:
