@@ -62,6 +62,10 @@ WORDS: Final[Mapping[Reason, Words]] = {
     Reason.CLOSED: Words(
         _("Nobody is let in just now"), _("That is not your fault. Your administrator has been told. Please try again later."), 503,
     ),
+    Reason.BAD_REQUEST: Words(
+        _NOT_UNDERSTOOD.heading,
+        _("The application that sent you here asked in a way that we cannot accept. Your administrator can see why, by the number below."), 400,
+    ),
 }  # fmt: skip
 
 

@@ -32,6 +32,7 @@ class Reason(StrEnum):
     ISSUED_BEFORE = "issued-before-access-was-taken"
     SECOND_FACTOR = "second-factor-missing"
     CLOSED = "closed"
+    BAD_REQUEST = "bad-request-of-an-application"
 
 
 class Refused(Exception):

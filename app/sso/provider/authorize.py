@@ -193,6 +193,4 @@ def _seconds(text: str) -> int | None:
 
 def _page(error: OAuth2Error, *, client_id: str = "") -> Response:
     """For the person at the browser: whoever sent them here made a mistake, and they are sent nowhere."""
-    answer = respond_refused(Refused(Reason.BAD_MESSAGE, f"authorization request of client {client_id[:40]!r}: {error.error}: {error.get_error_description()}"))
-    answer.status_code = 400
-    return answer
+    return respond_refused(Refused(Reason.BAD_REQUEST, f"authorization request of client {client_id[:40]!r}: {error.error}: {error.get_error_description()}"))

@@ -61,3 +61,12 @@ def test_a_silent_question_by_another_sites_form_is_asked_again_with_the_cookie(
 
     assert "code" in hers and hint not in location
     assert his["error"] == nobodys["error"] == "login_required"
+
+
+@pytest.mark.parametrize("wrong", [{"redirect_uri": "https://wiki.example/elsewhere"}, {"client_id": "nobody"}])
+def test_who_is_sent_by_an_application_that_asks_wrongly_is_told_that_it_was_the_application(house: House, wrong: dict[str, str]) -> None:
+    answer = house.ada.enters(house.application, **wrong)
+
+    assert answer.status_code == 400
+    assert "The application that sent you here asked in a way that we cannot accept." in answer.text
+    assert "company’s sign-in" not in answer.text
