@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.access import sessions
 from app.access.devices import is_in
+from app.access.issued import of_client
 from app.access.session_tables import Device, Grant, IssuedToken, RelyingParty
 from app.access.sessions import Present, lets_in, of_person
 from app.access.tables import RESERVED, Account, Workspace
@@ -138,7 +139,7 @@ def _granted(here: Present, *, at: datetime) -> Select[Grant, str, datetime | No
     return (
         select(Grant, RelyingParty.name, used.scalar_subquery())
         .join(Person, of_person(Grant))
-        .join(RelyingParty, (RelyingParty.organization_id == Grant.organization_id) & (RelyingParty.id == Grant.client_id))
+        .join(RelyingParty, of_client(Grant))
         .where(
             Grant.organization_id == here.organization_id, Grant.person_id == here.person_id, Grant.device_id.is_(None), Grant.expires_at > at,
             lets_in(Grant, at),

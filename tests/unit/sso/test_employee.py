@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from app.access import sessions
+from app.access import parties, sessions
 from app.access.tables import RESERVED, Account, Workspace
 from app.clock import now
 from app.database import in_transaction, new_id, reading
@@ -130,6 +130,20 @@ def test_an_application_that_goes_on_by_itself_is_ended(ada: Employee) -> None:
 def test_what_an_application_has_from_an_open_browser_is_shown_by_that_alone(ada: Employee) -> None:
     possessions_of(ada.company.organization_id, ada.held.person_id, at=now(), offline=False)
     assert ada.sees("/devices-of-mine").count('value="grant ') == 1
+
+
+def test_an_application_that_was_ended_lets_nobody_in_and_is_shown_no_more(ada: Employee) -> None:
+    here = ada.company.organization_id
+    assert 'value="grant ' in ada.sees("/devices-of-mine")
+
+    def end_all(session: Session) -> None:
+        for party in parties.parties_of(session, here):
+            parties.end_party(session, party, actor=ADMIN, at=now())
+
+    in_transaction(end_all)
+
+    assert ada.held.let_in(at=now()) & {"access token", "refresh token", "code"} == set()
+    assert re.findall(r'value="(grant|device) ', ada.sees("/devices-of-mine")) == []
 
 
 def test_everything_else_is_ended_and_this_browser_stays(ada: Employee) -> None:
