@@ -149,8 +149,11 @@ def overdue_by_place(session: Session, organization_id: str, due_before: datetim
             # Who is not shut is not gone; it is said because the index is by that.
             Proof.organization_id == organization_id, Proof.gone_at.is_(None), Proof.shut_at.is_(None), Departure.ended_at.is_(None),
             Departure.due_at < due_before,
-            # Nobody can be shut out of a workspace any more that is ended, nor is that waited for.
+            # Nobody can be shut out of a workspace any more that is ended, nor is that waited for; nor is an application told that is.
             Proof.workspace_id.not_in(select(EndedWorkspace.id).where(EndedWorkspace.organization_id == organization_id)),
+            Proof.workspace_id.not_in(
+                select(RelyingParty.id).where(RelyingParty.organization_id == organization_id, RelyingParty.ended_at.is_not(None))
+            ),
         )
         .group_by(Proof.workspace_id)
     )  # fmt: skip

@@ -10,12 +10,14 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.access import sessions
+from app.access.parties import end_party, party_named
 from app.access.session_tables import Grant
 from app.clock import now
 from app.database import in_transaction, reading
 from app.delivery.worker import Worker
 from app.journal import work
 from app.journal.tables import Lane, Subject, Work
+from app.lifecycle.figures import overdue_by_place
 from app.lifecycle.signing_out import sign_out_everywhere
 from app.revocation.departures import history
 from app.revocation.tables import Departure, Grade, Proof
@@ -141,6 +143,27 @@ def test_a_party_that_does_not_answer_is_told_again_and_open_until_then(house: H
     Worker(house.app, threads={Lane.DEPARTURES: 1, Lane.SYNC: 1}).run_until_idle()
 
     assert len(listener.heard) == 2 and proofs(house)["chat"].shut_at is not None
+
+
+def test_a_party_that_was_ended_before_it_answered_is_waited_for_no_more(house: House, chat: Application, listener: Listener) -> None:
+    house.ada.tokens_for(chat)
+    listener.answers += [500]
+    house.ada.departs()
+    once = now()
+    Worker(house.app, threads={Lane.DEPARTURES: 1, Lane.SYNC: 1}, clock=lambda: once).run_until_idle()
+
+    def overdue() -> dict[str, object]:
+        with reading() as session:
+            return dict(overdue_by_place(session, house.company.organization_id, now()))
+
+    assert list(overdue()) == [chat.client_id]
+    in_transaction(
+        lambda session: end_party(session, party_named(session, house.company.organization_id, chat.client_id), actor=ADMIN, at=now())
+    )
+    deliver(house)
+
+    assert overdue() == {}
+    assert proofs(house)["chat"].shut_at is None, "nor is it said that it was told"
 
 
 def test_one_session_that_a_party_refuses_keeps_no_other_back(house: House, chat: Application, listener: Listener) -> None:
