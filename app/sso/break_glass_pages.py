@@ -20,7 +20,7 @@ from app.clock import now
 from app.database import reading
 from app.sso import break_glass, pages
 from app.sso.break_glass import CHALLENGE_GOOD_FOR, Arrival
-from app.sso.browser import browser_secret, comes_from_here, present, respond_entered, respond_refused, settings_here
+from app.sso.browser import browser_secret, comes_from_here, present, respond_entered_by_form, respond_refused, settings_here
 from app.sso.logins import local_path
 from app.sso.pace import too_fast
 from app.sso.refusals import Reason, Refused, log
@@ -115,7 +115,7 @@ def come_in() -> Response:
             entered = break_glass.enter_by_code(settings_here(), code, typed, arrival=arrival, at=at)
     except Refused as error:
         entered = error
-    return _ask(to=to, wrong=_noted(entered)) if isinstance(entered, Refused) else respond_entered(entered)
+    return _ask(to=to, wrong=_noted(entered)) if isinstance(entered, Refused) else respond_entered_by_form(entered)
 
 
 def _noted(error: Refused) -> Refused:

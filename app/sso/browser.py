@@ -28,6 +28,8 @@ SESSION: Final = "doorlist_session"
 PROVIDER: Final = "doorlist_provider"
 REMEMBERED_FOR: Final = timedelta(days=180)
 _GIVEN: Final = "doorlist.browser"
+_STAYS_HERE: Final = frozenset({"/", "/access", "/devices-of-mine", "/device", "/session"})
+"""Pages of ours that send nobody elsewhere."""
 
 
 def settings_here() -> Settings:
@@ -134,6 +136,20 @@ def drop_session(response: AnyResponse) -> None:
 
 def respond_entered(entered: Entered) -> Response:
     """Send somebody who came in to where they wanted to go, with a new cookie; the session that this browser had is over."""
+    response = make_response(redirect(local_path(entered.return_to), code=303))
+    response.headers.update(pages.HEADERS)
+    return _with_session(response, entered)
+
+
+def respond_entered_by_form(entered: Entered) -> Response:
+    """As `respond_entered`, after a form of ours: what leads on to an application, or to whatever stands behind /gate, is led to by a page."""
+    to = local_path(entered.return_to)
+    if urlsplit(to).path in _STAYS_HERE:
+        return respond_entered(entered)
+    return _with_session(pages.onward(to, to=urlsplit(settings_here().public_url).netloc), entered)
+
+
+def _with_session(response: Response, entered: Entered) -> Response:
     if session_secret() not in (None, entered.cookie):
         at = now()
 
@@ -144,8 +160,6 @@ def respond_entered(entered: Entered) -> Response:
                 replace_session(session, had, has, at=at)
 
         in_transaction(act)
-    response = make_response(redirect(local_path(entered.return_to), code=303))
-    response.headers.update(pages.HEADERS)
     keep_session(response, entered.cookie)
     if entered.present.connection_id is not None:
         remember_provider(response, entered.present.connection_id)

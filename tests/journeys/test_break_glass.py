@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
@@ -22,6 +23,7 @@ from tests.company import ADMIN, Company, new_company
 from tests.databases import migrated
 from tests.ports import free_port
 from tests.servers.chromium import Chromium, Window
+from tests.unit.sso.providing import application_in, wished
 from tests.vouching import access_ends, caught_up, joins_as
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -104,6 +106,28 @@ def test_a_real_browser_sets_a_security_key_up_and_comes_in_with_it(site: Site, 
         page.get_by_role("button", name="Use a security key").click()
         page.get_by_text("That was not accepted.").wait_for()
         assert window.errors == []
+
+
+def test_who_comes_in_by_break_glass_is_sent_on_to_the_application_that_they_wanted(site: Site, chromium: Chromium) -> None:
+    company = new_company()
+    code, _ = adds_ada(company)
+    # Another origin than Doorlist's own, to which no redirect of its forms may lead.
+    callback = site.url.replace("localhost", "127.0.0.1") + "/callback"
+    wiki = application_in(site.app, company, redirect_uris=(callback,))
+
+    with chromium.window() as window:
+        with_security_key(window)
+        page = window.page
+        page.goto(f"{site.url}/break-glass/set-up")
+        page.get_by_label("Code").fill(code)
+        page.get_by_role("button", name="Continue").click()
+        page.get_by_role("button", name="Use a security key").click()
+        page.get_by_role("heading", name="Break-glass sign-in is set up").wait_for()
+        caught_up(now())
+
+        page.goto(f"{site.url}/break-glass?{urlencode({'to': f'/authorize?{urlencode(wished(wiki, redirect_uri=callback))}'})}")
+        page.get_by_role("button", name="Use a security key").click()
+        page.wait_for_url(f"{callback}?code=*")
 
 
 def test_the_picture_for_an_app_fits_a_narrow_telephone_with_large_letters(site: Site, chromium: Chromium) -> None:
