@@ -65,6 +65,7 @@ class _Path(PathConverter):
 
 
 def _add_doors(app: Flask) -> None:
+    from app.bare.lent import DRIVERS_OWN
     from app.console.metrics import routes as metrics_routes
     from app.intake.notices import routes as notice_routes
     from app.intake.routes import routes as intake_routes
@@ -96,7 +97,8 @@ def _add_doors(app: Flask) -> None:
     app.wsgi_app = hot  # type: ignore[method-assign]  # Flask's own way to put something before it
     app.wsgi_app = QuickDoor(app, then=hot.soon)  # type: ignore[method-assign]  # as above
     app.register_error_handler(HTTPException, _as_problem)
-    app.register_error_handler(DBAPIError, _database_away)
+    for away in (DBAPIError, *DRIVERS_OWN):
+        app.register_error_handler(away, _database_away)
 
 
 def _as_problem(error: HTTPException) -> Response:
@@ -107,7 +109,7 @@ def _as_problem(error: HTTPException) -> Response:
     return answer
 
 
-def _database_away(error: DBAPIError) -> Response:
+def _database_away(error: Exception) -> Response:
     log.error("the database failed: %s", error.__class__.__name__, exc_info=error)
     answer = _failed(503, "Not ready", "the database does not take this just now; try again")
     answer.headers["Retry-After"] = "5"

@@ -1,26 +1,30 @@
 """Who uses which connection: each thread one of its own, an event loop a few that its requests share."""
 
 import asyncio
+import sqlite3
 import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import psycopg
 from flask import Flask
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.bare.connection import Acting, Bare
+from app.bare.connection import Acting, Bare, Result, waited
 from app.bare.gathered import Gathered
 from app.bare.postgres import PostgresBare, PostgresOnLoop
 from app.bare.sqlite import SharedSQLite, SQLiteBare
 from app.database import db
 
 _KEPT: Final = "doorlist_bare"
+DRIVERS_OWN: Final = (psycopg.Error, sqlite3.Error)
+"""What comes of a database that is away or does not take something, where nothing stands before the driver; SQLAlchemy has errors of its own for it."""
 _MOST: Final = 4
 """Connections of an event loop to PostgreSQL: what waits for the other side waits on as many at once."""
 
@@ -92,6 +96,18 @@ def forget(app: Flask) -> None:
     bares = _bares_of(app)
     if bares.mine.bare is not None:
         bares.mine.bare.close()
+
+
+def asked_again(app: Flask, ask: Callable[[Bare], Coroutine[Any, Any, Result]]) -> Result:
+    """What is read by this thread's connection. Where that has broken since it was last used, another one is asked, once.
+
+    Only for what writes nothing. Raises what the driver raises.
+    """
+    try:
+        return waited(ask(bare_of(app)))
+    except DRIVERS_OWN:
+        forget(app)
+        return waited(ask(bare_of(app)))
 
 
 def lent_on_loop(app: Flask) -> AbstractAsyncContextManager[Bare]:

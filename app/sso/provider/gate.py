@@ -11,8 +11,8 @@ from app.access import quick, sessions
 from app.access.closed import is_closed
 from app.access.quick import Passing
 from app.access.sessions import Present
-from app.bare.connection import Bare, waited
-from app.bare.lent import bare_of
+from app.bare.connection import Bare
+from app.bare.lent import asked_again
 from app.clock import now
 from app.database import in_transaction, reading
 from app.sso.browser import session_secret, settings_here
@@ -38,7 +38,8 @@ def gate() -> Response:
     with reading() as session:
         closed = is_closed(session)
     if not closed and (client is None or CLIENT_ID.fullmatch(client)):
-        passing = waited(_passing(bare_of(current_app._get_current_object()), token, secret, client=client, at=at))  # type: ignore[attr-defined]  # werkzeug's proxy has it
+        app = current_app._get_current_object()  # type: ignore[attr-defined]  # werkzeug's proxy has it
+        passing = asked_again(app, lambda bare: _passing(bare, token, secret, client=client, at=at))
     if passing is None or not passing.may_pass(client):
         return _no_way()
     if passing.present is not None and not passing.noted:

@@ -11,8 +11,8 @@ from flask import Response, current_app, request
 
 from app.access import quick
 from app.access.closed import is_closed
-from app.bare.connection import Bare, waited
-from app.bare.lent import bare_of
+from app.bare.connection import Bare
+from app.bare.lent import asked_again
 from app.clock import now
 from app.database import in_transaction, reading
 from app.sso.browser import settings_here
@@ -38,8 +38,8 @@ def introspect() -> Response:
         return unproved(error)
     except OAuth2Error as error:
         return refused(error)
-    bare = bare_of(current_app._get_current_object())  # type: ignore[attr-defined]  # werkzeug's proxy has it
-    found = None if closed else waited(quick.introspect(bare, proven.client.party.id, asked.form["token"], at=at))
+    app = current_app._get_current_object()  # type: ignore[attr-defined]  # werkzeug's proxy has it
+    found = None if closed else asked_again(app, lambda bare: quick.introspect(bare, proven.client.party.id, asked.form["token"], at=at))
     return Response(told({} if found is None else found.claims, url), headers=NOT_KEPT, content_type="application/json")
 
 

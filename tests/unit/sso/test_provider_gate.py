@@ -6,9 +6,11 @@ from datetime import timedelta
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
 from app.access.sessions import Authenticated
 from app.clock import now, parse_instant
+from app.database import db, in_transaction
 from app.sso.limits import BREAK_GLASS
 from tests.unit.sso.providing import COOKIE, GOODBYE, ISSUER, House, house_of
 
@@ -18,6 +20,13 @@ FROM_ELSEWHERE = {"Sec-Fetch-Site": "cross-site"}
 @pytest.fixture
 def house(installed: Flask) -> House:
     return house_of(installed)
+
+
+@pytest.fixture
+def on_postgres(house: House) -> House:
+    if db.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has nobody who cuts connections")
+    return house
 
 
 # The gate
@@ -41,6 +50,36 @@ def test_the_gate_is_shut_to_everybody_else_and_says_where_to_sign_in(house: Hou
 
     assert (answer.status_code, "X-Doorlist-Person" in answer.headers) == (401, False)
     assert answer.headers["Location"] == f"{ISSUER}/sign-in?to=%2Fwiki%3Fpage%3D1"
+
+
+def cut_off() -> None:
+    """End every connection to the database that lies idle, as a restart of it or a firewall does."""
+    with db.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+
+
+@pytest.mark.parametrize("door", ["/gate", "/introspect"])
+def test_who_may_pass_passes_though_the_connection_to_the_database_was_cut_meanwhile(on_postgres: House, door: str) -> None:
+    wiki, browser = on_postgres.application, on_postgres.app.test_client()
+    form = {"token": on_postgres.ada.tokens_for(wiki)["access_token"], "client_id": wiki.client_id, "client_secret": str(wiki.secret)}
+    browser.set_cookie(COOKIE, on_postgres.ada.cookie)
+
+    def asks() -> int:
+        # The ordinary way, as where the quick one has nothing to say.
+        return browser.post(door, data=form, environ_overrides={"doorlist.quick.declined": True}).status_code
+
+    assert asks() == 200
+    cut_off()
+    assert asks() == 200
+
+
+def test_while_the_database_is_away_the_gate_says_when_to_ask_again(house: House) -> None:
+    assert house.ada.browses("/gate").status_code == 200
+    in_transaction(lambda session: session.execute(text("ALTER TABLE session RENAME TO is_away")))
+
+    answer = house.ada.browses("/gate")
+
+    assert (answer.status_code, answer.headers.get("Retry-After"), answer.mimetype) == (503, "5", "application/problem+json")
 
 
 def test_the_gate_sends_nobody_to_another_host(house: House) -> None:
