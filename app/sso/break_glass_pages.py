@@ -151,7 +151,7 @@ def set_up() -> Response:
         done = break_glass.set_up_app(settings_here(), code, secret=kept.secret, typed=request.form.get("totp", ""), at=at)
     if isinstance(done, Refused):
         return _offer(names, at=at, wrong=_noted(done), again=kept)
-    return pages.render("break_glass_done", codes=done)
+    return pages.render("break_glass_done", codes=done, address=f"{settings_here().public_url}/break-glass")
 
 
 def _offer(names: Mapping[str, str], *, at: datetime, wrong: Refused | None = None, again: Kept | None = None) -> Response:

@@ -130,6 +130,12 @@ def test_a_wrong_code_of_the_app_sets_nothing_up(ada: Holder) -> None:
     assert ada.sets_up_app().status_code == 200
 
 
+def test_what_is_kept_in_the_envelope_says_the_whole_address_to_come_in_at(ada: Holder) -> None:
+    page = ada.sets_up_app()
+
+    assert "You come in at: <code>http://localhost:8484/break-glass</code>" in page.text
+
+
 def test_who_looked_for_their_app_too_long_is_told_that_there_is_another_picture(ada: Holder) -> None:
     page = ada.browser.post("/break-glass/set-up", data={"code": ada.code}, headers=OURS)
     # As where the page was open for too long: nothing of it fits any more.
