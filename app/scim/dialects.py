@@ -209,6 +209,14 @@ DEVIATIONS: tuple[Deviation, ...] = (
         test="unit.scim.test_dialects:test_no_operations_change_nothing",
     ),
     Deviation(
+        name="a list of one for one value",
+        clients=("Keycloak",),
+        sends='PATCH with `"value": [false]` at `active`, `[{"givenName": …}]` at `name` and the like, as the SCIM SDK up to 1.33 does; only where SCIM\'s own schemas have one value.',
+        sources=("Captain-P-Goldfish/SCIM-SDK#968",),
+        done_by="app.scim.operations:one_in",
+        test="unit.scim.test_dialects:test_a_list_of_one_is_that_one_where_there_can_be_no_list",
+    ),
+    Deviation(
         name="a PUT silent about members",
         clients=("Keycloak",),
         sends="PUT of a group without `members`, which keeps them; null and an empty list empty the group.",

@@ -103,6 +103,8 @@ def _at(text: str, verb: Verb, value: Any, number: int, vocabulary: Vocabulary, 
     _refuse_read_only(place.names, number)
     urn = place.names[0]
     whole = len(place.names) == 1 and urn not in CORES and vocabulary.attributes_of(urn) is not None
+    if named and verb is not Verb.REMOVE and _is_single(place, vocabulary):
+        value = one_in(value)
     if not whole or not isinstance(value, dict) or verb is Verb.REMOVE:
         short = urn == ENTERPRISE_URN and ":" not in text.partition("[")[0]
         return [Operation(verb=verb, path=place, value=value, named=named, urn=_urn_in(text, place, vocabulary), short=short)]
@@ -123,6 +125,14 @@ def _place(text: str, vocabulary: Vocabulary) -> AttributePath:
     if path.where is not None and known is not None and not (known.many or known.link):
         raise refused(f"path {text!r}: {known.name} has one value, so that none is picked by a filter", Problem.INVALID_PATH)
     return path
+
+
+def _is_single(place: AttributePath, vocabulary: Vocabulary) -> bool:
+    """Whether SCIM's own schemas have one value there. Behind a filter stands one element, whatever the attribute."""
+    known = vocabulary.attribute_at(place.names if place.sub is None else (*place.names, place.sub))
+    if known is None or known.checked:
+        return place.names == (ENTERPRISE_URN,)
+    return not known.many or (place.where is not None and place.sub is None)
 
 
 def _urn_in(text: str, path: AttributePath, vocabulary: Vocabulary) -> str | None:
@@ -150,7 +160,12 @@ def places_said(operations: Sequence[Operation]) -> set[Place]:
     return said
 
 
-# A form that is no SCIM, listed in `dialects` with who sends it.
+# Forms that are no SCIM, each listed in `dialects` with who sends it.
+
+
+def one_in(value: Any) -> Any:
+    """A list of one is that one, where there can be no list."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def verb_in(word: Any) -> Verb | None:

@@ -201,6 +201,15 @@ def test_keycloak_may_say_the_id_of_the_resource_as_its_external_id(directory: D
     assert answer.document["active"] is True
 
 
+def test_keycloak_switches_somebody_off_by_a_list_of_one(directory: Directory) -> None:
+    # Captain-P-Goldfish/SCIM-SDK#968
+    user_id = directory.add_user("ada")
+
+    answer = directory.patch(f"/Users/{user_id}", {"op": "replace", "path": "active", "value": [False]})
+
+    assert (answer.status, _user(directory, user_id)["active"]) == (200, False)
+
+
 # authentik: goauthentik/authentik authentik/providers/scim/clients/groups.py and users.py.
 
 

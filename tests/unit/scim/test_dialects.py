@@ -169,6 +169,23 @@ def test_a_manager_may_be_a_text_or_a_list_of_one(said: Any) -> None:
     assert _after(ADA, {"op": "Add", "path": f"{ENTERPRISE_URN}:manager", "value": said})[ENTERPRISE_URN] == wanted
 
 
+@pytest.mark.parametrize(
+    ("path", "one"),
+    [
+        ("active", False), ("active", "False"), ("title", "Countess"), ("name", {"givenName": "Ada"}), ("name.familyName", "Byron"),
+        ('emails[type eq "home"].value', "ada@new.example"), ('emails[type eq "home"]', {"value": "ada@new.example"}),
+        (f"{ENTERPRISE_URN}:department", "Looms"), (ENTERPRISE_URN, {"department": "Looms"}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("verb", ["add", "replace"])
+def test_a_list_of_one_is_that_one_where_there_can_be_no_list(verb: str, path: str, one: Any) -> None:
+    said = {"op": verb, "path": path, "value": one}
+
+    assert _after(MANAGED, {**said, "value": [one]}) == _after(MANAGED, said) != MANAGED
+    with pytest.raises(SCIMError):
+        _after(MANAGED, {**said, "value": [one, one]})
+
+
 def test_a_manager_may_be_removed_by_a_filter() -> None:
     gone = _after(MANAGED, {"op": "remove", "path": 'manager[value eq "m-1"]'})
     other = _after(MANAGED, {"op": "remove", "path": 'manager[value eq "m-2"]'})
