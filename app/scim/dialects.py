@@ -217,6 +217,14 @@ DEVIATIONS: tuple[Deviation, ...] = (
         test="unit.scim.test_dialects:test_a_list_of_one_is_that_one_where_there_can_be_no_list",
     ),
     Deviation(
+        name="a resource as the text of its JSON",
+        clients=("Keycloak",),
+        sends='PATCH without a path whose value is `"{\\"displayName\\": …}"`; it takes a group over, and says the members behind it.',
+        sources=("Captain-P-Goldfish/scim-for-keycloak#172",),
+        done_by="app.scim.operations:resource_in",
+        test="unit.scim.test_dialects:test_a_resource_may_be_the_text_of_its_json_without_a_path",
+    ),
+    Deviation(
         name="a PUT silent about members",
         clients=("Keycloak",),
         sends="PUT of a group without `members`, which keeps them; null and an empty list empty the group.",

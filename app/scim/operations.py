@@ -7,6 +7,7 @@ from typing import Any
 
 from app.directory.filters import AttributePath, FilterError, split_asked_path
 from app.directory.vocabulary import CORES, ENTERPRISE_URN, STANDARD, Place, Vocabulary, attribute_at
+from app.json_text import UnreadableJSON, read_json
 from app.scim.answers import Problem, refused
 from app.scim.bodies import is_echo, message
 from app.scim.bounds import refuse_too_many
@@ -85,6 +86,7 @@ def _read_operation(said: Mapping[str, Any], number: int, vocabulary: Vocabulary
 
 
 def _without_path(verb: Verb, value: Any, number: int, vocabulary: Vocabulary) -> list[Operation]:
+    value = resource_in(value)
     if not isinstance(value, dict):
         raise refused(f"operation {number}: without a path, value must be an object", Problem.INVALID_VALUE)
     refuse_too_many(len(value))
@@ -166,6 +168,31 @@ def places_said(operations: Sequence[Operation]) -> set[Place]:
 def one_in(value: Any) -> Any:
     """A list of one is that one, where there can be no list."""
     return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def resource_in(value: Any) -> Any:
+    """What an operation without a path says, also as the text of its JSON. What is no JSON stays a text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return read_json(value.encode("utf-8", "surrogatepass"))
+    except UnreadableJSON:
+        return value
+
+
+def resources_in(body: Any) -> Any:
+    """A PATCH, or a Bulk, in which each such text stands as the resource that it is, for whoever looks at what was said in it."""
+    if not isinstance(body, dict):
+        return body
+    return {key: [_read_text(one) for one in part] if key.lower() == "operations" and isinstance(part, list) else part for key, part in body.items()}
+
+
+def _read_text(said: Any) -> Any:
+    if not isinstance(said, dict):
+        return said
+    placed = any(key.lower() == "path" and value is not None for key, value in said.items())
+    read = {"data": resources_in} if placed else {"value": resource_in}
+    return {key: read[key.lower()](part) if key.lower() in read else part for key, part in said.items()}
 
 
 def verb_in(word: Any) -> Verb | None:

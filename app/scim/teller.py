@@ -22,6 +22,7 @@ from app.directory.names import name_key
 from app.directory.tables import Record, Source
 from app.json_text import is_storable, write_json
 from app.lifecycle.plain_sql import one_of
+from app.scim.operations import resources_in
 from app.statements import param
 
 LARGEST_BODY: Final = 64 * 1024
@@ -102,6 +103,8 @@ class Teller:
         kind, resource_id = placed(one.path)
         is_resource = kind in ("User", "Group") and not is_search(one.path)
         said = _read(one.body)
+        # A quote within a text is escaped, so without a backslash no text is the JSON of anything.
+        said = resources_in(said) if one.body and b"\\" in one.body else said
         # What is masked of the body is looked for in everything else.
         masked = masking.body(said) if one.body and said is not _UNREADABLE else None
         answer = _read(one.answer) if one.status >= 400 or kind == "Bulk" else None

@@ -4,6 +4,7 @@ Where each shape is known from stands in `app.scim.dialects` or beside the test.
 known: there only what their forms let an admin choose is tested, and that a doubtful report is not built upon.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,20 @@ def test_keycloak_may_say_the_id_of_the_resource_as_its_external_id(directory: D
     assert (answer.status, answer.document["id"], answer.document["externalId"]) == (200, user_id, user_id)
     assert answer.document["schemas"] == [USER_URN, ENTERPRISE_URN]
     assert answer.document["active"] is True
+
+
+def test_keycloak_takes_a_group_over_by_the_text_of_its_json(directory: Directory) -> None:
+    # Captain-P-Goldfish/scim-for-keycloak#172: who shall be in it comes in the same request, and was lost with it.
+    ada, bea = directory.add_user("ada"), directory.add_user("bea")
+    group_id = _group(directory, ada)
+    text = json.dumps({"schemas": [GROUP_URN], "externalId": "kc-1", "displayName": "makers"})
+    gone = {"op": "remove", "path": f'members[value eq "{ada}"]'}
+
+    answer = directory.patch(f"/Groups/{group_id}", {"op": "replace", "value": text}, gone, _member("add", bea))
+
+    group = directory.send("GET", f"/Groups/{group_id}").document
+    assert (answer.status, group["displayName"], group["externalId"]) == (204, "makers", "kc-1")
+    assert _members(directory, group_id) == [bea]
 
 
 def test_keycloak_switches_somebody_off_by_a_list_of_one(directory: Directory) -> None:

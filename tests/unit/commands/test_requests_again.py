@@ -170,3 +170,30 @@ def test_a_deletion_in_a_bulk_is_tried_out_whatever_was_sent_with_it(pusher: Pus
 
     assert pusher.desk.asks("requests", "show", part["id"])["body"]["state"] == "none"
     assert pusher.desk.asks("requests", "replay", part["id"], "--dry-run")["now"]["status"] == 404
+
+
+def test_a_resource_that_was_said_as_a_text_is_shown_and_tried_out_as_what_it_is(pusher: Pusher) -> None:
+    ada = pusher.sends("POST", "/Users", {"userName": "ada", "title": "Analyst"})["id"]
+    said = {"op": "replace", "value": json.dumps({"userName": "ada", "title": "Countess", "password": "hunter2-secret"})}
+    pusher.patches(f"/Users/{ada}", **said)
+    seen, again = pusher.listed("--limit", "1")[0], pusher.replays()
+    shown = pusher.desk.asks("requests", "show", pusher.latest())["body"]["masked"]
+    pusher.sends("POST", "/Bulk", {"Operations": [{"method": "PATCH", "path": f"/Users/{ada}", "data": {"Operations": [said]}}]})
+
+    (part,) = [one for one in pusher.listed() if one["part_of"] is not None]
+
+    assert seen["name"] == "ada"
+    assert seen["attributes"] == part["attributes"] == ["userName", "title", "password"]
+    assert shown["Operations"] == [{"op": "replace", "value": {"userName": "ada", "title": "•••", "password": "•••"}}]
+    assert (again["now"]["status"], again["replaced"]) == (200, ["title"])
+    assert pusher.desk.asks("requests", "replay", part["id"], "--dry-run")["now"]["status"] == 200
+
+
+def test_what_was_said_in_a_text_is_masked_in_the_error_too(pusher: Pusher) -> None:
+    ada = pusher.sends("POST", "/Users", {"userName": "ada"})["id"]
+    refused = pusher.patches(f"/Users/{ada}", op="replace", value=json.dumps({'title[value eq "hunter2"]': "x"}))
+
+    shown = pusher.desk.asks("requests", "show", pusher.latest())
+
+    assert "hunter2" in refused["detail"]
+    assert shown["status"] == 400 and "hunter2" not in json.dumps(shown)

@@ -1,5 +1,6 @@
 """What departs from the RFCs and is accepted, one test for each, and that whatever is not listed is refused as they say."""
 
+import json
 import re
 from importlib import import_module
 from pathlib import Path
@@ -184,6 +185,20 @@ def test_a_list_of_one_is_that_one_where_there_can_be_no_list(verb: str, path: s
     assert _after(MANAGED, {**said, "value": [one]}) == _after(MANAGED, said) != MANAGED
     with pytest.raises(SCIMError):
         _after(MANAGED, {**said, "value": [one, one]})
+
+
+@pytest.mark.parametrize("value", ["x", "", "[]", "{", "null", '{"title": NaN}', '[{"title": "x"}]', ['{"title": "x"}']])
+def test_what_stands_for_no_resource_is_refused_without_a_path(value: Any) -> None:
+    with pytest.raises(SCIMError) as refused:
+        _after(ADA, {"op": "replace", "value": value})
+
+    assert (refused.value.problem, refused.value.detail) == ("invalidValue", "operation 1: without a path, value must be an object")
+
+
+def test_a_resource_may_be_the_text_of_its_json_without_a_path() -> None:
+    said = {"title": "Countess", "name": {"givenName": "Ada"}, "active": False}
+
+    assert _after(ADA, {"op": "replace", "value": json.dumps(said)}) == _after(ADA, {"op": "replace", "value": said}) == {**ADA, **said}
 
 
 def test_a_manager_may_be_removed_by_a_filter() -> None:
