@@ -21,6 +21,10 @@ _TAKEN = re.compile(r"""externalId ('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*") belongs
 _LIMIT = re.compile(r"(?:larger than|maxPayloadSize of) (\d{1,18}) bytes")
 _MAPPING = "Mend the attribute mapping in the identity provider; nothing was written here."
 _ASKED_FOR = "An access token is good for an hour: let the identity provider ask for another one at the token URL."
+_UNKNOWN_MEMBERS = (
+    "Let the directory push these people first, and then the group again; groups are no members here. Does it remember ids from before it was "
+    "connected anew, clear its cache of ids. Nothing was written here."
+)
 _ASKED_WRONGLY = frozenset({"invalidPath", "invalidValue", "invalidCount"})
 _MEND_WHAT_IS_ASKED = "Mend what the client asks with: the answer names the part that cannot be asked. A look-up writes nothing."
 _BY_PROBLEM = {
@@ -130,6 +134,8 @@ def what_to_do(row: RequestSeen, around: Circumstances) -> str | None:
         return "Do what the answer says: where the access was taken, it has to be given back first."
     if row.status == 400 and row.scim_type in _ASKED_WRONGLY and (row.method in ("GET", "HEAD") or _is_search(row)):
         return _MEND_WHAT_IS_ASKED
+    if row.scim_type == "invalidValue" and (row.error or "").startswith("members: unknown members: "):
+        return _UNKNOWN_MEMBERS
     return _BY_PROBLEM.get(row.scim_type or "") or _BY_STATUS.get(row.status) or "Do what the answer says; nothing was written here."
 
 

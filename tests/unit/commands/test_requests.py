@@ -119,7 +119,7 @@ def test_show_says_what_happened_and_what_to_do(pusher: Pusher) -> None:
         ("GET", "/Users/gone", None, "okta tried to read User gone and was refused with 404", "Unassign and assign them"),
         ("GET", "/Uzers", None, "Somebody came to the address of okta and was turned away with 404", "Enter this base URL"),
         ("GET", "/Users?filter=x x", None, "refused with 400 invalidFilter", "matching attribute"),
-        ("POST", "/Groups", {"displayName": "G", "members": [{"value": "x"}]}, "okta tried to create G", "Mend the value"),
+        ("POST", "/Groups", {"displayName": "G", "members": [{"value": "x"}]}, "okta tried to create G", "push these people first"),
         ("PUT", "/Users/x", "{", "refused with 400 invalidSyntax", "no SCIM"),
         ("POST", "/Users/.search", {**SEARCH, "filter": "x x"}, "okta tried to look for users and was refused with 400 invalidFilter", "matching attribute"),
         ("POST", "/Groups/.search/", {**SEARCH, "sortBy": "x y"}, "okta tried to look for groups and was refused with 400", "what the client asks with"),

@@ -52,6 +52,20 @@ def test_who_is_gone_already_need_not_be_made_anew() -> None:
     assert "Unassign and assign them" in _advice(_row(status=404, method="PATCH", resource_id="x", resource_type="User"), "ada")
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["a PUT", "a PATCH"])
+def test_who_pushed_a_group_before_its_people_hears_that_and_not_of_a_mapping(pusher: Pusher, whole: bool) -> None:
+    team = pusher.sends("POST", "/Groups", {"displayName": "Team"})["id"]
+    members = [{"value": "01a22c92-44e3-77fc-8eb2-083a53f9c3c5"}]
+    if whole:
+        pusher.sends("PUT", f"/Groups/{team}", {"displayName": "Team", "members": members})
+    else:
+        pusher.patches(f"/Groups/{team}", op="add", path="members", value=members)
+
+    advice = pusher.desk.asks("requests", "show", pusher.latest())["advice"]
+
+    assert "push these people first, and then the group again" in advice and "mapping" not in advice
+
+
 def test_helpdesk_hears_that_somebody_stays_off_and_not_why() -> None:
     row = _row(status=409, resource_type="User", error=_OFF)
 
