@@ -180,6 +180,7 @@ _OF_USER: Final = re.compile(rb'"path"\s*+:\s*+"(?:/*+Users/|[^"%]*+%)', re.IGNO
 _DELETE: Final = re.compile(rb'"method"\s*+:\s*+"delete"', re.IGNORECASE)
 # What may be written in two ways. An escaped quote or backslash stays one, or it would end its text here.
 _ESCAPED: Final = re.compile(rb"\\(?:[\\/tnrf]|u00[0-7][0-9a-fA-F])")
+_IN_A_TEXT: Final = re.compile(rb'\\(["\\])')
 _PLAIN: Final = {
     b"\\\\": b"\\\\", b"\\/": b"/", **dict.fromkeys((b"\\t", b"\\n", b"\\r", b"\\f"), b" "),
     **{
@@ -210,6 +211,11 @@ def ends_users(raw: bytes) -> bool:
 
 
 def _says_off(said: bytes) -> bool:
+    # A text may be the JSON of a resource, in which what is escaped here says something.
+    return _ends_access(said) or (b'\\"' in said and _ends_access(_unescaped(_IN_A_TEXT.sub(rb"\1", said))))
+
+
+def _ends_access(said: bytes) -> bool:
     return _ACTIVE_NOT_TRUE.search(said) is not None or (_ACTIVE_AS_PATH.search(said) is not None and _NOT_TRUE.search(said) is not None)
 
 

@@ -237,6 +237,9 @@ _DELETES = '{"schemas": ["%s"], "Operations": [{%s}]}'
         ("PATCH", "/Users/{id}", '{"Operations": [{"op": "\\u0072emove", "path": "active"}]}'),
         ("PATCH", "/Users/{id}", '{"Operations": [{"op": "replace", "value": {" \\u0009\\u0041ctive ": false}}]}'),
         ("PUT", "/Users/{id}", '{"userName": "ada", "title": "\\\\u0022", "activ\\u0065": false}'),
+        ("PATCH", "/Users/{id}", '{"Operations": [{"op": "replace", "value": "{\\"active\\": \\"False\\"}"}]}'),
+        ("PATCH", "/Users/{id}", '{"Operations": [{"op": "replace", "value": "{\\n\\"\\\\u0061ctive\\" : false}"}]}'),
+        ("PATCH", "/Users/{id}", '{"Operations": [{"op": "replace", "path": "active", "value": ["false"]}]}'),
     ],
 )
 def test_a_deactivation_never_waits_however_its_letters_are_written(
@@ -260,6 +263,7 @@ def test_a_deactivation_never_waits_however_its_letters_are_written(
         ("POST", "/Users", {"userName": "bob", "active": True}),
         ("PUT", "/Users/{id}", {"userName": "ada", "active": True}),
         ("PATCH", "/Users/{id}", {"schemas": [PATCH_URN], "Operations": [{"op": "replace", "path": "active", "value": True}]}),
+        ("PATCH", "/Users/{id}", {"schemas": [PATCH_URN], "Operations": [{"op": "replace", "value": '{"active": true, "title": "x"}'}]}),
         ("PATCH", "/Users/{id}", {"schemas": [PATCH_URN], "Operations": [{"op": "replace", "path": "title", "value": "false"}]}),
         ("DELETE", "/Groups/none", None),
     ],
