@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import JSON, BigInteger, Connection, Dialect, Engine, Integer, MetaData, Select, Text, event, make_url, text
+from sqlalchemy import JSON, BigInteger, Connection, Dialect, Engine, Integer, MetaData, Text, event, make_url, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -318,23 +318,6 @@ def one_moment() -> Iterator[Session]:
         if session.get_bind().dialect.name == "postgresql":
             session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         yield session
-
-
-def plain_rows(session: Session, query: Select[Any, Any]) -> Iterator[tuple[Any, ...]]:
-    """Stream the rows of a query of texts as the driver gives them: tuples, a thousand at a time, no value converted.
-
-    SQLAlchemy's own rows cost several times what both databases need for long rows of short texts.
-    """
-    result = session.connection().execute(query, execution_options={"stream_results": True})
-    # SQLAlchemy has already taken one row from a streaming cursor, so that one is asked of it.
-    first = result.fetchone()
-    if first is None:
-        return
-    yield tuple(first)
-    cursor: Any = result.cursor
-    while rows := cursor.fetchmany(ROWS_AT_A_TIME):
-        yield from rows
-    result.close()
 
 
 def look_at(session: Session, *tables: type[Base]) -> None:

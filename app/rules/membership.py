@@ -24,13 +24,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Session, aliased
 
-from app.database import plain_rows
 from app.directory.filter_sql import compile_filter
 from app.directory.filterable import PERSONS
 from app.directory.filters import parse as parse_filter
 from app.directory.heard import is_in_group
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
+from app.many_rows import plain_rows
 from app.rules.file import MANAGER, Rule
 from app.rules.grouping import keys_of, parse_grouping
 from app.rules.stay_tables import Stay, in_force

@@ -19,11 +19,12 @@ from sqlalchemy.orm import Session
 from app.actors import Actor, ActorKind
 from app.assembly import create_app
 from app.clock import now
-from app.database import Base, db, in_transaction, new_id, plain_rows, reading, reading_engine
+from app.database import Base, db, in_transaction, new_id, reading, reading_engine
 from app.directory.names import name_key
 from app.directory.tables import Group, Membership, Person, Record, Standing
 from app.journal.tables import Organization
 from app.lifecycle.sources import add_organization
+from app.many_rows import plain_rows
 from app.reconcile.plan import summarise
 from app.rules.file import parse
 from app.rules.membership import desired, keys_in_use

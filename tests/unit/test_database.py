@@ -17,7 +17,8 @@ from app import database
 from app.access.tables import Operator
 from app.clock import now
 from app.commands import housekeeping
-from app.database import ROWS_AT_A_TIME, Pen, asking, db, in_transaction, plain_rows, reading, transaction
+from app.database import ROWS_AT_A_TIME, Pen, asking, db, in_transaction, reading, transaction
+from app.many_rows import plain_rows
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, ROWS_AT_A_TIME, ROWS_AT_A_TIME + 1, 2 * ROWS_AT_A_TIME + 2])
