@@ -72,6 +72,12 @@ def plain_rows(session: Session, query: Select[Any, Any]) -> Iterator[tuple[Any,
         return
     yield tuple(first)
     cursor: Any = result.cursor
-    while rows := cursor.fetchmany(ROWS_AT_A_TIME):
-        yield from rows
-    result.close()
+    dialect = result.context.dialect
+    try:
+        while rows := cursor.fetchmany(ROWS_AT_A_TIME):
+            yield from rows
+    except dialect.loaded_dbapi.Error as error:
+        # The driver is asked directly here; whoever catches errors knows SQLAlchemy's.
+        raise DBAPIError.instance(str(query), None, error, dialect.loaded_dbapi.Error, dialect=dialect) from error
+    finally:
+        result.close()

@@ -34,6 +34,20 @@ def test_plain_rows_are_all_rows_once_in_order_as_tuples(installed: Flask, count
     assert all(type(row) is tuple for row in found)
 
 
+def test_a_database_that_goes_away_amid_plain_rows_is_told_as_it_is_elsewhere(installed: Flask) -> None:
+    if db.engine.dialect.name != "postgresql":
+        pytest.skip("on SQLite there is no server that could go away")
+    many = select(func.generate_series(1, 3 * ROWS_AT_A_TIME).label("number"))
+
+    with pytest.raises(OperationalError, match="connection"), reading() as session:
+        rows = plain_rows(session, many)
+        next(rows)
+        asked_of = session.scalar(select(func.pg_backend_pid()))
+        with db.engine.connect() as another:
+            another.execute(select(func.pg_terminate_backend(asked_of)))
+        list(rows)
+
+
 def test_a_writer_waits_for_another_process_and_is_on_as_soon_as_it_is_done(installed: Flask) -> None:
     path = db.engine.url.database
     if db.engine.dialect.name != "sqlite" or path is None:
