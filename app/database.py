@@ -33,6 +33,8 @@ SQLITE_WAITS = 15
 GIVES_UP_AFTER = 15
 """Seconds after which nothing is tried again for which somebody else holds what it needs: each try has waited by itself."""
 _NEXT_TRY = 0.0005
+_ENDED_AMID: Final = ("25P03", "25P04")
+"""PostgreSQL has ended the connection because a transaction idled or lasted for longer than it was told to allow, as where this machine stood still."""
 _FEW_BYTES = 65_536
 """Up to which size it does not matter that PostgreSQL does not know what is in a table."""
 # Of one that it has never looked at it says that it has -1 rows (since PostgreSQL 14).
@@ -366,17 +368,22 @@ def in_transaction(act: Callable[[Session], Result], *, attempts: int = 6) -> Re
 
 def is_read_only(error: BaseException) -> bool:
     """Whether PostgreSQL takes no change just now: it is a standby, or was told to take none."""
-    return getattr(getattr(error, "orig", error), "sqlstate", None) == "25006"
+    return _state_of(error) == "25006"
 
 
 def is_away(error: BaseException) -> bool:
     """Whether the database could not be asked, or takes nothing just now, which passes; not that what was asked is wrong."""
-    return isinstance(error, InterfaceError | OperationalError) or is_read_only(error)
+    return isinstance(error, InterfaceError | OperationalError) or is_read_only(error) or _state_of(error) in _ENDED_AMID
+
+
+def _state_of(error: BaseException) -> str | None:
+    state: str | None = getattr(getattr(error, "orig", error), "sqlstate", None)
+    return state
 
 
 def _worth_another_try(error: DBAPIError | BeginAnew) -> bool:
     if isinstance(error, BeginAnew):
         return True
-    state: Any = getattr(error.orig, "sqlstate", None)
+    state = _state_of(error)
     # The last: another transaction, with a newer journal entry, changed the row between our entry and our change.
     return state in ("40001", "40P01", "55P03") or "database is locked" in str(error.orig) or (state == "P0001" and _NEWER in str(error.orig))

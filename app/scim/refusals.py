@@ -7,7 +7,7 @@ from flask import Blueprint, Response, current_app, request
 from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
-from app.database import is_read_only, new_id
+from app.database import is_away, new_id
 from app.lifecycle.errors import LifecycleError, NotFound, StaleVersion, Taken, UnknownMembers
 from app.scim.answers import Problem, SCIMError, error_answer
 
@@ -75,7 +75,7 @@ def _database_away(error: Exception) -> Response:
 
 
 def _unforeseen(error: Exception) -> Response:
-    if is_read_only(error):
+    if is_away(error):
         return _database_away(error)
     reference = new_id()
     _log.error("a SCIM request failed", exc_info=error, extra={"reference": reference})

@@ -133,8 +133,9 @@ def test_what_nobody_foresaw_costs_its_batch_and_neither_the_thread_nor_a_reques
     [
         OperationalError("SELECT", {}, Exception("away")), psycopg.OperationalError("away"),
         InternalError("INSERT", {}, psycopg.errors.ReadOnlySqlTransaction("a standby")), psycopg.errors.ReadOnlySqlTransaction("a standby"),
+        InternalError("INSERT", {}, psycopg.errors.IdleInTransactionSessionTimeout("it stood still")),
     ],
-    ids=["sqlalchemy", "psycopg", "sqlalchemy, read-only", "read-only"],
+    ids=["sqlalchemy", "psycopg", "sqlalchemy, read-only", "read-only", "ended for idling"],
 )  # fmt: skip
 def test_while_the_database_is_away_requests_wait_and_are_written_once_it_is_back(
     directory: Directory, monkeypatch: pytest.MonkeyPatch, error: Exception

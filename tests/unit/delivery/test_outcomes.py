@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+import psycopg
 import pytest
 from flask import Flask
 from sqlalchemy import event, select
-from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, InternalError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.access.tables import Account as AccountRow
@@ -26,6 +27,8 @@ from tests.unit.delivery.crew import Killed, assert_out, calls_needed, crew, emp
 from tests.workspace import Workspace
 
 pytestmark = pytest.mark.slow
+
+AWAY = ConnectionError("the database is away")
 
 
 def test_a_process_killed_before_any_call_leaves_the_rest_to_the_next(installed: Flask) -> None:
@@ -55,14 +58,14 @@ def test_a_process_killed_before_any_call_leaves_the_rest_to_the_next(installed:
 
 
 @contextmanager
-def away_once(said: str, *, error: type[DBAPIError] = OperationalError) -> Iterator[list[str]]:
+def away_once(said: str, *, error: type[DBAPIError] = OperationalError, why: Exception = AWAY) -> Iterator[list[str]]:
     """The database does not answer the first statement that says this; it is in the list then."""
     refused: list[str] = []
 
     def refuse(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
         if said in statement and not refused:
             refused.append(statement)
-            raise error(statement, None, ConnectionError("the database is away"))
+            raise error(statement, None, why)
 
     event.listen(db.engine, "before_cursor_execute", refuse)
     try:
@@ -102,6 +105,17 @@ def test_a_database_that_is_away_amid_a_delivery_costs_nobody_a_lease(installed:
     assert refused and not in_hand()
     settle(installed, workspace)
     assert workspace.names_of(only_account(workspace)) == {"all-hands", "dept-sales", "company"}
+
+
+def test_a_transaction_that_the_database_ended_amid_a_delivery_costs_nobody_a_lease(installed: Flask) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    company.joins("ada@x.example", "E-1", department="Sales")
+
+    with away_once("INTO account", error=InternalError, why=psycopg.errors.IdleInTransactionSessionTimeout("it stood still")) as refused:
+        crew(installed, workspace).run_until_idle()
+
+    assert refused and not in_hand()
 
 
 @pytest.mark.parametrize("said", ["FROM departure", "max(work.lease_until)", "UPDATE proof", "INTO proof"])

@@ -12,7 +12,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import event, make_url, text
+from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy.exc import InternalError
 
 from app import database
 from app.assembly import without_doors
@@ -101,6 +102,20 @@ def test_a_database_that_takes_no_change_is_one_that_is_away(on_postgresql: Dire
 
     assert (answer.status, answer.headers["Retry-After"], answer.document["status"]) == (503, "5", "503")
     assert on_postgresql.send("GET", f"/Users/{ada}").status == 200
+
+
+def test_a_transaction_that_the_database_ended_for_idling_is_to_be_sent_again(directory: Directory) -> None:
+    ada = directory.add_user("ada")
+
+    def end(_connection: Connection) -> None:
+        event.remove(db.engine, "begin", end)
+        raise InternalError("SELECT", {}, psycopg.errors.IdleInTransactionSessionTimeout("it stood still"))
+
+    event.listen(db.engine, "begin", end)
+    answer = directory.send("PUT", f"/Users/{ada}", {"userName": "ada.k", "title": "x"})
+
+    assert (answer.status, answer.headers["Retry-After"], answer.document["status"]) == (503, "5", "503")
+    assert directory.send("PUT", f"/Users/{ada}", {"userName": "ada.k", "title": "x"}).document["title"] == "x"
 
 
 def test_a_server_that_says_nothing_more_is_given_up_by_an_event_loop(on_postgresql: Directory, monkeypatch: pytest.MonkeyPatch) -> None:
