@@ -14,7 +14,7 @@ from app.access import closed
 from app.access.closed import Kept, generation_file, is_closed, keep, look, look_again, move_on, open_doors, read_kept, shut_doors
 from app.access.closed_tables import Installation
 from app.clock import now
-from app.database import in_transaction, reading
+from app.database import db, in_transaction, reading
 from app.settings import Settings
 from tests.company import NOW, later, new_company
 
@@ -175,6 +175,28 @@ def test_a_database_that_nobody_here_knows_and_that_stood_still_is_closed(instal
 
     with reading() as session:
         assert look(session, other, at=NOW + timedelta(hours=1)) is not None
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=6), timedelta(minutes=-6)], ids=["ahead", "behind"])
+def test_a_machine_with_another_time_joins_others_at_work_and_no_database_that_stood_still(
+    installed: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
+) -> None:
+    if db.engine.dialect.name != "postgresql":
+        pytest.skip("a file is on one machine, which has one clock")
+    beats(installed, now())
+    installed.config["DOORLIST"] = another_machine(installed, tmp_path / "other")
+    monkeypatch.setattr(closed, "now", lambda: now() + ahead)
+
+    with reading() as session:
+        at_work = look(session, settings_of(installed), at=now() + ahead)
+    joined = beats(installed, now() + ahead)
+    generation_file(settings_of(installed)).unlink()
+    in_transaction(lambda session: session.execute(update(Installation).values(moved_at=now() - timedelta(minutes=6))))
+    with reading() as session:
+        stood_still = look(session, settings_of(installed), at=now() + ahead)
+
+    assert at_work is None and isinstance(joined, Kept)
+    assert stood_still is not None
 
 
 def test_a_process_that_saw_it_alive_goes_on_while_all_workers_are_down(installed: Flask, tmp_path: Path) -> None:
