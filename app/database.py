@@ -13,14 +13,14 @@ from typing import Any, Final, TypeVar
 
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import JSON, BigInteger, Connection, Dialect, Engine, Integer, MetaData, Text, event, make_url, text
+from sqlalchemy import JSON, BigInteger, Connection, Dialect, Engine, Integer, MetaData, Text, event, func, make_url, select, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 from uuid_utils import uuid7
 
-from app.clock import microseconds
+from app.clock import microseconds, now
 from app.settings import Settings
 
 Result = TypeVar("Result")
@@ -42,6 +42,7 @@ _NEVER_LOOKED_AT = text(
     "SELECT relname FROM pg_class WHERE oid IN (SELECT to_regclass(quote_ident(name)) FROM unnest(CAST(:names AS text[])) AS named(name))"
     " AND reltuples < 0 AND pg_relation_size(oid) > :few ORDER BY relname"
 )
+_THEIR_CLOCK = select(func.clock_timestamp())
 _PENS: dict[str, "Pen"] = {}
 IN_UTF_8: Final = {"client_encoding": "UTF8"}
 """How everybody speaks with PostgreSQL, whatever PGCLIENTENCODING, its role or its database say: the hot paths send bytes as they are."""
@@ -320,6 +321,15 @@ def one_moment() -> Iterator[Session]:
         if session.get_bind().dialect.name == "postgresql":
             session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         yield session
+
+
+def clocks_apart(session: Session | Connection) -> timedelta:
+    """How far the clock of PostgreSQL, which machines share, is ahead of this one's; a file is on one machine."""
+    connection = session if isinstance(session, Connection) else session.connection()
+    if connection.dialect.name != "postgresql":
+        return timedelta()
+    theirs: datetime = connection.scalars(_THEIR_CLOCK).one()
+    return theirs - now()
 
 
 def look_at(session: Session, *tables: type[Base]) -> None:

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from flask import current_app
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 from sqlalchemy.orm import Session
 
 from app.access.closed_tables import Installation
 from app.clock import iso, now
-from app.database import reading_engine
+from app.database import clocks_apart, reading_engine
 from app.directory.tables import Person
 from app.settings import Settings
 
@@ -113,7 +113,8 @@ def look(session: Session | Connection, settings: Settings, *, at: datetime, rem
     if unreadable:
         return f"{generation_file(settings)} cannot be read, so it is not known whether the database is the newest"
     if kept is None:
-        if row.generation and row.moved_at is not None and at + _apart(session) - row.moved_at > STRANGER_AFTER:
+        # By the clock that all machines share: one whose own is ahead would else close the doors of all.
+        if row.generation and row.moved_at is not None and at + clocks_apart(session) - row.moved_at > STRANGER_AFTER:
             return f"nothing here tells whether the database, which was last in use at {iso(row.moved_at)}, is the newest there is"
         return None
     if kept.marker != row.marker:
@@ -122,18 +123,6 @@ def look(session: Session | Connection, settings: Settings, *, at: datetime, rem
     if kept.generation > row.generation:
         return f"the database is older than it was here already (generation {row.generation}, and {kept.generation} was reached)"
     return None
-
-
-def _apart(session: Session | Connection) -> timedelta:
-    """How far the database's clock is ahead of this machine's.
-
-    Machines that share one count by its clock whether it stood still: one whose own is ahead would else close the doors of all.
-    """
-    connection = session if isinstance(session, Connection) else session.connection()
-    if connection.dialect.name != "postgresql":
-        return timedelta()
-    theirs: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-    return theirs - now()
 
 
 def _further(kept: Kept | None, remembered: Kept | None) -> Kept | None:
@@ -186,7 +175,7 @@ def move_on(session: Session, settings: Settings, *, at: datetime) -> Kept | str
     if why is not None:
         row.closed_at, row.closed_because = at, why
         return why
-    row.generation, row.moved_at = row.generation + 1, at + _apart(session)
+    row.generation, row.moved_at = row.generation + 1, at + clocks_apart(session)
     return Kept(marker=row.marker, generation=row.generation)
 
 
@@ -207,5 +196,5 @@ def open_doors(session: Session, settings: Settings, *, at: datetime) -> Kept:
         kept = None
     # Other machines kept more than this one, perhaps. None of them can have counted as many steps as milliseconds have passed.
     row.generation = max(row.generation, 0 if kept is None else kept.generation, int(at.timestamp() * 1000)) + 1
-    row.moved_at, row.closed_at, row.closed_because = at + _apart(session), None, None
+    row.moved_at, row.closed_at, row.closed_because = at + clocks_apart(session), None, None
     return Kept(marker=row.marker, generation=row.generation)

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.audit.leaves import EVIDENCE, Evidence
 from app.audit.tree_tables import AuditSequencer
+from app.database import clocks_apart
 from app.settings import Settings
 
 
@@ -33,4 +34,5 @@ def audit_is_behind(session: Session | Connection, *, at: datetime) -> bool:
     """
     settings: Settings = current_app.config["DOORLIST"]
     since = waiting_since(session)
-    return since is not None and at - since > timedelta(seconds=settings.audit_lag)
+    # What others wrote bears their time: a machine whose clock is ahead would give nothing for as long as anything waits.
+    return since is not None and at + clocks_apart(session) - since > timedelta(seconds=settings.audit_lag)

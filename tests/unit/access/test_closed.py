@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
+from app import database
 from app.access import closed
 from app.access.closed import Kept, generation_file, is_closed, keep, look, look_again, move_on, open_doors, read_kept, shut_doors
 from app.access.closed_tables import Installation
@@ -185,7 +186,7 @@ def test_a_machine_with_another_time_joins_others_at_work_and_no_database_that_s
         pytest.skip("a file is on one machine, which has one clock")
     beats(installed, now())
     installed.config["DOORLIST"] = another_machine(installed, tmp_path / "other")
-    monkeypatch.setattr(closed, "now", lambda: now() + ahead)
+    monkeypatch.setattr(database, "now", lambda: now() + ahead)
 
     with reading() as session:
         at_work = look(session, settings_of(installed), at=now() + ahead)

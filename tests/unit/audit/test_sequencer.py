@@ -11,9 +11,11 @@ from flask import Flask
 from sqlalchemy import delete, event, func, select, text, update
 from sqlalchemy.orm import Session
 
+from app import database
 from app.audit import checkpoints, lag, notes, sequencer, tree
 from app.audit.stored import StoredTree, TreeBroken
 from app.audit.tree_tables import AuditCheckpoint, AuditLeaf, AuditNode, AuditSequencer, AuditTree
+from app.clock import now
 from app.database import db, reading, transaction
 from tests.lagging import audit_may_lag
 from tests.unit.audit.evidence import exported_from
@@ -337,6 +339,18 @@ def test_a_sequencer_that_has_stopped_is_seen_by_what_waits_for_it(ledger: Ledge
 
     assert not _behind(60)
     assert _behind(61)
+
+
+@pytest.mark.parametrize("ahead", [300, -300])
+def test_a_machine_whose_clock_is_another_counts_by_the_one_that_all_share(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, ahead: int) -> None:
+    if db.engine.dialect.name != "postgresql":
+        pytest.skip("a file is on one machine, which has one clock")
+    audit_may_lag(ledger.app)
+    ledger.writes(1)
+    monkeypatch.setattr(database, "now", lambda: now() + timedelta(seconds=ahead))
+
+    assert not _behind(ahead + 2)
+    assert _behind(ahead + 62)
 
 
 def test_an_installation_that_is_idle_is_not_behind(ledger: Ledger) -> None:
