@@ -2,7 +2,7 @@
 too; a few short ones on SQLite.
 
 `records.add_record` says what a join is; this writes the same rows (a test compares them) where nothing has to be decided:
-no name, key or employee number that is taken, none that an HR call waits for, no manager whom nobody knows. Where an
+no name, key or employee number that is taken, none that an HR call waits for, no key of somebody who was deleted, no manager whom nobody knows. Where an
 organisation joins records by addresses or names, every join has to be decided.
 """
 
@@ -22,6 +22,7 @@ from app.directory.names import name_key
 from app.directory.tables import Person, Record, RecordEmail
 from app.journal.tables import Entry, Lane, Organization, Subject, Work
 from app.json_text import write_json
+from app.lifecycle.barred import was_deleted
 from app.lifecycle.drafts import RecordDraft, columns_of
 from app.lifecycle.people import attributes_in, emails_of, manager_record
 from app.lifecycle.plain_related import numbers_taken, whose
@@ -164,7 +165,7 @@ async def _written(bare: Bare, joining: Sequence[Mapping[str, Any]]) -> set[str]
 @cache
 def _entry(dialect: str) -> ReturningInsert[int, str, str]:
     client = client_query().subquery("client")
-    plain = select(client).where(_joins_as_said(client.c.organization_id, dialect)).subquery("plain")
+    plain = select(client).where(_joins_as_said(client.c.organization_id, dialect), ~_was_deleted(client.c.organization_id, param)).subquery("plain")
     return entry(_joined(dialect, param), of=plain)
 
 
@@ -183,6 +184,10 @@ def _joins_as_said(organization: ColumnElement[Any], dialect: str) -> ColumnElem
     return exists().where(Organization.id == organization, by_numbers, Organization.schemas_version.is_not_distinct_from(param("schemas", BigInteger())))
 
 
+def _was_deleted(organization: ColumnElement[Any], said: Said) -> ColumnElement[bool]:
+    return was_deleted(organization, param("source"), said("external_id"))
+
+
 @cache
 def _at_once(*, under: bool) -> Select[Any]:
     return at_once(_entry("postgresql"), _rows(under=under))
@@ -192,7 +197,8 @@ def _at_once(*, under: bool) -> Select[Any]:
 def _several_at_once(*, under: bool) -> Select[Any]:
     names = _SAID_UNDER if under else _SAID
     client, acts = client_query().subquery("client"), several(names)
-    plain = select(client, acts).where(_joins_as_said(client.c.organization_id, "postgresql")).subquery("plain")
+    is_new = ~_was_deleted(client.c.organization_id, said_in(acts))
+    plain = select(client, acts).where(_joins_as_said(client.c.organization_id, "postgresql"), is_new).subquery("plain")
     said = said_in(plain)
     made = entry(_joined("postgresql", said), of=plain, said=said)
     return several_at_once(made, _rows(under=under, of_several=True), acts, by=lambda written: acts.c.record == written.c.subject_id)

@@ -15,6 +15,7 @@ from app.directory.settings import off_means
 from app.directory.tables import INSIDE, OUTSIDE, Person, Record, Standing
 from app.journal import entries
 from app.lifecycle import brake, joins, matching, order, questions
+from app.lifecycle.barred import barred
 from app.lifecycle.drafts import RecordDraft, columns_of, without_enterprise, without_number, write_draft, write_emails
 from app.lifecycle.errors import NotFound, StaleVersion, Taken
 from app.lifecycle.matching import Doubt, Match, One
@@ -88,7 +89,7 @@ def add_record(
         _end_namesake(session, organization_id, source_id, draft, actor=actor, at=at, because=because)
     _refuse_taken(session, organization_id, source_id, draft, but=None)
     if match is None:
-        match = matching.whom(session, organization_id, source_id, draft)
+        match = _whom(session, organization_id, source_id, draft, at=at)
     record = Record(
         organization_id=organization_id, id=new_id(), source_id=source_id, person_id="", active=draft.active is not False,
         active_said_at=at, off_means=None, held=False, version=1, created_at=at, modified_at=at, journal_id=0, user_name="", user_name_key="",
@@ -161,7 +162,7 @@ def change_held(
             # A number that nobody said of whoever has the new externalId is the predecessor's.
             draft = without_number(draft)
         matching.hold(session, organization_id, [draft])
-        match = matching.whom(session, organization_id, source_id, draft, given=record.id)
+        match = _whom(session, organization_id, source_id, draft, given=record.id, at=at)
         if not isinstance(match, One) or match.person_id != record.person_id:
             _end_reports(session, record, actor=actor, at=at, because=because)
             return give_to_successor(session, record, draft, match, before=before, active=active, actor=actor, at=at, because=because)
@@ -279,6 +280,13 @@ def _end_namesake(
     if namesake_id is not None:
         reason = f"{because}: userName {draft.user_name!r} was given to externalId {draft.external_id!r}"
         end_record(session, organization_id, source_id, namesake_id, actor=actor, at=at, because=reason)
+
+
+def _whom(
+    session: Session, organization_id: str, source_id: str, draft: RecordDraft, *, given: str | None = None, at: datetime
+) -> Match:  # fmt: skip
+    match = matching.whom(session, organization_id, source_id, draft, given=given)
+    return match if isinstance(match, One) else barred(session, organization_id, source_id, draft, at=at) or match
 
 
 def _refuse_outvoted(session: Session, record: Record, draft: RecordDraft, *, at: datetime) -> None:
