@@ -1,6 +1,8 @@
 """Verbs on connections: the identity providers through which an organisation's people sign in."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,13 +12,16 @@ from sqlalchemy.orm import Session
 from app.access.connection_tables import Connection, ConnectionKind
 from app.access.sealing import seal
 from app.clock import iso, now
-from app.commands.acting import ADMINS, ANYONE, DESK, Acting, one_person, text_in, verb
+from app.commands.acting import ADMINS, ANYONE, DESK, INSTANT, Acting, one_person, person_fields, text_in, verb
+from app.commands.exits import CommandError
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
+from app.directory.tables import Person
 from app.lifecycle.sources import find_source
 from app.sso import connections
 from app.sso.connections import Matches, UnusableConnection, domains_of, find_named, settings_of
 
+REFUSED_LATELY = timedelta(days=30)
 Given = TypeVar("Given", bound=Callable[..., Any])
 
 
@@ -143,6 +148,36 @@ def end_connection(acting: Acting, name: str) -> Answer:
         schema="connection", fields={"id": ended.id, "name": name, "ended": True, "sessions": sessions},
         notes=[f"{sessions} sessions were ended; nobody signs in through {name} any more."],
     )  # fmt: skip
+
+
+@verb(connection, "refusals", may=ANYONE)
+@click.argument("number", required=False)
+@click.option("--connection", "name", metavar="NAME", help="Only through this connection.")
+@click.option("--since", type=INSTANT, help="Only those since then, such as 2026-11-30T17:00:00+01:00. Default: 30 days, and for a NUMBER all there are.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True)
+def list_refusals(acting: Acting, number: str | None, name: str | None, since: datetime | None, limit: int) -> Answer:
+    """Why sign-ins were refused, newest first; of one whose person reads you the NUMBER of their page, that one."""
+
+    from app.sso.refused_sign_ins import kept_refusals
+
+    wanted = None if number is None else "".join(number.split()).upper()
+    with reading() as session:
+        one = None if name is None else find_named(session, acting.organization_id, name)
+        after = since or (now() - REFUSED_LATELY if wanted is None else None)
+        kept = kept_refusals(session, acting.organization_id, connection=one, since=after)
+        found = list(islice((each for each in kept if wanted in (None, each.number)), limit if wanted is None else 1))
+        people = {each.person_id: session.get(Person, (acting.organization_id, each.person_id)) for each in found if each.person_id is not None}
+    if wanted is not None and not found:
+        raise CommandError(f"no refused sign-in has number {number}; of one that came through no connection, only the log of 'doorlist serve' tells")
+    rows = [
+        {
+            "number": each.number, "at": iso(each.at), "connection": each.connection, "reason": each.reason, "said": each.said,
+            "person": None if (person := people.get(each.person_id or "")) is None else person_fields(person),
+        }
+        for each in found
+    ]  # fmt: skip
+    columns = ("at", "number", "connection", "reason", "said")
+    return Answer(schema="refusals", fields={"refusals": rows}, tables=[Table(columns=columns, rows=[[row[column] for column in columns] for row in rows])])
 
 
 @verb(connection, "unbind", may=DESK)
