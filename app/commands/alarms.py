@@ -12,7 +12,7 @@ from app.commands.exits import Exit
 from app.commands.output import Answer, Table
 from app.database import in_transaction, new_id, reading
 from app.delivery.alarm_posts import post_due
-from app.lifecycle.alarm_routes import add_mail, add_webhook, end_route, find_alarm, find_route, routes_of
+from app.lifecycle.alarm_routes import add_mail, add_webhook, end_route, find_alarm, find_route, routes_of, shown
 from app.revocation import alarms as raised
 from app.revocation.alarm_kinds import MEANINGS, AlarmKind
 from app.revocation.alarm_tables import Alarm, AlarmPost, AlarmRoute
@@ -181,7 +181,7 @@ def end(acting: Acting, route_: str) -> Answer:
         return found
 
     ended = in_transaction(act)
-    return Answer(schema="alarms.route", fields=_route_fields(ended), notes=[f"Alarms go to {ended.address} no more."])
+    return Answer(schema="alarms.route", fields=_route_fields(ended), notes=[f"Alarms go to {shown(ended.address)} no more."])
 
 
 def fields_of(alarm: Alarm) -> dict[str, object]:
@@ -210,10 +210,10 @@ def _post_fields(post: AlarmPost, where: AlarmRoute) -> dict[str, object]:
     state = "sent" if post.posted_at else "dropped" if post.dropped_at else "waiting"
     at = post.posted_at or post.dropped_at or post.due_at
     return {
-        "what": post.what, "to": where.address, "kind": where.kind, "state": state, "at": iso(at), "attempts": post.attempts,
+        "what": post.what, "to": shown(where.address), "kind": where.kind, "state": state, "at": iso(at), "attempts": post.attempts,
         "last_error": post.last_error,
     }  # fmt: skip
 
 
 def _route_fields(one: AlarmRoute) -> dict[str, object]:
-    return {"id": one.id, "kind": one.kind, "address": one.address, "escalation": one.escalation, "since": iso(one.created_at)}
+    return {"id": one.id, "kind": one.kind, "address": shown(one.address), "escalation": one.escalation, "since": iso(one.created_at)}

@@ -30,7 +30,7 @@ from app.delivery.workspaces import open_workspace
 from app.directory.name_parts import is_indexed
 from app.directory.settings import unusable_settings
 from app.directory.tables import Person, Source
-from app.lifecycle.alarm_routes import routes_of
+from app.lifecycle.alarm_routes import routes_of, shown
 from app.lifecycle.sources import secrets_of
 from app.lifecycle.workspaces import workspaces_of
 from app.revocation.alarm_tables import Alarm, AlarmRoute, RouteKind
@@ -94,7 +94,7 @@ def _look(acting: Acting) -> Answer:
         indexed = is_indexed(session)
         clocks = list(_of_clocks(session, acting.organization_id, at=now()))
         settings = list(_of_settings(session, acting.organization_id))
-    findings = [*_of_doors(acting, why), *_of_alarms(acting, list(routes), list(unanswered)), *(Finding(about="alarms", level="fault", sentence=f"{address} did not take {count}: {why}") for address, count, why in untaken), *_of_machine(acting), *clocks, *settings, *_of_index(acting, indexed), *_of_sources(acting, list(sources)), *_of_ways(ways), *(one for each in workspaces for one in _of_workspace(each))]
+    findings = [*_of_doors(acting, why), *_of_alarms(acting, list(routes), list(unanswered)), *(Finding(about="alarms", level="fault", sentence=f"{shown(address)} did not take {count}: {why}") for address, count, why in untaken), *_of_machine(acting), *clocks, *settings, *_of_index(acting, indexed), *_of_sources(acting, list(sources)), *_of_ways(ways), *(one for each in workspaces for one in _of_workspace(each))]
     if revision is None:
         findings.append(Finding(about="rules", level="note", sentence="no rules are in force: doorlist rules apply FILE"))
     findings += [

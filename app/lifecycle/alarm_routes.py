@@ -125,5 +125,5 @@ def find_alarm(session: Session, organization_id: str, alarm_id: str) -> Alarm:
 def _journal(session: Session, route: AlarmRoute, verb: str, *, actor: Actor, at: datetime) -> None:
     entries.write(
         session, route.organization_id, at=at, actor=actor, verb=verb, because="operator", subject_kind="alarm route", subject_id=route.id,
-        after={"kind": route.kind, "address": route.address, "escalation": route.escalation},
+        after={"kind": route.kind, "address": shown(route.address), "escalation": route.escalation},
     )  # fmt: skip

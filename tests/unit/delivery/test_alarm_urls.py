@@ -71,6 +71,8 @@ def test_a_url_that_was_kept_as_it_was_is_encrypted_and_called_before_and_afterw
     raised(company, "okta")
     post_due(installed)
 
+    with reading() as session:
+        assert [entry.after["address"] for entry in session.scalars(select(Entry).where(Entry.verb == "alarm route ended")) if entry.after] == [shown(over)]
     assert [in_transaction(lambda session: seal_what_was_open(session, settings)) for _ in "12"] == [2, 0]
 
     raised(company, "entra")
