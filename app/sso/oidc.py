@@ -161,7 +161,7 @@ def _tokens_in(given: Mapping[str, Any], asked: Exchange) -> tuple[str, str | No
 
 
 def _userinfo(asked: Exchange, visitor: Visitor, access_token: str | None, token: SignedToken) -> Mapping[str, Any]:
-    """Claims of the userinfo endpoint (§5.3), where the one that a directory knows people by is not in the ID token."""
+    """Claims of the userinfo endpoint (§5.3), where the one that a directory knows people by is not in the ID token. Raises Refused."""
     key = settings_of(asked.connection).directory_key
     endpoint = asked.provider.userinfo_endpoint
     if key is None or key.attribute is None or key.attribute in token.claims or endpoint is None or access_token is None:
@@ -169,9 +169,13 @@ def _userinfo(asked: Exchange, visitor: Visitor, access_token: str | None, token
     if not access_token.isascii() or not access_token.isprintable():
         return {}
     reply = visitor.get(endpoint, headers={"Authorization": f"Bearer {access_token}"})
-    said = reply.document().plain() if reply.status == 200 else {}
-    # §5.3.2: otherwise somebody else's claims could be put in their place.
-    return said if said.get("sub") == token.claims.get("sub") else {}
+    if reply.status != 200:
+        return {}
+    said = reply.document().plain()
+    if said.get("sub") != token.claims.get("sub"):
+        # §5.3.2: otherwise somebody else's claims could be put in their place.
+        raise Refused(Reason.BAD_MESSAGE, "the userinfo answer is of another subject than the ID token", connection_id=asked.connection.id)
+    return said
 
 
 def _client(provider: OIDCSettings, *, redirect: str, secret: str | None = None, session: Any = None) -> OAuth2Client:

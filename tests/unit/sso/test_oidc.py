@@ -274,8 +274,14 @@ def test_the_directorys_own_id_is_read_from_the_claim_that_was_chosen(arrangemen
     arrangement.provider.userinfo = {"employee_number": "1002"}
     assert arrangement.signs_in().directory_ids.employee_number == "1002"
 
+
+def test_claims_of_somebody_else_beside_the_id_token_are_called_what_they_are(arrangement: Arrangement) -> None:
+    arrangement.set_directory_key("employee_number", "employeeNumber")
     arrangement.provider.userinfo = {"employee_number": "1002", "sub": "somebody else"}
-    assert arrangement.signs_in().directory_ids.employee_number is None
+
+    refused = refused_for(arrangement)
+
+    assert refused.reason is Reason.BAD_MESSAGE and "another subject" in str(refused)
 
 
 @pytest.mark.parametrize("verified", [False, "false"])
