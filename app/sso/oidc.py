@@ -161,10 +161,9 @@ def _tokens_in(given: Mapping[str, Any], asked: Exchange) -> tuple[str, str | No
 
 
 def _userinfo(asked: Exchange, visitor: Visitor, access_token: str | None, token: SignedToken) -> Mapping[str, Any]:
-    """Claims of the userinfo endpoint (§5.3), where the one that a directory knows people by is not in the ID token. Raises Refused."""
-    key = settings_of(asked.connection).directory_key
+    """Claims of the userinfo endpoint (§5.3), where what somebody is known by, or joins by, is not in the ID token. Raises Refused."""
     endpoint = asked.provider.userinfo_endpoint
-    if key is None or key.attribute is None or key.attribute in token.claims or endpoint is None or access_token is None:
+    if endpoint is None or access_token is None or not _needed(asked.connection) - token.claims.keys():
         return {}
     if not access_token.isascii() or not access_token.isprintable():
         return {}
@@ -176,6 +175,13 @@ def _userinfo(asked: Exchange, visitor: Visitor, access_token: str | None, token
         # §5.3.2: otherwise somebody else's claims could be put in their place.
         raise Refused(Reason.BAD_MESSAGE, "the userinfo answer is of another subject than the ID token", connection_id=asked.connection.id)
     return said
+
+
+def _needed(connection: Connection) -> set[str]:
+    """The claims without which nobody comes in. With a code, providers may give those of `email` at the userinfo endpoint alone (§5.4)."""
+    chosen = settings_of(connection)
+    named = None if chosen.directory_key is None else chosen.directory_key.attribute
+    return {*([] if named is None else [named]), *(["email"] if chosen.jit else [])}
 
 
 def _client(provider: OIDCSettings, *, redirect: str, secret: str | None = None, session: Any = None) -> OAuth2Client:

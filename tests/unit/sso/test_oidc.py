@@ -14,11 +14,12 @@ from app.access import keys
 from app.access.published_keys import KEYS
 from app.clock import now
 from app.database import in_transaction
+from app.sso import connections
 from app.sso.oidc_setup import discover, rediscovered
 from app.sso.refusals import Reason, Refused
 from app.sso.verified import DirectoryIds
-from tests.company import new_company
-from tests.oidc_arrangement import Arrangement, arranged, forget_keys, tries
+from tests.company import ADMIN, new_company
+from tests.oidc_arrangement import Arrangement, arranged, forget_keys, signed_in, tries
 from tests.oidc_stand_in import CLIENT_ID
 from tests.vouching import caught_up, entries_of
 
@@ -282,6 +283,21 @@ def test_claims_of_somebody_else_beside_the_id_token_are_called_what_they_are(ar
     refused = refused_for(arrangement)
 
     assert refused.reason is Reason.BAD_MESSAGE and "another subject" in str(refused)
+
+
+def test_somebody_new_joins_by_an_address_that_only_the_userinfo_endpoint_says(arrangement: Arrangement) -> None:
+    """OpenID Connect Core §5.4: with a code, what the scope `email` asks for may be answered there alone."""
+    in_transaction(
+        lambda session: connections.change(
+            session, session.merge(arrangement.connection()), settings={"jit": True}, domains=("northwind.example",), actor=ADMIN, at=now()
+        )
+    )
+    arrangement.provider.claims = {"email": None, "email_verified": None, "name": None}
+    arrangement.provider.userinfo = {"email": "zoe@northwind.example", "email_verified": True, "name": "Zoe"}
+
+    person = (signed_in(arrangement).get("/session").json or {})["person"]
+
+    assert (person["email"], person["displayName"]) == ("zoe@northwind.example", "Zoe")
 
 
 @pytest.mark.parametrize("verified", [False, "false"])
