@@ -174,6 +174,8 @@ def _proof(session: Session, stream: Stream, departure_id: str) -> Proof:
 
 def change_status(session: Session, stream: Stream, status: StreamStatus, reason: str | None, *, at: datetime) -> int:
     """Enable, pause or disable. What waited while it was paused goes on; what waited when it is disabled is dropped: returns how much."""
+    if stream.status == StreamStatus.DISABLED:
+        _forget_notices(session, stream)
     stream.status, stream.status_reason, stream.changed_at = status, reason, at
     stream.failures, stream.retry_at = 0, None
     session.flush()
@@ -182,6 +184,18 @@ def change_status(session: Session, stream: Stream, status: StreamStatus, reason
     if status is StreamStatus.ENABLED:
         resume(session, stream, at=at)
     return 0
+
+
+def _forget_notices(session: Session, stream: Stream) -> None:
+    """Of what was said of the stream itself while it was disabled nothing is true any more, least of all that it is."""
+    session.execute(
+        delete(StreamEvent)
+        .where(
+            StreamEvent.organization_id == stream.organization_id, StreamEvent.stream_id == stream.id, StreamEvent.person_id.is_(None),
+            StreamEvent.settled_at.is_(None),
+        )
+        .execution_options(synchronize_session=False)
+    )  # fmt: skip
 
 
 def resume(session: Session, stream: Stream, *, at: datetime) -> None:
