@@ -163,7 +163,7 @@ MEANINGS: Mapping[AlarmKind, Meaning] = {
     ),
     AlarmKind.STREAM_SILENT: Meaning(
         says="a stream of signals is silent",
-        advice="Signals from there do not reach us. Ask its transmitter, or make the stream anew.",
+        advice="Either signals from there do not reach us, or ours do not reach them. Ask the transmitter or receiver that it names, or make the stream anew.",
     ),
     AlarmKind.TEST: Meaning(
         says="this is a test", advice="Nothing has happened. Acknowledge it, to see that this works as well.", severity=_WARNING,

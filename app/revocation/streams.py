@@ -17,6 +17,8 @@ from app.directory.tables import Person, Standing
 from app.journal import work
 from app.journal.tables import Lane, Subject
 from app.revocation import departures
+from app.revocation.alarm_kinds import AlarmKind
+from app.revocation.alarms import settle_alarm
 from app.revocation.stream_tables import Delivery, Receiver, Stream, StreamEvent, StreamStatus, StreamSubject
 from app.revocation.tables import Departure, Grade, Proof
 from app.statements import param
@@ -252,6 +254,7 @@ def end_stream(session: Session, stream: Stream, *, at: datetime) -> int:
     stream.ended_at = stream.changed_at = at
     stream.sealed_authorization = None
     session.flush()
+    settle_alarm(session, stream.organization_id, kind=AlarmKind.STREAM_SILENT, about=stream.id, at=at)
     return drop(session, stream)
 
 
