@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from app.access import sessions
@@ -134,15 +134,12 @@ def end_sessions(session: Session, connection: Connection, provider: OIDCSetting
         session, connection.organization_id, sender=f"oidc logout {connection.id}", message_id=notice.jti, expires_at=notice.good_until
     ):
         raise Refused(Reason.USED_BEFORE, "this logout token was used before", connection_id=connection.id)
-    named = [WebSession.connection_id == connection.id, WebSession.organization_id == connection.organization_id]
-    if notice.session is not None:
-        named.append(WebSession.upstream_session == notice.session)
-    # Where people are known by another claim than `sub`, only the session can be compared.
-    if notice.subject is not None and (provider.subject_claim == "sub" or notice.session is None):
-        named.append(WebSession.subject == notice.subject)
     found = session.execute(
-        select(WebSession.id, WebSession.person_id).where(*named, WebSession.ended_at.is_(None), WebSession.expires_at > at)
-    ).all()
+        select(WebSession.id, WebSession.person_id).where(
+            WebSession.connection_id == connection.id, WebSession.organization_id == connection.organization_id, _named(notice, provider),
+            WebSession.ended_at.is_(None), WebSession.expires_at > at,
+        )
+    ).all()  # fmt: skip
     actor = Actor(kind=ActorKind.SOURCE, name=connection.name)
     for person_id in sorted({row.person_id for row in found}):
         theirs = [row.id for row in found if row.person_id == person_id]
@@ -154,3 +151,15 @@ def end_sessions(session: Session, connection: Connection, provider: OIDCSetting
             sessions.end(session, connection.organization_id, one, why=sessions.SIGNED_OUT_THERE, at=at)
         tell_parties(session, connection.organization_id, person_id, because=entry, at=at, lane=Lane.SYNC)
     return len(found)
+
+
+def _named(notice: LogoutNotice, provider: OIDCSettings) -> ColumnElement[bool]:
+    """Which sessions of its connection a notice means."""
+    theirs, this_one = WebSession.subject == notice.subject, WebSession.upstream_session == notice.session
+    if notice.session is None:
+        return theirs
+    # Where people are known by another claim than `sub`, only the session can be compared.
+    if notice.subject is None or provider.subject_claim != "sub":
+        return this_one
+    # Whose ID token said no `sid` may be the one that is meant, and nothing else will ever name it.
+    return and_(theirs, or_(this_one, WebSession.upstream_session.is_(None)))

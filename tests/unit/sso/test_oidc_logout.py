@@ -144,6 +144,20 @@ def test_a_provider_that_names_no_session_ends_all_of_that_subject_through_it(ar
     assert is_in(untouched)
 
 
+def test_a_session_of_which_the_provider_said_no_name_ends_with_any_that_it_names_of_that_subject(arrangement: Arrangement, ada: Record) -> None:
+    """Back-Channel Logout 1.0 §2.4: a logout token may say both, whether or not the ID token said `sid`."""
+    browsers = []
+    for name in (None, "second"):
+        arrangement.provider.claims["sid"] = name
+        browsers.append(signed_in(arrangement))
+
+    told(arrangement, arrangement.provider.logout_token(sid="another's", sub="somebody else"))
+    before = [is_in(one) for one in browsers]
+    told(arrangement, arrangement.provider.logout_token(sid="first"))
+
+    assert (before, [is_in(one) for one in browsers]) == ([True, True], [False, True])
+
+
 @pytest.mark.parametrize("changed", [{"exp": None}, {"header": {"typ": None}}, {"header": {"typ": "JWT"}, "exp": None}, {"sub": None}])
 def test_providers_may_leave_out_type_and_end_and_one_of_the_names(arrangement: Arrangement, ada: Record, changed: dict[str, Any]) -> None:
     http = signed_in(arrangement)
