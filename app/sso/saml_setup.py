@@ -113,7 +113,8 @@ def _entity(text: str, *, at: datetime) -> Element:
     found = [one for one in root.iter(f"{{{MD}}}EntityDescriptor") if children(one, "md:IDPSSODescriptor")]
     if len(found) != 1:
         raise BadMetadata(f"the metadata describes {len(found) or 'no'} identity providers; give that of the one alone")
-    for part in (root, found[0]):
+    # Metadata §2.4.1: what describes the role may end before what describes its provider, and each list around it as well.
+    for part in (*found[0].iterancestors(), found[0], *children(found[0], "md:IDPSSODescriptor")):
         until = part.get("validUntil")
         if until is not None and _instant(until) <= at:
             raise BadMetadata(f"the metadata was good until {until}; have the provider make it anew")

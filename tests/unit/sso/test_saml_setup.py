@@ -79,6 +79,7 @@ def test_our_name_is_the_address_of_our_metadata(installed: Flask) -> None:
         ("<html/>", "no identity providers"),
         ('<!DOCTYPE x [<!ENTITY y "z">]>' + IDP.metadata(), "DOCTYPE"),
         (IDP.metadata(valid_until=NOW), "was good until"),
+        (IDP.metadata().replace("<md:IDPSSODescriptor ", "<md:IDPSSODescriptor validUntil='2001-01-01T00:00:00Z' "), "was good until 2001"),
         (IDP.metadata().replace(REDIRECT, POST), "no SingleSignOnService"),
         (IDP.metadata().replace("https://idp.acme.example/sso", "javascript:alert(1)"), "cannot be used"),
         (IDP.metadata().replace("https://idp.acme.example/sso", "https://[::1/sso"), "cannot be used"),
