@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from flask import Blueprint
+from flask import Blueprint, Response, request
 
 from app.sso.provider.authorize import authorize
 from app.sso.provider.device import device
@@ -26,3 +26,17 @@ provider.add_url_rule("/device_authorization", view_func=device_authorization, m
 provider.add_url_rule("/device", view_func=device, methods=["GET", "POST"])
 provider.add_url_rule("/logout", view_func=logout, methods=["GET", "POST"])
 provider.add_url_rule("/gate", view_func=gate, methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+
+_OPEN: Final = frozenset({"provider.token", "provider.revoke", "provider.userinfo"})
+
+
+@provider.after_request
+def open_to_pages(answer: Response) -> Response:
+    """Pages of other origins may ask what public clients ask, and read the answer: nothing of it rests on a cookie (Core §5.3, Fetch §3.2)."""
+    if request.endpoint in _OPEN:
+        answer.headers["Access-Control-Allow-Origin"] = "*"
+        answer.headers["Access-Control-Expose-Headers"] = "Retry-After, WWW-Authenticate"
+        if request.method == "OPTIONS":
+            answer.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+            answer.headers["Access-Control-Max-Age"] = "3600"
+    return answer

@@ -349,6 +349,25 @@ def test_the_metadata_is_whole_and_true(house: House) -> None:
     assert found["backchannel_logout_session_supported"] is found["authorization_response_iss_parameter_supported"] is True
 
 
+def test_a_client_that_is_a_page_of_another_origin_may_read_what_it_is_told(house: House) -> None:
+    page = application_in(house.app, house.company, public=True)
+    asks = {"Origin": "https://app.example", "Access-Control-Request-Headers": "authorization"}
+    http = house.app.test_client()
+
+    given = page.exchanges(house.ada.code_for(page))
+    read = http.get("/userinfo", headers={"Origin": "https://app.example", "Authorization": f"Bearer {(given.json or {})['access_token']}"})
+    refused = page.exchanges("worthless")
+    ahead = [http.options(path, headers=asks) for path in ("/token", "/userinfo", "/revoke")]
+
+    assert [one.status_code for one in (given, read, refused)] == [200, 200, 400]
+    assert {one.headers.get("Access-Control-Allow-Origin") for one in (given, read, refused, *ahead)} == {"*"}
+    assert all("Authorization" in one.headers["Access-Control-Allow-Headers"] for one in ahead)
+    # A cookie counts at these, so no other page may read what they answer.
+    for path in ("/authorize", "/logout", "/gate", "/device", "/session"):
+        for answer in (house.ada.browses(path, headers=asks), house.ada.browses(path, method="OPTIONS", headers=asks)):
+            assert "Access-Control-Allow-Origin" not in answer.headers, path
+
+
 def test_directories_find_their_own_token_endpoint_elsewhere(house: House) -> None:
     found = house.app.test_client().get("/.well-known/oauth-authorization-server").json or {}
 
