@@ -121,6 +121,17 @@ def wish_of(body: Mapping[str, Any], receiver: Receiver, *, issuer: str) -> Wish
     return Wish(place=place, events=None if events is None else tuple(dict.fromkeys(events)), description=description)
 
 
+def check_ours(body: Mapping[str, Any], stands: Mapping[str, Any]) -> None:
+    """What only the transmitter decides about a stream is as it stands, where it is sent back. Raises StreamError."""
+    for name in ("events_supported", "events_delivered", "min_verification_interval"):
+        if body.get(name) is not None and _unordered(body[name]) != _unordered(stands[name]):
+            raise invalid(f"{name} is the transmitter's to say")
+
+
+def _unordered(value: object) -> object:
+    return set(value) if isinstance(value, list) and all(isinstance(one, str) for one in value) else value
+
+
 def _place(said: object, receiver: Receiver) -> Place:
     method = said.get("method") if isinstance(said, dict) else None
     if not isinstance(said, dict) or not isinstance(method, str) or method not in METHODS:

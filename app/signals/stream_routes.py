@@ -31,6 +31,7 @@ from app.signals.stream_requests import (
     Wish,
     answer,
     body_here,
+    check_ours,
     invalid,
     own_stream,
     receiver_here,
@@ -116,6 +117,7 @@ def _changed(*, whole: bool) -> Response:
 
     def act(session: Session) -> dict[str, Any]:
         stream = own_stream(session, receiver, body.get("stream_id"))
+        check_ours(body, shown(stream, receiver))
         if wish.place is not None and (whole or not _is_there(stream, wish.place)):
             _move(stream, wish.place)
         if wish.events is not None:

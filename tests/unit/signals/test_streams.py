@@ -10,6 +10,7 @@ from sqlalchemy import Connection, event
 
 from app.clock import now
 from app.database import db, in_transaction
+from app.revocation import streams
 from app.signals import receivers, transmitter_routes
 from app.signals.stream_routes import VERIFY_EVERY
 from tests.company import ADMIN
@@ -92,6 +93,22 @@ def test_what_only_the_transmitter_decides_is_not_changed(stage: Stage) -> None:
     ]  # fmt: skip
 
     assert answers == [400] * 6
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+def test_a_stream_that_was_read_may_be_sent_back_and_what_is_ours_in_it_not_changed(stage: Stage, method: str) -> None:
+    listener = listens(stage)
+    read = listener.asks("GET", "", stream_id=listener.sets_up(description="chat")).get_json()
+    backwards = {**read, "events_delivered": read["events_delivered"][::-1], "events_requested": [streams.SESSION_REVOKED]}
+    others = {"events_supported": [], "events_delivered": [*read["events_delivered"], "https://elsewhere.example/event"], "min_verification_interval": 1}
+
+    refused = [listener.asks(method, "", {**read, "description": "talk", name: value}) for name, value in others.items()]
+    stands = listener.asks("GET", "", stream_id=read["stream_id"]).get_json()
+    taken = listener.asks(method, "", backwards)
+
+    assert [(one.status_code, one.get_json()["err"]) for one in refused] == [(400, "invalid_request")] * 3
+    assert stands == read
+    assert (taken.status_code, taken.get_json()["events_delivered"]) == (200, [streams.SESSION_REVOKED])
 
 
 def test_a_verification_comes_with_the_state_that_was_said(stage: Stage) -> None:
