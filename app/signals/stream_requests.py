@@ -99,8 +99,10 @@ def invalid(message: str) -> StreamError:
 
 def own_stream(session: Session, receiver: Receiver, stream_id: object) -> Stream:
     """The receiver's stream, where that is its id. Another's is as unknown as one that never was. Raises StreamError."""
+    if not isinstance(stream_id, str) or not stream_id:
+        raise invalid("stream_id must say which stream is meant")
     stream = stream_of(session, receiver)
-    if stream is None or not isinstance(stream_id, str) or stream.id != stream_id:
+    if stream is None or stream.id != stream_id:
         raise StreamError(HTTPStatus.NOT_FOUND, "not_found", "this receiver has no such stream")
     return stream
 

@@ -111,6 +111,18 @@ def test_a_stream_that_was_read_may_be_sent_back_and_what_is_ours_in_it_not_chan
     assert (taken.status_code, taken.get_json()["events_delivered"]) == (200, [streams.SESSION_REVOKED])
 
 
+def test_who_does_not_say_which_stream_is_told_that_and_not_that_there_is_none(stage: Stage) -> None:
+    listener = listens(stage)
+    listener.sets_up()
+
+    answers = [
+        listener.asks("PATCH", "", {"description": "talk"}), listener.asks("PUT", "", {"stream_id": 7}), listener.asks("DELETE", ""),
+        listener.asks("GET", "/status"), listener.asks("POST", "/status", {"status": "paused"}), listener.asks("POST", "/verify", {}),
+    ]  # fmt: skip
+
+    assert [(one.status_code, "stream_id" in one.get_json()["description"]) for one in answers] == [(400, True)] * 6
+
+
 def test_a_verification_comes_with_the_state_that_was_said(stage: Stage) -> None:
     listener = listens(stage)
     stream_id = listener.sets_up(delivery=PUSH)
