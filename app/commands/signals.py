@@ -19,7 +19,7 @@ from app.commands.sources import TERM
 from app.database import in_transaction, reading
 from app.directory.tables import StatementKind
 from app.revocation import streams
-from app.revocation.stream_tables import Delivery, Outcome, Received, Receiver, Stream, Transmitter
+from app.revocation.stream_tables import Delivery, Outcome, Received, Receiver, Stream, StreamStatus, Transmitter
 from app.signals import receivers, transmitters, universal_logout
 from app.signals.events import Tolerance
 from app.signals.receivers import Scope, SubjectFormat
@@ -245,6 +245,8 @@ def test_receiver(acting: Acting, name: str) -> Answer:
         stream = receivers.stream_of(session, row)
         if stream is None:
             raise click.ClickException(f"{row.name} has not set up a stream yet")
+        if stream.status == StreamStatus.DISABLED:
+            raise click.ClickException(f"the stream of {row.name} is disabled and keeps nothing: its receiver has to enable it first")
         event = streams.say_of_stream(session, stream, streams.VERIFICATION, {}, at=now())
         return row, [stream.id, event.id]
 

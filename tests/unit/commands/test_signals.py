@@ -56,5 +56,19 @@ def test_a_receiver_gets_a_token_or_a_client_secret(desk: Desk) -> None:
     assert [one["name"] for one in desk.asks("signals", "receiver", "list")["receivers"]] == ["caep"]
 
 
+def test_a_stream_is_tested_unless_its_receiver_has_disabled_it(desk: Desk) -> None:
+    shown = {"Authorization": f"Bearer {desk.asks('signals', 'receiver', 'add', 'chat')['token']}"}
+    http = desk.app.test_client()
+    stream_id = http.post("/signals/streams", json={}, headers=shown).get_json()["stream_id"]
+
+    waits = desk.asks("signals", "receiver", "test", "chat")
+    http.post("/signals/streams/status", json={"stream_id": stream_id, "status": "disabled"}, headers=shown)
+    refused = desk.types("signals", "receiver", "test", "chat")
+
+    assert waits["stream_id"] == stream_id
+    assert (refused.exit, "disabled" in refused.err) == (1, True)
+    assert [one["waiting"] for one in desk.asks("signals", "receiver", "list")["receivers"]] == [0]
+
+
 def test_nothing_was_received_yet(desk: Desk) -> None:
     assert desk.asks("signals", "received", "--parked")["received"] == []
