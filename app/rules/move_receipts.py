@@ -42,9 +42,9 @@ def moves_of(session: Session, organization_id: str, person_id: str) -> list[Mov
         select(Move).where(Move.organization_id == organization_id, Move.person_id == person_id).order_by(Move.at.desc(), Move.id.desc())
     ).all()
     workspaces = known_workspaces(session, organization_id)
-    found = session.scalars(
-        select(MoveLine).where(MoveLine.organization_id == organization_id, MoveLine.person_id == person_id).order_by(MoveLine.step, MoveLine.name)
-    )
+    # By their moves, for which there is an index: that of people knows only of what is still open.
+    mine = MoveLine.organization_id == organization_id, MoveLine.move_id.in_([move.id for move in moves])
+    found = session.scalars(select(MoveLine).where(*mine).order_by(MoveLine.step, MoveLine.name)) if moves else ()
     rows = [(line, workspaces.get(line.workspace_id) or Known(name=line.workspace_id, kind="")) for line in found]
     lines: dict[str, list[tuple[MoveLine, Known]]] = {}
     for line, workspace in sorted(rows, key=lambda row: row[1].name):

@@ -28,6 +28,8 @@ from app.lifecycle.roles import roles_of
 from app.lifecycle.signing_out import sign_out_everywhere
 from app.lifecycle.sources import set_setting
 from app.rules.file import parse
+from app.rules.move_receipts import moves_of
+from app.rules.move_tables import Move
 from app.rules.revisions import apply_rules
 from app.signals.subjects import Opaque
 from app.signals.whom import Scope, find_sign_in
@@ -35,7 +37,7 @@ from tests.company import ADMIN, NOW, OKTA, Company, document, later, new_compan
 
 pytestmark = pytest.mark.slow
 
-LARGE = re.compile(r"(SEARCH|SCAN) (account|awaited_member|channel_member|departure|device|hr_event|identity|journal|membership|oauth_grant\w*|person|proof|record|record_email|session|statement|work)\b")
+LARGE = re.compile(r"(SEARCH|SCAN) (account|awaited_member|channel_member|departure|device|hr_event|identity|journal|membership|move\w*|oauth_grant\w*|person|proof|record|record_email|session|statement|work)\b")
 Read = Callable[[Session], Any]
 
 
@@ -156,3 +158,10 @@ def test_who_is_awaited_in_a_group(company: Company) -> None:
     )
 
     assert unfound(lambda session: session.scalars(theirs).all()) == []
+
+
+def test_what_a_mover_is_told(company: Company) -> None:
+    ada = company.joins("ada@x.example", "E-1")
+    in_transaction(lambda session: session.add(Move(organization_id=company.organization_id, id="m", person_id=ada.person_id, at=NOW)))
+
+    assert unfound(lambda session: moves_of(session, company.organization_id, ada.person_id)) == []
