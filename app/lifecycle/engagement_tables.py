@@ -9,6 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.database import Base, ByteText, Instant
 
 OPEN = text("ended_at IS NULL")
+OVER = text("ended_at IS NOT NULL")
 TO_BE_POSTED = text("posted_at IS NULL AND dropped_at IS NULL")
 
 
@@ -44,6 +45,7 @@ class Engagement(Base):
     ended_why: Mapped[str | None] = mapped_column(Text)
     __table_args__ = (
         Index("uq_engagement_person", "organization_id", "person_id", unique=True, postgresql_where=OPEN, sqlite_where=OPEN),
+        Index("ix_engagement_over", "organization_id", "person_id", postgresql_where=OVER, sqlite_where=OVER),
         Index("ix_engagement_sponsor", "organization_id", "sponsor_id", postgresql_where=OPEN, sqlite_where=OPEN),
         Index("ix_engagement_ends", "ends_at", postgresql_where=OPEN, sqlite_where=OPEN),
     )

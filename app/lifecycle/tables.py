@@ -4,10 +4,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Index, Text
+from sqlalchemy import Index, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database import Base, ByteText, Document, Instant
+
+OF_A_PERSON = text("person_id IS NOT NULL")
 
 
 class HeldState(StrEnum):
@@ -51,7 +53,10 @@ class HeldLine(Base):
     person_id: Mapped[str | None] = mapped_column(ByteText)
     state: Mapped[str] = mapped_column(Text, default=HeldState.OPEN)
     created_at: Mapped[datetime] = mapped_column(Instant)
-    __table_args__ = (Index("ix_held_line_subject", "organization_id", "subject_id"),)
+    __table_args__ = (
+        Index("ix_held_line_subject", "organization_id", "subject_id"),
+        Index("ix_held_line_person", "organization_id", "person_id", postgresql_where=OF_A_PERSON, sqlite_where=OF_A_PERSON),
+    )
 
 
 class PushedOff(Base):

@@ -16,9 +16,10 @@ from app.database import db, in_transaction
 from app.delivery.expansion import expand_person
 from app.delivery.relying_parties import sessions_over
 from app.directory.finding import called
-from app.directory.tables import Record, RecordEmail
+from app.directory.tables import Person, Record, RecordEmail
 from app.intake.tables import HREvent
 from app.journal.tables import Organization
+from app.lifecycle.engagements import last_engagement
 from app.lifecycle.just_in_time import is_named_elsewhere
 from app.lifecycle.people import find_people
 from app.lifecycle.plain_joiners import Joiner, sort_out
@@ -27,6 +28,7 @@ from app.lifecycle.records import RecordDraft, add_record, change_record
 from app.lifecycle.roles import roles_of
 from app.lifecycle.signing_out import sign_out_everywhere
 from app.lifecycle.sources import set_setting
+from app.lifecycle.tables import HeldLine
 from app.rules.file import parse
 from app.rules.move_receipts import moves_of
 from app.rules.move_tables import Move
@@ -37,7 +39,7 @@ from tests.company import ADMIN, NOW, OKTA, Company, document, later, new_compan
 
 pytestmark = pytest.mark.slow
 
-LARGE = re.compile(r"(SEARCH|SCAN) (account|awaited_member|channel_member|departure|device|hr_event|identity|journal|membership|move\w*|oauth_grant\w*|person|proof|record|record_email|session|statement|work)\b")
+LARGE = re.compile(r"(SEARCH|SCAN) (account|awaited_member|channel_member|departure|device|engagement|held_line|hr_event|identity|journal|membership|move\w*|oauth_grant\w*|person|proof|record|record_email|session|statement|work)\b")
 Read = Callable[[Session], Any]
 
 
@@ -156,6 +158,18 @@ def test_who_is_awaited_in_a_group(company: Company) -> None:
     theirs = select(AwaitedMember.member_key).where(
         AwaitedMember.organization_id == company.organization_id, AwaitedMember.source_id == "s", AwaitedMember.group_key == "g"
     )
+
+    assert unfound(lambda session: session.scalars(theirs).all()) == []
+
+
+def test_which_engagement_of_somebody_was_over_last(company: Company) -> None:
+    ada = company.joins("ada@x.example", "E-1")
+
+    assert unfound(lambda session: last_engagement(session, session.get_one(Person, (company.organization_id, ada.person_id)))) == []
+
+
+def test_what_is_held_of_somebody(company: Company) -> None:
+    theirs = select(HeldLine.held_id).where(HeldLine.organization_id == company.organization_id, HeldLine.person_id == "p", HeldLine.state == "open")
 
     assert unfound(lambda session: session.scalars(theirs).all()) == []
 

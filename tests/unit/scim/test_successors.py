@@ -324,7 +324,7 @@ def test_whoever_was_followed_before_the_migration_is_known_by_their_addresses_a
     with db.engine.begin() as connection:
         config.attributes["connection"] = connection
         # What a later migration makes was not there then.
-        indexes = ("record_ended_external_id", "record_ended_user_name", "grant_sid", "grant_device", "hr_event_person", "hr_event_key", "session_named")
+        indexes = ("record_ended_external_id", "record_ended_user_name", "grant_sid", "grant_device", "hr_event_person", "hr_event_key", "session_named", "engagement_over", "held_line_person")
         for made in ("TABLE ended_workspace", *(f"INDEX ix_{one}" for one in indexes)):
             connection.execute(text(f"DROP {made}"))
         connection.execute(text("ALTER TABLE alarm_route DROP COLUMN sealed_url"))
