@@ -203,6 +203,9 @@ def _mailbox(address: str | None) -> str:
 
 
 def _untold(session: Session, organization_id: str, found: Sequence[_Likeness]) -> list[_Likeness]:
+    if not found:
+        # As at nearly every beat: asked of none, a database would look through every alarm of this kind that there ever was.
+        return []
     told = set(
         session.scalars(
             select(Alarm.about).where(

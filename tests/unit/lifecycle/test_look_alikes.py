@@ -220,6 +220,18 @@ def test_where_nobody_has_joined_leavers_are_not_looked_at(company: Company) -> 
     assert [one for one in asked if "departure" in one] == []
 
 
+def test_where_nobody_resembles_a_leaver_no_alarms_are_looked_at(company: Company) -> None:
+    leaves(company, company.joins("ada@x.example", "L-1"))
+    company.joins("bob@x.example", "N-1")
+    asked: list[str] = []
+    event.listen(db.engine, "before_cursor_execute", lambda _connection, _cursor, statement, *_: asked.append(statement))
+
+    flag_look_alikes(company.organization_id, at=now())
+    flag_who_left(company.organization_id, at=now(), since=now() - timedelta(hours=1))
+
+    assert [one for one in asked if "FROM alarm" in one] == []
+
+
 def test_of_very_many_some_are_looked_at_again_at_each_beat_until_all_were(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(look_alikes, "AT_A_TIME", 2)
     monkeypatch.setattr(housekeeping, "NEWCOMERS_PAGES", 2)
