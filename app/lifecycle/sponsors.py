@@ -1,10 +1,11 @@
 """What is done about engagements because time passes: days that come without an answer, sponsors who leave, what a directory says meanwhile."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session, aliased
 
 from app.actors import CLOCK
@@ -137,8 +138,9 @@ def _outdated(session: Session, organization_id: str) -> list[str]:
         Engagement.organization_id == organization_id, Engagement.ended_at.is_(None), Engagement.origin == Origin.DIRECTORY,
         Engagement.attested_at.is_(None),
     )  # fmt: skip
+    # Of whom all is as it was, which at most minutes is everybody, no more is read than that takes.
     rows = session.execute(
-        select(Engagement, Person)
+        select(Engagement.person_id, Engagement.ends_at, Engagement.sponsor_id, Person.user_type, Person.manager_id)
         .join(Person, (Person.organization_id == Engagement.organization_id) & (Person.id == Engagement.person_id))
         .where(*mine)
     ).all()
@@ -149,11 +151,15 @@ def _outdated(session: Session, organization_id: str) -> list[str]:
     ends = {person_id: end for person_id, end, count, known in session.execute(dated.group_by(Record.person_id)) if count == known}
     return [
         row.person_id
-        for row, person in rows
-        if (person.user_type or "").lower() not in kinds
-        or ends.get(person.id) != row.ends_at
-        or (row.sponsor_id is None and _manager_of(session, person) is not None)
+        for row in rows
+        if (row.user_type or "").lower() not in kinds
+        or ends.get(row.person_id) != row.ends_at
+        or (row.sponsor_id is None and row.manager_id is not None and _has_manager(session, organization_id, row.person_id))
     ]
+
+
+def _has_manager(session: Session, organization_id: str, person_id: str) -> bool:
+    return _manager_of(session, session.get_one(Person, (organization_id, person_id))) is not None
 
 
 def _follow(session: Session, row: Engagement, *, at: datetime) -> None:
@@ -189,20 +195,18 @@ def what_stands(session: Session, organization_id: str, *, at: datetime) -> Cond
     left: Counter[str] = Counter()
     names: dict[str, str] = {}
     incomplete = 0
-    for one in contractors.engaged(session, organization_id):
-        row, sponsor = one.engagement, one.sponsor
-        assert row is not None
-        if sponsor is None or row.ends_at is None:
+    for row in _to_be_looked_at(session, organization_id, at=at):
+        if row.sponsor_id is None or row.ends_at is None:
             incomplete += 1
-        if sponsor is None:
+        if row.sponsor_id is None:
             continue
-        names[sponsor.id] = sponsor.display_name
-        if sponsor.standing == Standing.DEPARTED:
-            left[sponsor.id] += 1
-        elif row.lapsed_at is not None and one.person.standing != Standing.ACTIVE:
-            lapsed[sponsor.id] += 1
+        names[row.sponsor_id] = row.display_name
+        if row.sponsors_standing == Standing.DEPARTED:
+            left[row.sponsor_id] += 1
+        elif row.lapsed_at is not None and row.standing != Standing.ACTIVE:
+            lapsed[row.sponsor_id] += 1
         elif row.ends_at is not None and row.ends_at - SOON <= at:
-            unanswered[sponsor.id] += 1
+            unanswered[row.sponsor_id] += 1
     return {
         AlarmKind.SPONSOR_LEFT: {
             one: f"{names[one]} has left and answered for {_people(count)}; nobody above could take their place." for one, count in left.items()
@@ -215,6 +219,24 @@ def what_stands(session: Session, organization_id: str, *, at: datetime) -> Cond
         },
         AlarmKind.CONTRACT_INCOMPLETE: {"": f"{_people(incomplete)} without a sponsor or a last day."} if incomplete else {},
     }
+
+
+def _to_be_looked_at(session: Session, organization_id: str, *, at: datetime) -> Sequence[Row[*tuple[Any, ...]]]:
+    """Engagements of those who have not departed, but for those that somebody answers for until a day that is not near."""
+    sponsor = aliased(Person)
+    return session.execute(
+        select(
+            Engagement.ends_at, Engagement.lapsed_at, Person.standing,
+            sponsor.id.label("sponsor_id"), sponsor.display_name, sponsor.standing.label("sponsors_standing"),
+        )
+        .join(Person, (Person.organization_id == Engagement.organization_id) & (Person.id == Engagement.person_id))
+        .outerjoin(sponsor, (sponsor.organization_id == Engagement.organization_id) & (sponsor.id == Engagement.sponsor_id))
+        .where(
+            Engagement.organization_id == organization_id, Engagement.ended_at.is_(None), Person.standing != Standing.DEPARTED,
+            sponsor.id.is_(None) | (sponsor.standing == Standing.DEPARTED)
+            | Engagement.ends_at.is_(None) | (Engagement.ends_at <= at + SOON) | Engagement.lapsed_at.is_not(None),
+        )
+    ).all()  # fmt: skip
 
 
 def _people(count: int) -> str:

@@ -1,8 +1,10 @@
 """Sponsors who leave, and what people hear of engagements: counted for each sponsor, and never whom it is about or when."""
 
+from collections.abc import Callable
+
 import pytest
 from flask import Flask
-from sqlalchemy import select, update
+from sqlalchemy import event, select, update
 from sqlalchemy.orm import Session
 
 from app.database import in_transaction, reading
@@ -97,6 +99,22 @@ def test_where_nobody_stands_above_people_hear_of_it_until_somebody_is_named(ins
 
     assert alarm == "Kim has left and answered for 2 people who are no employees; nobody above could take their place."
     assert AlarmKind.SPONSOR_LEFT not in firm.alarms()
+
+
+def test_nobody_is_read_whole_while_all_is_as_it_was(installed: Flask) -> None:
+    firm = new_firm()
+    ada, bob = firm.joins("ada"), firm.joins("bob", kind="Contractor", manager=firm.kim, until=90)
+    firm.takes_on(ada, until=60)
+    firm.adopts(at=1)
+    assert sponsor_of(firm, bob) == firm.kim.person_id
+    whole: list[str] = []
+    note: Callable[..., None] = lambda person, _context: whole.append(person.user_name)  # noqa: E731  # a listener
+    event.listen(Person, "load", note)
+
+    sponsors.look(firm.company.organization_id, at=on(2))
+    event.remove(Person, "load", note)
+
+    assert whole == []
 
 
 def test_managers_in_a_ring_who_all_left_are_nobody(installed: Flask) -> None:
