@@ -54,6 +54,7 @@ class HeldLine(Base):
     state: Mapped[str] = mapped_column(Text, default=HeldState.OPEN)
     created_at: Mapped[datetime] = mapped_column(Instant)
     __table_args__ = (
+        Index("ix_held_line_state", "organization_id", "held_id", "state", "subject_kind", "subject_id"),
         Index("ix_held_line_subject", "organization_id", "subject_id"),
         Index("ix_held_line_person", "organization_id", "person_id", postgresql_where=OF_A_PERSON, sqlite_where=OF_A_PERSON),
     )

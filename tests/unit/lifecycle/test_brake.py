@@ -8,10 +8,10 @@ from contextlib import suppress
 
 import pytest
 from flask import Flask
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, insert, select, text
 from sqlalchemy.orm import Session
 
-from app.database import db, in_transaction, reading, transaction
+from app.database import db, in_transaction, new_id, reading, transaction
 from app.directory.settings import DEFAULTS, parse_push_brake
 from app.directory.tables import Record, Standing
 from app.journal.tables import Organization, Work
@@ -19,11 +19,12 @@ from app.lifecycle import brake, leaving
 from app.lifecycle.errors import WorldMoved
 from app.lifecycle.records import RecordDraft, change_record, end_record
 from app.lifecycle.sources import set_setting
-from app.lifecycle.tables import Held, HeldLine
+from app.lifecycle.tables import Held, HeldLine, HeldState
 from tests.company import ADMIN, OKTA, Company, later, new_company
 from tests.hr_system import HR
 from tests.hr_system import leaving as hr_says_leaving
 from tests.two_at_once import meanwhile
+from tests.work_counted import work_counted
 
 
 @pytest.fixture
@@ -176,6 +177,38 @@ def test_two_that_are_taken_back_at_once_leave_nothing_held(installed: Flask, co
     meanwhile(installed, says(company, ada, active=True, at=2), lambda: in_transaction(says(company, bob, active=True, at=2)))
 
     assert waiting(company) == []
+
+
+def _waits(company: Company, *, taken_back: int) -> str:
+    """A burst of which so many lines were taken back and two wait; gives whose the first of the two is."""
+    held_id = new_id()
+
+    def act(session: Session) -> None:
+        key = {"organization_id": company.organization_id, "held_id": held_id, "subject_kind": "record"}
+        said = {"version": "1", "becomes": "off", "created_at": later(0)}
+        session.add(Held(organization_id=company.organization_id, id=held_id, kind="pushes", source_id="s", reason="many", created_at=later(0)))
+        lines = [
+            {**key, **said, "subject_id": f"{held_id}-{number:06}", "state": HeldState.WITHDRAWN if number < taken_back else HeldState.OPEN}
+            for number in range(taken_back + 2)
+        ]
+        session.execute(insert(HeldLine), lines)
+
+    in_transaction(act)
+    return f"{held_id}-{taken_back:06}"
+
+
+def test_taking_one_back_costs_the_same_however_many_were_taken_back_before(company: Company) -> None:
+    few, many = _waits(company, taken_back=10), _waits(company, taken_back=3000)
+    with db.engine.connect() as connection:
+        if connection.dialect.name == "postgresql":
+            # As it does by itself a while after so much has come; SQLite knows what is many.
+            connection.exec_driver_sql("ANALYZE held_line")
+            connection.commit()
+
+    with work_counted(db.engine) as count:
+        costs = [count(lambda one=one: in_transaction(lambda session: brake.withdraw(session, company.organization_id, one))) for one in (few, many)]  # type: ignore[misc]  # defaults bind the loop's values
+
+    assert costs[1] <= 2 * costs[0] + 50
 
 
 def test_what_hr_takes_back_waits_no_more(installed: Flask, company: Company) -> None:
