@@ -128,6 +128,8 @@ class Record(Base):
         Index("uq_record_external_id", "organization_id", "source_id", "external_id", unique=True, postgresql_where=STANDS, sqlite_where=STANDS),
         # Pages are counted off in this index: it holds nothing that no page shows, and all that counting asks for.
         Index("ix_record_source", "organization_id", "source_id", "id", "ended_at", postgresql_where=STANDS, sqlite_where=STANDS),
+        # By the words in which each database is asked for those who are held: by others it would not know that they are the same.
+        Index("ix_record_held", "organization_id", "source_id", "id", postgresql_where=text("held IS TRUE"), sqlite_where=text("held IS 1")),
         Index("ix_record_person", "organization_id", "person_id"),
         Index("ix_record_employee_number", "organization_id", "employee_number", **having("employee_number")),
         # What is said of somebody who stands is found in each directory; of those who ended there may be more, of many directories.
