@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app import planning_hints
-from app.database import db
+from app.database import db, reading_engine
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -42,7 +42,7 @@ class NotInUTF8(Exception):
 
 def upgrade() -> None:
     """Run what is missing; may be called again, also by several at once. Raises UnknownSchema, NotInUTF8. Needs an application context."""
-    with db.engine.connect() as connection:
+    with reading_engine().connect() as connection:
         number = _standing(connection)
         if number is None:
             _refuse_other_encodings(connection)
@@ -75,7 +75,7 @@ def _refuse_other_encodings(connection: Connection) -> None:
 
 def why_unfit() -> str | None:
     """What keeps this Doorlist from working on the database, and what helps; None where it stands at the newest migration."""
-    with db.engine.connect() as connection:
+    with reading_engine().connect() as connection:
         number = _standing(connection)
     if number == newest():
         return None
@@ -85,14 +85,14 @@ def why_unfit() -> str | None:
 
 
 def damage() -> str | None:
-    """What is wrong with the file of an SQLite database, which takes as long as reading all of it; None where nothing is.
+    """What is wrong with the file of an SQLite database, which takes as long as reading all of it; None where nothing is. Others go on writing meanwhile.
 
     A backup that was copied over a database whose process was killed takes what that left in its `-wal` for its own, and is
     neither of the two. PostgreSQL looks after its files itself.
     """
     if db.engine.dialect.name != "sqlite":
         return None
-    with db.engine.connect() as connection:
+    with reading_engine().connect() as connection:
         said = [str(line) for line in connection.scalars(text("PRAGMA integrity_check(1)"))]
     if said == ["ok"]:
         return None

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, text
+from sqlalchemy import event, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from app.assembly import create_app, without_doors
-from app.database import db
-from app.schema import NotInUTF8, UnknownSchema, _config, newest, upgrade, why_unfit
+from app.database import db, transaction
+from app.schema import NotInUTF8, UnknownSchema, _config, damage, newest, upgrade, why_unfit
 from app.settings import from_environment
 from tests.databases import let_go
 from tests.servers.postgres import DatabaseName, Postgres
@@ -82,6 +82,24 @@ def test_several_who_bring_a_database_to_the_present_schema_at_once_do_it_once(p
         db.engine.dispose()
     let_go(url)
     assert raised == []
+
+
+def test_who_looks_at_a_database_waits_for_nobody_who_writes_and_keeps_nobody_waiting(database_url: str, tmp_path: Path) -> None:
+    app = without_doors(from_environment({"DATABASE_URL": database_url, "DOORLIST_HOME": str(tmp_path)}))
+    begun: list[str] = []
+    with app.app_context():
+        upgrade()
+        with transaction() as session:
+            # On SQLite nobody else can write from here on: who wanted to would wait, and be refused.
+            session.execute(text("SELECT 1"))
+            event.listen(db.engine, "before_cursor_execute", lambda _connection, _cursor, statement, *_: begun.append(statement))
+            upgrade()
+            assert why_unfit() is None
+            assert damage() is None
+        db.engine.dispose()
+    let_go(database_url)
+
+    assert "BEGIN IMMEDIATE" not in begun
 
 
 def test_a_database_that_cannot_be_read_is_no_old_one(tmp_path: Path) -> None:
