@@ -30,7 +30,7 @@ _REACHED: Final = select(Reach.rule_id, Reach.key, Reach.channel_id).where(
     Reach.organization_id == _ORGANIZATION, tuple_(Reach.rule_id, Reach.key).in_(bindparam("keys", expanding=True))
 )
 _CHANNELS: Final = select(Channel).where(Channel.organization_id == _ORGANIZATION, Channel.id.in_(params("channels")))
-_NAMES: Final = select(Channel.id, Channel.name).where(Channel.organization_id == _ORGANIZATION, Channel.id.in_(params("channels")))
+_NAMES: Final = select(Channel.id, Channel.name, Channel.plain).where(Channel.organization_id == _ORGANIZATION, Channel.id.in_(params("channels")))
 _CALLED: Final = select(Channel.id, Channel.space).where(Channel.organization_id == _ORGANIZATION, Channel.name == param("name"))
 
 
@@ -113,9 +113,12 @@ def reaches_of(
     return found
 
 
-def speaking(name: str, reached: Sequence[Reached]) -> list[Reached]:
+def speaking(name: str, plain: str | None, reached: Sequence[Reached]) -> list[Reached]:
     """Those among the reaches that render to the channel's name. The others are former keys, kept until nobody has them."""
-    return [one for one in reached if templates.is_numbered(name, one.rendered.name)]
+    if plain is None:
+        return [one for one in reached if templates.is_numbered(name, one.rendered.name)]
+    # A number may be part of what it is called: `interns-2026` is not the name of whoever says `interns`.
+    return [one for one in reached if one.rendered.name == plain]
 
 
 def settle(session: Session, organization_id: str, channel_ids: Iterable[str], at: datetime) -> dict[str, Settled]:
@@ -152,7 +155,7 @@ def _settle(
     was = ChannelState(channel.state)
     if channel.space:
         return Settled(was=was, state=ChannelState.ACTIVE)
-    _let_former_go(session, organization_id, rules, channel.name, reached)
+    _let_former_go(session, organization_id, rules, channel, reached)
     if _has_people(session, organization_id, rules, reached):
         channel.state, channel.empty_since = ChannelState.ACTIVE, None
         session.flush()
@@ -206,9 +209,10 @@ def let_go(session: Session, organization_id: str, belongs: Belongs) -> None:
     session.execute(delete(Reach).where(mine), execution_options={"synchronize_session": False})
 
 
-def call(session: Session, organization_id: str, channel_id: str, name: str) -> None:
-    """Give the channel this name, which `place` said is free."""
-    session.execute(update(Channel).where(Channel.organization_id == organization_id, Channel.id == channel_id).values(name=name))
+def call(session: Session, organization_id: str, channel_id: str, name: str, *, plain: str) -> None:
+    """Give the channel this name, which `place` said is free of those that `plain` may have."""
+    mine = (Channel.organization_id == organization_id, Channel.id == channel_id)
+    session.execute(update(Channel).where(*mine).values(name=name, plain=plain))
 
 
 def channels_of(session: Session, organization_id: str, channel_ids: Iterable[str]) -> list[Channel]:
@@ -238,15 +242,20 @@ def _allocate(
 ) -> dict[Belongs, str]:
     made: dict[Belongs, str] = {}
     for one in missing:
-        name, shared = place(session, organization_id, rules, one.rule_id, rendered[one].name)
-        made[one] = shared or _make(session, organization_id, name, at)
+        plain = rendered[one].name
+        name, shared = place(session, organization_id, rules, one.rule_id, plain)
+        if shared is None:
+            made[one] = _make(session, organization_id, name, at, plain=plain)
+        else:
+            made[one] = shared
+            call(session, organization_id, shared, name, plain=plain)
         point(session, organization_id, one, made[one], at)
     return made
 
 
-def _make(session: Session, organization_id: str, name: str, at: datetime, *, space: bool = False) -> str:
+def _make(session: Session, organization_id: str, name: str, at: datetime, *, plain: str, space: bool = False) -> str:
     channel_id = new_id()
-    row = {"organization_id": organization_id, "id": channel_id, "name": name, "space": space, "created_at": at}
+    row = {"organization_id": organization_id, "id": channel_id, "name": name, "plain": plain, "space": space, "created_at": at}
     session.execute(insert(Channel), [row | {"state": ChannelState.ACTIVE}])
     return channel_id
 
@@ -257,7 +266,7 @@ def _astray(session: Session, organization_id: str, rules: Mapping[str, Rule], c
     names = _names(session, organization_id, ids)
     found: dict[str, list[Reached]] = {}
     for channel_id, reached in reaches_of(session, organization_id, rules, ids).items():
-        kept = {one.belongs.rule_id for one in speaking(names[channel_id], reached)}
+        kept = {one.belongs.rule_id for one in speaking(*names[channel_id], reached)}
         lost = [one for one in reached if one.belongs.rule_id not in kept]
         if lost:
             found[channel_id] = lost
@@ -269,7 +278,7 @@ def _correct_names(session: Session, organization_id: str, rules: Mapping[str, R
     astray = _astray(session, organization_id, rules, channel_ids)
     names = _names(session, organization_id, astray)
     for channel_id, lost in sorted(astray.items()):
-        stays = speaking(names[channel_id], reaches_of(session, organization_id, rules, [channel_id])[channel_id])
+        stays = speaking(*names[channel_id], reaches_of(session, organization_id, rules, [channel_id])[channel_id])
         leaving = lost
         if not stays:
             # The eldest rule keeps the room and its history; of its keys the newest is the one that counts.
@@ -278,7 +287,7 @@ def _correct_names(session: Session, organization_id: str, rules: Mapping[str, R
             leaving = [one for one in lost if one.belongs.rule_id != first and one.rendered.name != lead.rendered.name]
             name, shared = place(session, organization_id, rules, first, lead.rendered.name, channel_id=channel_id)
             if shared is None:
-                call(session, organization_id, channel_id, name)
+                call(session, organization_id, channel_id, name, plain=lead.rendered.name)
             else:
                 leaving = lost
         for one in leaving:
@@ -287,10 +296,10 @@ def _correct_names(session: Session, organization_id: str, rules: Mapping[str, R
     return bool(astray)
 
 
-def _names(session: Session, organization_id: str, channel_ids: Iterable[str]) -> dict[str, str]:
-    names: dict[str, str] = {}
+def _names(session: Session, organization_id: str, channel_ids: Iterable[str]) -> dict[str, tuple[str, str | None]]:
+    names: dict[str, tuple[str, str | None]] = {}
     for some in chunks(channel_ids):
-        names |= {row.id: row.name for row in session.execute(_NAMES, {"organization": organization_id, "channels": some})}
+        names |= {row.id: (row.name, row.plain) for row in session.execute(_NAMES, {"organization": organization_id, "channels": some})}
     return names
 
 
@@ -315,7 +324,7 @@ def _space_id(session: Session, organization_id: str, name: str) -> str | None:
 
 
 def _make_space(session: Session, organization_id: str, name: str, at: datetime) -> None:
-    _make(session, organization_id, free_name(session, organization_id, name), at, space=True)
+    _make(session, organization_id, free_name(session, organization_id, name), at, plain=name, space=True)
 
 
 def free_name(session: Session, organization_id: str, name: str) -> str:
@@ -328,8 +337,8 @@ def free_name(session: Session, organization_id: str, name: str) -> str:
     return templates.with_number(name, number)
 
 
-def _let_former_go(session: Session, organization_id: str, rules: Mapping[str, Rule], name: str, reached: Sequence[Reached]) -> None:
-    spoken = speaking(name, reached)
+def _let_former_go(session: Session, organization_id: str, rules: Mapping[str, Rule], channel: Channel, reached: Sequence[Reached]) -> None:
+    spoken = speaking(channel.name, channel.plain, reached)
     kept = {one.belongs.rule_id for one in spoken}
     for one in reached:
         former = one not in spoken and one.belongs.rule_id in kept

@@ -113,12 +113,12 @@ def _rename(
         if others:
             raise RenameRefused(f"{rendered!r} is a channel of rule {others[0].belongs.rule_id!r} too; it cannot be replaced")
         plain = templates.fit_name(f"{rendered}-superseded", key=new.key)
-        call(session, organization_id, superseded, free_name(session, organization_id, plain))
+        call(session, organization_id, superseded, free_name(session, organization_id, plain), plain=plain)
     name, shared = place(session, organization_id, rules, new.rule_id, rendered, channel_id=channel_id)
     if shared is not None:
         raise RenameRefused(f"{rendered!r} is a channel of another rule already")
     point(session, organization_id, new, channel_id, at)
-    call(session, organization_id, channel_id, name)
+    call(session, organization_id, channel_id, name, plain=rendered)
     # Who leads them as well: they are in the channel that was set aside.
     people = everybody_of_key(session, organization_id, rules[new.rule_id], new.key)
     work.want(session, organization_id, subject=Subject.PERSON, subject_ids=people, because=None, due_at=at)

@@ -56,7 +56,7 @@ def shapes(session: Session, organization_id: str, rules: Sequence[Rule], channe
     by_id = {rule.id: rule for rule in rules}
     reached = reaches_of(session, organization_id, by_id, ids)
     channels = channels_of(session, organization_id, ids)
-    heard = {channel.id: _heard(channel.name, reached.get(channel.id, [])) for channel in channels}
+    heard = {channel.id: _heard(channel, reached.get(channel.id, [])) for channel in channels}
     spaces = space_ids(session, organization_id, {one.rendered.parent for some in heard.values() for one in some})
     owners = _owners(session, organization_id, by_id, heard)
     return {
@@ -65,8 +65,8 @@ def shapes(session: Session, organization_id: str, rules: Sequence[Rule], channe
     }
 
 
-def _heard(name: str, reached: list[Reached]) -> list[Reached]:
-    return speaking(name, reached) or reached
+def _heard(channel: Channel, reached: list[Reached]) -> list[Reached]:
+    return speaking(channel.name, channel.plain, reached) or reached
 
 
 def _shaped(
@@ -142,7 +142,7 @@ def ownerless(session: Session, organization_id: str, rules: Sequence[Rule], cha
     ids = set(channel_ids)
     by_id = {rule.id: rule for rule in rules}
     reached = reaches_of(session, organization_id, by_id, ids)
-    heard = {one.id: _heard(one.name, reached.get(one.id, [])) for one in channels_of(session, organization_id, ids)}
+    heard = {one.id: _heard(one, reached.get(one.id, [])) for one in channels_of(session, organization_id, ids)}
     return owners_by_rules(session, organization_id, by_id, heard)[1]
 
 

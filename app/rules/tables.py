@@ -40,12 +40,16 @@ class Revision(Base):
 
 
 class Channel(Base):
-    """A channel of the organisation, the same in every workspace. Its `name` is unique: two rules with one name share it."""
+    """A channel of the organisation, the same in every workspace. Its `name` is unique: two rules with one name share it.
+
+    `plain` is the name without the number that keeps it apart from another; None where a version before 0028 of the schema did not say.
+    """
 
     __tablename__ = "channel"
     organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
     id: Mapped[str] = mapped_column(ByteText, primary_key=True)
     name: Mapped[str] = mapped_column(Text)
+    plain: Mapped[str | None] = mapped_column(Text)
     state: Mapped[str] = mapped_column(Text, default=ChannelState.ACTIVE)
     space: Mapped[bool] = mapped_column(Boolean, default=False)
     empty_since: Mapped[datetime | None] = mapped_column(Instant)
