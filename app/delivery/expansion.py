@@ -110,9 +110,10 @@ def expand_person(session: Session, organization_id: str, person_id: str, *, at:
     was_in = set(session.scalars(were, {"organization": organization_id, "person": person_id}))
     if was_in and person.standing == Standing.ACTIVE:
         moving.note(session, person, now_in, rules, because=because, at=at)
-    # Who comes into a channel that has people changes nothing in it.
-    lively = session.scalars(_LIVELY, {"organization": organization_id, "channels": list(now_in - was_in)}) if now_in - was_in else ()
-    changed |= _settle_channels(session, organization_id, rules, (was_in ^ now_in) - set(lively), at=at)
+    # Who belongs in a channel that has people changes nothing in it. In an empty one somebody may be already, beside the rules or since it
+    # followed them, who is the first whom the rules put there again.
+    lively = session.scalars(_LIVELY, {"organization": organization_id, "channels": list(now_in)}) if now_in else ()
+    changed |= _settle_channels(session, organization_id, rules, (was_in | now_in) - set(lively), at=at)
     for workspace_id in workspace_ids(session, organization_id):
         here = {"organization": organization_id, "workspace": workspace_id, "channels": list(now_in)}
         known = set(session.scalars(_ROOMS, here)) if now_in else set()

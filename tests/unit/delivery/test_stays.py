@@ -162,6 +162,25 @@ def test_whoever_is_away_for_a_while_has_it_when_they_are_back(firm: LedCompany)
     assert "dept-sales" in firm.is_in(firm.olga)
 
 
+def test_a_channel_that_was_archived_around_them_is_open_once_the_rules_put_them_in(firm: LedCompany) -> None:
+    firm.rules("rules:\n  - {id: departments, for_each: department, name: 'dept-{{ key | slug }}', archive_after: 0}")
+    firm.delivers()
+    firm.allows(firm.olga, "dept-sales", days=20)
+    for record in (firm.ada, firm.bob):
+        firm.changes(record, department="Legal" if record is firm.ada else "Board")
+    firm.delivers()
+    assert is_read_only(firm, "dept-sales")
+
+    firm.changes(firm.olga, department="Sales")
+    firm.delivers()
+
+    assert not is_read_only(firm, "dept-sales")
+
+
+def is_read_only(firm: LedCompany, name: str) -> bool:
+    return next(room.read_only for room in firm.there.rooms.values() if room.name == name)
+
+
 def test_it_is_in_the_plan_and_told_to_whoever_asks(firm: LedCompany) -> None:
     firm.allows(firm.bob, "dept-board", days=5)
     firm.delivers()
