@@ -72,7 +72,12 @@ def reach(
     rendered = render_all(session, organization_id, by_id, wanted)
     parents = {one.parent for one in rendered.values() if one.parent is not None}
     complete = len(known) == len(wanted) and not _missing_spaces(session, organization_id, parents)
-    if not complete or _astray(session, organization_id, by_id, known.values()):
+    names = _names(session, organization_id, known.values())
+    reached = reaches_of(session, organization_id, by_id, names)
+    for channel_id, some in reached.items():
+        # Who is looked at may have been the last with a former key: whoever gets it from now on is given a channel of their own.
+        _let_former_go(session, organization_id, by_id, *names[channel_id], some)
+    if not complete or _astray(names, reached):
         one_at_a_time(session, organization_id)
         known = _known(session, organization_id, wanted)
         if _correct_names(session, organization_id, by_id, known.values()):
@@ -155,7 +160,7 @@ def _settle(
     was = ChannelState(channel.state)
     if channel.space:
         return Settled(was=was, state=ChannelState.ACTIVE)
-    _let_former_go(session, organization_id, rules, channel, reached)
+    _let_former_go(session, organization_id, rules, channel.name, channel.plain, reached)
     if _has_people(session, organization_id, rules, reached):
         channel.state, channel.empty_since = ChannelState.ACTIVE, None
         session.flush()
@@ -260,14 +265,12 @@ def _make(session: Session, organization_id: str, name: str, at: datetime, *, pl
     return channel_id
 
 
-def _astray(session: Session, organization_id: str, rules: Mapping[str, Rule], channel_ids: Iterable[str]) -> dict[str, list[Reached]]:
+def _astray(names: Mapping[str, tuple[str, str | None]], reached: Mapping[str, Sequence[Reached]]) -> dict[str, list[Reached]]:
     """Reaches of these channels that render to another name than the channel's, where not even another key of theirs does."""
-    ids = set(channel_ids)
-    names = _names(session, organization_id, ids)
     found: dict[str, list[Reached]] = {}
-    for channel_id, reached in reaches_of(session, organization_id, rules, ids).items():
-        kept = {one.belongs.rule_id for one in speaking(*names[channel_id], reached)}
-        lost = [one for one in reached if one.belongs.rule_id not in kept]
+    for channel_id, some in reached.items():
+        kept = {one.belongs.rule_id for one in speaking(*names[channel_id], some)}
+        lost = [one for one in some if one.belongs.rule_id not in kept]
         if lost:
             found[channel_id] = lost
     return found
@@ -275,8 +278,8 @@ def _astray(session: Session, organization_id: str, rules: Mapping[str, Rule], c
 
 def _correct_names(session: Session, organization_id: str, rules: Mapping[str, Rule], channel_ids: Iterable[str]) -> bool:
     """Rename channels whose every rule now says another name; whether there were any. A rule that alone says otherwise parts from the channel."""
-    astray = _astray(session, organization_id, rules, channel_ids)
-    names = _names(session, organization_id, astray)
+    names = _names(session, organization_id, channel_ids)
+    astray = _astray(names, reaches_of(session, organization_id, rules, names))
     for channel_id, lost in sorted(astray.items()):
         stays = speaking(*names[channel_id], reaches_of(session, organization_id, rules, [channel_id])[channel_id])
         leaving = lost
@@ -337,8 +340,10 @@ def free_name(session: Session, organization_id: str, name: str) -> str:
     return templates.with_number(name, number)
 
 
-def _let_former_go(session: Session, organization_id: str, rules: Mapping[str, Rule], channel: Channel, reached: Sequence[Reached]) -> None:
-    spoken = speaking(channel.name, channel.plain, reached)
+def _let_former_go(
+    session: Session, organization_id: str, rules: Mapping[str, Rule], name: str, plain: str | None, reached: Sequence[Reached]
+) -> None:
+    spoken = speaking(name, plain, reached)
     kept = {one.belongs.rule_id for one in spoken}
     for one in reached:
         former = one not in spoken and one.belongs.rule_id in kept

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
+from sqlalchemy.orm import Session
 
+from app.database import in_transaction
+from app.delivery.expansion import want_channels
+from app.rules.moves import rename
 from tests.arranged_once import arranged_once
 from tests.unit.delivery.led_company import LedCompany, led_company
 
@@ -29,3 +33,25 @@ def test_whoever_leads_is_in_the_channel_that_their_new_team_brought_along(firm:
     members = {room.name: there.members[ref] for ref, room in there.rooms.items()}
     assert members["team-ada-x-example"] == {ada, firm.account(eve)}
     assert members["team-ada-x-example-superseded"] == set()
+
+
+def test_whoever_comes_to_a_department_called_as_a_renamed_one_was_is_shown_nothing_of_it(firm: LedCompany) -> None:
+    def rename_sales(session: Session) -> None:
+        done = rename(session, firm.company.organization_id, "departments", "Sales", "Growth", firm.at)
+        want_channels(session, firm.company.organization_id, {done.channel_id}, at=firm.at)
+
+    in_transaction(rename_sales)
+    firm.delivers()
+    dan = firm.joins("dan", department="Sales")
+    firm.delivers()
+    # The directory has not followed: who is hired into Sales meanwhile is one of them.
+    assert "dept-growth" in firm.is_in(dan)
+
+    for record in (firm.ada, firm.bob, dan):
+        firm.changes(record, department="Growth")
+    firm.delivers()
+    eve = firm.joins("eve", department="Sales")
+    firm.delivers()
+
+    assert firm.is_in(eve) == {"all-hands", "dept-sales"}
+    assert "dept-growth" in firm.is_in(dan)
