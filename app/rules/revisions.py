@@ -18,10 +18,10 @@ from app.directory.tables import Person, Standing
 from app.journal import entries
 from app.journal.tables import Lane, Subject, Work, WorkState
 from app.journal.work import PRIORITY, insert_for, wanted_again
-from app.rules.file import Rule, as_data, from_data
+from app.rules.file import Joining, Rule, as_data, from_data
 from app.rules.membership import Belongs, belongings, dialect_of, keys_in_use
 from app.rules.scopes import render_all
-from app.rules.tables import Channel, Reach, Revision, Room
+from app.rules.tables import MOVED, Channel, ChannelMember, Reach, Revision, Room
 from app.statements import param
 
 _IN_FORCE: Final = (
@@ -87,6 +87,10 @@ def apply_rules(session: Session, organization_id: str, rules: Sequence[Rule], a
     session.flush()
     people = _want_everybody(session, organization_id, because=entry, at=at)
     _want_every_room(session, organization_id, because=entry, at=at)
+    was = {} if before is None else {rule.id: rule.membership for rule in from_data(before.rules)}
+    enforced = [rule.id for rule in rules if rule.membership is Joining.ENFORCED and was.get(rule.id, Joining.ENFORCED) is not Joining.ENFORCED]
+    if enforced:
+        _want_members(session, organization_id, enforced, because=entry, at=at)
     return Applied(revision=revision, entry=entry, people=people)
 
 
@@ -102,6 +106,17 @@ def _want_every_room(session: Session, organization_id: str, *, because: int, at
     rooms = select(Room.organization_id, Room.channel_id, Room.workspace_id).where(Room.organization_id == organization_id, Room.ref.is_not(None))
     # Behind everybody: until they were looked at, a rule that was given another id reaches no channel yet, and says nothing of it.
     _want_all(session, rooms, Subject.CHANNEL, PRIORITY[Subject.ROSTER], because=because, at=at)
+
+
+def _want_members(session: Session, organization_id: str, rule_ids: Sequence[str], *, because: int, at: datetime) -> None:
+    """Whoever was only invited, or left what added them once, is to be in now. The mirror has their row either way, so the workspace is asked."""
+    people = (
+        select(ChannelMember.organization_id, ChannelMember.person_id, ChannelMember.workspace_id)
+        .join(Reach, (Reach.organization_id == ChannelMember.organization_id) & (Reach.channel_id == ChannelMember.channel_id))
+        .where(ChannelMember.organization_id == organization_id, ChannelMember.why != MOVED, Reach.rule_id.in_(rule_ids))
+        .distinct()
+    )
+    _want_all(session, people, Subject.ACCOUNT, PRIORITY[Subject.ROSTER], because=because, at=at)
 
 
 def _want_all(session: Session, subjects: Select[str, str, str], subject: Subject, priority: int, *, because: int, at: datetime) -> None:

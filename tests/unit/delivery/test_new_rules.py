@@ -92,3 +92,19 @@ def test_the_same_rules_again_change_nothing(firm: LedCompany) -> None:
     firm.delivers()
 
     assert called == []
+
+
+@pytest.mark.parametrize("mode", ["added", "suggested"])
+def test_a_rule_that_becomes_enforced_puts_in_whoever_is_not(firm: LedCompany, mode: str) -> None:
+    party = "rules:\n  - {id: party, name: party, membership: %s}\n"
+    firm.rules(party % mode)
+    firm.delivers()
+    ref, bob = room(firm, "party").ref, firm.account(firm.bob)
+    # Added once, and left; or invited, and never came.
+    firm.there.members[ref].discard(bob)
+    assert "party" not in firm.is_in(firm.bob)
+
+    firm.rules(party % "enforced")
+    firm.delivers()
+
+    assert "party" in firm.is_in(firm.bob)
