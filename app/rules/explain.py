@@ -10,14 +10,14 @@ from sqlalchemy.orm import Session
 from app.access.tables import Workspace
 from app.clock import iso
 from app.directory.tables import Group, Person, Standing
-from app.rules.file import MANAGER, Rule
+from app.rules.file import MANAGER, Joining, Rule
 from app.rules.membership import Belongs, fits, keys_of_person
 from app.rules.revisions import current_revision, current_rules
 from app.rules.scopes import render_all
 from app.rules.shapes import ChannelShape, shape
 from app.rules.stay_tables import Stay
 from app.rules.stays import beside_rules, of_person
-from app.rules.tables import MOVED, Channel, ChannelMember, Reach, Revision
+from app.rules.tables import MOVED, RULE, Channel, ChannelMember, Reach, Revision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def explain(session: Session, organization_id: str, person_id: str, channel_name
     mirror = [] if channel is None else _mirror(session, organization_id, channel.id, person_id)
     stay = None if channel is None or not active else of_person(session, organization_id, person_id, channel.id, at=at)
     steps += [] if stay is None else [Step(question="Are they in it beside the rules?", answer=f"yes: {_say_stay(session, stay)}", holds=True)]
-    steps += [_of_workspace(member, workspace, at) for member, workspace in mirror]
+    steps += [_of_workspace(member, workspace, at, invites=found is not None and found.membership is Joining.SUGGESTED) for member, workspace in mirror]
     sentence = _say_one(
         session,
         organization_id,
@@ -173,8 +173,12 @@ def _mirror(session: Session, organization_id: str, channel_id: str, person_id: 
     return [(member, name) for member, name in session.execute(query)]
 
 
-def _of_workspace(member: ChannelMember, workspace: str, at: datetime) -> Step:
+def _of_workspace(member: ChannelMember, workspace: str, at: datetime, *, invites: bool) -> Step:
     question = f"Is the person in it in workspace {workspace}?"
+    if invites and member.why == RULE and member.keep_until is None:
+        # Whether they have accepted is seen when they are looked at next, and not before.
+        answer = f"invited since {iso(member.since)}" if member.left_at is None else f"no: not when looked at {iso(member.left_at)}"
+        return Step(question=question, answer=answer, holds=member.left_at is None)
     if member.left_at is not None:
         return Step(question=question, answer=f"no: not any more since {iso(member.left_at)}", holds=False)
     kept = f", kept until {iso(member.keep_until)}" if member.keep_until is not None and member.keep_until > at else ""
@@ -207,6 +211,8 @@ def _say_one(
         said = " and ".join(f"rule {one.rule_id} ({_say_key(session, organization_id, rules[one.rule_id], one.key)})" for one in by_rule)
         if channel is None:
             return f"{name} belongs in {channel_name} by {said}; the channel is still to be made."
+        if mirror and channel.membership is Joining.SUGGESTED:
+            return f"{name} belongs in {channel_name} by {said}; membership is {channel.membership}, so they are invited, and come in by themselves."
         if any(member.left_at is not None for member in mirror):
             return f"{name} belongs in {channel_name} by {said}, but is not in it any more, and membership is {channel.membership}."
         if not mirror:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 from sqlalchemy import update
 
@@ -82,3 +84,17 @@ def test_a_channel_still_to_be_made_is_said_so(told: Company) -> None:
 
 def test_an_unknown_channel_is_said_so(told: Company) -> None:
     assert why(told, "ada", "nowhere").sentence.startswith("There is no channel nowhere")
+
+
+@pytest.mark.parametrize(("left_at", "step"), [(None, "invited since 2026-03-02T09:00:00.000Z"), (MORNING, "no: not when looked at 2026-03-02T09:00:00.000Z")])
+def test_who_is_invited_is_said_neither_to_be_in_it_nor_to_have_left(company: Company, left_at: datetime | None, step: str) -> None:
+    company.hires("Ada")
+    fans = rules_of("- {id: fans, name: fans, membership: suggested}")
+    apply_rules(company.session, ORGANIZATION, fans, OPERATOR, company.now)
+    company.is_delivered(fans)
+    company.session.execute(update(ChannelMember).values(left_at=left_at))
+
+    found = why(company, "ada", "fans")
+
+    assert found.sentence == "Ada belongs in fans by rule fans (everyone); membership is suggested, so they are invited, and come in by themselves."
+    assert found.steps[-1].answer == step
