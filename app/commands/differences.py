@@ -19,6 +19,7 @@ from app.journal import entries, work
 from app.journal.tables import Lane, Subject
 from app.reconcile.plan import Line as Planned
 from app.reconcile.plan import Plan, Tally
+from app.rules.channels import place, space_ids
 from app.rules.file import Joining, Rule
 from app.rules.membership import belongings, desired, keys_in_use
 from app.rules.revisions import current_rules
@@ -150,6 +151,7 @@ def _wanted(session: Session, organization_id: str, workspace_id: str, at: datet
     }
     names = {channel.id: channel.name for channel in session.scalars(select(Channel).where(Channel.organization_id == organization_id))}
     shaped = shapes(session, organization_id, rules, names)
+    unmade = _unmade(session, organization_id, rules, frozenset(names.values()), pairs)
     for channel_id in sorted(pairs):
         # Whoever is in a channel is in the spaces above it too.
         above = shaped[channel_id].parent if channel_id in shaped else None
@@ -158,24 +160,38 @@ def _wanted(session: Session, organization_id: str, workspace_id: str, at: datet
             above = shaped[above].parent if above in shaped else None
     active = select(Person.id).where(Person.organization_id == organization_id, Person.standing == Standing.ACTIVE)
     return _Wanted(
-        pairs=pairs, unmade=_unmade(session, organization_id, rules), names=names,
+        pairs=pairs, unmade=unmade, names=names,
         joining={channel_id: one.membership for channel_id, one in shaped.items()}, rooms=rooms, mirror=mirror, left=left,
         active=frozenset(session.scalars(active)),
     )  # fmt: skip
 
 
-def _unmade(session: Session, organization_id: str, rules: Sequence[Rule]) -> dict[str, set[str]]:
-    """Who belongs in channels that nothing was made for yet, by the name they will be given."""
+def _unmade(
+    session: Session, organization_id: str, rules: Sequence[Rule], names: frozenset[str], pairs: dict[str, set[str]]
+) -> dict[str, set[str]]:
+    """Who belongs in channels that nothing was made for yet, by the name they will be given.
+
+    Who is to come into a channel or a space that is there, by a rule that does not reach it yet, is added to `pairs`.
+    """
     made = {(row.rule_id, row.key) for row in session.scalars(select(Reach).where(Reach.organization_id == organization_id))}
     missing = [one.belongs for one in keys_in_use(session, organization_id, rules) if (one.belongs.rule_id, one.belongs.key) not in made]
     if not missing:
         return {}
-    rendered = render_all(session, organization_id, {rule.id: rule for rule in rules}, missing)
-    names = {(one.rule_id, one.key): said.name for one, said in rendered.items()}
+    by_id = {rule.id: rule for rule in rules}
+    rendered = render_all(session, organization_id, by_id, missing)
+    spaces = space_ids(session, organization_id, {said.parent for said in rendered.values()})
+    places: dict[tuple[str, str], tuple[str, str | None, str | None]] = {}
+    for one, said in rendered.items():
+        name, shared = place(session, organization_id, by_id, one.rule_id, said.name) if said.name in names else (said.name, None)
+        places[one.rule_id, one.key] = name, shared, None if said.parent is None else spaces[said.parent]
     people: dict[str, set[str]] = {}
     for person_id, rule_id, key in belongings(session, organization_id, rules):
-        if (rule_id, key) in names:
-            people.setdefault(names[rule_id, key], set()).add(person_id)
+        if (rule_id, key) in places:
+            name, shared, space = places[rule_id, key]
+            into, channel = (people, name) if shared is None else (pairs, shared)
+            into.setdefault(channel, set()).add(person_id)
+            if space is not None:
+                pairs.setdefault(space, set()).add(person_id)
     return people
 
 
