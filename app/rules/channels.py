@@ -82,8 +82,7 @@ def reach(
         known = _known(session, organization_id, wanted)
         if _correct_names(session, organization_id, by_id, known.values()):
             known = _known(session, organization_id, wanted)
-        for name in sorted(_missing_spaces(session, organization_id, parents)):
-            _make_space(session, organization_id, name, at)
+        make_spaces(session, organization_id, parents, at)
         missing = [one for one in wanted if one not in known]
         known |= _allocate(session, organization_id, by_id, missing, rendered, at)
     return {(one.rule_id, one.key): known[one] for one in wanted}
@@ -326,8 +325,10 @@ def _space_id(session: Session, organization_id: str, name: str) -> str | None:
         number += 1
 
 
-def _make_space(session: Session, organization_id: str, name: str, at: datetime) -> None:
-    _make(session, organization_id, free_name(session, organization_id, name), at, plain=name, space=True)
+def make_spaces(session: Session, organization_id: str, names: Iterable[str], at: datetime) -> None:
+    """Make those of these spaces that are not there. Call `one_at_a_time` first."""
+    for name in sorted(_missing_spaces(session, organization_id, names)):
+        _make(session, organization_id, free_name(session, organization_id, name), at, plain=name, space=True)
 
 
 def free_name(session: Session, organization_id: str, name: str) -> str:

@@ -12,7 +12,7 @@ from app.directory.tables import Group, Person, Standing
 from app.journal import work
 from app.journal.tables import Subject
 from app.rules import templates
-from app.rules.channels import call, free_name, let_go, one_at_a_time, place, point, reaches_of
+from app.rules.channels import call, free_name, let_go, make_spaces, one_at_a_time, place, point, reaches_of
 from app.rules.file import MANAGER, Rule
 from app.rules.grouping import as_key
 from app.rules.membership import Belongs, everybody_of_key, has_people, keys_of_person, people_of_key
@@ -104,7 +104,8 @@ def follow_moves(
 def _rename(
     session: Session, organization_id: str, rules: Mapping[str, Rule], new: Belongs, *, old: str, channel_id: str, at: datetime
 ) -> Renamed:
-    rendered = render_all(session, organization_id, rules, [new])[new].name
+    said = render_all(session, organization_id, rules, [new])[new]
+    rendered = said.name
     superseded = _channel_of(session, organization_id, new.rule_id, new.key)
     if superseded == channel_id:
         superseded = None
@@ -117,6 +118,8 @@ def _rename(
     name, shared = place(session, organization_id, rules, new.rule_id, rendered, channel_id=channel_id)
     if shared is not None:
         raise RenameRefused(f"{rendered!r} is a channel of another rule already")
+    if said.parent is not None:
+        make_spaces(session, organization_id, [said.parent], at)
     point(session, organization_id, new, channel_id, at)
     call(session, organization_id, channel_id, name, plain=rendered)
     # Who leads them as well: they are in the channel that was set aside.

@@ -36,12 +36,7 @@ def test_whoever_leads_is_in_the_channel_that_their_new_team_brought_along(firm:
 
 
 def test_whoever_comes_to_a_department_called_as_a_renamed_one_was_is_shown_nothing_of_it(firm: LedCompany) -> None:
-    def rename_sales(session: Session) -> None:
-        done = rename(session, firm.company.organization_id, "departments", "Sales", "Growth", firm.at)
-        want_channels(session, firm.company.organization_id, {done.channel_id}, at=firm.at)
-
-    in_transaction(rename_sales)
-    firm.delivers()
+    renames_sales(firm, "Growth")
     dan = firm.joins("dan", department="Sales")
     firm.delivers()
     # The directory has not followed: who is hired into Sales meanwhile is one of them.
@@ -55,3 +50,23 @@ def test_whoever_comes_to_a_department_called_as_a_renamed_one_was_is_shown_noth
 
     assert firm.is_in(eve) == {"all-hands", "dept-sales"}
     assert "dept-growth" in firm.is_in(dan)
+
+
+def test_a_channel_that_an_operator_renames_goes_with_its_people_into_a_space_that_is_still_to_be_made(firm: LedCompany) -> None:
+    firm.rules("rules:\n  - {id: departments, for_each: department, name: '{{ key }}', parent: 'around {{ key }}'}")
+    firm.delivers()
+
+    renames_sales(firm, "Growth")
+
+    rooms = {room.name: room for room in firm.there.rooms.values()}
+    assert rooms["Growth"].parent == rooms["around Growth"].ref
+    assert firm.is_in(firm.bob) == {"Growth", "around Growth"}
+
+
+def renames_sales(firm: LedCompany, name: str) -> None:
+    def act(session: Session) -> None:
+        done = rename(session, firm.company.organization_id, "departments", "Sales", name, firm.at)
+        want_channels(session, firm.company.organization_id, {done.channel_id}, at=firm.at)
+
+    in_transaction(act)
+    firm.delivers()
