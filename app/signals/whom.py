@@ -70,7 +70,7 @@ def find_sign_in(session: Session, subject: Subject, scope: Scope) -> One | None
     """Whose sign-in this subject names by itself, as the id of a session may (CAEP 1.0 §3.1.2); only those through the sender's own connections."""
     said = subject if not isinstance(subject, Complex) else subject.members.get("session")
     others = subject.members.keys() - {"session", "tenant"} if isinstance(subject, Complex) else ()
-    if not isinstance(said, Opaque) or others:
+    if not isinstance(said, Opaque) or others or (isinstance(subject, Complex) and _is_elsewhere(subject, scope)):
         return None
     issuers = {scope.issuer} if scope.issuers is None else set(scope.issuers)
     query = (
@@ -89,8 +89,7 @@ def find_sign_in(session: Session, subject: Subject, scope: Scope) -> One | None
 def _found(session: Session, subject: Subject, scope: Scope) -> Whom:
     if not isinstance(subject, Complex):
         return _one(session, subject, scope)
-    tenant = subject.members.get("tenant")
-    if tenant is not None and scope.tenant is not None and tenant != Opaque(id=scope.tenant):
+    if _is_elsewhere(subject, scope):
         return Nobody(why="the tenant is another one than this stream's")
     user = subject.members.get("user")
     if user is None:
@@ -103,6 +102,11 @@ def _found(session: Session, subject: Subject, scope: Scope) -> Whom:
         session_ids=_sessions(session, scope.organization_id, found.person_id, subject.members.get("session")),
         device_id=_device(session, scope.organization_id, found.person_id, subject.members.get("device")),
     )
+
+
+def _is_elsewhere(subject: Complex, scope: Scope) -> bool:
+    tenant = subject.members.get("tenant")
+    return tenant is not None and scope.tenant is not None and tenant != Opaque(id=scope.tenant)
 
 
 def _without_user(session: Session, subject: Complex, scope: Scope) -> Whom:

@@ -81,6 +81,16 @@ def test_a_session_that_is_named_alone_ends(stage: Stage, hearing: Hearing, subj
     assert (stage.is_in(named), stage.is_in(other)) == (False, True)
 
 
+def test_nor_does_a_session_of_another_tenant_end(stage: Stage) -> None:
+    mara, hearing = stage.joins("mara"), stage.hears(Provider(issuer=IDP), policy={"tenant": "clinic"})
+    cookie = stage.signs_in(mara.person_id, upstream_session="s-1", connection_id=stage.connects(Provider(issuer=IDP)))
+
+    kept = hearing.pushes(SESSION_REVOKED, {"format": "complex", "session": opaque("s-1"), "tenant": opaque("elsewhere")})
+
+    assert (kept.outcome, stage.is_in(cookie)) == (Outcome.PARKED, True)
+    assert hearing.pushes(SESSION_REVOKED, {"format": "complex", "session": opaque("s-1"), "tenant": opaque("clinic")}).outcome == Outcome.APPLIED
+
+
 def test_what_is_said_of_people_touches_none_by_the_name_of_a_session(stage: Stage, hearing: Hearing) -> None:
     mara = stage.joins("mara")
     cookie = stage.signs_in(mara.person_id, upstream_session="s-1", connection_id=stage.connects(Provider(issuer=IDP)))
