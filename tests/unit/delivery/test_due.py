@@ -54,7 +54,9 @@ def test_so_are_all_who_left_together(installed: Flask) -> None:
     first = take(at=0)
     others = take(at=0, most=9, like=first[0])
 
-    assert [one.subject_id for one in (*first, *others)] == ["ada", "bob", "cem"]
+    assert len(first) == 1
+    # In which order they come who left at one instant is nobody's to say.
+    assert sorted(one.subject_id for one in (*first, *others)) == ["ada", "bob", "cem"]
 
 
 def test_what_was_tried_waits_for_its_time(installed: Flask) -> None:
