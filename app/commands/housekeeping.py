@@ -90,13 +90,14 @@ def tick(app: Flask) -> None:
             ended_workspaces.forget()
             while in_transaction(lambda session: ended_sources.end_late(session, at=now())):
                 pass
-            with suppress(KeyMissing):
-                in_transaction(lambda session: seal_what_was_open(session, app.config["DOORLIST"]))
             evidence.prune(app.config["DOORLIST"])
             evidence.look_again(app)
             for _ in range(NAMINGS):
                 if not in_transaction(name_parts.catch_up):
                     break
+            # Last: a version before that runs beside this one may add again what is encrypted already, and none of the rest is to wait for that.
+            with suppress(KeyMissing):
+                in_transaction(lambda session: seal_what_was_open(session, app.config["DOORLIST"]))
         except DBAPIError as error:
             # The next tick comes soon; the database may have been away for a moment.
             log.error("housekeeping could not be done: %s", error.__class__.__name__)

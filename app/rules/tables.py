@@ -42,7 +42,7 @@ class Revision(Base):
 class Channel(Base):
     """A channel of the organisation, the same in every workspace. Its `name` is unique: two rules with one name share it.
 
-    `plain` is the name without the number that keeps it apart from another; None where a version before 0028 of the schema did not say.
+    `plain` is the name without the number that keeps it apart from another; None where a version before 0031 of the schema did not say.
     """
 
     __tablename__ = "channel"

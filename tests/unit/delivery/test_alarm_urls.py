@@ -7,10 +7,11 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from app.clock import now
+from app.commands.housekeeping import tick
 from app.database import in_transaction, reading
 from app.delivery.alarm_posts import post_due
 from app.journal.tables import Entry
-from app.lifecycle.alarm_routes import add_webhook, end_route, find_route, seal_what_was_open, shown
+from app.lifecycle.alarm_routes import add_webhook, end_route, find_route, shown
 from app.lifecycle.errors import Taken
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarm_tables import AlarmRoute
@@ -60,7 +61,7 @@ def test_a_url_is_shown_to_nobody_and_called_all_the_same(installed: Flask, rece
 
 
 def test_a_url_that_was_kept_as_it_was_is_encrypted_and_called_before_and_afterwards(installed: Flask, receiver: Receiver) -> None:
-    company, settings = new_company(), installed.config["DOORLIST"]
+    company = new_company()
     here, over = f"{receiver.url}/hush", f"{receiver.url}/over"
     for url in (here, over):
         tell(company, url, installed)
@@ -73,13 +74,14 @@ def test_a_url_that_was_kept_as_it_was_is_encrypted_and_called_before_and_afterw
 
     with reading() as session:
         assert [entry.after["address"] for entry in session.scalars(select(Entry).where(Entry.verb == "alarm route ended")) if entry.after] == [shown(over)]
-    assert [in_transaction(lambda session: seal_what_was_open(session, settings)) for _ in "12"] == [2, 0]
+    for _ in "12":
+        tick(installed)
 
     raised(company, "entra")
     post_due(installed)
     assert len(receiver.posted) == 2
     with reading() as session:
-        assert {one.address for one in session.scalars(select(AlarmRoute))} == {shown(here), shown(over)}
+        assert {(one.address, one.sealed_url is not None) for one in session.scalars(select(AlarmRoute))} == {(shown(here), True), (shown(over), False)}
 
 
 @pytest.mark.parametrize(
