@@ -53,6 +53,11 @@ def microseconds(instant: datetime) -> int:
     return (instant - _EPOCH) // _MICROSECOND
 
 
+def stored_instant(microseconds: int) -> datetime:
+    """The instant that is stored so. Raises OverflowError beyond the years 1 to 9999."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
 def iso_of(microseconds: int) -> str:
     """`iso` of an instant as it is stored."""
     seconds, rest = divmod(microseconds, 1_000_000)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from flask import Flask, current_app
@@ -20,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeDecorator
 from uuid_utils import uuid7
 
-from app.clock import microseconds, now
+from app.clock import microseconds, now, stored_instant
 from app.settings import Settings
 
 Result = TypeVar("Result")
@@ -46,7 +46,6 @@ _THEIR_CLOCK = select(func.clock_timestamp())
 _PENS: dict[str, "Pen"] = {}
 IN_UTF_8: Final = {"client_encoding": "UTF8"}
 """How everybody speaks with PostgreSQL, whatever PGCLIENTENCODING, its role or its database say: the hot paths send bytes as they are."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class BeginAnew(Exception):
@@ -76,7 +75,7 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else microseconds(value)
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else _EPOCH + timedelta(microseconds=value)
+        return None if value is None else stored_instant(value)
 
 
 def same_document(one: Any, other: Any) -> bool:

@@ -8,7 +8,7 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
@@ -20,13 +20,12 @@ from app.access.session_tables import Grant, IssuedToken, RelyingParty, TokenKin
 from app.access.sessions import USE_NOTED_EVERY, Present, lets_in, of_person
 from app.access.tokens import digest_of
 from app.bare.connection import Bare
-from app.clock import microseconds
+from app.clock import microseconds, stored_instant
 from app.directory.tables import Person
 from app.journal.tables import Organization
 from app.statements import param
 
 _AT: Final = param("at", BigInteger())
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE: Final = USE_NOTED_EVERY // timedelta(microseconds=1)
 
 
@@ -95,8 +94,8 @@ async def by_cookie(bare: Bare, secret: str, *, client: str | None, at: datetime
     ) = rows[0]  # fmt: skip
     present = Present(
         organization_id=organization_id, session_id=session_id, person_id=person_id, epoch=epoch, display_name=display_name,
-        connection_id=connection_id, authenticated_at=_instant(authenticated), acr=acr, amr=tuple(json.loads(amr)), strong=bool(strong),
-        break_glass=bool(break_glass), created_at=_instant(created), expires_at=_instant(expires), idle_until=_instant(idle),
+        connection_id=connection_id, authenticated_at=stored_instant(authenticated), acr=acr, amr=tuple(json.loads(amr)), strong=bool(strong),
+        break_glass=bool(break_glass), created_at=stored_instant(created), expires_at=stored_instant(expires), idle_until=stored_instant(idle),
     )  # fmt: skip
     return Passing(
         organization_id=organization_id, person_id=person_id, user_name=user_name, client_id=None, present=present, alone=not others,
@@ -189,7 +188,3 @@ def _others(held: type[WebSession] | type[IssuedToken]) -> ColumnElement[bool]:
 def _asked_for() -> ColumnElement[str]:
     party = RelyingParty.__table__.alias("asked_for")
     return select(party.c.organization_id).where(and_(party.c.id == param("client"), party.c.ended_at.is_(None))).scalar_subquery()
-
-
-def _instant(stored: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=stored)

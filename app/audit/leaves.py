@@ -7,7 +7,7 @@ salt can check them; once the salt is gone nobody can, and the tree is as whole 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
@@ -15,11 +15,12 @@ from sqlalchemy import JSON, BigInteger, Text, cast, type_coerce
 
 from app.audit.spelling import canonical, digest_of, exact, key_of
 from app.audit.tables import Deed
+from app.clock import stored_instant
 from app.database import Instant
 from app.journal.tables import Entry
 
 VERSION = 1
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = stored_instant(0)
 Row = dict[str, Any]
 """What one leaf is made from: the columns of its evidence by their names, and the `kind` of it."""
 
@@ -68,9 +69,9 @@ class Evidence:
 def instant_of(stored: object) -> datetime:
     """What microseconds since 1970 say; what says no instant is read as 1970, which is not what a leaf says of it."""
     try:
-        return _EPOCH + timedelta(microseconds=stored) if isinstance(stored, int | float) else _EPOCH
+        return stored_instant(stored) if isinstance(stored, int) else _FIRST
     except OverflowError:
-        return _EPOCH
+        return _FIRST
 
 
 def text_of(stored: object) -> str:

@@ -6,13 +6,13 @@ A call names its date in its body alone, so each that says that somebody leaves 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, defer
 
-from app.clock import microseconds
+from app.clock import microseconds, stored_instant
 from app.directory.tables import Source, Standing, Statement, StatementKind
 from app.intake.hr import KINDS, BadCall, kept
 from app.intake.tables import HREvent
@@ -26,7 +26,6 @@ LEAVES: Final = tuple(name for name, kind in KINDS.items() if kind is StatementK
 WAITING: Final = ("received", "parked", "awaited", "dropped")
 """States of a call that nobody was found for, or that has yet to be understood."""
 AT_A_TIME: Final = 500
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TABLES: Final = """
 CREATE TABLE call (
     number INTEGER PRIMARY KEY, person TEXT, source TEXT, event TEXT, sha TEXT, received INTEGER, for_at INTEGER, dated INTEGER, engagement TEXT,
@@ -87,7 +86,7 @@ class Gathered:
         """Who turned out to be one of these people, by their own id, and when."""
         marks = ", ".join("?" * len(people))
         query = f"SELECT id, merged_into, merged_at FROM person WHERE merged_into IN ({marks})"
-        return {was: (now, _instant(at)) for was, now, at in self._db.execute(query, list(people))}
+        return {was: (now, stored_instant(at)) for was, now, at in self._db.execute(query, list(people))}
 
     def batches(self) -> Iterator[list[Candidate]]:
         """Everybody, so many at a time."""
@@ -95,7 +94,7 @@ class Gathered:
         page = "SELECT first, id, merged_into, merged_at FROM person WHERE (first, id) > (?, ?) ORDER BY first, id LIMIT ?"
         while rows := self._db.execute(page, (*last, AT_A_TIME)).fetchall():
             last = (rows[-1][0], rows[-1][1])
-            yield [Candidate(person_id=row[1], merged_into=row[2], merged_at=None if row[3] is None else _instant(row[3])) for row in rows]
+            yield [Candidate(person_id=row[1], merged_into=row[2], merged_at=None if row[3] is None else stored_instant(row[3])) for row in rows]
 
     def calls_of(self, people: Sequence[str]) -> dict[str, list[Call]]:
         """What HR said of these people that was acted on, whenever that was."""
@@ -116,13 +115,9 @@ class Gathered:
 def _call(row: Sequence[Any]) -> Call:
     source, event_id, sha256, received, for_at, dated, engagement, last_day, state, problem, employee = row
     return Call(
-        source=source, event_id=event_id, sha256=sha256, received_at=_instant(received), for_at=_instant(for_at), dated=bool(dated),
+        source=source, event_id=event_id, sha256=sha256, received_at=stored_instant(received), for_at=stored_instant(for_at), dated=bool(dated),
         engagement=engagement, last_day=last_day, state=state, problem=problem, employee_id=employee,
     )  # fmt: skip
-
-
-def _instant(stored: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=stored)
 
 
 def gather(session: Session, organization_id: str, period: Period) -> tuple[Gathered, int]:
