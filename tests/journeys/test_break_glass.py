@@ -77,20 +77,26 @@ def adds_ada(company: Company) -> tuple[str, Record]:
     return code, record
 
 
+def sets_a_key_up(site: Site, window: Window, code: str) -> None:
+    """With the code of the envelope, from the first page to the last."""
+    with_security_key(window)
+    page = window.page
+    page.goto(f"{site.url}/break-glass/set-up")
+    page.get_by_label("Code").fill(code)
+    page.get_by_role("button", name="Continue").click()
+    assert window.faults() == []
+    page.get_by_role("button", name="Use a security key").click()
+    page.get_by_role("heading", name="Break-glass sign-in is set up").wait_for()
+    caught_up(now())
+
+
 def test_a_real_browser_sets_a_security_key_up_and_comes_in_with_it(site: Site, chromium: Chromium) -> None:
     company = new_company()
     code, record = adds_ada(company)
 
     with chromium.window() as window:
-        with_security_key(window)
+        sets_a_key_up(site, window, code)
         page = window.page
-        page.goto(f"{site.url}/break-glass/set-up")
-        page.get_by_label("Code").fill(code)
-        page.get_by_role("button", name="Continue").click()
-        assert window.faults() == []
-        page.get_by_role("button", name="Use a security key").click()
-        page.get_by_role("heading", name="Break-glass sign-in is set up").wait_for()
-        caught_up(now())
 
         page.goto(f"{site.url}/break-glass?to=/session")
         assert window.faults() == []
@@ -116,14 +122,8 @@ def test_who_comes_in_by_break_glass_is_sent_on_to_the_application_that_they_wan
     wiki = application_in(site.app, company, redirect_uris=(callback,))
 
     with chromium.window() as window:
-        with_security_key(window)
+        sets_a_key_up(site, window, code)
         page = window.page
-        page.goto(f"{site.url}/break-glass/set-up")
-        page.get_by_label("Code").fill(code)
-        page.get_by_role("button", name="Continue").click()
-        page.get_by_role("button", name="Use a security key").click()
-        page.get_by_role("heading", name="Break-glass sign-in is set up").wait_for()
-        caught_up(now())
 
         page.goto(f"{site.url}/break-glass?{urlencode({'to': f'/authorize?{urlencode(wished(wiki, redirect_uri=callback))}'})}")
         page.get_by_role("button", name="Use a security key").click()
