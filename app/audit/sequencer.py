@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, any_, literal, or_, select, text
+from sqlalchemy import BigInteger, ColumnElement, any_, func, literal, or_, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -140,6 +140,15 @@ def is_due(session: Session) -> bool:
         if session.scalar(select(evidence.table.id).where(evidence.table.id > (state.high if state else 0)).limit(1)) is not None:
             return True
     return False
+
+
+def behind(session: Session) -> int:
+    """How many rows of one kind wait at the most: their numbers follow one another, but for those that nothing was written under."""
+    most = 0
+    for evidence in EVIDENCE:
+        state = session.get(AuditSequencer, evidence.kind)
+        most = max(most, (session.scalar(select(func.max(evidence.table.id))) or 0) - (state.high if state else 0))
+    return most
 
 
 def _alone(session: Session) -> bool:

@@ -75,8 +75,10 @@ def append(settings: Settings, *, most: int = PASSES) -> int:
 
 
 def catch_up(settings: Settings) -> int:
-    """The same for whoever is to sign all that there is now: where another process is at it, its leaves are waited for."""
-    return _append(settings, most=PASSES, waits=True)
+    """The same for whoever is to sign all that there is now, however much has waited: where another process is at it, its leaves are waited for."""
+    with reading() as session:
+        behind = sequencer.behind(session)
+    return _append(settings, most=PASSES + behind // sequencer.BATCH, waits=True)
 
 
 def _append(settings: Settings, *, most: int, waits: bool) -> int:

@@ -76,6 +76,15 @@ def test_where_one_writes_at_a_time_a_turn_reads_before_it_writes_and_elsewhere_
     assert (reads < locks) is (db.engine.dialect.name == "sqlite")
 
 
+def test_whoever_signs_what_there_is_appends_all_that_has_waited(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evidence, "PASSES", 1)
+    written = ledger.writes(2 * sequencer.BATCH + 1)
+
+    assert evidence.append(ledger.app.config["DOORLIST"], most=1) == sequencer.BATCH
+    assert evidence.catch_up(ledger.app.config["DOORLIST"]) == sequencer.BATCH + 1
+    assert ledger.sources() == written
+
+
 def _standing() -> tuple[object, ...]:
     with transaction() as session:
         leaves = session.scalar(select(func.count()).select_from(AuditLeaf))
