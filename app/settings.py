@@ -88,6 +88,9 @@ class Settings:
     bodies_kept_days: float
     """`DOORLIST_BODIES_KEPT_DAYS` (default 7): days for which the masked bodies of SCIM requests are kept. 0 keeps none."""
 
+    sign_ins_kept_days: float
+    """`DOORLIST_SIGN_INS_KEPT_DAYS` (default 400, at least 180, for which an application may be let go on): days for which sessions that ran out are kept, with what applications had through them. When somebody last signed in stays."""
+
     audit_kept_days: float
     """`DOORLIST_AUDIT_KEPT_DAYS` (default 2192, six years): days for which the content of the audit is kept. Afterwards its hashes stay, so that every proof still holds."""
 
@@ -331,6 +334,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         proxies=_whole(env, "DOORLIST_PROXIES", 0, least=0, most=MOST_AT_ONCE),
         requests_kept_days=_number(env, "DOORLIST_REQUESTS_KEPT_DAYS", 400, least=0),
         bodies_kept_days=_number(env, "DOORLIST_BODIES_KEPT_DAYS", 7, least=0),
+        sign_ins_kept_days=_number(env, "DOORLIST_SIGN_INS_KEPT_DAYS", 400, least=180),
         audit_kept_days=_number(env, "DOORLIST_AUDIT_KEPT_DAYS", 2192, least=1),
         # Whoever could wait for ever would have turned it off.
         audit_lag=_number(env, "DOORLIST_AUDIT_LAG", 60, least=5, most=3600),

@@ -50,8 +50,19 @@ class WebSession(Base):
     __table_args__ = (
         Index("ix_session_person", "organization_id", "person_id"),
         Index("ix_session_upstream", "organization_id", "connection_id", "subject"),
+        # What ran out long ago is found whose ever it is.
+        Index("ix_session_expires", "expires_at"),
         Index("ix_session_named", "organization_id", "upstream_session", postgresql_where=NAMED_AND_OPEN, sqlite_where=NAMED_AND_OPEN),
     )
+
+
+class LastSignIn(Base):
+    """When somebody whose sessions were forgotten (`forgetting`) had last signed in by one of these."""
+
+    __tablename__ = "last_sign_in"
+    organization_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    person_id: Mapped[str] = mapped_column(ByteText, primary_key=True)
+    at: Mapped[datetime] = mapped_column(Instant)
 
 
 class PartyKind(StrEnum):
@@ -114,6 +125,7 @@ class Grant(Base):
     __table_args__ = (
         Index("ix_grant_person", "organization_id", "person_id", "client_id"),
         Index("ix_grant_session", "organization_id", "session_id"),
+        Index("ix_grant_expires", "expires_at"),
         Index("ix_grant_sid", "organization_id", "sid"),
         Index("ix_grant_device", "organization_id", "device_id", **having("device_id")),
     )

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from app.access import closed, devices, spent
+from app.access import closed, devices, forgetting, spent
 from app.access.sealing import KeyMissing
 from app.audit import requests
 from app.clock import iso, now
@@ -87,6 +87,7 @@ def tick(app: Flask) -> None:
             _follow_leavers()
             _prune(app)
             _forget()
+            _forget_sign_ins(app)
             ended_workspaces.forget()
             while in_transaction(lambda session: ended_sources.end_late(session, at=now())):
                 pass
@@ -294,6 +295,13 @@ def _forget() -> None:
     if over:
         in_transaction(lambda session: devices.forget(session, over, at=now()))
     in_transaction(lambda session: spent.forget(session, at=now()))
+
+
+def _forget_sign_ins(app: Flask) -> None:
+    kept = timedelta(days=min(app.config["DOORLIST"].sign_ins_kept_days, 36_500))
+    for _ in range(PRUNINGS):
+        if not in_transaction(lambda session: forgetting.forget(session, before=now() - kept, at=now())):
+            break
 
 
 def _prune(app: Flask) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
-from app.access.session_tables import WebSession
+from app.access.forgetting import last_sign_ins
 from app.access.tables import RESERVED, Account, Workspace
 from app.directory.heard import is_on, present
 from app.directory.settings import role_groups, value_of
@@ -74,7 +74,7 @@ def access(session: Session, organization_id: str) -> Iterator[Access]:
     for page in _pages(session, organization_id):
         ids = [one.id for one in page]
         vouched, roles = _vouched(session, organization_id, ids, sources), _roles(session, organization_id, ids)
-        signed_in = _signed_in(session, organization_id, ids)
+        signed_in = last_sign_ins(session, organization_id, ids)
         managers = _names(session, organization_id, {one.manager_id for one in page if one.manager_id is not None})
         accounts = _accounts(session, organization_id, ids, workspaces)
         counts = _counts(session, organization_id, ids, workspaces)
@@ -168,16 +168,6 @@ def _roles(session: Session, organization_id: str, ids: Sequence[str]) -> dict[s
         groups.setdefault(person_id, []).append((group_id, key))
     given = {person_id: roles_among(wanted, some) for person_id, some in groups.items()}
     return {person_id: str(roles[0]) for person_id, roles in given.items() if roles}
-
-
-def _signed_in(session: Session, organization_id: str, ids: Sequence[str]) -> dict[str, datetime]:
-    """When each of them last signed in here: to Doorlist, or through it to a workspace."""
-    rows = session.execute(
-        select(WebSession.person_id, func.max(WebSession.created_at, type_=WebSession.created_at.type))
-        .where(WebSession.organization_id == organization_id, WebSession.person_id.in_(ids))
-        .group_by(WebSession.person_id)
-    )
-    return {person_id: at for person_id, at in rows}
 
 
 def _names(session: Session, organization_id: str, ids: set[str]) -> dict[str, str]:
