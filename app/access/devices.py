@@ -283,12 +283,12 @@ def is_in(at: datetime) -> ColumnElement[bool]:
 
 
 def look_for_over(session: Session, *, at: datetime, after: Place | None, most: int = AT_A_LOOK) -> tuple[list[Place], Place | None]:
-    """Which of the devices behind `after` hold a push token that nobody is let in with any more, and how far that was looked.
+    """Which of the devices behind `after` hold a push token that nobody is pushed to with any more, and how far that was looked.
 
     The place is None at the end of all devices. Writes nothing, so that nobody waits for it.
     """
     looked = (
-        select(Device.organization_id, Device.id, and_(Device.sealed_push_token.is_not(None), ~lets_in(Device, at)))
+        select(Device.organization_id, Device.id, and_(Device.sealed_push_token.is_not(None), ~is_in(at)))
         .join(Person, of_person(Device))
         .where(true() if after is None else tuple_(Device.organization_id, Device.id) > tuple_(*after))
         .order_by(Device.organization_id, Device.id)
@@ -299,8 +299,8 @@ def look_for_over(session: Session, *, at: datetime, after: Place | None, most: 
 
 
 def forget(session: Session, places: Sequence[Place], *, at: datetime) -> None:
-    """Delete the push tokens of these devices, where nobody is let in with them any more. That there was one stays known, for the receipt."""
-    over = select(Person.id).where(of_person(Device), ~lets_in(Device, at)).correlate(Device).exists()
+    """Delete the push tokens of these devices, where nobody is pushed to with them any more. That there was one stays known, for the receipt."""
+    over = select(Person.id).where(of_person(Device), ~is_in(at)).correlate(Device).exists()
     for organization_id, device_id in places:
         session.execute(
             update(Device)

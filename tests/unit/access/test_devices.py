@@ -15,7 +15,7 @@ from app.access import devices
 from app.access.devices import UnusableDevice
 from app.access.parties import PartyDraft, open_party
 from app.access.sealing import derived_key
-from app.access.session_tables import Device, Grant
+from app.access.session_tables import Device, Grant, RelyingParty
 from app.access.sessions import check, end, end_grant
 from app.clock import now
 from app.commands import housekeeping
@@ -233,6 +233,22 @@ def test_push_tokens_of_those_who_left_are_deleted(installed: Flask, company: Co
         assert kept == {ada.person_id: False, grace.person_id: True}
         # That there was one is what the receipt counts.
         assert all(row.push_digest for row in session.scalars(select(Device)))
+
+
+@pytest.mark.parametrize("over", [Grant, RelyingParty], ids=["signed out in the application", "the application ended"])
+def test_push_tokens_that_rest_on_nothing_any_more_are_deleted(
+    installed: Flask, company: Company, ada: Record, client_id: str, over: type[Grant] | type[RelyingParty]
+) -> None:
+    handset_of(installed, company, ada.person_id, client_id).enrols()
+    in_transaction(lambda session: session.execute(update(over).values(ended_at=now())))
+    handset_of(installed, company, ada.person_id, new_client(company, "another")).enrols(push={**PUSH, "token": "another"})
+
+    with reading() as session:
+        found, _ = devices.look_for_over(session, at=now(), after=None)
+    in_transaction(lambda session: devices.forget(session, found, at=now()))
+
+    with reading() as session:
+        assert {row.client_id == client_id: row.sealed_push_token is not None for row in session.scalars(select(Device))} == {True: False, False: True}
 
 
 def test_push_tokens_that_are_over_are_looked_for_some_devices_at_a_time(installed: Flask, company: Company, client_id: str) -> None:
