@@ -19,6 +19,7 @@ from app.rules.file import Rule, as_data, parse
 from app.rules.membership import keys_in_use
 from app.rules.moves import rename
 from app.rules.revisions import Difference, apply_rules, current_revision, current_rules, diff
+from app.rules.unknown_names import unknown_names
 
 
 def add_to(doorlist: click.Group) -> None:
@@ -68,12 +69,13 @@ def test(acting: Acting, file: Path) -> Answer:
     read = _read(file)
     with reading() as session:
         found = [(one.belongs.rule_id, one.belongs.key, one.people) for one in keys_in_use(session, acting.organization_id, read)]
+        remarks = unknown_names(session, acting.organization_id, read)
     found.sort()
     return Answer(
         schema="rules.test",
-        fields={"rules": len(read), "channels": [{"rule": rule, "key": key, "people": people} for rule, key, people in found]},
+        fields={"rules": len(read), "channels": [{"rule": rule, "key": key, "people": people} for rule, key, people in found], "remarks": remarks},
         tables=[Table(columns=("rule", "key", "people"), rows=found)],
-        notes=[f"{file}: {len(read)} rules, nothing wrong with them."],
+        notes=remarks or [f"{file}: {len(read)} rules, nothing wrong with them."],
     )
 
 
@@ -84,7 +86,8 @@ def show_diff(acting: Acting, file: Path) -> Answer:
     read = _read(file)
     with reading() as session:
         change = diff(session, acting.organization_id, current_rules(session, acting.organization_id), read)
-    return Answer(schema="rules.diff", fields=_counted(change), tables=[_table(change)])
+        remarks = unknown_names(session, acting.organization_id, read)
+    return Answer(schema="rules.diff", fields={**_counted(change), "remarks": remarks}, tables=[_table(change)], notes=remarks)
 
 
 @verb(rules, "apply", may=ADMINS)
@@ -92,25 +95,28 @@ def show_diff(acting: Acting, file: Path) -> Answer:
 def apply(acting: Acting, file: Path) -> Answer:
     """Put a file in force. One that takes too many memberships away is held (exit 5) until it is approved."""
     read = _read(file)
+    # Apart from what is written: it may look at everybody.
+    with reading() as session:
+        remarks = unknown_names(session, acting.organization_id, read)
 
     def act(session: Session) -> Answer:
         change = diff(session, acting.organization_id, current_rules(session, acting.organization_id), read)
         try:
             Ceiling().check_counts(removed=change.removed, of=change.kept + change.removed)
         except TooLarge as error:
-            return _hold(session, acting, read, change, str(error))
+            return _hold(session, acting, read, change, str(error), remarks)
         applied = apply_rules(session, acting.organization_id, read, acting.actor, now())
         return Answer(
             schema="rules",
-            fields={"revision": applied.revision.number, "rules": len(read), "held": None, **_counted(change)},
+            fields={"revision": applied.revision.number, "rules": len(read), "held": None, **_counted(change), "remarks": remarks},
             tables=[_table(change)],
-            notes=[f"Revision {applied.revision.number} is in force; {applied.people} people are looked at."],
+            notes=[*remarks, f"Revision {applied.revision.number} is in force; {applied.people} people are looked at."],
         )
 
     return in_transaction(act)
 
 
-def _hold(session: Session, acting: Acting, read: Sequence[Rule], change: Difference, reason: str) -> Answer:
+def _hold(session: Session, acting: Acting, read: Sequence[Rule], change: Difference, reason: str, remarks: list[str]) -> Answer:
     there = current_revision(session, acting.organization_id)
     held = hold_whole(
         session, acting.organization_id, kind="rules", about="rules", reason=reason, actor=acting.actor, at=now(),
@@ -119,9 +125,9 @@ def _hold(session: Session, acting: Acting, read: Sequence[Rule], change: Differ
     digest = digest_of(held, [])
     return Answer(
         schema="rules",
-        fields={"revision": None, "rules": len(read), "held": digest, "reason": reason, **_counted(change)},
+        fields={"revision": None, "rules": len(read), "held": digest, "reason": reason, **_counted(change), "remarks": remarks},
         tables=[_table(change)],
-        notes=[f"Held: {reason}. Nothing has changed. Look: doorlist held show {digest}; let it through: doorlist held approve {digest}"],
+        notes=[*remarks, f"Held: {reason}. Nothing has changed. Look: doorlist held show {digest}; let it through: doorlist held approve {digest}"],
         exit=Exit.HELD,
     )
 
