@@ -361,6 +361,7 @@ def _analyze(connection: Connection, names: Iterable[str]) -> None:
 def in_transaction(act: Callable[[Session], Result], *, attempts: int = 6) -> Result:
     """Run `act` in one transaction, again where the database asks for it (deadlock, serialisation, lock wait), or `act` by BeginAnew.
 
+    Once more, too, where PostgreSQL says that a name or id is taken: whoever took it meanwhile is seen then, as on SQLite.
     `act` must be safe to run again: it only touches the session it is given.
     """
     began = time.monotonic()
@@ -369,7 +370,7 @@ def in_transaction(act: Callable[[Session], Result], *, attempts: int = 6) -> Re
             with transaction() as session:
                 return act(session)
         except (DBAPIError, BeginAnew) as error:
-            if attempt + 1 == attempts or not _worth_another_try(error) or time.monotonic() - began > GIVES_UP_AFTER:
+            if attempt + 1 == attempts or not _worth_another_try(error, first=attempt == 0) or time.monotonic() - began > GIVES_UP_AFTER:
                 raise
             time.sleep(random.uniform(0.005, 0.02) * 2**attempt)
     raise AssertionError("unreachable")
@@ -390,9 +391,10 @@ def _state_of(error: BaseException) -> str | None:
     return state
 
 
-def _worth_another_try(error: DBAPIError | BeginAnew) -> bool:
+def _worth_another_try(error: DBAPIError | BeginAnew, *, first: bool) -> bool:
     if isinstance(error, BeginAnew):
         return True
     state = _state_of(error)
+    amid = state in ("40001", "40P01", "55P03") or (first and state == "23505") or "database is locked" in str(error.orig)
     # The last: another transaction, with a newer journal entry, changed the row between our entry and our change.
-    return state in ("40001", "40P01", "55P03") or "database is locked" in str(error.orig) or (state == "P0001" and _NEWER in str(error.orig))
+    return amid or (state == "P0001" and _NEWER in str(error.orig))

@@ -306,7 +306,7 @@ def _standing_version(kind: str, resource_id: str) -> int | None:
 
 
 def written(act: Callable[[Session], Result]) -> Result:
-    """One transaction, for whoever still may. Where another one took the same name meanwhile, the second look says so in words."""
+    """One transaction, for whoever still may. Where another one took the same name meanwhile, the second try says so in words."""
 
     def act_if_let_in(session: Session) -> Result:
         # A Bulk takes its time, and a source that is given up has to have said its last word by then.
@@ -314,10 +314,6 @@ def written(act: Callable[[Session], Result]) -> Result:
             raise SCIMError(401, _WRONG)
         return act(session)
 
-    try:
-        return in_transaction(act_if_let_in)
-    except IntegrityError:
-        pass
     try:
         return in_transaction(act_if_let_in)
     except IntegrityError:

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 from psycopg.pq import TransactionStatus
 from sqlalchemy import delete, func, insert, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from app import database
@@ -18,7 +18,11 @@ from app.access.tables import Operator
 from app.clock import now
 from app.commands import housekeeping
 from app.database import ROWS_AT_A_TIME, Pen, asking, db, in_transaction, reading, transaction
+from app.lifecycle.errors import Taken
+from app.lifecycle.operators import Role, add_operator
 from app.many_rows import plain_rows
+from tests.company import ADMIN, new_company
+from tests.two_at_once import meanwhile
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, ROWS_AT_A_TIME, ROWS_AT_A_TIME + 1, 2 * ROWS_AT_A_TIME + 2])
@@ -102,6 +106,33 @@ def test_what_somebody_holds_is_tried_for_again_as_long_as_nobody_has_waited_lon
         in_transaction(act)
 
     assert len(tried) == tries
+
+
+def test_whoever_takes_a_name_at_the_same_moment_is_told_so_in_words(installed: Flask) -> None:
+    organization_id = new_company().organization_id
+
+    def add(session: Session) -> None:
+        add_operator(session, organization_id, "eve", Role.AUDITOR, actor=ADMIN, at=now())
+
+    with pytest.raises(Taken, match="there is an operator named 'eve'"):
+        meanwhile(installed, add, lambda: in_transaction(add))
+
+    with reading() as session:
+        assert session.scalars(select(Operator.name)).all() == ["eve"]
+
+
+def test_a_name_that_cannot_be_seen_to_be_taken_is_tried_for_twice(installed: Flask) -> None:
+    tried: list[object] = []
+
+    def act(session: Session) -> None:
+        tried.append(session)
+        rows = [{"organization_id": "o", "id": id, "name": "eve", "role": "auditor", "created_at": now()} for id in ("1", "2")]
+        session.execute(insert(Operator), rows)
+
+    with pytest.raises(IntegrityError):
+        in_transaction(act)
+
+    assert len(tried) == (2 if db.engine.dialect.name == "postgresql" else 1)
 
 
 def test_a_process_that_writes_without_a_pause_lets_others_in_between(tmp_path: Path) -> None:
