@@ -74,6 +74,7 @@ def expand_person(session: Session, organization_id: str, person_id: str, *, at:
 
     `because` is the entry of what changed, where it is known: it stands in the receipt of whoever moves.
     """
+    work.begin_expansion(session, organization_id)
     person = session.get(Person, (organization_id, person_id))
     if person is None:
         return
@@ -183,6 +184,7 @@ def _look_at_owners(
 
 def expand_group(session: Session, organization_id: str, group_id: str, *, at: datetime) -> None:
     """A group's name changed: the channels that rules keep for it are called anew and looked at again."""
+    work.begin_expansion(session, organization_id)
     rules = current_rules(session, organization_id)
     rows = session.execute(select(Reach.rule_id, Reach.key).where(Reach.organization_id == organization_id, Reach.key == group_id)).all()
     belongs = [Belongs(rule_id=rule_id, key=key) for rule_id, key in rows]

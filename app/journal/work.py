@@ -41,6 +41,9 @@ _TAKEN: Final = (
 _HELD: Final = (_ROWS, Work.claimed_by == param("by"))
 _DONE: Final = delete(Work).where(*_HELD, Work.generation == param("generation", Integer()))
 _FREED: Final = update(Work).where(*_HELD).values(claimed_by=None, lease_until=None)
+_EXPANDING: Final = (func.hashtext("expanding"), func.hashtext(param("organization")))
+_EXPANDS: Final = select(func.pg_advisory_xact_lock_shared(*_EXPANDING))
+_NOBODY_EXPANDS: Final = select(func.pg_advisory_xact_lock(*_EXPANDING))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +105,21 @@ def _wish(dialect: str, anew: bool) -> Any:
     }  # fmt: skip
     statement = insert_for(dialect)(Work).from_select(list(new), select(*new.values()).where(ALWAYS), include_defaults=False)
     return wanted_again(statement, dialect) if anew else statement.on_conflict_do_nothing()
+
+
+def hold_expansions(session: Session, organization_id: str) -> None:
+    """Until the transaction ends, nobody's change is expanded. For whoever changes what everybody is expanded by, and then wants everybody.
+
+    Who joins meanwhile is not among those, and would else be expanded by what was there before. SQLite has a single writer anyway.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(_NOBODY_EXPANDS, {"organization": organization_id})
+
+
+def begin_expansion(session: Session, organization_id: str) -> None:
+    """What a change is expanded by is read behind this: it stays as it is until the transaction ends."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(_EXPANDS, {"organization": organization_id})
 
 
 def insert_for(dialect: str) -> Callable[..., Any]:

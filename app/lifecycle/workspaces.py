@@ -45,6 +45,7 @@ def add_workspace(
     )  # fmt: skip
     session.add(workspace)
     session.flush()
+    work.hold_expansions(session, organization_id)
     active = session.scalars(select(Person.id).where(Person.organization_id == organization_id, Person.standing == Standing.ACTIVE))
     work.want(session, organization_id, subject=Subject.PERSON, subject_ids=active, because=entry, due_at=at)
     work.want(

@@ -17,7 +17,7 @@ from app.database import Instant, Number
 from app.directory.tables import Person, Standing
 from app.journal import entries
 from app.journal.tables import Lane, Subject, Work, WorkState
-from app.journal.work import PRIORITY, insert_for, wanted_again
+from app.journal.work import PRIORITY, hold_expansions, insert_for, wanted_again
 from app.rules.file import Joining, Rule, as_data, from_data
 from app.rules.membership import Belongs, belongings, dialect_of, keys_in_use
 from app.rules.scopes import render_all
@@ -85,6 +85,7 @@ def apply_rules(session: Session, organization_id: str, rules: Sequence[Rule], a
     revision = Revision(organization_id=organization_id, number=number, rules=as_data(rules), applied_at=at, applied_by=str(actor))
     session.add(revision)
     session.flush()
+    hold_expansions(session, organization_id)
     people = _want_everybody(session, organization_id, because=entry, at=at)
     _want_every_room(session, organization_id, because=entry, at=at)
     was = {} if before is None else {rule.id: rule.membership for rule in from_data(before.rules)}
