@@ -57,16 +57,17 @@ def add_workspace(
 
 def _left_behind(session: Session, workspace: Workspace) -> Sequence[str]:
     """Who has left, and had an account in an ended workspace of this kind: should it be the same server, nobody has shut them out of it."""
-    return session.scalars(
+    theirs = (
         select(Account.person_id)
         .join(EndedWorkspace, (EndedWorkspace.organization_id == Account.organization_id) & (EndedWorkspace.id == Account.workspace_id))
-        .join(Departure, (Departure.organization_id == Account.organization_id) & (Departure.person_id == Account.person_id))
-        .where(
-            Account.organization_id == workspace.organization_id, EndedWorkspace.kind == workspace.kind, Account.state == AccountState.ACTIVE,
-            Departure.ended_at.is_(None),
-        )
-        .distinct()
-    ).all()
+        .where(Account.organization_id == workspace.organization_id, EndedWorkspace.kind == workspace.kind, Account.state == AccountState.ACTIVE)
+    )
+    # Whoever is leaving at this moment does not see this workspace yet, and is waited for; who leaves behind that does.
+    session.execute(
+        select(Person.id).where(Person.organization_id == workspace.organization_id, Person.id.in_(theirs)).order_by(Person.id).with_for_update(read=True)
+    )
+    left = (Departure.organization_id == Account.organization_id) & (Departure.person_id == Account.person_id)
+    return session.scalars(theirs.join(Departure, left).where(Departure.ended_at.is_(None)).distinct()).all()
 
 
 def _require_free(session: Session, organization_id: str, *, kind: str, url: str) -> None:

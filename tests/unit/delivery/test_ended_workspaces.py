@@ -1,5 +1,7 @@
 """A workspace that was ended: nothing is delivered there, and added anew it is what it was."""
 
+from collections.abc import Callable
+
 import pytest
 from flask import Flask
 from sqlalchemy import select
@@ -14,6 +16,7 @@ from app.revocation.tables import Proof
 from app.rules.tables import ChannelMember
 from connectors.contract import AccountState
 from tests.company import ADMIN, Company
+from tests.two_at_once import meanwhile
 from tests.unit.delivery.crew import employ, settle
 from tests.workspace import Workspace
 
@@ -26,13 +29,19 @@ def _end(company: Company) -> None:
 
 
 def _add(app: Flask, company: Company) -> None:
+    in_transaction(_adding(app, company))
+
+
+def _adding(app: Flask, company: Company) -> Callable[[Session], None]:
+    """For a transaction of the caller's own, as another process would have it open."""
+
     def act(session: Session) -> None:
         add_workspace(
             session, company.organization_id, "chat", kind="matrix", url="http://nowhere.invalid", token="s3cret", options={}, problems=(),
             settings=app.config["DOORLIST"], actor=ADMIN, at=now(),
         )  # fmt: skip
 
-    in_transaction(act)
+    return act
 
 
 def test_nothing_is_asked_for_where_nothing_is_kept_in_step(installed: Flask) -> None:
@@ -87,3 +96,17 @@ def test_whoever_left_meanwhile_is_shut_out_once_it_is_added_anew(installed: Fla
     with reading() as session:
         [proof] = session.scalars(select(Proof).where(Proof.workspace_id != HERE)).all()
     assert proof.shut_at is not None
+
+
+def test_whoever_leaves_while_it_is_added_anew_is_shut_out_of_it(installed: Flask) -> None:
+    workspace = Workspace()
+    company, _ = employ(workspace)
+    ada, bob = (company.joins(f"{name}@acme.example", department="Sales") for name in ("ada", "bob"))
+    settle(installed, workspace)
+    _end(company)
+
+    meanwhile(installed, _adding(installed, company), lambda: company.says(ada, active=False, at=now()))
+    settle(installed, workspace)
+
+    states = {one.person_id: one.state for one in workspace.accounts.values()}
+    assert states == {ada.person_id: AccountState.DEACTIVATED, bob.person_id: AccountState.ACTIVE}
