@@ -20,7 +20,7 @@ from app.lifecycle import brake, leaving, seconding
 from app.lifecycle.errors import WorldMoved
 from app.lifecycle.tables import Held, HeldLine, HeldState
 from app.rules.file import from_data
-from app.rules.revisions import apply_rules, current_revision, current_rules, diff
+from app.rules.revisions import apply_rules, current_rules, diff, in_force
 
 
 def add_to(doorlist: click.Group) -> None:
@@ -119,15 +119,14 @@ def _approve_rules(session: Session, acting: Acting, here: Held, at: datetime) -
     brake.lock_open(session, here)
     payload = here.payload or {}
     rules = from_data(payload["rules"])
-    there = current_revision(session, acting.organization_id)
-    if (there.number if there is not None else 0) != payload["revision"]:
+    if in_force(session, acting.organization_id) != payload["revision"]:
         raise WorldMoved("other rules were put in force since these were held; apply the file again")
     change = diff(session, acting.organization_id, current_rules(session, acting.organization_id), rules)
     seen = payload["change"]
     if change.removed > seen["removed"]:
         raise WorldMoved(f"these rules would now remove {change.removed} memberships, not {seen['removed']} as was seen; apply the file again")
     brake.close_lines(session, here, [], state=HeldState.APPROVED, by=str(acting.actor), at=at)
-    return apply_rules(session, acting.organization_id, rules, acting.actor, at).people
+    return apply_rules(session, acting.organization_id, rules, acting.actor, at, instead_of=payload["revision"]).people
 
 
 def _approve_plan(acting: Acting, one: Held, digest: str) -> Answer:

@@ -18,7 +18,7 @@ from app.reconcile.ceiling import Ceiling, TooLarge
 from app.rules.file import Rule, as_data, parse
 from app.rules.membership import keys_in_use
 from app.rules.moves import rename
-from app.rules.revisions import Difference, apply_rules, current_revision, current_rules, diff
+from app.rules.revisions import Difference, apply_rules, current_rules, diff, in_force
 from app.rules.unknown_names import unknown_names
 
 
@@ -100,12 +100,13 @@ def apply(acting: Acting, file: Path) -> Answer:
         remarks = unknown_names(session, acting.organization_id, read)
 
     def act(session: Session) -> Answer:
+        there = in_force(session, acting.organization_id)
         change = diff(session, acting.organization_id, current_rules(session, acting.organization_id), read)
         try:
             Ceiling().check_counts(removed=change.removed, of=change.kept + change.removed)
         except TooLarge as error:
-            return _hold(session, acting, read, change, str(error), remarks)
-        applied = apply_rules(session, acting.organization_id, read, acting.actor, now())
+            return _hold(session, acting, read, change, str(error), remarks, there=there)
+        applied = apply_rules(session, acting.organization_id, read, acting.actor, now(), instead_of=there)
         return Answer(
             schema="rules",
             fields={"revision": applied.revision.number, "rules": len(read), "held": None, **_counted(change), "remarks": remarks},
@@ -116,11 +117,12 @@ def apply(acting: Acting, file: Path) -> Answer:
     return in_transaction(act)
 
 
-def _hold(session: Session, acting: Acting, read: Sequence[Rule], change: Difference, reason: str, remarks: list[str]) -> Answer:
-    there = current_revision(session, acting.organization_id)
+def _hold(
+    session: Session, acting: Acting, read: Sequence[Rule], change: Difference, reason: str, remarks: list[str], *, there: int
+) -> Answer:
     held = hold_whole(
         session, acting.organization_id, kind="rules", about="rules", reason=reason, actor=acting.actor, at=now(),
-        payload={"rules": as_data(read), "revision": there.number if there else 0, "change": _counted(change), "people": change.people},
+        payload={"rules": as_data(read), "revision": there, "change": _counted(change), "people": change.people},
     )  # fmt: skip
     digest = digest_of(held, [])
     return Answer(

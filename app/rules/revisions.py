@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Select, Text, cast, func, literal, select
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
-from app.database import Instant, Number
+from app.database import BeginAnew, Instant, Number
 from app.directory.tables import Person, Standing
 from app.journal import entries
 from app.journal.tables import Lane, Subject, Work, WorkState
@@ -58,6 +58,12 @@ def current_revision(session: Session, organization_id: str) -> Revision | None:
     return session.scalars(query).one_or_none()
 
 
+def in_force(session: Session, organization_id: str) -> int:
+    """The number of the revision in force; 0 before the first."""
+    there = current_revision(session, organization_id)
+    return 0 if there is None else there.number
+
+
 def current_rules(session: Session, organization_id: str) -> tuple[Rule, ...]:
     """The rules in force; none before any were applied."""
     text = session.scalar(_IN_FORCE, {"organization": organization_id})
@@ -70,14 +76,19 @@ def _read(text: str) -> tuple[Rule, ...]:
     return from_data(json.loads(text))
 
 
-def apply_rules(session: Session, organization_id: str, rules: Sequence[Rule], actor: Actor, at: datetime) -> Applied:
+def apply_rules(
+    session: Session, organization_id: str, rules: Sequence[Rule], actor: Actor, at: datetime, *, instead_of: int | None = None
+) -> Applied:
     """Put these rules in force, in the caller's transaction, and ask that every active person be looked at, and every channel behind them.
 
-    How much that changes is not checked here: ask `diff` and the ceiling first. Applying the same rules again
-    makes another revision and changes nothing else.
+    How much that changes is not checked here: ask `diff` and the ceiling first, and say which revision that was asked
+    `instead_of`, 0 before the first: BeginAnew where another is in force by now. Applying the same rules again makes another
+    revision and changes nothing else.
     """
     before = current_revision(session, organization_id)
     number = 1 if before is None else before.number + 1
+    if instead_of not in (None, number - 1):
+        raise BeginAnew(f"revision {number - 1} was put in force meanwhile")
     entry = entries.write(
         session, organization_id, at=at, actor=actor, verb="apply rules", because=f"rules revision {number}",
         subject_kind="rules", subject_id=str(number), before={"revision": number - 1}, after={"revision": number, "rules": len(rules)},

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.clock import now
+from app.commands import rules as rules_verbs
 from app.database import reading
 from app.journal.tables import Entry, Lane, Subject, Work
 from app.lifecycle.brake import find, hold_whole
 from app.lifecycle.tables import HeldState
 from app.rules.channels import reach
+from app.rules.file import parse
 from app.rules.membership import keys_in_use
-from app.rules.revisions import current_revision, current_rules
+from app.rules.revisions import Applied, Difference, apply_rules, current_revision, current_rules, diff
 from app.rules.tables import Channel, Room
 from connectors.contract import ChannelRef
 from tests.company import ADMIN
@@ -330,6 +335,38 @@ def test_two_who_hold_the_same_at_once_hold_it_once(desk: Desk) -> None:
 
     assert first == second
     assert len(digests(desk)) == 1
+
+
+def put_in_force(desk: Desk, text: str) -> Callable[[Session], Applied]:
+    """For a transaction of the caller's own, as another process would have it open."""
+    return lambda session: apply_rules(session, desk.organization_id, parse(text), ADMIN, now())
+
+
+def test_rules_are_weighed_against_those_that_are_put_in_force_at_that_moment(desk: Desk) -> None:
+    staffed(desk, 12)
+    nobody = desk.file("nobody.yaml", NOBODY)
+
+    _, said = meanwhile(desk.app, put_in_force(desk, EVERYONE), lambda: desk.types("rules", "apply", nobody, "--json"))
+
+    assert (said.exit, said.json["removed"]) == (5, 12)
+
+
+def test_rules_are_weighed_anew_where_others_are_put_in_force_meanwhile(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    staffed(desk, 12)
+    nobody = desk.file("nobody.yaml", NOBODY)
+
+    def looked_at(session: Session, *given: Any) -> Difference:
+        if session.get_bind().dialect.name != "postgresql":
+            pytest.skip("SQLite has one writer")
+        monkeypatch.setattr(rules_verbs, "diff", diff)
+        found = diff(session, *given)
+        desk.acts(put_in_force(desk, EVERYONE))
+        return found
+
+    monkeypatch.setattr(rules_verbs, "diff", looked_at)
+    said = desk.types("rules", "apply", nobody, "--json")
+
+    assert (said.exit, said.json["removed"]) == (5, 12)
 
 
 def test_what_gave_way_meanwhile_is_let_through_no_more(desk: Desk) -> None:
