@@ -150,8 +150,9 @@ def _prove(session: Session, stream: Stream, departure_id: str, *, at: datetime)
     mine = select(StreamEvent).where(
         StreamEvent.organization_id == stream.organization_id, StreamEvent.stream_id == stream.id, StreamEvent.departure_id == departure_id
     )
-    events = session.scalars(mine).all()
+    # Held first: of two who say at once that they took the last of it, the second sees what the first has settled.
     proof = _proof(session, stream, departure_id)
+    events = session.scalars(mine.execution_options(populate_existing=True)).all()
     proof.attempts += 1
     sent = min((one.sent_at for one in events if one.sent_at is not None), default=at)
     proof.sent_at = proof.sent_at or sent
@@ -167,7 +168,7 @@ def _prove(session: Session, stream: Stream, departure_id: str, *, at: datetime)
 
 
 def _proof(session: Session, stream: Stream, departure_id: str) -> Proof:
-    proof = session.get(Proof, (stream.organization_id, departure_id, stream.id))
+    proof = session.get(Proof, (stream.organization_id, departure_id, stream.id), with_for_update=True, populate_existing=True)
     if proof is None:
         proof = Proof(organization_id=stream.organization_id, departure_id=departure_id, workspace_id=stream.id, attempts=0)
         session.add(proof)
