@@ -94,6 +94,8 @@ def rotate_secret(session: Session, party: RelyingParty, *, overlap: timedelta, 
         raise UnusableParty(f"{party.name} has no secret: it is public, or signs with keys of its own")
     if party.ended_at is not None:
         raise UnusableParty(f"{party.name} has ended")
+    # Of two at once each would else keep the one before, and one of the new ones would be good for nothing.
+    session.refresh(party, with_for_update=True)
     secret = _new_secret(PartyKind(party.kind), party.id)
     previous = {"digest": party.secret_digest, "until": microseconds(at + overlap)}
     party.settings = {**{key: value for key, value in party.settings.items() if key != "previous"}, **({"previous": previous} if overlap else {})}

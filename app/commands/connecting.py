@@ -151,7 +151,7 @@ def refresh_connection(acting: Acting, name: str, metadata: str | None, replace:
             take = saml_refreshing.replace if replace else saml_refreshing.refresh
 
             def act(session: Session) -> Connection:
-                one = find_named(session, acting.organization_id, name)
+                one = find_named(session, acting.organization_id, name, lock=True)
                 changes[:] = take(session, one, text, actor=acting.actor, at=now())
                 return one
         else:
@@ -160,7 +160,7 @@ def refresh_connection(acting: Acting, name: str, metadata: str | None, replace:
             oidc = oidc_setup.rediscovered(known)
 
             def act(session: Session) -> Connection:
-                one = find_named(session, acting.organization_id, name)
+                one = find_named(session, acting.organization_id, name, lock=True)
                 kept = settings_of(one).oidc
                 changes[:] = [f"{key} is {value}" for key, value in oidc.items() if kept.get(key) != value]
                 return connections.change(session, one, settings={"oidc": oidc}, actor=acting.actor, at=now())

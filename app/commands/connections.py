@@ -119,7 +119,7 @@ def set_connection(
     secret = secret_in(client_secret_file)
 
     def act(session: Session) -> Connection:
-        one = find_named(session, acting.organization_id, name)
+        one = find_named(session, acting.organization_id, name, lock=True)
         if secret is not None and one.kind != ConnectionKind.OIDC:
             raise click.UsageError(f"{name} is a SAML connection: it has no client secret")
         if secret is not None and settings_of(one).oidc.get("auth_method") == "private_key_jwt":
@@ -140,7 +140,7 @@ def end_connection(acting: Acting, name: str) -> Answer:
     """Nobody signs in through it any more, and whoever did is signed out."""
 
     def act(session: Session) -> tuple[Connection, int]:
-        one = find_named(session, acting.organization_id, name)
+        one = find_named(session, acting.organization_id, name, lock=True)
         return one, connections.end(session, one, actor=acting.actor, at=now())
 
     ended, sessions = in_transaction(act)

@@ -39,6 +39,8 @@ def add_organization(session: Session, name: str, *, at: datetime) -> Organizati
 def set_setting(session: Session, organization: Organization, key: str, value: str, *, actor: Actor, at: datetime) -> None:
     """Change a setting; where it lets more through than before, others are told. Raises UnusableSetting before anything is written."""
     check(key, value)
+    # Held: whoever sets another one at this moment is waited for, and stays said.
+    session.refresh(organization, with_for_update={"key_share": True})
     before, in_force = organization.settings.get(key), setting(organization.settings, key)
     organization.settings = {**organization.settings, key: value}
     entries.write(

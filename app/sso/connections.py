@@ -138,13 +138,12 @@ def _ever(session: Session, connection_id: str) -> Connection | None:
     return session.scalar(select(Connection).where(Connection.id == connection_id))
 
 
-def find_named(session: Session, organization_id: str, text: str) -> Connection:
-    """A standing connection of this organisation by its name or id. Raises NotFound."""
-    found = session.scalar(
-        select(Connection).where(
-            Connection.organization_id == organization_id, (Connection.name == text) | (Connection.id == text), Connection.ended_at.is_(None)
-        )
+def find_named(session: Session, organization_id: str, text: str, *, lock: bool = False) -> Connection:
+    """A standing connection of this organisation by its name or id; locked for whoever changes it, since its settings are one value. Raises NotFound."""
+    query = select(Connection).where(
+        Connection.organization_id == organization_id, (Connection.name == text) | (Connection.id == text), Connection.ended_at.is_(None)
     )
+    found = session.scalar(query.with_for_update().execution_options(populate_existing=True) if lock else query)
     if found is None:
         raise NotFound("connection", text)
     return found
