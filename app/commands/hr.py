@@ -245,7 +245,7 @@ def usable(act: Any, *given: Any, **named: Any) -> Any:
 
 
 def _system(session: Session, acting: Acting, name: str) -> tuple[Source, HRSystem]:
-    source = find_source(session, acting.organization_id, name)
+    source = find_source(session, acting.organization_id, name, lock=True)
     system = session.get(HRSystem, (source.organization_id, source.id))
     if system is None:
         raise NotFound("HR system with a description", name)

@@ -201,8 +201,8 @@ def rotate_source(
 
 
 def _with_our_secret(session: Session, acting: Acting, name: str) -> Source:
-    """One that gets in here by something that we gave it. Raises NotFound, UsageError."""
-    one = find_source(session, acting.organization_id, name)
+    """One that gets in here by something that we gave it, locked. Raises NotFound, UsageError."""
+    one = find_source(session, acting.organization_id, name, lock=True)
     if (one.settings or {}).get("url"):
         raise click.UsageError(
             f"{name} is pulled, with a password or token of its own; to have it take another: {to_type('source set', name, '--password-file FILE')}; "

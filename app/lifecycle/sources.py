@@ -53,9 +53,10 @@ def set_setting(session: Session, organization: Organization, key: str, value: s
         )
 
 
-def find_source(session: Session, organization_id: str, name: str) -> Source:
-    """A source by its name. Raises NotFound."""
-    source = session.scalar(select(Source).where(Source.organization_id == organization_id, Source.name == name, Source.ended_at.is_(None)))
+def find_source(session: Session, organization_id: str, name: str, *, lock: bool = False) -> Source:
+    """A source by its name; locked for whoever changes what lets it in. Raises NotFound."""
+    query = select(Source).where(Source.organization_id == organization_id, Source.name == name, Source.ended_at.is_(None))
+    source = session.scalar(query.with_for_update().execution_options(populate_existing=True) if lock else query)
     if source is None:
         raise NotFound("source", name)
     return source

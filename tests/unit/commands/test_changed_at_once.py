@@ -11,7 +11,7 @@ from app.access.parties import find_party, fits, party_named, rotate_secret
 from app.clock import microseconds, now
 from app.database import reading
 from app.journal.tables import Organization
-from app.lifecycle.sources import set_setting
+from app.lifecycle.sources import find_source, revoke, rotate, secrets_of, set_setting
 from app.sso import saml_refreshing
 from app.sso.connections import find_named, settings_of
 from tests.company import ADMIN
@@ -49,6 +49,26 @@ def test_a_certificate_that_is_forgotten_while_a_choice_is_made_stays_forgotten(
     assert kept.require_second_factor
     assert len(kept.saml["certificates"]) == 1
     assert fresh.certificates[0].bare_certificate in "".join(kept.saml["certificates"][0].split())
+
+
+@pytest.mark.parametrize("first", ["rotate", "revoke"])
+def test_a_secret_that_is_revoked_while_another_is_given_is_good_no_more(desk: Desk, first: str) -> None:
+    secret = desk.asks("source", "add", "hr", "workday")["secret"]
+    organization_id, settings = desk.organization_id, desk.app.config["DOORLIST"]
+
+    def act(session: Session) -> None:
+        source = find_source(session, organization_id, "workday")
+        if first == "rotate":
+            rotate(session, source, settings=settings, actor=ADMIN, at=now())
+        else:
+            revoke(session, source, actor=ADMIN, at=now())
+
+    meanwhile(desk.app, act, lambda: desk.asks("source", "revoke" if first == "rotate" else "rotate", "workday"))
+
+    with desk.app.app_context(), reading() as session:
+        kept = secrets_of(find_source(session, organization_id, "workday"), settings=settings)
+    assert len(kept) == (0 if first == "rotate" else 1)
+    assert secret not in kept
 
 
 def test_of_two_who_rotate_a_client_at_once_both_have_a_secret_that_is_good(desk: Desk) -> None:
