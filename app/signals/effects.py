@@ -24,7 +24,7 @@ from app.revocation.stream_tables import Outcome, Received
 from app.revocation.tables import Departure
 from app.signals.events import CAEP, RISC, SecurityEvent
 from app.signals.subjects import Complex
-from app.signals.whom import Everyone, Nobody, One, Scope, Whom, find_sign_in, identities_of
+from app.signals.whom import Everyone, Nobody, One, Scope, Whom, find, find_sign_in, identities_of
 
 A_SECOND: Final = timedelta(seconds=1)
 """Stamps are in whole seconds: an event of the second in which somebody returned may have happened after it."""
@@ -133,10 +133,13 @@ def _one(session: Session, sender: Sender, event: SecurityEvent, effect: Effect,
         _narrow(session, sender, person, "device ended", because, after={"device": whom.device_id}, at=at)
         return Result(outcome=Outcome.APPLIED, why="the device was ended", person_id=person.id)
     if effect is Effect.SIGN_OUT and whom.session_ids and event.event == f"{CAEP}session-revoked":
-        for one in whom.session_ids:
+        # Named once more now that the person is held: whoever was signing in at that moment has come in.
+        again = find_sign_in(session, event.subject, sender.scope) or find(session, event.subject, sender.scope)
+        named = sorted({*whom.session_ids, *(again.session_ids if isinstance(again, One) and again.person_id == person.id else ())})
+        for one in named:
             sessions.end(session, organization_id, one, why=sessions.REVOKED_THERE, at=at)
-        _narrow(session, sender, person, "sessions ended", because, after={"sessions": list(whom.session_ids)}, at=at)
-        return Result(outcome=Outcome.APPLIED, why=f"{len(whom.session_ids)} sessions were ended", person_id=person.id)
+        _narrow(session, sender, person, "sessions ended", because, after={"sessions": named}, at=at)
+        return Result(outcome=Outcome.APPLIED, why=f"{len(named)} sessions were ended", person_id=person.id)
     sign_out_everywhere(session, organization_id, person.id, actor=sender.actor, at=at, because=because)
     return Result(outcome=Outcome.APPLIED, why="signed out everywhere", person_id=person.id)
 
