@@ -149,6 +149,12 @@ def find_named(session: Session, organization_id: str, text: str, *, lock: bool 
     return found
 
 
+def hold(session: Session, connection: Connection) -> None:
+    """Wait for whoever is entering through it: what they are given is there to be ended then. Nobody else enters until the transaction ends."""
+    mine = (Connection.organization_id == connection.organization_id, Connection.id == connection.id)
+    session.execute(select(Connection.id).where(*mine).with_for_update())
+
+
 def standing_connections(session: Session, organization_id: str) -> Sequence[Connection]:
     """The connections of an organisation, by name."""
     return session.scalars(

@@ -24,7 +24,7 @@ from app.journal import entries
 from app.journal.tables import Lane
 from app.revocation.telling import tell_parties
 from app.settings import Settings
-from app.sso.connections import UnusableConnection
+from app.sso.connections import UnusableConnection, hold
 from app.sso.oidc_checks import SKEW, check_issuer_and_audience
 from app.sso.oidc_setup import OIDCSettings, read
 from app.sso.refusals import Reason, Refused
@@ -134,6 +134,7 @@ def end_sessions(session: Session, connection: Connection, provider: OIDCSetting
         session, connection.organization_id, sender=f"oidc logout {connection.id}", message_id=notice.jti, expires_at=notice.good_until
     ):
         raise Refused(Reason.USED_BEFORE, "this logout token was used before", connection_id=connection.id)
+    hold(session, connection)
     found = session.execute(
         select(WebSession.id, WebSession.person_id).where(
             WebSession.connection_id == connection.id, WebSession.organization_id == connection.organization_id, _named(notice, provider),

@@ -23,6 +23,7 @@ from app.journal.tables import Lane
 from app.revocation.telling import tell_parties
 from app.settings import Settings
 from app.sso import logins
+from app.sso.connections import hold
 from app.sso.refusals import Reason, Refused
 from app.sso.saml import SIGN_OUT
 from app.sso.saml_checks import SKEW, NameID, check_message, check_schema, instant, read_name_id
@@ -173,6 +174,7 @@ def _end(
     session: Session, connection: Connection, provider: Provider, name_id: NameID, indexes: Sequence[str], *, at: datetime
 ) -> tuple[str, ...]:
     """End the sessions of this name that came through this very connection: all of them, where no index is said (Core §3.7.1)."""
+    hold(session, connection)
     found = session.scalars(
         select(WebSession).where(
             WebSession.organization_id == connection.organization_id, WebSession.connection_id == connection.id,
