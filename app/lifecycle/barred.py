@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.directory.tables import Record, Statement, StatementKind
 from app.lifecycle.drafts import RecordDraft, number_of
 from app.lifecycle.matching import One
+from app.lifecycle.people import lock_person
 from app.lifecycle.standing import as_said, counts
 
 
@@ -42,6 +43,8 @@ def was_deleted(organization: ColumnElement[str], source: ColumnElement[str], ex
 
 
 def _is_barred(session: Session, organization_id: str, person_id: str, *, at: datetime) -> bool:
+    # Held, so that an operator who is saying so at this moment is waited for.
+    lock_person(session, organization_id, person_id)
     heard = session.scalars(
         select(Statement).where(
             Statement.organization_id == organization_id, Statement.person_id == person_id, Statement.withdrawn_at.is_(None),

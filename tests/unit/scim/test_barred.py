@@ -3,9 +3,14 @@
 from typing import Any
 
 import pytest
+from sqlalchemy.orm import Session
 
+from app.clock import now
 from app.directory.tables import Standing, StatementKind, Voice
+from app.lifecycle import leaving
 from tests.clients.directory import Directory
+from tests.company import ADMIN
+from tests.two_at_once import meanwhile
 from tests.unit.scim.choosing import get, numbered, off, person_again, person_of, post, says
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("way")]
@@ -31,6 +36,21 @@ def test_whoever_is_barred_is_not_let_in_by_being_pushed_anew(directory: Directo
     assert (again.status, again.document["active"]) == (201, False)
     assert person_of(again.document["id"]).id == person.id
     assert person_again(person).standing == Standing.DEPARTED
+
+
+def test_nor_where_the_operator_says_so_at_that_very_moment(directory: Directory) -> None:
+    person = deleted(directory, kind=None)
+
+    def bar(session: Session) -> None:
+        leaving.say(
+            session, person.organization_id, person.id, voice=Voice.OPERATOR, kind=StatementKind.BARS, said_by="ana", effective_at=now(), actor=ADMIN,
+            at=now(), because="doorlist depart",
+        )  # fmt: skip
+
+    _, again = meanwhile(directory.app, bar, lambda: post(directory, "ada", "00u1", **MAIL))
+
+    assert (again.status, again.document["active"]) == (201, False)
+    assert person_of(again.document["id"]).id == person.id
 
 
 def test_nor_is_it_by_an_operation_of_a_bulk(directory: Directory) -> None:
