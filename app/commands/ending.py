@@ -1,4 +1,4 @@
-"""Being asked to end (SIGTERM, SIGINT), by processes that run until then."""
+"""Being asked to end (SIGTERM, SIGINT, SIGHUP): by processes that run until then, and by those that are in the middle of something."""
 
 import faulthandler
 import signal
@@ -13,7 +13,38 @@ from app.commands.exits import Exit
 
 ENDS_WITHIN: Final = 80
 """Seconds from being asked to the end, come what may. Deliveries in hand have 60, and systemd kills after 90 without a word."""
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@contextmanager
+def broken_off_in_order() -> Iterator[None]:
+    """Let SIGTERM (of `timeout`, say) and SIGHUP (of a terminal that was closed) break a verb off as Ctrl-C does. On the main thread only.
+
+    They would end the process where it stands, with what it stopped or took for itself for a while. Once all is given back it ends by that
+    signal after all, as whoever sent it expects.
+    """
+    by: list[int] = []
+
+    def break_off(number: int, frame: FrameType | None) -> None:
+        by.append(number)
+        # The second of them would break off what gives back.
+        if len(by) == 1:
+            raise KeyboardInterrupt
+
+    # Whoever is to outlive its terminal (nohup) goes on doing so.
+    before = {number: signal.signal(number, break_off) for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if by:
+        signal.raise_signal(by[0])
+
+
+def hear() -> None:
+    """From here on whoever breaks off is heard, also who did while the program was read. Raises KeyboardInterrupt."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 class Asked:
@@ -46,7 +77,7 @@ class Asked:
 
 @contextmanager
 def until_asked() -> Iterator[Asked]:
-    """Hears both signals meanwhile. On the main thread only.
+    """Hears them meanwhile. On the main thread only.
 
     The system gives a signal to any thread, and Python calls its handler on the main one, which may sleep: so a byte is
     written, at once and by whichever thread, to what the main one waits for. A handler that raised, wherever the main
@@ -56,7 +87,8 @@ def until_asked() -> Iterator[Asked]:
     with 1; all that it does may break off anywhere.
     """
     asked = Asked()
-    before = {number: signal.signal(number, asked._hear) for number in _SIGNALS}
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    before = {number: signal.signal(number, asked._hear) for number in _SIGNALS if not (number == signal.SIGHUP and ignored)}
     woken = signal.set_wakeup_fd(asked._mouth.fileno(), warn_on_full_buffer=False)
     try:
         yield asked

@@ -10,6 +10,7 @@ from typing import Any, Final
 import click
 from flask import Flask
 
+from app.commands.ending import broken_off_in_order, hear
 from app.commands.exits import Exit, Failure, NotReady, failure_of
 from app.commands.output import fill_closed, let_go, nobody_reads, show_failure
 
@@ -104,6 +105,7 @@ class CommandLine(click.Group):
         # A usage error may come before --json was read, and is still to be said as JSON.
         as_json = "--json" in given
         try:
+            hear()
             _refuse_unreadable(given)
             ended = super().main(given, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as error:
@@ -186,5 +188,6 @@ def doorlist() -> None:
 def run(create_app: Callable[[], Flask]) -> int:
     """Run what was typed; returns the exit code of the process."""
     fill_closed()
-    ended = doorlist.main(standalone_mode=False, obj=create_app)
+    with broken_off_in_order():
+        ended = doorlist.main(standalone_mode=False, obj=create_app)
     return int(ended)

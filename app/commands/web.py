@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import os
 import resource
+import signal
 import socket
 import threading
 import time
@@ -68,7 +69,7 @@ def serve_web(host: str, port: int, *, processes: int, threads: int, asked: Aske
     """
     _raise_limit_of_files()
     listening = _listening(host, port, processes)
-    answers = _spawn.Event()
+    answers = _event()
     threading.Thread(target=_tell, args=[answers, ready], name="ready", daemon=True).start()
     running: list[SpawnProcess] = []
     try:
@@ -85,6 +86,15 @@ def serve_web(host: str, port: int, *, processes: int, threads: int, asked: Aske
         _end(running)
         for one in listening:
             one.close()
+
+
+def _event() -> Event:
+    # With the first one Python starts a process of its own that outlives SIGINT and SIGTERM at a terminal, and not its closing.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
+    try:
+        return _spawn.Event()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _raise_limit_of_files() -> None:
@@ -153,6 +163,8 @@ def _end(running: Sequence[SpawnProcess]) -> None:
 
 
 def _web_process(listening: socket.socket, threads: int, answers: Event) -> None:
+    # A terminal that is closed tells all of its processes, and the first of them tells this one.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Ctrl-C at a terminal is told to all of its processes, also to one that is only starting.
     with suppress(KeyboardInterrupt):
         _serve(listening, threads, answers)

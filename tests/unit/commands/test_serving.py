@@ -56,7 +56,7 @@ def first_words(process: subprocess.Popen[str], word: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0)])
 def test_serve_answers_and_ends_cleanly(desk: Desk, number: signal.Signals, code: int) -> None:
     port = free_port()
     process = started(desk, "serve", "--port", str(port))
@@ -92,19 +92,20 @@ def test_serve_on_an_address_of_ipv6_says_where_it_is_reached(desk: Desk) -> Non
 
 
 @pytest.mark.slow
-def test_ctrl_c_at_a_terminal_ends_all_of_it_without_a_word(desk: Desk) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 0)])
+def test_ctrl_c_at_a_terminal_or_its_closing_ends_all_of_it_without_a_word(desk: Desk, number: signal.Signals, code: int) -> None:
     """There, every process is told."""
     process = started(desk, "serve", "--port", str(free_port()), "--lanes", "none", own_session=True)
     try:
         first_words(process, "serving on")
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
         _, said = process.communicate(timeout=30)
     finally:
         process.kill()
         process.communicate()
 
-    assert process.returncode == 130
-    assert "Traceback" not in said
+    assert process.returncode == code
+    assert "Traceback" not in said and "takes its place" not in said
 
 
 @pytest.mark.slow
