@@ -1,0 +1,39 @@
+"""What is logged is one JSON object a line, wherever stderr leads."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from io import BytesIO, TextIOWrapper
+
+import pytest
+
+from app import logs
+
+NAME = "Zoë 営業 \U0001f600 \udce9"
+
+
+@pytest.fixture(autouse=True)
+def quiet_root() -> Iterator[None]:
+    """Whoever else logs goes on as before."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    root.handlers[:] = []
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "ascii"])
+def test_a_line_is_json_whatever_letters_the_place_it_goes_to_has(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = BytesIO()
+    monkeypatch.setattr(sys, "stderr", TextIOWrapper(seen, encoding=encoding, errors="backslashreplace", write_through=True))
+
+    logs.configure()
+    logging.getLogger("door").warning("%s was refused", NAME)
+
+    [line] = seen.getvalue().decode("utf-8").splitlines()
+    assert json.loads(line)["message"] == f"{NAME} was refused"
+    assert ("営業" in line) is (encoding == "utf-8")
