@@ -12,7 +12,7 @@ from flask import Flask
 
 from app.commands.ending import broken_off_in_order, hear
 from app.commands.exits import Exit, Failure, NotReady, failure_of
-from app.commands.output import fill_closed, let_go, nobody_reads, show_failure
+from app.commands.output import fill_closed, let_go, nobody_reads, show_failure, spell_out
 
 FAMILIES: Final[Mapping[str, tuple[str, ...]]] = {
     "alarms": ("alarms",), "apply": ("planning",), "audit": ("audit",), "break-glass": ("break_glass",), "client": ("clients",),
@@ -188,6 +188,7 @@ def doorlist() -> None:
 def run(create_app: Callable[[], Flask]) -> int:
     """Run what was typed; returns the exit code of the process."""
     fill_closed()
+    spell_out()
     with broken_off_in_order():
         ended = doorlist.main(standalone_mode=False, obj=create_app)
     return int(ended)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from io import TextIOWrapper
 from select import POLLERR, POLLHUP, poll
 
 import click
@@ -59,6 +60,12 @@ def fill_closed() -> None:
     # Python had none to begin with.
     if not sys.stderr:
         sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115  # it stays open to the end
+
+
+def spell_out() -> None:
+    """Show what a terminal has no letter for, a name from elsewhere on one of ISO 8859-1 for instance, by its number; Python would end there."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def nobody_reads() -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from io import BytesIO, TextIOWrapper
+
 import pytest
 
 from app.commands import output
-from app.commands.output import Answer, Table, show
+from app.commands.output import Answer, Table, show, spell_out
 
 TOKEN = "dl_fCShh6DSkcAvLz80kLHrXRTXMOJabLz80kLHrXRTXMO"
 ADDRESS = "https://id.acme.example/scim/v2/01a22a8c-4678-775c-bbfb-89287f0e7139"
@@ -54,3 +57,21 @@ def test_a_table_without_rows_shows_its_heads(monkeypatch: pytest.MonkeyPatch, c
     empty = Table(columns=("id", "workspace", "what went wrong"), rows=[])
 
     assert "workspace" in drawn(empty, width=80, monkeypatch=monkeypatch, capsys=capsys)
+
+
+@pytest.mark.parametrize("on_a_terminal", [False, True])
+@pytest.mark.parametrize(("encoding", "errors", "shown"), [
+    ("iso-8859-1", "strict", "Zoë \\u55b6\\u696d\\U0001f600"), ("utf-8", "strict", "Zoë 営業\U0001f600"), ("utf-8", "surrogateescape", "Zoë 営業\U0001f600"),
+])  # fmt: skip
+def test_a_name_that_the_terminal_has_no_letters_for_is_spelled_out(
+    encoding: str, errors: str, shown: str, on_a_terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = BytesIO()
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(seen, encoding=encoding, errors=errors, write_through=True))
+    monkeypatch.setattr(output, "is_terminal", lambda: on_a_terminal)
+
+    spell_out()
+    show(Answer(schema="test", tables=[Table(columns=("name", "id"), rows=[("Zoë 営業\U0001f600", "1"), ("Ada", "2")])]), as_json=False)
+
+    assert shown in seen.getvalue().decode(encoding)
+    assert "Ada" in seen.getvalue().decode(encoding)
