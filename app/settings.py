@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 MOST_AT_ONCE: Final = 1024
@@ -242,7 +242,7 @@ def _encryption_key(environment: Mapping[str, str]) -> str | None:
 
 
 def _database(environment: Mapping[str, str], home: Path) -> str:
-    url = environment.get("DATABASE_URL") or f"sqlite:///{home / 'doorlist.db'}"
+    url = environment.get("DATABASE_URL") or _in_home(home)
     # Hosting platforms hand out the short scheme; SQLAlchemy would look for another driver under it.
     for short in ("postgres://", "postgresql://"):
         if url.startswith(short):
@@ -260,6 +260,14 @@ def _database(environment: Mapping[str, str], home: Path) -> str:
     if url.startswith("sqlite:///") and file in (None, "", ":memory:", "file::memory:"):
         raise SettingError("DATABASE_URL must name a file, such as sqlite:////srv/doorlist/doorlist.db: what is in memory is there for one process alone")
     return _in_whole(_with_options(url)) if url.startswith("sqlite:///") else url
+
+
+def _in_home(home: Path) -> str:
+    """The URL of the embedded database, wherever that is: `?` and `%` in a path would mean something in a URL, and lead elsewhere."""
+    try:
+        return URL.create("sqlite", database=str(home / "doorlist.db")).render_as_string()
+    except UnicodeEncodeError as error:
+        raise SettingError("DOORLIST_HOME must be a path in UTF-8: SQLite opens no other") from error
 
 
 def _with_options(url: str) -> str:

@@ -52,6 +52,24 @@ def test_a_relative_file_lies_where_the_process_is_started(here: Path, said: str
     assert not (here / "instance").exists()
 
 
+@pytest.mark.parametrize("name", ["usual", "where?x=1", "50%25", "a%20b", "a b+c", "#1", "Zoë 営業"])
+def test_the_embedded_database_lies_in_its_home_whatever_that_is_called(here: Path, name: str) -> None:
+    settings = from_environment({"DOORLIST_HOME": name})
+    with without_doors(settings).app_context():
+        upgrade()
+        db.engine.dispose()
+    let_go(settings.database_url)
+
+    assert [one.name for one in here.iterdir()] == [name]
+    with closing(sqlite3.connect(here / name / "doorlist.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM organization").fetchone() == (0,)
+
+
+def test_a_home_that_sqlite_cannot_open_is_refused_by_its_name() -> None:
+    with pytest.raises(SettingError, match="DOORLIST_HOME must be a path in UTF-8"):
+        from_environment({"DOORLIST_HOME": "/srv/caf\udce9"})
+
+
 def test_what_stands_behind_the_path_of_a_file_is_kept(here: Path) -> None:
     assert from_environment({"DATABASE_URL": "sqlite:///my.db?timeout=3"}).database_url == f"sqlite:///{here}/my.db?timeout=3"
     as_uri = make_url(from_environment({"DATABASE_URL": "sqlite:///file:my.db?uri=true"}).database_url)
