@@ -156,6 +156,8 @@ def keep(settings: Settings, kept: Kept) -> None:
     # Written whole or not at all: half a number would close the doors. Two threads may be at it.
     beside = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.new")
     with beside.open("w") as file:
+        # Whatever the umask: what an administrator writes the service has to read, or it stays closed, and nobody else is to write it.
+        os.fchmod(file.fileno(), 0o644)
         file.write(f"{kept.marker} {kept.generation}\n")
         file.flush()
         os.fsync(file.fileno())

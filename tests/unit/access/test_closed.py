@@ -1,6 +1,7 @@
 """A database that was put back to an older state is closed by that alone, and by nothing that happens in ordinary life."""
 
 import os
+import stat
 import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -55,6 +56,18 @@ def test_a_new_installation_is_open_and_stays_so_over_restarts(installed: Flask)
         beats(installed, later(second))
     assert why(installed) is None
     assert why(installed, at=NOW + timedelta(days=400)) is None, "a machine that was off for a year is no restored one"
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_what_one_user_of_this_machine_keeps_another_reads_and_nobody_else_writes(installed: Flask, umask: int) -> None:
+    """An administrator opens it, whose umask is theirs, and the service goes on as a user of its own."""
+    before = os.umask(umask)
+    try:
+        beats(installed)
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE(generation_file(settings_of(installed)).stat().st_mode) == 0o644
 
 
 def test_an_older_state_of_the_database_is_closed_before_anybody_has_looked(installed: Flask) -> None:
