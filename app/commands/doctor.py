@@ -136,7 +136,7 @@ def _of_machine(acting: Acting) -> Iterator[Finding]:
         yield Finding(about="encryption key", level="ok", sentence="is there")
     key = settings.home / "encryption.key"
     if key.exists() and key.stat().st_mode & 0o077 and os.name == "posix":
-        yield Finding(about="encryption key", level="fault", sentence=f"others on this machine can read {key}: chmod 600 {key}")
+        yield Finding(about="encryption key", level="fault", sentence=f"others on this machine can read {key}: chmod 600 {shlex.quote(str(key))}")
     file = Path(db.engine.url.database or "") if db.engine.dialect.name == "sqlite" else None
     if file is not None and file.is_file() and file.stat().st_mode & 0o004 and file.parent.stat().st_mode & 0o001:
         # Its -wal and -shm are as it is.

@@ -55,6 +55,19 @@ def test_doctor_says_of_one_that_others_can_read_what_to_type(desk: Desk) -> Non
     assert not [one for one in afterwards if "others on this machine" in one["sentence"]]
 
 
+@pytest.mark.empty
+def test_what_doctor_says_to_type_about_a_key_that_others_can_read_can_be_pasted(bare_desk: Desk) -> None:
+    home = bare_desk.folder / "home of ours"
+    bare_desk.environment = {"DOORLIST_HOME": str(home)}
+    bare_desk.asks("init")
+    key = home / "encryption.key"
+    key.chmod(0o644)
+
+    said = bare_desk.types("doctor", "--json").json["findings"]
+
+    assert [one["sentence"] for one in said if "chmod 600" in one["sentence"]] == [f"others on this machine can read {key}: chmod 600 '{key}'"]
+
+
 @pytest.mark.parametrize("name", ["ada.json", "ada.html"])
 def test_a_receipt_is_its_owners_also_in_the_place_of_a_file_that_others_could_read(desk: Desk, name: str) -> None:
     desk.hires(desk.directory(), "ada")
