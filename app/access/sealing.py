@@ -36,10 +36,12 @@ def make_key(settings: Settings) -> bool:
             key.flush()
             # Credentials that it seals are on the disk as soon as they are committed.
             os.fsync(key.fileno())
-    except OSError as error:
+    except BaseException as error:
         # The next try would take what there is of it for the key, and nothing could be sealed by that.
         file.unlink()
-        raise OSError(error.errno, error.strerror, str(file)) from error
+        if isinstance(error, OSError):
+            raise OSError(error.errno, error.strerror, str(file)) from error
+        raise
     return True
 
 
@@ -55,8 +57,11 @@ def _key(settings: Settings) -> str:
         return settings.encryption_key
     try:
         return _key_file(settings).read_text().strip()
-    except OSError as error:
+    except FileNotFoundError as error:
         raise KeyMissing(f"no encryption key: set DOORLIST_ENCRYPTION_KEY or restore {_key_file(settings)}") from error
+    except OSError as error:
+        # It is there, and nobody is to put another in its place.
+        raise KeyMissing(f"the encryption key cannot be read: {_key_file(settings)}: {error.strerror}") from error
 
 
 def derived_key(settings: Settings, purpose: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.access.sealing import make_key, seal, unseal
+from app.access.sealing import KeyMissing, make_key, seal, unseal
 from app.settings import Settings, from_environment
 
 
@@ -36,6 +37,24 @@ def test_a_key_for_which_there_was_no_room_is_made_once_there_is(settings: Setti
     assert refused.value.filename == str(settings.home / "encryption.key"), "the sentence names it"
     assert make_key(settings) is True
     assert unseal(settings, seal(settings, "s3cret")) == "s3cret"
+
+
+def test_who_interrupts_its_making_leaves_nothing_of_a_key(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as slow, pytest.raises(KeyboardInterrupt):
+        slow.setattr(os, "fsync", interrupted)
+        make_key(settings)
+
+    assert make_key(settings) is True
+
+
+def test_a_key_that_is_there_and_cannot_be_read_is_not_said_to_be_missing(settings: Settings) -> None:
+    (settings.home / "encryption.key").mkdir(parents=True)
+
+    with pytest.raises(KeyMissing, match=r"cannot be read: .*/encryption\.key: Is a directory"):
+        seal(settings, "s3cret")
 
 
 def test_a_key_that_is_there_is_kept(settings: Settings) -> None:
