@@ -83,9 +83,10 @@ def serve_web(host: str, port: int, *, processes: int, threads: int, asked: Aske
                         break
                     running[number] = _started(listening[number], threads, answers)
     finally:
-        _end(running)
+        # First: who connects from here on is refused, and may ask another server, instead of waiting for the last answer to be cut off.
         for one in listening:
             one.close()
+        _end(running)
 
 
 def _event() -> Event:

@@ -23,6 +23,7 @@ from app.rules.tables import Channel
 from app.settings import from_environment
 from tests.ports import free_port
 from tests.unit.commands.conftest import Desk
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -110,6 +111,39 @@ def test_ctrl_c_at_a_terminal_or_its_closing_ends_all_of_it_without_a_word(desk:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [1, 2])
+def test_whoever_connects_while_the_last_is_answered_is_refused_and_does_not_wait_in_vain(desk: Desk, processes: int) -> None:
+    port = free_port()
+
+    def is_refused() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=10).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    process = started(desk, "serve", "--port", str(port), "--lanes", "none", processes=processes)
+    try:
+        first_words(process, "serving on")
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as last:
+            last.sendall(b"POST /healthz HTTP/1.1\r\nHost: doorlist\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+            assert last.recv(1024).startswith(b"HTTP/1.1 100 ")
+            process.send_signal(signal.SIGTERM)
+
+            refused = until(is_refused, within=5)
+            still_here = process.poll() is None
+            last.sendall(b"{}")
+            answer = last.recv(1024)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+
+    assert (refused, still_here, process.returncode) == (True, True, 0)
+    assert answer.startswith(b"HTTP/1.1 405 ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
 def test_another_process_takes_the_place_of_one_that_was_killed(desk: Desk, processes: int) -> None:
     port = free_port()
     process = started(desk, "serve", "--port", str(port), "--lanes", "none", processes=processes)
@@ -136,13 +170,13 @@ def test_another_process_takes_the_place_of_one_that_was_killed(desk: Desk, proc
 
 def web_processes(process: subprocess.Popen[str], number: int) -> list[int]:
     """Those that answer, once there are so many; beside them Python keeps one that tidies up."""
-    until = time.monotonic() + 30
+    deadline = time.monotonic() + 30
     while True:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         found = [int(child) for child in children if b"spawn_main" in _command(child)]
         if len(found) == number:
             return found
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
 
 
 def _command(child: str) -> bytes:
