@@ -110,7 +110,7 @@ class Settings:
     """`DOORLIST_SIEM_SYSLOG`: a syslog server, `tls://host:6514` or `tcp://host:601`, that is sent every leaf of the audit (RFC 5424, octet counting)."""
 
     siem_ca_file: str | None
-    """`DOORLIST_SIEM_CA_FILE` (default the system's): certificates by which that server is known."""
+    """`DOORLIST_SIEM_CA_FILE` (default the system's): certificates by which that server, at `tls://`, is known."""
 
     siem_url: str | None
     """`DOORLIST_SIEM_URL`: an address to which every leaf of the audit is POSTed as lines of JSON."""
@@ -206,14 +206,23 @@ def _smtp(environment: Mapping[str, str]) -> tuple[str | None, str]:
     return url, sender
 
 
-def _siem_syslog(environment: Mapping[str, str]) -> str | None:
+def _siem_syslog(environment: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """The syslog server, and the file with the certificates by which it is known."""
     url = _server(environment, "DOORLIST_SIEM_SYSLOG", such_as="tls://host:6514")
+    ca_file = environment.get("DOORLIST_SIEM_CA_FILE") or None
     if url is not None:
         from connectors.syslog import SyslogServer
 
         with _named("DOORLIST_SIEM_SYSLOG"):
             SyslogServer(url, host="-")
-    return url
+        if ca_file is not None and urlsplit(url).scheme != "tls":
+            raise SettingError("DOORLIST_SIEM_CA_FILE is for a server at tls://, and DOORLIST_SIEM_SYSLOG says tcp://, where no certificate is asked for")
+        if ca_file is not None:
+            from connectors.certificates import unreadable
+
+            if (why := unreadable(ca_file)) is not None:
+                raise SettingError(f"DOORLIST_SIEM_CA_FILE cannot be used: {why}")
+    return url, ca_file
 
 
 def _told(environment: Mapping[str, str], whom: str) -> tuple[str | None, str | None]:
@@ -319,6 +328,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     env = os.environ if environment is None else environment
     home = Path(env.get("DOORLIST_HOME") or ".doorlist").absolute()
     smtp_url, smtp_from = _smtp(env)
+    siem_syslog, siem_ca_file = _siem_syslog(env)
     checkpoint_url, checkpoint_token = _told(env, "DOORLIST_CHECKPOINT")
     siem_url, siem_token = _told(env, "DOORLIST_SIEM")
     return Settings(
@@ -349,8 +359,8 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         checkpoint_folder=Path(folder).absolute() if (folder := env.get("DOORLIST_CHECKPOINT_FOLDER")) else None,
         checkpoint_url=checkpoint_url,
         checkpoint_token=checkpoint_token,
-        siem_syslog=_siem_syslog(env),
-        siem_ca_file=env.get("DOORLIST_SIEM_CA_FILE") or None,
+        siem_syslog=siem_syslog,
+        siem_ca_file=siem_ca_file,
         siem_url=siem_url,
         siem_token=siem_token,
         bodies_show=frozenset(name.strip().lower() for name in env.get("DOORLIST_BODIES_SHOW", "").split(",") if name.strip()),

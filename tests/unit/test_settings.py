@@ -148,6 +148,24 @@ def test_a_sender_that_is_no_address_is_refused_by_its_name_where_mail_is_to_be_
     assert from_environment({"DOORLIST_SMTP_FROM": "doorlist"}).smtp_url is None
 
 
+@pytest.mark.parametrize(
+    ("server", "content", "why"),
+    [
+        ("tls://siem.acme.example", None, "cannot be read: No such file or directory"), ("tls://siem.acme.example", "no PEM\n", "holds no certificate in PEM"),
+        ("tcp://siem.acme.example", "no PEM\n", "no certificate is asked for"),
+    ],
+)  # fmt: skip
+def test_certificates_by_which_no_server_would_be_known_are_refused_by_their_name(here: Path, server: str, content: str | None, why: str) -> None:
+    file = here / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+
+    with pytest.raises(SettingError, match=f"DOORLIST_SIEM_CA_FILE .*{why}"):
+        from_environment({"DOORLIST_SIEM_SYSLOG": server, "DOORLIST_SIEM_CA_FILE": str(file)})
+
+    assert from_environment({"DOORLIST_SIEM_CA_FILE": str(file)}).siem_syslog is None
+
+
 def test_what_can_be_used_is_taken_as_it_is_said() -> None:
     said = {
         "DATABASE_URL": "postgres://doorlist:p%40ss@db.acme.example:5433/doors?connect_timeout=3",
