@@ -16,7 +16,7 @@ from app.directory import json_sql  # noqa: F401  # every connection learns from
 from app.intake.hr import is_awaited, relink, retry_parked
 from app.lifecycle.belongings import on_becoming_one
 from app.lifecycle.joins import on_join
-from app.settings import Settings, from_environment
+from app.settings import Settings, from_environment, make_home
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def without_doors(settings: Settings | None = None) -> Flask:
     # Whoever turns out to need them after all opens them by this, once.
     app.config["DOORS"] = partial(_add_doors, app)
     if chosen.database_url.startswith("sqlite"):
-        chosen.home.mkdir(parents=True, exist_ok=True)
+        make_home(chosen)
     database.configure(app, chosen)
     # A parked HR call is tried again whenever somebody joins; the directory's verbs do not know the HR door.
     on_join(retry_parked, awaits=is_awaited)

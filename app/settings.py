@@ -365,3 +365,8 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         siem_token=siem_token,
         bodies_show=frozenset(name.strip().lower() for name in env.get("DOORLIST_BODIES_SHOW", "").split(",") if name.strip()),
     )
+
+
+def make_home(settings: Settings) -> None:
+    """Make the folder of the database and the key unless it is there; whatever the umask, nobody else may put others in their place. Raises OSError."""
+    settings.home.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -152,7 +152,7 @@ def read_kept(settings: Settings) -> Kept | None:
 def keep(settings: Settings, kept: Kept) -> None:
     """Write down how far the database has come; only what it has committed. Raises OSError."""
     path = generation_file(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     # Written whole or not at all: half a number would close the doors. Two threads may be at it.
     beside = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.new")
     with beside.open("w") as file:

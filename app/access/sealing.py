@@ -8,7 +8,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from app.settings import Settings
+from app.settings import Settings, make_home
 
 
 class KeyMissing(Exception):
@@ -24,7 +24,7 @@ def make_key(settings: Settings) -> bool:
     file = _key_file(settings)
     if settings.encryption_key is not None or file.exists():
         return False
-    settings.home.mkdir(parents=True, exist_ok=True)
+    make_home(settings)
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:

@@ -37,6 +37,20 @@ def test_nobody_else_on_the_machine_reads_a_database_that_is_made(bare_desk: Des
     assert {name: oct(mode) for name, mode in modes.items() if mode != 0o600} == {}
 
 
+@pytest.mark.empty
+@pytest.mark.parametrize(("umask", "mode"), [(0o000, 0o755), (0o002, 0o755), (0o077, 0o700)])
+def test_nobody_else_on_the_machine_puts_another_database_or_key_in_their_place(bare_desk: Desk, umask: int, mode: int) -> None:
+    home = bare_desk.folder / "home of ours"
+    bare_desk.environment = {"DOORLIST_HOME": str(home)}
+    before = os.umask(umask)
+    try:
+        bare_desk.asks("init")
+    finally:
+        os.umask(before)
+
+    assert oct(stat.S_IMODE(home.stat().st_mode)) == oct(mode)
+
+
 def test_doctor_says_of_one_that_others_can_read_what_to_type(desk: Desk) -> None:
     place = desk.environment["DATABASE_URL"].removeprefix("sqlite:///")
     if not place.startswith("/"):
