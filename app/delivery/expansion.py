@@ -14,6 +14,8 @@ from app.delivery.wanted import digest_of, profile_of
 from app.directory.tables import Person, Standing
 from app.journal import entries, work
 from app.journal.tables import Lane, Subject, Work
+from app.journal.work import Claim
+from app.lifecycle.people import reconsider
 from app.rules.channels import reach, settle
 from app.rules.file import Rule
 from app.rules.membership import Belongs, keys_of_person
@@ -25,6 +27,7 @@ from app.rules.tables import AGAIN, BESIDE, MOVED, Channel, ChannelMember, Chann
 from app.statements import param, params
 from connectors.contract import AccountState
 
+MARKERS: Final = (Subject.PERSON, Subject.GROUP, Subject.DUE)
 # Asked for each person who is looked at, so they are built once.
 _ORGANIZATION, _WORKSPACE, _PERSON = (param(name) for name in ("organization", "workspace", "person"))
 _WORKSPACES: Final = select(Workspace.id).where(Workspace.organization_id == _ORGANIZATION)
@@ -67,6 +70,18 @@ def want_channels(session: Session, organization_id: str, channel_ids: set[str],
         work.want(
             session, organization_id, subject=Subject.CHANNEL, subject_ids=channel_ids, because=None, due_at=at, workspace_id=workspace_id
         )
+
+
+def expand(session: Session, taken: Claim, *, at: datetime) -> None:
+    """Name whatever one of the `MARKERS` touches, and close its claim along with that."""
+    if taken.subject is Subject.GROUP:
+        expand_group(session, taken.organization_id, taken.subject_id, at=at)
+    elif taken.subject is Subject.PERSON:
+        expand_person(session, taken.organization_id, taken.subject_id, at=at, because=taken.because)
+    else:
+        reconsider(session, taken.organization_id, taken.subject_id, at=at)
+        work.want(session, taken.organization_id, subject=Subject.PERSON, subject_ids=[taken.subject_id], because=None, due_at=at)
+    work.finish(session, taken)
 
 
 def expand_person(session: Session, organization_id: str, person_id: str, *, at: datetime, because: int | None = None) -> None:

@@ -29,7 +29,7 @@ from app.delivery.channels import deliver_channel, deliver_roster
 from app.delivery.company import LASTS, Company, Unfinished
 from app.delivery.departing import ShutOut, note_failure, prove, shut_out, still_open
 from app.delivery.due import is_due, is_due_by
-from app.delivery.expansion import expand_group, expand_person
+from app.delivery.expansion import MARKERS, expand
 from app.delivery.handing_over import LeftInChannels, hand_over
 from app.delivery.liveness import free_claims_of_the_dead, own_name
 from app.delivery.pauses import LONGEST_PAUSE, LOOK_AGAIN, pause_after, rest_after
@@ -40,7 +40,6 @@ from app.delivery.workspaces import Targets, WorkspaceEnded, halted
 from app.journal import work
 from app.journal.tables import HERE, Lane, Subject
 from app.journal.work import Claim
-from app.lifecycle.people import reconsider
 from connectors.contract import (
     BarsAccounts,
     Conflict,
@@ -63,7 +62,6 @@ AT_ONCE = 8
 """Departures that are claimed together: each transaction keeps all others from writing."""
 MOST_BEGUN = 64
 """Departures of which the rest is kept in mind. Beyond, it is put off in the database: the lease of a claim is too short for thousands."""
-_MARKERS = (Subject.PERSON, Subject.GROUP, Subject.DUE)
 
 
 class Worker:
@@ -305,8 +303,10 @@ class Worker:
 
     def _deliver(self, taken: Claim) -> bool:
         """Whether the claim is to be closed now: some close it themselves, or only later."""
-        if taken.subject in _MARKERS:
-            return in_transaction(lambda session: self._expand(session, taken))
+        if taken.subject in MARKERS:
+            in_transaction(lambda session: expand(session, taken, at=self._clock()))
+            # The claim was closed along with it.
+            return False
         if taken.subject is Subject.ACCESS:
             here = taken.workspace_id == HERE
             with self._precedence.taken() if here and taken.lane is Lane.DEPARTURES else nullcontext():
@@ -366,19 +366,6 @@ class Worker:
             else:
                 return
         in_transaction(act)
-
-    def _expand(self, session: Session, taken: Claim) -> bool:
-        """False, since the claim is closed along with it."""
-        now = self._clock()
-        if taken.subject is Subject.GROUP:
-            expand_group(session, taken.organization_id, taken.subject_id, at=now)
-        elif taken.subject is Subject.PERSON:
-            expand_person(session, taken.organization_id, taken.subject_id, at=now, because=taken.because)
-        else:
-            reconsider(session, taken.organization_id, taken.subject_id, at=now)
-            work.want(session, taken.organization_id, subject=Subject.PERSON, subject_ids=[taken.subject_id], because=None, due_at=now)
-        work.finish(session, taken)
-        return False
 
     def _postpone(self, taken: Claim, pause: timedelta, error: str | None, *, counted: bool) -> None:
         until = self._clock() + pause
