@@ -1,5 +1,6 @@
 """Whether anything is due: asked many times in a second, so each question is built once, and no session is opened for it."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from app.clock import microseconds
 from app.database import Instant, asking
 from app.delivery.workspaces import halted
 from app.journal.tables import Lane, Subject, Work, WorkState
-from app.journal.work import PRIORITY, most_urgent
+from app.journal.work import PRIORITY, left_out, most_urgent
 
 _AT: Final = bindparam("at", type_=Instant())
 _STILL_IN: Final = (
@@ -24,11 +25,15 @@ _STILL_IN: Final = (
 )
 
 
-def is_due(app: Flask, lane: Lane, *, at: datetime) -> bool:
+def is_due(app: Flask, lane: Lane, *, at: datetime, but: Collection[str] = ()) -> bool:
     """Whether a lane has work that is in nobody's hands, by a connection of this thread's own. Raises what the driver raises.
 
     For threads that do nothing but look, which a session's connection, pinged whenever it is lent, would cost three times as much.
+    `but` are places that are not looked at.
     """
+    if but:
+        with asking() as connection:
+            return is_due_by(connection, lane, at=at, but=but)
     try:
         rows = waited(bare_of(app).rows(most_urgent((lane,), halted), {"at": microseconds(at)}))
     except BaseException:
@@ -37,9 +42,9 @@ def is_due(app: Flask, lane: Lane, *, at: datetime) -> bool:
     return rows[0][0] is not None
 
 
-def is_due_by(connection: Connection, lane: Lane, *, at: datetime) -> bool:
+def is_due_by(connection: Connection, lane: Lane, *, at: datetime, but: Collection[str] = ()) -> bool:
     """The same for whoever has more to ask on a connection."""
-    return _is_one(connection, most_urgent((lane,), halted), at)
+    return _is_one(connection, most_urgent((lane,), halted, but=bool(but)), at, but)
 
 
 def somebody_is_still_in(*, at: datetime) -> bool:
@@ -48,5 +53,5 @@ def somebody_is_still_in(*, at: datetime) -> bool:
         return _is_one(connection, _STILL_IN, at)
 
 
-def _is_one(connection: Connection, query: Select[Any], at: datetime) -> bool:
-    return connection.scalar(query, {"at": at}) is not None
+def _is_one(connection: Connection, query: Select[Any], at: datetime, but: Collection[str] = ()) -> bool:
+    return connection.scalar(query, {"at": at, **left_out(but)}) is not None

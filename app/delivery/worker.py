@@ -4,9 +4,9 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -35,6 +35,7 @@ from app.delivery.liveness import free_claims_of_the_dead, own_name
 from app.delivery.pauses import LONGEST_PAUSE, LOOK_AGAIN, pause_after, rest_after
 from app.delivery.precedence import Precedence
 from app.delivery.preparing import prepare_account
+from app.delivery.silence import Silence
 from app.delivery.wanted import NotYet
 from app.delivery.workspaces import Targets, WorkspaceEnded, halted
 from app.journal import work
@@ -79,6 +80,7 @@ class Worker:
         self._unfinished: deque[Unfinished] = deque()
         self._choosing = threading.Lock()
         self._company = Company()
+        self._silence = Silence(threads)
         # Where departures can be dealt with together; of a workspace that is found out from its connector.
         self._at_once = {(Subject.ACCESS, HERE)}
         self._beside = ThreadPoolExecutor(AT_ONCE * threads.get(Lane.DEPARTURES, 1), thread_name_prefix="keeping-out")
@@ -121,7 +123,7 @@ class Worker:
             while not self._stop.wait(rest_after(took, lane=lane)):
                 began = monotonic()
                 try:
-                    due = is_due(self._app, lane, at=self._clock())
+                    due = is_due(self._app, lane, at=self._clock(), but=self._silence.left_out([lane]))
                 except (DBAPIError, psycopg.Error, sqlite3.Error) as error:
                     log.error("cannot look for work: %s", error.__class__.__name__)
                     self._stop.wait(0.5)
@@ -131,12 +133,12 @@ class Worker:
                     with self._wake[lane]:
                         self._wake[lane].notify_all()
 
-    def _open_lanes(self, lanes: Sequence[Lane], *, busy: bool) -> Sequence[Lane]:
+    def _open_lanes(self, lanes: Sequence[Lane], but: Collection[str], *, busy: bool) -> Sequence[Lane]:
         """Those from which something is to be claimed; none where nothing is due."""
         if busy and Lane.SYNC not in lanes:
             return lanes
         with asking() as connection:
-            if not busy and not any(is_due_by(connection, lane, at=self._clock()) for lane in lanes):
+            if not busy and not any(is_due_by(connection, lane, at=self._clock(), but=but) for lane in lanes):
                 return []
             if Lane.SYNC in lanes and self._gives_nothing(connection):
                 # Whatever is in that lane may give something; departures go on.
@@ -183,23 +185,28 @@ class Worker:
         return took, Lane.DEPARTURES in lanes and self._finish_next(waiting=PROVED_WITHIN if took or self._company.lasts() else 0.0)
 
     def _take_next(self, lanes: Sequence[Lane], name: str, *, busy: bool) -> bool:
-        lanes = self._open_lanes(lanes, busy=busy)
-        if not lanes:
-            return False
-        now = self._clock()
-        # Threads of one process share the pen as well, and what is only waited for by those who stay must not have it first.
-        with self._precedence.taken() if Lane.DEPARTURES in lanes else nullcontext():
-            claims = in_transaction(lambda session: self._claim(session, lanes, name, at=now))
-        self._company.note(claims)
-        if len(claims) == 1:
-            self._deal_with(claims[0])
-        elif claims:
-            (self._keep_out if claims[0].subject is Subject.ACCOUNT else self._write_down)(claims)
-        return bool(claims)
+        with ExitStack() as hand:
+            with self._silence.choosing():
+                but = self._silence.left_out(lanes)
+                lanes = self._open_lanes(lanes, but, busy=busy)
+                if not lanes:
+                    return False
+                now = self._clock()
+                # Threads of one process share the pen as well, and what is only waited for by those who stay must not have it first.
+                with self._precedence.taken() if Lane.DEPARTURES in lanes else nullcontext():
+                    claims = in_transaction(lambda session: self._claim(session, lanes, name, but, at=now))
+                if claims:
+                    hand.enter_context(self._silence.in_hand(claims[0]))
+            self._company.note(claims)
+            if len(claims) == 1:
+                self._deal_with(claims[0])
+            elif claims:
+                (self._keep_out if claims[0].subject is Subject.ACCOUNT else self._write_down)(claims)
+            return bool(claims)
 
-    def _claim(self, session: Session, lanes: Sequence[Lane], name: str, *, at: datetime) -> list[Claim]:
+    def _claim(self, session: Session, lanes: Sequence[Lane], name: str, but: Collection[str], *, at: datetime) -> list[Claim]:
         """One piece of work; with a departure, some more in the same place, where they can be dealt with at once."""
-        claims = work.claim(session, lanes=lanes, worker=name, at=at, most=1, halted=halted)
+        claims = work.claim(session, lanes=lanes, worker=name, at=at, most=1, halted=halted, but=but)
         if claims and claims[0].lane is Lane.DEPARTURES and not claims[0].put_off and (claims[0].subject, claims[0].workspace_id) in self._at_once:
             claims += work.claim(session, lanes=[Lane.DEPARTURES], worker=name, at=at, most=AT_ONCE - 1, halted=halted, like=claims[0])
         return claims
@@ -259,15 +266,21 @@ class Worker:
 
     def _finish_next(self, *, waiting: float = 0.0) -> bool:
         """Go on with whoever has waited longest for it, and at least so many seconds; False where there is nobody."""
-        with self._choosing:
-            if not self._unfinished or monotonic() - self._unfinished[0].since < waiting:
+        hand = ExitStack()
+        with self._silence.choosing(), self._choosing:
+            but = self._silence.left_out([Lane.DEPARTURES])
+            place = next((number for number, one in enumerate(self._unfinished) if one.taken.workspace_id not in but), None)
+            if place is None or monotonic() - self._unfinished[place].since < waiting:
                 return False
-            one = self._unfinished.popleft()
+            one = self._unfinished[place]
+            del self._unfinished[place]
+            hand.enter_context(self._silence.in_hand(one.taken))
         done = one.done
-        self._conclude(
-            one.taken,
-            lambda: self._shut_out(one.taken, one.target, sent_at=one.sent_at) if done is None else self._prove(one.taken, one.target, done),
-        )
+        with hand:
+            self._conclude(
+                one.taken,
+                lambda: self._shut_out(one.taken, one.target, sent_at=one.sent_at) if done is None else self._prove(one.taken, one.target, done),
+            )
         return True
 
     def _conclude(self, taken: Claim, deliver: Callable[[], bool]) -> None:

@@ -1,7 +1,7 @@
 """The work table: whom to look at, in which lane, and who is looking just now."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.database import Instant, Number
 from app.journal.tables import Lane, Subject, Work, WorkState
-from app.statements import ALWAYS, each_of, param
+from app.statements import ALWAYS, each_of, param, params
 
 LEASE = timedelta(seconds=45)
 """Longer than any single delivery may take (deliveries stop themselves well before); after it the work is free again."""
@@ -147,15 +147,17 @@ def wanted_again(statement: Any, dialect: str) -> Any:
 
 
 def claim(
-    session: Session, *, lanes: Sequence[Lane], worker: str, at: datetime, most: int, halted: Halted | None = None, like: Claim | None = None
+    session: Session, *, lanes: Sequence[Lane], worker: str, at: datetime, most: int, halted: Halted | None = None, like: Claim | None = None,
+    but: Collection[str] = (),
 ) -> list[Claim]:  # fmt: skip
     """Take up to `most` rows that are due and in nobody's hands, or in hands whose lease has run out.
 
-    `halted` selects the ids of the workspaces that are to be left alone. With `like` just the same subject, in the same place,
-    and none that was put off.
+    `halted` selects the ids of the workspaces that are to be left alone, `but` names more of them. With `like` just the same
+    subject, in the same place, and none that was put off.
     """
+    given = {"at": at, **left_out(but)}
     if like is None:
-        first: int | None = session.connection().scalar(most_urgent(tuple(lanes), halted), {"at": at})
+        first: int | None = session.connection().scalar(most_urgent(tuple(lanes), halted, but=bool(but)), given)
         asked = [one for one in _PRIORITIES if first is not None and one >= first]
     else:
         asked = [PRIORITY[like.subject]]
@@ -163,12 +165,12 @@ def claim(
     for priority in asked:
         if len(keys) >= most:
             break
-        query = _next(tuple(lanes), halted, priority)
+        query = _next(tuple(lanes), halted, priority, bool(but))
         if like is not None:
             query = query.where(
                 Work.organization_id == like.organization_id, Work.workspace_id == like.workspace_id, Work.subject == like.subject
             )
-        keys += [tuple(row) for row in session.connection().execute(query, {"at": at, "most": most - len(keys)})]
+        keys += [tuple(row) for row in session.connection().execute(query, {**given, "most": most - len(keys)})]
     if not keys:
         return []
     rows = session.connection().execute(_TAKEN, {"keys": keys, "by": worker, "at": at, "until": at + LEASE})
@@ -182,27 +184,33 @@ def claim(
     ]  # fmt: skip
 
 
+def left_out(but: Collection[str]) -> dict[str, list[str]]:
+    """What a statement that was made with `but` is given besides."""
+    return {"but": sorted(but)} if but else {}
+
+
 @cache
-def most_urgent(lanes: tuple[Lane, ...], halted: Halted | None, up_to: int = _PRIORITIES[-1]) -> Select[Any]:
+def most_urgent(lanes: tuple[Lane, ...], halted: Halted | None, up_to: int = _PRIORITIES[-1], *, but: bool = False) -> Select[Any]:
     """SELECT of the first priority of which anything is due at `:at` and in nobody's hands; null where nothing is up to `up_to`.
 
     Each is asked for apart: whatever is to be done on a later day, one row for each person with a last day, is passed over in the index.
     """
     # In order, which only the index has: a database that takes many rows for due would else read the table until it comes upon one.
-    asked = [select(Work.priority).where(*_due(lanes, halted, one)).order_by(Work.due_at).limit(1) for one in _PRIORITIES if one <= up_to]
+    asked = [select(Work.priority).where(*_due(lanes, halted, one, but)).order_by(Work.due_at).limit(1) for one in _PRIORITIES if one <= up_to]
     return select(func.coalesce(*(one.scalar_subquery() for one in asked)))
 
 
 @cache
-def _next(lanes: tuple[Lane, ...], halted: Halted | None, priority: int) -> Any:
-    due = select(*_KEY).where(*_due(lanes, halted, priority)).order_by(Work.due_at)
+def _next(lanes: tuple[Lane, ...], halted: Halted | None, priority: int, but: bool) -> Any:
+    due = select(*_KEY).where(*_due(lanes, halted, priority, but)).order_by(Work.due_at)
     return due.limit(param("most", Integer())).with_for_update(skip_locked=True)
 
 
-def _due(lanes: tuple[Lane, ...], halted: Halted | None, priority: int) -> list[ColumnElement[bool]]:
+def _due(lanes: tuple[Lane, ...], halted: Halted | None, priority: int, but: bool) -> list[ColumnElement[bool]]:
     there = [Work.lane.in_(lanes), Work.state == WorkState.WAITING, Work.priority == priority]
     free = or_(Work.lease_until.is_(None), Work.lease_until < _AT)
-    return [*there, _has_come(priority), free, *([] if halted is None else [Work.workspace_id.not_in(halted())])]
+    left = [] if halted is None else [Work.workspace_id.not_in(halted())]
+    return [*there, _has_come(priority), free, *left, *([Work.workspace_id.not_in(params("but"))] if but else [])]
 
 
 def _has_come(priority: int) -> ColumnElement[bool]:
