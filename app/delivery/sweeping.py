@@ -36,13 +36,13 @@ from app.revocation import departures, sweeps
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarms import raise_alarm
 from app.revocation.tables import Proof
-from connectors.contract import AccountId, AccountState, Conflict, ConnectorError, Missing, Refused, ShowsAccess, Target
+from connectors.contract import AccountId, AccountState, Conflict, ConnectorError, Missing, Refused, ShowsAccess, Target, Unreachable
 
 log = logging.getLogger(__name__)
 
 PAGE: Final = 200
 SECONDS_AT_A_PLACE: Final = 20.0
-"""A run of the scheduler ends in one place after about this long; the next goes on behind it."""
+"""A run of the scheduler ends in one place after about this long, also within a page; the next goes on behind it."""
 LOOKS_RESTORED: Final = 2
 """So many people who were shut out and are alive again, in one page: no single hand did that."""
 SWEEPER: Final = Actor(kind=ActorKind.CLOCK, name="sweep")
@@ -149,7 +149,7 @@ def _sweep_place(swept: Swept, targets: Opens, bound: float | None, page_of: int
         if bound is None:
             in_transaction(lambda session: sweeps.begin_round(session, swept.organization_id, swept.place, at=at))
         while (page := in_transaction(lambda session: _next(session, swept, at=at, most=page_of))) is not None:
-            _sweep_page(swept, page, look, clock=clock)
+            _sweep_page(swept, page, look, until=(time.monotonic() if bound is None else began) + SECONDS_AT_A_PLACE, clock=clock)
             if bound is not None and time.monotonic() - began > bound:
                 swept.complete = False
                 break
@@ -198,45 +198,84 @@ def _look_there(target: Target, workspace_id: str) -> Look:
     return look
 
 
-def _sweep_page(swept: Swept, page: sweeps.Page, look: Look, *, clock: Clock) -> None:
-    """Look at a page of people, and have shut out whoever was found, also where the place then broke off. Raises ConnectorError."""
+def _sweep_page(swept: Swept, page: sweeps.Page, look: Look, *, until: float, clock: Clock) -> None:
+    """Look at a page of people, and have shut out whoever was found, also where the place then broke off. Raises ConnectorError.
+
+    Of a page that is not through by `until` the rest is the next one, as it is where the place broke off.
+    """
     with reading() as session:
         people = [session.get(Person, (swept.organization_id, one)) for one in page.people]
     # No transaction is open while they are looked at over the network.
-    found, broken = _looked_at(swept, [one for one in people if one is not None and _is_out(one)], look)
+    seen = _looked_at(swept, people, look, until=until)
+    done = page.cut(seen.count)
 
     def act(session: Session) -> list[Alive]:
-        alive = [one for person_id, how in found if (one := _put_back(session, swept, person_id, how, at=clock())) is not None]
+        alive = [one for person_id, how in seen.found if (one := _put_back(session, swept, person_id, how, at=clock())) is not None]
         if _tell(session, swept, alive, at=clock()) and not page.in_round:
             # Whoever else is alive there again is not waited for until tomorrow.
             sweeps.begin_round(session, swept.organization_id, swept.place, at=clock())
         sweeps.note_alive(session, swept.organization_id, swept.place, len(alive))
-        if broken is None:
-            sweeps.done(session, swept.organization_id, swept.place, page, at=clock())
+        if done is not None:
+            sweeps.done(session, swept.organization_id, swept.place, done, at=clock())
         return alive
 
-    alive = in_transaction(act)
-    swept.alive += alive
-    if broken is not None:
-        raise broken
-    swept.looked += len(page.people)
+    swept.alive += in_transaction(act)
+    swept.looked += 0 if done is None else len(done.people)
+    if seen.broken is not None:
+        raise seen.broken
 
 
-def _looked_at(swept: Swept, people: Sequence[Person], look: Look) -> tuple[list[tuple[str, str]], ConnectorError | None]:
-    """Who can still get in and how; and what broke the look off, where the place answers for nobody any more."""
+@dataclass(frozen=True, kw_only=True)
+class _Looked:
+    """Who can still get in and how, among the first `count` people; and what broke the look off, where the place answers for nobody any more."""
+
+    found: list[tuple[str, str]]
+    count: int
+    broken: ConnectorError | None = None
+
+
+def _looked_at(swept: Swept, people: Sequence[Person | None], look: Look, *, until: float) -> _Looked:
     found: list[tuple[str, str]] = []
-    for one in people:
+    unanswered: tuple[int, Unreachable] | None = None
+
+    def looked(one: Person | None) -> None:
         try:
-            how = look(one)
+            how = look(one) if one is not None and _is_out(one) else None
         except (Refused, Conflict, Missing) as error:
-            # It says so of this one person, who is asked for again in the next round: those behind them are looked at all the same.
-            swept.error, swept.complete = swept.error or str(error), False
-            log.warning("the sweep could not look at person %s in %s: %s", one.id, swept.name, error)
-        except ConnectorError as error:
-            return found, error
+            _refused(swept, one, error)
         else:
-            found += [(one.id, how)] if how is not None else []
-    return found, None
+            found.extend([(one.id, how)] if one is not None and how is not None else [])
+
+    for number, one in enumerate(people):
+        if number and unanswered is None and time.monotonic() > until:
+            return _Looked(found=found, count=number)
+        try:
+            looked(one)
+        except Unreachable as error:
+            if unanswered is not None:
+                return _Looked(found=found, count=unanswered[0], broken=unanswered[1])
+            # It may be so with this one person alone: that is seen by the next one.
+            unanswered = (number, error)
+            continue
+        except ConnectorError as error:
+            return _Looked(found=found, count=number if unanswered is None else unanswered[0], broken=error)
+        if unanswered is not None:
+            before, unanswered = unanswered[0], None
+            try:
+                looked(people[before])
+            except Unreachable as error:
+                _refused(swept, people[before], error)
+            except ConnectorError as error:
+                return _Looked(found=found, count=before, broken=error)
+    if unanswered is not None:
+        return _Looked(found=found, count=unanswered[0], broken=unanswered[1])
+    return _Looked(found=found, count=len(people))
+
+
+def _refused(swept: Swept, one: Person | None, error: ConnectorError) -> None:
+    """It says so of this one person, who is asked for again in the next round: those behind them are looked at all the same."""
+    swept.error, swept.complete = swept.error or str(error), False
+    log.warning("the sweep could not look at person %s in %s: %s", one.id if one is not None else "", swept.name, error)
 
 
 def _is_out(person: Person) -> bool:

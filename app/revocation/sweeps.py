@@ -1,8 +1,9 @@
 """How far the sweep has come, place by place; whom it has to look at next."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Final
 
 from sqlalchemy import literal, or_, select, tuple_, update
@@ -26,6 +27,15 @@ _STILL_SWEPT: Final = select(Sweep).where(Sweep.place.not_in(select(EndedWorkspa
 
 
 @dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of a page, and how far the sweep has come behind it. `person_id` is None where nobody is to be looked at for it."""
+
+    person_id: str | None
+    upto: tuple[datetime, str] | None = None
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Page:
     """Whom to look at in one go, and how far the sweep has come once that is done."""
 
@@ -34,6 +44,17 @@ class Page:
     cursor: str | None = None
     in_round: bool = False
     ends_round: bool = False
+    rows: tuple[Row, ...] = ()
+
+    def cut(self, count: int) -> "Page | None":
+        """As much of it as is done once the first `count` people were looked at; None where that is nothing."""
+        if count >= len(self.people):
+            return self
+        looked = {None, *self.people[:count]}
+        done = tuple(takewhile(lambda row: row.person_id in looked, self.rows))
+        if not done:
+            return None
+        return replace(self, people=self.people[:count], upto=done[-1].upto, cursor=done[-1].cursor, ends_round=False, rows=done)
 
 
 def sweeps_of(session: Session, organization_id: str) -> Sequence[Sweep]:
@@ -100,8 +121,8 @@ def _new_departures(session: Session, row: Sweep, *, at: datetime, most: int) ->
     ).all()  # fmt: skip
     if not found:
         return None
-    last = found[-1]
-    return Page(people=tuple(dict.fromkeys(one.person_id for one in found if one.ended_at is None)), upto=(last.decided_at, last.id))
+    rows = tuple(Row(person_id=one.person_id if one.ended_at is None else None, upto=(one.decided_at, one.id)) for one in found)
+    return Page(people=tuple(dict.fromkeys(one.person_id for one in rows if one.person_id is not None)), upto=rows[-1].upto, rows=rows)
 
 
 def _of_round(session: Session, row: Sweep, *, most: int) -> Page:
@@ -117,8 +138,8 @@ def _of_round(session: Session, row: Sweep, *, most: int) -> Page:
         .limit(most)
     ).all()  # fmt: skip
     ended = len(found) < most
-    cursor = None if ended else f"{found[-1].standing} {found[-1].id}"
-    return Page(people=tuple(one.id for one in found), cursor=cursor, in_round=True, ends_round=ended)
+    rows = tuple(Row(person_id=one.id, cursor=f"{one.standing} {one.id}") for one in found)
+    return Page(people=tuple(one.id for one in found), cursor=None if ended else rows[-1].cursor, in_round=True, ends_round=ended, rows=rows)
 
 
 def note_alive(session: Session, organization_id: str, place: str, found: int) -> None:

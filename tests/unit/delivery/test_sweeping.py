@@ -291,8 +291,8 @@ def test_who_was_found_before_the_workspace_stopped_answering_is_shut_out_and_to
     second = swept(installed, company, workspace)["chat"]
 
     assert [one.person_id for one in first.alive] == people[:2]
-    assert (first.looked, first.complete, first.error) == (0, False, "stand-in: no answer")
-    assert kept == (0, 2, "stand-in: no answer") and told == [AlarmKind.ACCESS_STILL_ALIVE, AlarmKind.WORKSPACE_RESTORED]
+    assert (first.looked, first.complete, first.error) == (2, False, "stand-in: no answer")
+    assert kept == (2, 2, "stand-in: no answer") and told == [AlarmKind.ACCESS_STILL_ALIVE, AlarmKind.WORKSPACE_RESTORED]
     assert still_active == people[2:], "whoever was found is out; the others were not looked at"
     assert [one.person_id for one in second.alive] == people[2:], "and they are as soon as it answers"
 
