@@ -90,7 +90,7 @@ def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: P
         _require_taken_out(taken, target, seen)
         seen = target.reactivate_account(seen.id, profile, permit=permit)
         did.append(f"reactivated account {seen.id}")
-    elif seen.display_name != profile.display_name or not set(profile.emails) <= set(seen.emails):
+    elif seen.display_name != profile.display_name or not _has_addresses(seen, profile, told=desired.told):
         seen = target.update_account(seen.id, profile, permit=permit)
         did.append(f"updated account {seen.id}")
     account = seen
@@ -126,6 +126,11 @@ def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: P
         return came_back
 
     return account, in_transaction(act)
+
+
+def _has_addresses(seen: Account, profile: Profile, *, told: bool) -> bool:
+    """What somebody adds over there stays until their profile changes here: then what was theirs before goes, though nothing takes its place."""
+    return set(profile.emails) <= set(seen.emails) if told else set(profile.emails) == set(seen.emails)
 
 
 def _known_account(target: Target, desired: Desired) -> Account | None:

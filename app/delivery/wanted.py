@@ -32,7 +32,7 @@ _MIRROR: Final = select(ChannelMember).where(
 _ROOMS: Final = select(Room.channel_id, Room.ref).where(
     Room.organization_id == param("organization"), Room.workspace_id == param("workspace"), Room.channel_id.in_(params("channels"))
 )
-_ACCOUNT: Final = select(AccountRow.account_id, AccountRow.state).where(
+_ACCOUNT: Final = select(AccountRow.account_id, AccountRow.state, AccountRow.profile_digest).where(
     AccountRow.organization_id == param("organization"), AccountRow.workspace_id == param("workspace"), AccountRow.person_id == param("person")
 )
 
@@ -62,6 +62,8 @@ class Desired:
     account_id: AccountId | None
     delivered: bool
     """Whether that account was seen to be this person's, and its id not only reserved."""
+    told: bool
+    """Whether this very profile was the last that the account was given."""
     complete: bool
     """Whether everything that is wanted was made already, here and there."""
 
@@ -113,12 +115,14 @@ def desired_of(session: Session, taken: Claim, *, at: datetime, make: bool = Fal
             anew=False,
         )  # fmt: skip
     account = session.execute(_ACCOUNT, {**here, "person": person_id}).one_or_none()
+    profile = profile_of(person)
     return Desired(
-        profile=profile_of(person),
+        profile=profile,
         epoch=person.access_epoch,
         channels=channels,
         mirror=mirror,
         account_id=None if account is None else AccountId(account.account_id),
         delivered=account is not None and account.state != RESERVED,
+        told=account is not None and account.profile_digest == digest_of(profile),
         complete=len(reached) == len(belongs) and not missing,
     )

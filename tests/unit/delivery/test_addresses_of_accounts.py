@@ -1,0 +1,96 @@
+"""The e-mail addresses of accounts follow the directory: what it takes away goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+from flask import Flask
+
+from app.clock import now
+from app.database import in_transaction
+from app.directory.tables import Record
+from app.journal import work
+from app.journal.tables import Subject
+from app.lifecycle.records import RecordDraft, change_record
+from connectors.contract import AccountId
+from tests.company import OKTA, Company
+from tests.unit.delivery.crew import employ, settle
+from tests.workspace import Workspace
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Firm:
+    app: Flask
+    there: Workspace
+    company: Company
+    workspace_id: str
+
+    def addresses(self, record: Record, *addresses: str) -> None:
+        """The directory gives somebody these."""
+        document = {**record.document, "emails": [{"value": one, "type": "work", "primary": True} for one in addresses]}
+        draft = RecordDraft(external_id=record.external_id, user_name=record.user_name, active=True, document=document)
+        in_transaction(
+            lambda session: change_record(
+                session, self.company.organization_id, record.source_id, record.id, draft, actor=OKTA, at=now(), because="test"
+            )
+        )
+
+    def is_looked_at(self, record: Record) -> None:
+        in_transaction(
+            lambda session: work.want(
+                session, self.company.organization_id, subject=Subject.ACCOUNT, subject_ids=[record.person_id], because=None, due_at=now(),
+                workspace_id=self.workspace_id,
+            )
+        )  # fmt: skip
+
+    def delivers(self) -> None:
+        settle(self.app, self.there)
+
+    def has(self, name: str) -> set[str]:
+        return set(self.there.accounts[AccountId(name)].emails)
+
+    def adds_by_hand(self, name: str, address: str) -> None:
+        account = self.there.accounts[AccountId(name)]
+        self.there.accounts[account.id] = replace(account, emails=(*account.emails, address))
+
+
+@pytest.fixture
+def firm(installed: Flask) -> Firm:
+    there = Workspace()
+    company, workspace_id = employ(there)
+    return Firm(app=installed, there=there, company=company, workspace_id=workspace_id)
+
+
+def test_an_address_that_the_directory_takes_away_goes_from_the_account(firm: Firm) -> None:
+    ada = firm.company.joins("ada@x.example")
+    firm.delivers()
+
+    firm.addresses(ada)
+    firm.delivers()
+
+    assert firm.has("ada") == set()
+
+
+def test_so_does_one_whose_place_was_taken_by_one_that_was_added_by_hand(firm: Firm) -> None:
+    ada = firm.company.joins("ada@x.example")
+    firm.delivers()
+    firm.adds_by_hand("ada", "ada@y.example")
+
+    firm.addresses(ada, "ada@y.example")
+    firm.delivers()
+
+    assert firm.has("ada") == {"ada@y.example"}
+
+
+def test_one_that_was_added_by_hand_stays_while_nothing_changes_here(firm: Firm) -> None:
+    ada = firm.company.joins("ada@x.example")
+    firm.delivers()
+    firm.adds_by_hand("ada", "ada@y.example")
+
+    firm.is_looked_at(ada)
+    firm.delivers()
+
+    assert firm.has("ada") == {"ada@x.example", "ada@y.example"}
