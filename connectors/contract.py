@@ -48,6 +48,7 @@ class Secret:
 #  ├─ RateLimited    tried again after `wait` seconds
 #  ├─ Refused        this subject is parked: the other side will not have it
 #  ├─ Conflict       this subject is parked: someone else holds the name, the address or the place
+#  │   └─ AddressTaken   it is the address: under another name it would be no other
 #  ├─ Missing        this subject is parked: what was addressed is not there
 #  ├─ Unauthorised   the connector halts: our credential is not accepted
 #  ├─ Misconfigured  the connector halts: the settings, or what answers there, cannot be right
@@ -80,6 +81,10 @@ class Refused(ConnectorError):
 
 class Conflict(ConnectorError):
     """Someone who is not this person, or something that is not ours, holds what was asked for."""
+
+
+class AddressTaken(Conflict):
+    """Someone else's account has an e-mail address that was to be given."""
 
 
 class Missing(ConnectorError):
@@ -254,10 +259,9 @@ class Target(Protocol):
     def get_account(self, id: AccountId) -> Account | None: ...
 
     def create_account(self, id: AccountId, profile: Profile, *, permit: Permit) -> Account:
-        """Conflict when the id or an address belongs to someone else; nobody's address is taken over.
+        """Conflict when the id belongs to someone else, AddressTaken when an address does; nobody's address is taken over.
 
-        An account already carrying this person's external id is brought up to date instead, and is returned
-        under its own id, which may differ from the one asked for.
+        An account already carrying this person's external id is brought up to date instead, and returned under its own id, which may differ.
         """
         ...
 
@@ -290,8 +294,7 @@ class PreparesAccounts(Protocol):
     def prepare_account(self, id: AccountId, profile: Profile, *, permit: Permit) -> Account:
         """An account that carries the person's external id and is paused: nobody can sign in until `reactivate_account`.
 
-        Conflict when the id belongs to someone else. An account already carrying this external id is paused instead, unless
-        it is shut already, and is returned under its own id.
+        Conflict when the id belongs to someone else. An account already carrying this external id is paused instead, if it is not shut, and returned.
         """
         ...
 
@@ -369,10 +372,7 @@ class HandsOver(Protocol):
         ...
 
     def hand_over(self, ref: ChannelRef, to: AccountId, *, permit: Permit) -> Arrival:
-        """Give somebody the say that the account with the most of it has there, by looking again. Twice is once.
-
-        Refused where nobody here has a say any more.
-        """
+        """Give somebody the say that the account with the most of it has there, by looking again. Refused where nobody here has any. Twice is once."""
         ...
 
 

@@ -22,7 +22,19 @@ from app.journal.tables import Subject
 from app.journal.work import Claim, Keep
 from app.rules.revisions import current_rules
 from app.rules.shapes import led_by
-from connectors.contract import Account, AccountId, AccountState, Conflict, HoldsChannels, Missing, Permit, Profile, Refused, Target
+from connectors.contract import (
+    Account,
+    AccountId,
+    AccountState,
+    AddressTaken,
+    Conflict,
+    HoldsChannels,
+    Missing,
+    Permit,
+    Profile,
+    Refused,
+    Target,
+)
 
 PATIENCE = 700
 """Looks, some ten minutes, before an account that stays in a channel after its deactivation is opened all the same."""
@@ -158,6 +170,9 @@ def _create_account(taken: Claim, target: Target, profile: Profile, reserved: Ac
     account_id = reserved or reserve(taken, target, profile, look=False)
     try:
         return target.create_account(account_id, profile, permit=permit)
+    except AddressTaken:
+        # The id is not to blame, and another one would be refused as well.
+        raise
     except Conflict:
         # Somebody else has the id, and as it is not marked as ours it is not taken over.
         return target.create_account(reserve(taken, target, profile, look=True), profile, permit=permit)

@@ -16,6 +16,7 @@ from connectors.contract import (
     Account,
     AccountId,
     AccountState,
+    AddressTaken,
     Check,
     Conflict,
     Missing,
@@ -239,7 +240,7 @@ class Matrix(MatrixErasing, MatrixHandingOver):
         for email in emails:
             found = self._caller.find(path(f"{ADMIN}/v1/threepid/email/users/{{}}", email))
             if found is not None and found.text("user_id") != id:
-                raise Conflict(f"{self.name}: {email} is the address of {found.text('user_id')}, not of {id}")
+                raise AddressTaken(f"{self.name}: {email} is the address of {found.text('user_id')}, not of {id}")
 
     def _owner_of_person(self, person_id: str) -> AccountId | None:
         found = self._caller.find(path(f"{ADMIN}/v1/auth_providers/{{}}/users/{{}}", PROVIDER, person_id))

@@ -7,6 +7,7 @@ import pytest
 from connectors.contract import (
     AccountId,
     AccountState,
+    AddressTaken,
     Conflict,
     EndsSessions,
     HoldsChannels,
@@ -109,7 +110,7 @@ def test_an_address_is_not_silently_moved_from_its_owner(chat: Matrix) -> None:
     owner_id = joiner(chat, owner)
     taker = someone(email=owner.emails[0])
 
-    with pytest.raises(Conflict):
+    with pytest.raises(AddressTaken):
         joiner(chat, taker)
 
     kept = chat.get_account(owner_id)
@@ -125,7 +126,7 @@ def test_an_address_is_not_silently_moved_by_an_update(chat: Matrix) -> None:
         person_id=taker.person_id, user_name=taker.user_name, display_name="T", emails=owner.emails
     )
 
-    with pytest.raises(Conflict):
+    with pytest.raises(AddressTaken):
         chat.update_account(taker_id, greedy, permit=allowed)
 
     kept = chat.get_account(owner_id)

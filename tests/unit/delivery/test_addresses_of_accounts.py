@@ -1,4 +1,4 @@
-"""The e-mail addresses of accounts follow the directory: what it takes away goes."""
+"""The e-mail addresses of accounts follow the directory: what it takes away goes, and what somebody else has is refused."""
 
 from __future__ import annotations
 
@@ -6,25 +6,47 @@ from dataclasses import dataclass, replace
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
 
 from app.clock import now
-from app.database import in_transaction
+from app.database import in_transaction, reading
 from app.directory.tables import Record
 from app.journal import work
-from app.journal.tables import Subject
+from app.journal.tables import Subject, Work, WorkState
 from app.lifecycle.records import RecordDraft, change_record
-from connectors.contract import AccountId
+from connectors.contract import Account, AccountId, AccountState, AddressTaken, Permit, Profile
 from tests.company import OKTA, Company
-from tests.unit.delivery.crew import employ, settle
+from tests.unit.delivery.crew import crew, employ, settle
 from tests.workspace import Workspace
 
 pytestmark = pytest.mark.slow
 
 
+class Strict(Workspace):
+    """No two accounts have one address, as in Synapse."""
+
+    def _require_free(self, id: AccountId, profile: Profile) -> None:
+        for other in self.accounts.values():
+            if other.id != id and (taken := set(other.emails) & set(profile.emails)):
+                raise AddressTaken(f"{taken} is the address of {other.id}, not of {id}")
+
+    def create_account(self, id: AccountId, profile: Profile, *, permit: Permit) -> Account:
+        self._require_free(id, profile)
+        return super().create_account(id, profile, permit=permit)
+
+    def update_account(self, id: AccountId, profile: Profile, *, permit: Permit) -> Account:
+        self._require_free(id, profile)
+        return super().update_account(id, profile, permit=permit)
+
+    def reactivate_account(self, id: AccountId, profile: Profile, *, permit: Permit) -> Account:
+        self._require_free(id, profile)
+        return super().reactivate_account(id, profile, permit=permit)
+
+
 @dataclass
 class Firm:
     app: Flask
-    there: Workspace
+    there: Strict
     company: Company
     workspace_id: str
 
@@ -49,6 +71,10 @@ class Firm:
     def delivers(self) -> None:
         settle(self.app, self.there)
 
+    def delivers_once(self) -> None:
+        """What is due now. Whoever is refused is set aside."""
+        crew(self.app, self.there).run_until_idle()
+
     def has(self, name: str) -> set[str]:
         return set(self.there.accounts[AccountId(name)].emails)
 
@@ -59,7 +85,7 @@ class Firm:
 
 @pytest.fixture
 def firm(installed: Flask) -> Firm:
-    there = Workspace()
+    there = Strict()
     company, workspace_id = employ(there)
     return Firm(app=installed, there=there, company=company, workspace_id=workspace_id)
 
@@ -94,3 +120,22 @@ def test_one_that_was_added_by_hand_stays_while_nothing_changes_here(firm: Firm)
     firm.delivers()
 
     assert firm.has("ada") == {"ada@x.example", "ada@y.example"}
+
+
+def parked() -> set[str]:
+    with reading() as session:
+        return set(session.scalars(select(Work.subject_id).where(Work.state == WorkState.PARKED)))
+
+
+def test_who_is_refused_an_address_keeps_the_id_that_was_chosen_for_them(firm: Firm) -> None:
+    stranger = AccountId("stranger")
+    firm.there.accounts[stranger] = Account(id=stranger, person_id=None, display_name="Z", emails=("bob@x.example",), state=AccountState.ACTIVE)
+    bob = firm.company.joins("bob@x.example")
+    firm.delivers_once()
+    assert parked() == {bob.person_id}
+
+    del firm.there.accounts[stranger]
+    firm.is_looked_at(bob)
+    firm.delivers()
+
+    assert list(firm.there.accounts) == [AccountId("bob")]
