@@ -1,6 +1,9 @@
 """Delivering an account of someone who is active: the account itself, then the channels it is in."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 
 from sqlalchemy import select
@@ -12,6 +15,7 @@ from app.access.tables import Account as AccountRow
 from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
+from app.delivery.given_up import offer
 from app.delivery.memberships import ensure_channels, leave_channels, put_in_again
 from app.delivery.permits import permit_for
 from app.delivery.precedence import Precedence
@@ -100,10 +104,12 @@ def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: P
         did.append(f"created account {seen.id}")
     elif seen.state is not AccountState.ACTIVE:
         _require_taken_out(taken, target, seen)
-        seen = target.reactivate_account(seen.id, profile, permit=permit)
+        with _giving_up(taken, target, seen, profile, permit=permit, clock=clock):
+            seen = target.reactivate_account(seen.id, profile, permit=permit)
         did.append(f"reactivated account {seen.id}")
     elif seen.display_name != profile.display_name or not _has_addresses(seen, profile, told=desired.told):
-        seen = target.update_account(seen.id, profile, permit=permit)
+        with _giving_up(taken, target, seen, profile, permit=permit, clock=clock):
+            seen = target.update_account(seen.id, profile, permit=permit)
         did.append(f"updated account {seen.id}")
     account = seen
 
@@ -138,6 +144,22 @@ def _ensure_account(taken: Claim, target: Target, desired: Desired, *, permit: P
         return came_back
 
     return account, in_transaction(act)
+
+
+@contextmanager
+def _giving_up(taken: Claim, target: Target, seen: Account, profile: Profile, *, permit: Permit, clock: Clock) -> Iterator[None]:
+    """Addresses that are somebody's no more are let go of also where they are refused another: of two who swap theirs, one has to begin."""
+    given_up = set(seen.emails) - set(profile.emails)
+    try:
+        yield
+    except AddressTaken:
+        if given_up:
+            kept = tuple(one for one in profile.emails if one in seen.emails)
+            target.update_account(seen.id, replace(profile, emails=kept), permit=permit)
+            in_transaction(lambda session: offer(session, taken, given_up, at=clock()))
+        raise
+    if given_up:
+        in_transaction(lambda session: offer(session, taken, given_up, at=clock()))
 
 
 def _has_addresses(seen: Account, profile: Profile, *, told: bool) -> bool:

@@ -19,9 +19,10 @@ from app.audit import deeds
 from app.clock import Clock
 from app.database import in_transaction, reading
 from app.delivery import handing_over
+from app.delivery.given_up import offer
 from app.delivery.handing_over import LeftInChannels
 from app.delivery.memberships import put_in_again
-from app.delivery.wanted import NotYet
+from app.delivery.wanted import NotYet, profile_of
 from app.directory.tables import Person, Standing
 from app.journal import work
 from app.journal.tables import Subject
@@ -285,6 +286,8 @@ def _write(session: Session, taken: Claim, done: ShutOut, *, seen: _Seen, seen_a
             row.state, row.seen_at = departure.means, seen_at
     if final and access.gone and proof.gone_at is None:
         proof.gone_at, proof.gone_grade = seen_at, grade
+        if departure.means == Standing.DEPARTED and (person := session.get(Person, (taken.organization_id, taken.subject_id))) is not None:
+            offer(session, taken, profile_of(person).emails, at=seen_at)
         for member in session.scalars(
             select(ChannelMember).where(
                 ChannelMember.organization_id == taken.organization_id, ChannelMember.workspace_id == taken.workspace_id,

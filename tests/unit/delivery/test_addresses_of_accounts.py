@@ -1,4 +1,4 @@
-"""The e-mail addresses of accounts follow the directory: what it takes away goes, and what somebody else has is refused."""
+"""The e-mail addresses of accounts follow the directory: what it takes away goes, and what one gives up another may have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.directory.tables import Record
 from app.journal import work
 from app.journal.tables import Subject, Work, WorkState
 from app.lifecycle.records import RecordDraft, change_record
-from connectors.contract import Account, AccountId, AccountState, AddressTaken, Permit, Profile
+from connectors.contract import Account, AccountId, AccountState, AddressTaken, Conflict, Permit, Profile
 from tests.company import OKTA, Company
 from tests.unit.delivery.crew import crew, employ, settle
 from tests.workspace import Workspace
@@ -125,6 +125,80 @@ def test_one_that_was_added_by_hand_stays_while_nothing_changes_here(firm: Firm)
 def parked() -> set[str]:
     with reading() as session:
         return set(session.scalars(select(Work.subject_id).where(Work.state == WorkState.PARKED)))
+
+
+def test_who_was_refused_an_address_has_it_once_it_was_given_up(firm: Firm) -> None:
+    ada, bob = firm.company.joins("ada@x.example"), firm.company.joins("bob@x.example")
+    firm.delivers()
+    firm.addresses(bob, "ada@x.example")
+    firm.delivers_once()
+    assert parked() == {bob.person_id}
+
+    firm.addresses(ada, "ada@y.example")
+    firm.delivers()
+
+    assert (firm.has("ada"), firm.has("bob")) == ({"ada@y.example"}, {"ada@x.example"})
+
+
+def test_two_who_swap_theirs_have_each_the_others(firm: Firm) -> None:
+    ada, bob = firm.company.joins("ada@x.example"), firm.company.joins("bob@x.example")
+    firm.delivers()
+
+    firm.addresses(ada, "bob@x.example")
+    firm.addresses(bob, "ada@x.example")
+    firm.delivers_once()
+    firm.delivers()
+
+    assert (firm.has("ada"), firm.has("bob")) == ({"bob@x.example"}, {"ada@x.example"})
+
+
+def test_who_comes_in_the_place_of_a_leaver_has_an_account_once_they_are_gone(firm: Firm) -> None:
+    ada = firm.company.joins("ada@x.example")
+    firm.delivers()
+    bob = firm.company.joins("bob@x.example")
+    firm.addresses(bob, "ada@x.example")
+    firm.delivers_once()
+    assert parked() == {bob.person_id}
+
+    firm.company.says(ada, active=False, at=now())
+    firm.delivers()
+
+    assert firm.has("bob") == {"ada@x.example"}
+
+
+def test_an_address_that_is_given_up_while_another_is_refused_it_is_not_overlooked(firm: Firm) -> None:
+    ada, bob = firm.company.joins("ada@x.example"), firm.company.joins("bob@x.example")
+    firm.delivers()
+    firm.addresses(bob, "ada@x.example")
+    require = firm.there._require_free
+
+    def meanwhile(id: AccountId, profile: Profile) -> None:
+        try:
+            require(id, profile)
+        except Conflict:
+            firm.there._require_free = require  # type: ignore[method-assign]  # once
+            with firm.app.app_context():
+                firm.addresses(ada, "ada@y.example")
+                firm.delivers_once()
+            raise
+
+    firm.there._require_free = meanwhile  # type: ignore[method-assign]  # seen on its way
+    firm.delivers_once()
+    firm.delivers()
+
+    assert (firm.has("ada"), firm.has("bob")) == ({"ada@y.example"}, {"ada@x.example"})
+
+
+def test_one_that_a_stranger_has_is_refused_as_before_and_wakes_nobody(firm: Firm) -> None:
+    stranger = AccountId("stranger")
+    firm.there.accounts[stranger] = Account(id=stranger, person_id=None, display_name="Z", emails=("z@x.example",), state=AccountState.ACTIVE)
+    ada = firm.company.joins("ada@x.example")
+    firm.delivers()
+
+    firm.addresses(ada, "z@x.example")
+    firm.delivers_once()
+
+    assert parked() == {ada.person_id} and firm.has("stranger") == {"z@x.example"} and firm.has("ada") == set()
 
 
 def test_who_is_refused_an_address_keeps_the_id_that_was_chosen_for_them(firm: Firm) -> None:
