@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -222,6 +223,8 @@ class Wire:
             ) as response:
                 return response, _read(response, source=source, largest=largest)
         except requests.exceptions.SSLError as error:
+            if _broke_off(error):
+                raise Unreachable(f"{source}: no answer (TLS broke off)", sent=True) from error
             raise Misconfigured(f"{source}: {self._not_verified()}") from error
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, LocationParseError) as error:
             # The last is urllib3's own word of a host that no name can be, such as one with two dots in a row.
@@ -368,6 +371,17 @@ def _read(response: requests.Response, *, source: str, largest: int) -> bytes:
         if len(content) > largest:
             raise Unreachable(f"{source}: the answer does not end ({len(content)} bytes so far)", sent=True)
     return bytes(content)
+
+
+def _broke_off(error: BaseException) -> bool:
+    """Whether the other side ended the connection in the midst of TLS, as a proxy does while it starts or has nobody behind it: that says nothing of a certificate."""
+    cause = error.args[0] if error.args else None
+    reason = getattr(cause, "reason", cause)
+    inner = reason.args[0] if isinstance(reason, HTTPError) and reason.args else reason
+    if isinstance(inner, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
+        return True
+    # RFC 8446 §6.2: an error unrelated to the peer or the correctness of the protocol.
+    return isinstance(inner, ssl.SSLError) and inner.reason == "TLSV1_ALERT_INTERNAL_ERROR"
 
 
 def _never_connected(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""Certificates of a company's own authority, as it makes them: one that lacks what RFC 5280 wants beyond chain, dates and name."""
+"""Certificates of a company's own authority, as it makes them: one that lacks what RFC 5280 wants beyond chain, dates and name; and what is none's fault."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from connectors.certificates import verifying
-from connectors.contract import Misconfigured, Secret
+from connectors.contract import Misconfigured, Secret, Unreachable
 from connectors.http import Caller
 from connectors.registry import open_source
 from connectors.source_contract import SourceSettings
@@ -72,6 +73,50 @@ def test_it_speaks_for_no_other_name_and_nobody_vouches_for_it_unasked(served: t
     for url, ca_file in ((f"https://localhost:{port}", trusted), (f"https://127.0.0.1:{port}", None)):
         with pytest.raises(Misconfigured, match="certificate"):
             caller(url, ca_file).get("/")
+
+
+INTERNAL_ERROR = bytes.fromhex("15030300020250")
+HANDSHAKE_FAILURE = bytes.fromhex("15030300020228")
+
+
+@contextmanager
+def breaking_off(said: bytes) -> Iterator[str]:
+    """A server that answers the first words of TLS like this, and ends the connection."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        # Until it is shut down.
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    connection.recv(4096)
+                    connection.sendall(said)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+@pytest.mark.parametrize("said", [b"", INTERNAL_ERROR])
+def test_a_connection_that_breaks_off_says_nothing_of_a_certificate(said: bytes) -> None:
+    with breaking_off(said) as url:
+        with pytest.raises(Unreachable, match="TLS broke off"):
+            caller(url, None).get("/")
+        with pytest.raises(Unreachable) as caught:
+            caller(url, None).put("/", {})
+
+    assert caught.value.sent, "it may have been in the midst of a request"
+
+
+def test_a_server_that_will_not_speak_with_us_is_no_matter_of_the_moment() -> None:
+    with breaking_off(HANDSHAKE_FAILURE) as url, pytest.raises(Misconfigured):
+        caller(url, None).put("/", {})
 
 
 @pytest.mark.parametrize("source", ["okta", "ldap"])
