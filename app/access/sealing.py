@@ -1,8 +1,10 @@
 """Credentials at rest: encrypted with the installation's key; without the key nothing opens."""
 
 import base64
+import errno
 import os
 from pathlib import Path
+from typing import Final
 
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -13,6 +15,14 @@ from app.settings import Settings, make_home
 
 class KeyMissing(Exception):
     """The encryption key is not there or is not the one that sealed this; nothing is done without it."""
+
+
+class KeyUnread(KeyMissing):
+    """The machine did not give the key out just now, for want of a file descriptor or of its disk; it may at the next try."""
+
+
+_FOR_NOW: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT})
+"""What passes without anybody's doing; all else, such as another user's file, does not."""
 
 
 def _key_file(settings: Settings) -> Path:
@@ -61,7 +71,8 @@ def _key(settings: Settings) -> str:
         raise KeyMissing(f"no encryption key: set DOORLIST_ENCRYPTION_KEY or restore {_key_file(settings)}") from error
     except OSError as error:
         # It is there, and nobody is to put another in its place.
-        raise KeyMissing(f"the encryption key cannot be read: {_key_file(settings)}: {error.strerror}") from error
+        kind = KeyUnread if error.errno in _FOR_NOW else KeyMissing
+        raise kind(f"the encryption key cannot be read: {_key_file(settings)}: {error.strerror}") from error
 
 
 def derived_key(settings: Settings, purpose: str) -> bytes:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from app.access.closed import is_closed
-from app.access.sealing import KeyMissing
+from app.access.sealing import KeyMissing, KeyUnread
 from app.audit.lag import audit_is_behind
 from app.clock import Clock
 from app.clock import now as wall_clock
@@ -298,7 +298,7 @@ class Worker:
             self._postpone(taken, LOOK_AGAIN[taken.lane], None, counted=False)
         except RateLimited as error:
             self._postpone(taken, max(timedelta(seconds=error.wait), LOOK_AGAIN[taken.lane]), str(error), counted=False)
-        except Unreachable as error:
+        except (Unreachable, KeyUnread) as error:
             self._postpone(taken, pause_after(taken.attempts, lane=taken.lane), str(error), counted=True)
         except (Unauthorised, Misconfigured, KeyMissing) as error:
             self._targets.halt(taken.organization_id, taken.workspace_id, str(error), since=taken.claimed_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.access.sealing import KeyMissing, make_key, seal, unseal
+from app.access.sealing import KeyMissing, KeyUnread, make_key, seal, unseal
 from app.settings import Settings, from_environment
 
 
@@ -55,6 +56,24 @@ def test_a_key_that_is_there_and_cannot_be_read_is_not_said_to_be_missing(settin
 
     with pytest.raises(KeyMissing, match=r"cannot be read: .*/encryption\.key: Is a directory"):
         seal(settings, "s3cret")
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.EMFILE, KeyUnread), (errno.EIO, KeyUnread), (errno.EACCES, KeyMissing)])
+def test_a_key_that_the_machine_does_not_give_out_just_now_is_no_other_than_it_was(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[KeyMissing]
+) -> None:
+    make_key(settings)
+    sealed = seal(settings, "s3cret")
+
+    def fails(_path: Path) -> str:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as short, pytest.raises(KeyMissing, match=os.strerror(number)) as said:
+        short.setattr(Path, "read_text", fails)
+        unseal(settings, sealed)
+
+    assert type(said.value) is kind
+    assert unseal(settings, sealed) == "s3cret"
 
 
 def test_a_key_that_is_there_is_kept(settings: Settings) -> None:

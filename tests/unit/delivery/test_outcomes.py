@@ -11,6 +11,7 @@ from sqlalchemy import event, select
 from sqlalchemy.exc import DataError, DBAPIError, InternalError, OperationalError
 from sqlalchemy.orm import Session
 
+from app.access.sealing import KeyUnread
 from app.access.tables import Account as AccountRow
 from app.access.tables import Workspace as WorkspaceRow
 from app.clock import now
@@ -227,6 +228,27 @@ def test_a_refused_credential_halts_the_workspace_until_it_is_resumed(installed:
         row = session.get_one(WorkspaceRow, (company.organization_id, workspace_id))
     assert row.state == "halted" and row.halted_reason == "stand-in: who are you?"
     assert workspace.calls == 1
+
+
+def test_a_key_that_cannot_be_read_just_now_halts_no_workspace(installed: Flask) -> None:
+    workspace = Workspace()
+    company, workspace_id = employ(workspace)
+    company.joins("ada@x.example", "E-1")
+
+    def fails(called: str, number: int) -> None:
+        workspace.before_call = None
+        raise KeyUnread("the encryption key cannot be read: encryption.key: Too many open files")
+
+    workspace.before_call = fails
+    crew(installed, workspace).run_until_idle()
+
+    with reading() as session:
+        assert session.get_one(WorkspaceRow, (company.organization_id, workspace_id)).state == "running"
+        errors = session.scalars(select(Work.last_error).where(Work.last_error.is_not(None), Work.state == WorkState.WAITING)).all()
+    assert any("Too many open files" in str(one) for one in errors)
+    make_everything_due()
+    crew(installed, workspace).run_until_idle()
+    assert list(workspace.accounts) == ["ada"]
 
 
 def test_a_name_reused_by_a_successor_gets_another_account(installed: Flask) -> None:
