@@ -178,6 +178,7 @@ MEANINGS: Mapping[AlarmKind, Meaning] = {
     ),
     AlarmKind.WORKSPACE_RESTORED: Meaning(
         says="a workspace lets people in again whom it had shut out",
-        advice="It was probably restored from a backup. Everyone who has left is looked at there again and shut out; doorlist status shows how far that is.",
+        advice="It was probably restored from a backup. Everyone who has left is looked at there again and shut out; doorlist status shows how far that is. "
+        "Whoever changed channels since that backup is in the old ones again: doorlist plan, then doorlist apply.",
     ),
 }  # fmt: skip
