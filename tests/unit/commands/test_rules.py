@@ -64,19 +64,6 @@ def test_a_typo_in_the_file_is_named_and_nothing_written(desk: Desk) -> None:
     assert desk.asks("rules", "apply", desk.file("rules.yaml", EVERYONE))["revision"] == 1
 
 
-@pytest.mark.parametrize("verb", ["test", "diff", "apply"])
-def test_a_name_that_nobody_has_is_remarked_on(desk: Desk, verb: str) -> None:
-    staffed(desk)
-    file = desk.file("rules.yaml", EVERYONE + "    where: 'not (userTyp eq \"Contractor\")'\n")
-
-    [remark] = desk.asks("rules", verb, file)["remarks"]
-
-    assert remark == "rule 'everyone', field 'where': nobody has 'userTyp'; did you mean 'userType'?"
-    said = desk.types("rules", verb, file)
-    assert remark in said.out + said.err and "nothing wrong" not in said.out + said.err
-    assert desk.asks("rules", verb, desk.file("rules.yaml", DEPARTMENTS))["remarks"] == []
-
-
 def test_a_file_that_is_not_there_is_named(desk: Desk) -> None:
     said = desk.types("rules", "apply", "/nowhere/rules.yaml", "--json")
 
