@@ -1,6 +1,6 @@
 """Deciding on what a pull would have taken: let through what was seen, all of it or some people, or say that it is not to be taken."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
@@ -13,7 +13,7 @@ from app.clock import Clock, now
 from app.database import in_transaction, reading
 from app.directory.tables import Group, Membership, Record, Source
 from app.intake.mapping import Unmappable
-from app.intake.pull_drafts import dates_of, says_on
+from app.intake.pull_drafts import Unusable, dates_of, draft_of, says_on, stands_on
 from app.intake.pull_here import batches
 from app.intake.pull_reading import Mapped
 from app.intake.pull_weighing import GONE, GROUP, KIND, MEMBER, OFF, RECORD, end_in, is_unreadable
@@ -25,6 +25,7 @@ from app.lifecycle.pulled_entries import EntryKind
 from app.lifecycle.pulled_tables import AwaitedMember, PulledEntry, RunKind, RunState
 from app.lifecycle.runs import Taken
 from app.lifecycle.tables import Held, HeldLine, HeldState
+from app.lifecycle.taking import Off
 from app.settings import Settings
 from connectors.source_contract import SourceKey, SourcePerson
 
@@ -102,11 +103,11 @@ def _let_through(
     if not in_transaction(lambda session: _is_enough(session, organization_id, digest, people, seen=seen, actor=actor, at=clock())):
         return Approved(run=None, waits_for=f"{actor.name} has approved this as the first of two; another administrator has to do the same")
     # Outside of any transaction, since the source may take its time.
-    _ask_once_more(app_settings, source, lines, at=clock(), opening=opening)
+    offs = _ask_once_more(app_settings, source, lines, at=clock(), opening=opening)
 
     def act(session: Session) -> Approved:
         here, mine = _find(session, organization_id, digest, people=people, lock=True)
-        return _take(session, source, here, mine, actor=actor, at=clock())
+        return _take(session, source, here, mine, offs, actor=actor, at=clock())
 
     return in_transaction(act)
 
@@ -137,44 +138,57 @@ def _is_enough(
 # At the source
 
 
-def _ask_once_more(app_settings: Settings, source: Source, lines: Sequence[HeldLine], *, at: datetime, opening: Opening) -> None:
-    """Whoever is to be gone, or off, or to end, is asked for once more. Raises WorldMoved, ConnectorError."""
+def _ask_once_more(
+    app_settings: Settings, source: Source, lines: Sequence[HeldLine], *, at: datetime, opening: Opening
+) -> dict[str, SourcePerson]:
+    """Whoever is to be gone, or off, or to end, is asked for once more; returns what is said of those who are off, by key.
+
+    Raises WorldMoved, ConnectorError.
+    """
     gone, off = ([line.subject_id for line in lines if line.subject_kind == RECORD and line.becomes == becomes] for becomes in (GONE, OFF))
     ending: dict[datetime, list[str]] = {}
     for line in lines:
         if (ends_at := end_in(line.becomes)) is not None:
             ending.setdefault(ends_at, []).append(line.subject_id)
     groups = [line.subject_id for line in lines if line.subject_kind == GROUP]
+    offs: dict[str, SourcePerson] = {}
     if not gone and not off and not ending and not groups:
-        return
+        return offs
     opened, mapped = opening(app_settings, source), mapped_by(source)
     for key, name in _keys(source, EntryKind.PERSON, gone).items():
         if opened.find_person(SourceKey(key)) is not None:
             raise WorldMoved(f"{name} is there again, says {source.name}; pull again, and look at what is held then")
     for key, name in _keys(source, EntryKind.PERSON, off).items():
         found = opened.find_person(SourceKey(key))
-        if found is not None and _is_on(found, mapped, at=at):
+        if found is None:
+            continue
+        offs[key] = _as_mapped(found, mapped)
+        if says_on(offs[key], at=at):
             raise WorldMoved(f"{name} is on again, says {source.name}; pull again, and look at what is held then")
     for ends_at, ids in ending.items():
         for key, name in _keys(source, EntryKind.PERSON, ids).items():
             found = opened.find_person(SourceKey(key))
-            if found is not None and _is_on(found, mapped, at=at, until=ends_at):
+            if found is not None and _is_on(_as_mapped(found, mapped), at=at, until=ends_at):
                 raise WorldMoved(f"{name} has another end, says {source.name}; pull again, and look at what is held then")
     if groups:
         there = {str(group.key) for group in opened.list_groups()}
         for key, name in _keys(source, EntryKind.GROUP, groups).items():
             if key in there:
                 raise WorldMoved(f"group {name} is there again, says {source.name}; pull again, and look at what is held then")
+    return offs
 
 
-def _is_on(person: SourcePerson, mapped: Mapped, *, at: datetime, until: datetime | None = None) -> bool:
-    """Whether a pull would take them for *on*; and beyond that instant, where one is given."""
+def _as_mapped(person: SourcePerson, mapped: Mapped) -> SourcePerson:
     try:
-        person = mapped(person)
+        return mapped(person)
     except Unmappable as error:
-        person = replace(person, active=error.active)
+        return replace(person, active=error.active)
+
+
+def _is_on(person: SourcePerson, *, at: datetime, until: datetime) -> bool:
+    """Whether a pull would take them for *on*, and beyond that instant."""
     _, ends_at = dates_of(person)
-    return says_on(person, at=at) and (until is None or ends_at is None or ends_at > until)
+    return says_on(person, at=at) and (ends_at is None or ends_at > until)
 
 
 def _keys(source: Source, kind: EntryKind, ids: Sequence[str]) -> dict[str, str]:
@@ -198,9 +212,11 @@ def _keys(source: Source, kind: EntryKind, ids: Sequence[str]) -> dict[str, str]
 # Here
 
 
-def _take(session: Session, source: Source, held: Held, lines: Sequence[HeldLine], *, actor: Actor, at: datetime) -> Approved:
+def _take(
+    session: Session, source: Source, held: Held, lines: Sequence[HeldLine], offs: Mapping[str, SourcePerson], *, actor: Actor, at: datetime
+) -> Approved:
     run = runs.begin(session, source.organization_id, kind=RunKind.APPROVAL, source_id=source.id, actor=actor, at=at)
-    act = _Act(session=session, source=source, actor=actor, at=at, because=f"run {run.number}: held: {held.reason}")
+    act = _Act(session=session, source=source, actor=actor, at=at, because=f"run {run.number}: held: {held.reason}", offs=offs)
     # Members first: their memberships end with a record or a group as well, and would then no longer be as they were seen.
     members = [line for line in lines if line.subject_kind == MEMBER]
     taken = [one for group_id, some in groupby(members, key=_group_of) for one in act.out(group_id, list(some))]
@@ -230,6 +246,7 @@ class _Act:
     actor: Actor
     at: datetime
     because: str
+    offs: Mapping[str, SourcePerson]
 
     @property
     def _where(self) -> tuple[str, str]:
@@ -247,11 +264,28 @@ class _Act:
                 pulled_entries.look_again(self.session, *self._where, entry.key)
             if (ends_at := end_in(line.becomes)) is not None:
                 return taking.let_end(self.session, self.source, record, ends_at, actor=self.actor, at=self.at, because=self.because)
+            off = None if entry is None else self._off(record, entry.key)
+            if off is not None:
+                return taking.say_off(self.session, self.source, record, off, actor=self.actor, at=self.at, because=self.because)
             return taking.switch_off(self.session, self.source, record, actor=self.actor, at=self.at, because=self.because)
         taken = taking.end(self.session, self.source, record, actor=self.actor, at=self.at, because=self.because)
         if entry is not None:
             pulled_entries.has_gone(self.session, entry)
         return taken
+
+    def _off(self, record: Record, key: str) -> Off | None:
+        """How a pull would write that somebody is off: who is suspended is away, whoever ends by a date ends by that. None where no more is said."""
+        said = self.offs.get(key)
+        if said is None:
+            return None
+        try:
+            draft = draft_of(said, manager=None)
+        except Unusable:
+            return None
+        unheard = pulled_entries.kept_ends(self.session, *self._where, [key]).get(key)
+        ends_at = record.ends_at if unheard is not None and unheard == draft.ends_at else draft.ends_at
+        off = Off(active=bool(draft.active), starts_at=draft.starts_at, ends_at=ends_at, means=draft.off_means)
+        return None if stands_on(off.active, off.starts_at, off.ends_at, at=self.at) else off
 
     def group_gone(self, line: HeldLine) -> Taken:
         group = self.session.get(Group, (self.source.organization_id, line.subject_id), with_for_update=True, populate_existing=True)

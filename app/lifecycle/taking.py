@@ -4,18 +4,29 @@ None of it asks the brake on pushes: whoever calls has counted before.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
-from app.directory.tables import Group, Membership, Record, Source
+from app.directory.tables import Group, Membership, Record, Source, Standing
 from app.lifecycle.drafts import RecordDraft
 from app.lifecycle.groups import change_group, end_group
 from app.lifecycle.pulled_tables import Took
 from app.lifecycle.records import change_record, end_record
 from app.lifecycle.runs import Taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class Off:
+    """How a source has somebody off: by its word, with what that means, or by a date, where it has them on otherwise."""
+
+    active: bool
+    starts_at: datetime | None
+    ends_at: datetime | None
+    means: Standing | None
 
 
 def switch_off(session: Session, source: Source, record: Record, *, actor: Actor, at: datetime, because: str) -> Taken:
@@ -26,6 +37,16 @@ def switch_off(session: Session, source: Source, record: Record, *, actor: Actor
     )  # fmt: skip
     off = change_record(session, source.organization_id, source.id, record.id, draft, braked=False, actor=actor, at=at, because=because)
     return taken_off(off)
+
+
+def say_off(session: Session, source: Source, record: Record, off: Off, *, actor: Actor, at: datetime, because: str) -> Taken:
+    """The record is off as the source says it; all else that is said of it stays."""
+    draft = RecordDraft(
+        external_id=record.external_id, user_name=record.user_name, active=off.active, document=record.document, starts_at=off.starts_at,
+        ends_at=off.ends_at, off_means=off.means,
+    )  # fmt: skip
+    said = change_record(session, source.organization_id, source.id, record.id, draft, braked=False, actor=actor, at=at, because=because)
+    return taken_off(said)
 
 
 def taken_off(record: Record) -> Taken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -10,12 +11,14 @@ from flask import Flask
 from app.database import in_transaction
 from app.lifecycle.putting_back import undo
 from tests.company import ADMIN
+from tests.unit.intake.deciding import approves, digest_of, undoes
 from tests.unit.intake.pulled_company import MINUTE, Pulled, pulled_company
 from tests.unit.intake.scripted_directory import group, person
 
 pytestmark = pytest.mark.slow
 
 DAY = timedelta(days=1)
+KEYS = [f"p{number:02}" for number in range(30)]
 
 
 @pytest.fixture
@@ -36,6 +39,33 @@ def test_an_end_that_has_passed_is_an_off(corp: Pulled) -> None:
     corp.directory.alter("a", ends_at=(corp.at + DAY).isoformat())
     corp.pull()
     assert corp.standing()["a@x.example"] == "active"
+
+
+def thirty_people(corp: Pulled, **said: Any) -> None:
+    """All of whom are then told otherwise, which is held."""
+    corp.directory.put(*map(person, KEYS))
+    corp.pull()
+    for key in KEYS:
+        corp.directory.alter(key, **said)
+    assert corp.pull().held is not None
+
+
+@pytest.mark.parametrize(
+    ("said", "standing"),
+    [({"ends_at": -365 * DAY}, "departed"), ({"starts_at": 365 * DAY}, "expected"), ({"active": False, "state": "SUSPENDED"}, "paused")],
+    ids=["ended", "put off", "suspended"],
+)
+def test_whoever_is_approved_is_off_as_the_source_says_and_can_be_put_back(corp: Pulled, said: dict[str, Any], standing: str) -> None:
+    thirty_people(corp, **{name: (corp.at + value).isoformat() if isinstance(value, timedelta) else value for name, value in said.items()})
+
+    approved = approves(corp, digest_of(corp))
+
+    assert set(corp.standing().values()) == {standing}
+    # Nothing is left that the next pull would write, and that nobody could undo any more.
+    assert (corp.pull(whole=True).moved, corp.pull().moved, set(corp.standing().values())) == (0, 0, {standing})
+    undone = undoes(corp, approved.run or 0)
+    assert (undone.lines, undone.moved_on, set(corp.standing().values())) == (30, (), {"active"})
+    assert (corp.pull(whole=True).left, set(corp.standing().values())) == (0, {"active"})
 
 
 def test_an_end_to_come_takes_nobody_yet(corp: Pulled) -> None:
