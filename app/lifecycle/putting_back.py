@@ -1,6 +1,6 @@
 """Putting back what a run took: each thing only where nothing has changed it since, and so that the next pull does not take it again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -129,12 +129,14 @@ def _on_again(session: Session, undoing: _Undoing, line: RunLine) -> str | None:
     record = _record(session, undoing, line.subject_id)
     if record.ended_at is not None or record.journal_id != line.journal_id:
         return f"{record.user_name} has changed since"
+    # Where a date took them off, it is the date that does not count: the one before does again.
+    before = _before(session, line.journal_id) or {}
+    starts_at, ends_at = _former(before, "startsAt", record.starts_at), _former(before, "endsAt", record.ends_at)
+    if ends_at is not None and ends_at <= undoing.at:
+        return _ended_as_well(record)
     draft = RecordDraft(
-        external_id=record.external_id, user_name=record.user_name, active=True, document=record.document,
-        # Where a date took them off, it is the date that does not count.
-        starts_at=record.starts_at if record.starts_at is not None and record.starts_at <= undoing.at else None,
-        ends_at=record.ends_at if record.ends_at is not None and record.ends_at > undoing.at else None,
-    )  # fmt: skip
+        external_id=record.external_id, user_name=record.user_name, active=True, document=record.document, starts_at=starts_at, ends_at=ends_at
+    )
     change_record(
         session, undoing.organization_id, undoing.source.id, record.id, draft, actor=undoing.actor, at=undoing.at, because=undoing.because
     )
@@ -153,10 +155,9 @@ def _without_end(session: Session, undoing: _Undoing, line: RunLine) -> str | No
     before, ends_at = _before(session, line.journal_id), record.ends_at
     if record.ended_at is not None or record.person_id != line.person_id or session.scalar(changes.limit(1)) is not None or not before or ends_at is None:
         return f"{record.user_name} has changed since"
-    former = before.get("endsAt")
-    until = None if former is None else datetime.fromisoformat(former)
+    until = _former(before, "endsAt", None)
     if until is not None and until <= undoing.at:
-        return f"what {record.user_name} had until then has ended as well"
+        return _ended_as_well(record)
     draft = RecordDraft(
         external_id=record.external_id, user_name=record.user_name, active=None, document=record.document, starts_at=record.starts_at,
         ends_at=until,
@@ -305,6 +306,16 @@ def _keep_though_missing(session: Session, undoing: _Undoing, key: str, *, kind:
     entry = pulled_entries.by_key(session, undoing.organization_id, undoing.source.id, [key], kinds=[alive])[key]
     entry.missing_since, entry.kept = undoing.at, undoing.because
     session.flush()
+
+
+def _ended_as_well(record: Record) -> str:
+    return f"what {record.user_name} had until then has ended as well"
+
+
+def _former(before: Mapping[str, Any], name: str, present: datetime | None) -> datetime | None:
+    """A date as it was before an entry, which has those alone that it changed."""
+    said = before.get(name, present)
+    return datetime.fromisoformat(said) if isinstance(said, str) else said
 
 
 def _before(session: Session, journal_id: int) -> dict[str, Any] | None:

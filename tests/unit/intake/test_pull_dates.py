@@ -113,6 +113,32 @@ def test_whom_a_date_took_an_undo_gives_back_without_it(corp: Pulled) -> None:
     assert (corp.pull(whole=True).left, corp.standing()["a@x.example"]) == (0, "active")
 
 
+def test_whom_a_date_took_an_undo_gives_back_until_the_end_of_before(corp: Pulled) -> None:
+    before = corp.at + 90 * DAY
+    corp.directory.put(person("a", ends_at=before.isoformat()), person("b"))
+    corp.pull()
+    corp.directory.alter("a", ends_at=(corp.at - DAY).isoformat())
+
+    undone = undoes(corp, corp.pull().run or 0)
+
+    assert (undone.lines, corp.person("a@x.example").access_until) == (1, before)
+    assert (corp.pull(whole=True).left, corp.person("a@x.example").access_until) == (0, before)
+
+
+def test_whose_own_end_has_come_since_is_not_given_back_without_one(corp: Pulled) -> None:
+    """A contractor who was switched off by mistake in the last week."""
+    corp.directory.put(person("a", ends_at=(corp.at + 5 * DAY).isoformat()), person("b"))
+    corp.pull()
+    corp.directory.alter("a", active=False)
+    number = corp.pull().run or 0
+    corp.wait(7 * DAY)
+
+    undone = undoes(corp, number)
+
+    assert (undone.lines, undone.moved_on) == (0, ("what a@x.example had until then has ended as well",))
+    assert corp.standing()["a@x.example"] == "departed"
+
+
 def test_a_suspension_pauses_and_a_deprovisioning_after_it_does_not(corp: Pulled) -> None:
     corp.directory.put(person("a"), person("b"), person("c", active=False, state="Suspended"))
     corp.pull()
