@@ -24,6 +24,7 @@ from app.lifecycle.people import manager_record
 from app.lifecycle.pulled_entries import EntryKind
 from app.lifecycle.pulled_tables import PulledEntry
 from app.lifecycle.records import change_record
+from app.lifecycle.taking import Off
 from connectors.source_contract import SourcePerson
 
 
@@ -137,7 +138,10 @@ class KnownPeople:
         said = replace(person, ends_at=None) if unheard is not None and unheard == dates_of(person)[1] else person
         # As it was weighed: an end that has come since then is the next pull's.
         if on and not says_on(said, at=self.found.at) and not self._stays(part, entry, record):
-            part.taken.append(taking.switch_off(part.session, part.source, record, **part.saying))
+            off = Off(
+                active=False, starts_at=record.starts_at, ends_at=record.ends_at, means=Standing.PAUSED if pauses(said) else None
+            )
+            part.taken.append(taking.say_off(part.session, part.source, record, off, **part.saying))
             part.count.left += 1
 
     def _stays(self, part: Part, entry: PulledEntry, record: Record, *, off: bool = True) -> bool:

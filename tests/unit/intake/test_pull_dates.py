@@ -159,6 +159,18 @@ def test_a_suspension_pauses_and_a_deprovisioning_after_it_does_not(corp: Pulled
     assert corp.standing()["a@x.example"] == "active"
 
 
+def test_whoever_is_suspended_is_away_however_odd_the_rest_is(corp: Pulled) -> None:
+    corp.directory.put(person("a"), person("b"))
+    corp.pull()
+    corp.directory.alter("a", active=False, state="SUSPENDED", ends_at="sometime")
+
+    outcome = corp.pull()
+
+    assert (outcome.left, corp.standing()["a@x.example"]) == (1, "paused")
+    assert [note for note in outcome.notes if "sometime" in note or "endsAt" in note]
+    assert (corp.pull(whole=True).left, corp.standing()["a@x.example"]) == (0, "paused")
+
+
 def test_a_state_that_decides_nothing_is_no_change(corp: Pulled) -> None:
     corp.directory.put(person("a", state="ACTIVE"))
     corp.pull()
