@@ -13,7 +13,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, defer
 
 from app.clock import microseconds, stored_instant
-from app.directory.tables import Source, Standing, Statement, StatementKind
+from app.directory.tables import Person, Source, Standing, Statement, StatementKind
 from app.intake.hr import KINDS, BadCall, kept
 from app.intake.tables import HREvent
 from app.intake.termination_words import LEAVING, Call, Period
@@ -187,7 +187,7 @@ def _read(session: Session, event: HREvent, source: str) -> Call:
 
 
 def _others(session: Session, organization_id: str, period: Period) -> Iterator[Iterable[tuple[str, datetime]]]:
-    """Who was shut out, whom a voice said to leave, and whom the brake keeps in."""
+    """Who was shut out, whom a voice said to leave, whose access is to end, and whom the brake keeps in."""
 
     def rows(query: Any) -> Iterator[tuple[str, datetime]]:
         for row in session.execute(query, execution_options={"yield_per": AT_A_TIME}):
@@ -203,6 +203,12 @@ def _others(session: Session, organization_id: str, period: Period) -> Iterator[
         select(Statement.person_id, Statement.effective_at).where(
             Statement.organization_id == organization_id, Statement.kind.in_(LEAVING), Statement.effective_at > period.since,
             Statement.effective_at <= period.until,
+        )
+    )  # fmt: skip
+    yield rows(
+        select(Person.id, Person.access_until).where(
+            Person.organization_id == organization_id, Person.standing == Standing.ACTIVE, Person.access_until > period.since,
+            Person.access_until <= period.until,
         )
     )  # fmt: skip
     yield rows(

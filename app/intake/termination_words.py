@@ -114,7 +114,10 @@ class Departed:
 
 @dataclass(frozen=True, kw_only=True)
 class Leaver:
-    """Everything that is known of one person's leaving. `merged_at` is when they turned out to be the same as `merged_into`, whose leaving it is."""
+    """Everything that is known of one person's leaving. `merged_at` is when they turned out to be the same as `merged_into`, whose leaving it is.
+
+    `ending` is a directory's last day, where access ends by it: that is the date of a record, and no statement.
+    """
 
     person_id: str
     standing: str
@@ -123,6 +126,7 @@ class Leaver:
     statements: Sequence[Statement]
     calls: Sequence[Call] = ()
     held: Sequence[HeldOff] = ()
+    ending: Word | None = None
     merged_at: datetime | None = None
     merged_into: str | None = None
 
@@ -184,6 +188,8 @@ def terminations_of(leaver: Leaver, period: Period, *, at: datetime) -> Told:
             attached[number].append(word)
         else:
             alone.append((word, *_alone(word, leaver, at=at)))
+    if leaver.ending is not None:
+        alone.append((leaver.ending, *_alone(leaver.ending, leaver, at=at)))
     found = [_of_absence(absence, attached[number], period) for number, absence in enumerate(absences)]
     found += _of_words(alone, period)
     told.terminations = sorted((one for one in found if one is not None), key=lambda one: one.due)
@@ -307,7 +313,7 @@ def _alone(word: Word, leaver: Leaver, *, at: datetime) -> tuple[Outcome, str]:
         return Outcome.STAYS, f"held by the brake, and rejected by {word.decided_by}"
     if word.moment > at:
         return Outcome.ANNOUNCED, f"for {iso(word.moment)}"
-    if _takes(word, leaver.statements, at=at):
+    if word is leaver.ending or _takes(word, leaver.statements, at=at):
         return Outcome.OPEN, "due, and nobody has acted on it yet: does a worker run?"
     back = [one for one in leaver.statements if one.kind in COMEBACKS and one.withdrawn_at is None and one.said_at > word.said_at]
     if back:

@@ -19,7 +19,7 @@ from app.access.session_tables import RelyingParty
 from app.access.tables import RESERVED, Account
 from app.clock import iso
 from app.directory.settings import off_means
-from app.directory.tables import Person, Record, Source, Standing, Statement
+from app.directory.tables import Person, Record, Source, Standing, Statement, Voice
 from app.intake.termination_calls import Candidate, Gathered, gather
 from app.intake.termination_words import (
     LEAVING,
@@ -31,6 +31,7 @@ from app.intake.termination_words import (
     Outcome,
     Period,
     Termination,
+    Word,
     terminations_of,
     voice_of,
 )
@@ -87,6 +88,7 @@ class _Known:
     proofs: Mapping[str, Sequence[Proof]]
     statements: Mapping[str, Sequence[Statement]]
     held: Mapping[str, Sequence[HeldOff]]
+    endings: Mapping[str, Word]
     accounts: Mapping[tuple[str, str], str]
 
 
@@ -124,7 +126,7 @@ def _of_people(
             person_id=person.id, standing=person.standing, standing_reason=person.standing_reason,
             departures=_own(known.departures.get(person.id, ()), one),
             statements=known.statements.get(person.id, ()), calls=calls.get(person.id, ()), held=known.held.get(person.id, ()),
-            merged_at=one.merged_at, merged_into=one.merged_into,
+            ending=known.endings.get(person.id), merged_at=one.merged_at, merged_into=one.merged_into,
         )  # fmt: skip
         told = terminations_of(leaver, period, at=at)
         totals.matched += told.matched
@@ -191,6 +193,7 @@ def _known(
     )
     return _Known(
         people=people, departures=departures, proofs=proofs, statements=statements, held=_held(session, organization_id, ids, names),
+        endings=_endings(session, organization_id, ids, names),
         accounts={(person_id, workspace_id): account_id for person_id, workspace_id, account_id in session.execute(accounts)},
     )  # fmt: skip
 
@@ -217,6 +220,30 @@ def _held(session: Session, organization_id: str, ids: Sequence[str], names: _Na
             state=HeldState(line.state), decided_by=held.decided_by,
         )  # fmt: skip
         found.setdefault(line.person_id, []).append(off)
+    return found
+
+
+def _endings(session: Session, organization_id: str, ids: Sequence[str], names: _Names) -> dict[str, Word]:
+    """Whose access ends by a directory's last day, where that means that they leave."""
+    if names.off_means != Standing.DEPARTED:
+        return {}
+    rows = session.execute(
+        select(Record.person_id, Record.source_id, Record.modified_at, Record.journal_id, Person.access_until)
+        .join(Person, (Person.organization_id == Record.organization_id) & (Person.id == Record.person_id))
+        .where(
+            Record.organization_id == organization_id, Record.person_id.in_(ids), Record.ended_at.is_(None), Record.active, Record.held.is_(False),
+            Person.standing == Standing.ACTIVE, Record.ends_at == Person.access_until,
+        )
+        .order_by(Record.id)
+    )  # fmt: skip
+    found: dict[str, Word] = {}
+    for person_id, source_id, said_at, journal, until in rows:
+        if until is None or person_id in found:
+            continue
+        found[person_id] = Word(
+            voice=Voice.DIRECTORY, said_by=names.sources.get(source_id, source_id), said_at=said_at, heard_at=said_at, for_at=until, moment=until,
+            journal=journal, stored=False,
+        )  # fmt: skip
     return found
 
 

@@ -11,14 +11,16 @@ from sqlalchemy.orm import Session
 
 from app.clock import iso, now
 from app.database import reading
-from app.directory.tables import Statement, StatementKind
+from app.directory.tables import Record, Statement, StatementKind
 from app.intake.termination_words import Departed, Leaver, Outcome, terminations_of
 from app.lifecycle import brake
 from app.lifecycle import leaving as verbs
+from app.lifecycle.drafts import RecordDraft
 from app.lifecycle.people import reconsider
+from app.lifecycle.records import change_record
 from app.lifecycle.reinstating import reinstate
 from app.lifecycle.tables import Held, HeldLine
-from tests.company import ADMIN
+from tests.company import ADMIN, OKTA
 from tests.unit.intake.terminating import Firm, date, days, midnight, new_firm
 
 
@@ -114,6 +116,48 @@ def test_another_time_is_not_in_it(firm: Firm) -> None:
     firm.delivers()
 
     assert firm.report((-9, -1)).lines == [] and firm.report((1, 9)).lines == []
+
+
+def ends(firm: Firm, record: Record, day: int) -> None:
+    """The directory names a last day."""
+    draft = RecordDraft(external_id=record.external_id, user_name=record.user_name, active=True, document=record.document, ends_at=midnight(day + 1))
+    firm.acts(
+        lambda session: change_record(
+            session, record.organization_id, record.source_id, record.id, draft, actor=OKTA, at=now(), because="pull"
+        )
+    )  # fmt: skip
+
+
+def test_a_last_day_that_a_directory_names_is_announced_and_open_from_then_until_somebody_acts(firm: Firm) -> None:
+    firm.sets("leaving_voice", "directory")
+    ada = firm.joins("ada", "E-1")
+    ends(firm, ada, 10)
+
+    announced, due = firm.report((10, 10)), firm.report((10, 10), at=midnight(12))
+
+    assert (announced.outcomes, due.outcomes) == ({"announced": 1}, {"open": 1})
+    assert (firm.report((9, 9)).lines, firm.report((11, 11)).lines) == ([], [])
+    ((said,), (line,)) = announced.lines, due.lines
+    assert (said["voice"], said["said_by"], said["due"], said["why"]) == ("directory", "okta", iso(midnight(11)), f"for {iso(midnight(11))}")
+    assert (line["voice"], line["said_by"], line["why"]) == ("directory", "okta", "due, and nobody has acted on it yet: does a worker run?")
+    firm.acts(lambda session: reconsider(session, ada.organization_id, ada.person_id, at=midnight(12)))
+    assert firm.report((10, 10), at=midnight(12)).outcomes == {"open": 1}
+
+
+def test_a_last_day_that_an_operator_and_a_directory_name_is_one_leaving(firm: Firm) -> None:
+    firm.sets("leaving_voice", "directory")
+    ada = firm.joins("ada", "E-1")
+    ends(firm, ada, 10)
+    firm.operator_says(ada, StatementKind.LEAVES, effective_at=midnight(11))
+
+    assert (firm.report((10, 10)).outcomes, firm.report((10, 10), at=midnight(12)).outcomes) == ({"announced": 1}, {"open": 1})
+
+
+def test_a_last_day_of_a_directory_is_none_where_off_means_an_absence(firm: Firm) -> None:
+    # As it is where there is an HR system.
+    ends(firm, firm.joins("ada", "E-1"), 10)
+
+    assert firm.report((10, 10)).lines == []
 
 
 # What keeps somebody in
