@@ -15,17 +15,16 @@ from datetime import datetime, timedelta
 from operator import itemgetter
 from typing import Any, BinaryIO, Final, Protocol
 
-from sqlalchemy import BigInteger, select, type_coerce
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.audit import checkpoints, tree
-from app.audit.leaves import EVIDENCE, Evidence, Row, differing, instant_of, opened, read_leaf, text_of
+from app.audit.leaves import EVIDENCE, SEQUENCED_AT, Evidence, Row, dated_anew, differing, instant_of, opened, read_leaf, text_of
 from app.audit.spelling import END, MARK, SCHEMA, canonical, exact
 from app.audit.stored import StoredTree
 from app.audit.tree_tables import AuditCheckpoint, AuditLeaf, AuditTree
 
 AT_A_TIME: Final = 500
-_SEQUENCED_AT: Final = type_coerce(AuditLeaf.sequenced_at, BigInteger)
 
 
 class SignsEvidence(Protocol):
@@ -123,7 +122,7 @@ def _first_from(session: Session, organization_id: str, at: datetime, *, size: i
     while low < high:
         middle = (low + high) // 2
         then = session.scalar(
-            select(_SEQUENCED_AT).where(AuditLeaf.organization_id == organization_id, AuditLeaf.number == middle)
+            select(SEQUENCED_AT).where(AuditLeaf.organization_id == organization_id, AuditLeaf.number == middle)
         )
         if then is not None and instant_of(then) < at:
             low = middle + 1
@@ -160,7 +159,7 @@ def _leaves(session: Session, organization_id: str, first: int, end: int) -> Ite
 def _rows(session: Session, organization_id: str, evidence: Evidence, start: int, end: int) -> Iterator[Row]:
     """Leaves of one kind, each with the row that it was made from; of one that is gone everything is null."""
     table = evidence.table
-    own = (AuditLeaf.number, AuditLeaf.hash, AuditLeaf.leaf, AuditLeaf.salt, _SEQUENCED_AT)
+    own = (AuditLeaf.number, AuditLeaf.hash, AuditLeaf.leaf, AuditLeaf.salt, SEQUENCED_AT)
     query = (
         select(*own, *evidence.texts(session.get_bind().dialect.name))
         .outerjoin(table, (table.organization_id == AuditLeaf.organization_id) & (table.id == AuditLeaf.source_id))
@@ -182,7 +181,10 @@ def _line(evidence: Evidence, row: Row) -> dict[str, Any]:
     else:
         text = text_of(row["leaf"])
         said["text"], leaf = text, read_leaf(text)
-        if is_there and (differs := differing(evidence, leaf, row)):
+        differs = differing(evidence, leaf, row) if is_there else {}
+        if dated_anew(text, row["sequenced_at"]):
+            differs["sequenced"] = exact(instant_of(row["sequenced_at"]))
+        if differs:
             said["row"] = differs
         if is_there and isinstance(row["salt"], bytes):
             shown = opened(evidence, leaf, row, salt=row["salt"])

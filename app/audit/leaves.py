@@ -15,12 +15,16 @@ from sqlalchemy import JSON, BigInteger, Text, cast, type_coerce
 
 from app.audit.spelling import canonical, digest_of, exact, key_of
 from app.audit.tables import Deed
+from app.audit.tree_tables import AuditLeaf
 from app.clock import stored_instant
 from app.database import Instant
 from app.journal.tables import Entry
 
 VERSION = 1
 _FIRST: Final = stored_instant(0)
+_SEQUENCED: Final = '"sequenced":"'
+SEQUENCED_AT: Final = type_coerce(AuditLeaf.sequenced_at, BigInteger)
+"""As it is stored, for `instant_of`."""
 Row = dict[str, Any]
 """What one leaf is made from: the columns of its evidence by their names, and the `kind` of it."""
 
@@ -72,6 +76,11 @@ def instant_of(stored: object) -> datetime:
         return stored_instant(stored) if isinstance(stored, int) else _FIRST
     except OverflowError:
         return _FIRST
+
+
+def dated_anew(text: str, stored: object) -> bool:
+    """Whether its row says another instant than a leaf's text of when it was appended. By the row an export finds a time, and retention what is old."""
+    return _SEQUENCED in text and f'{_SEQUENCED}{exact(instant_of(stored))}"' not in text
 
 
 def text_of(stored: object) -> str:

@@ -6,12 +6,14 @@ was written about them goes, with the salts that their digests were made with; t
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from sqlalchemy import Update, null, select, update
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
 from app.audit.contents import ERASING
+from app.audit.leaves import SEQUENCED_AT, dated_anew, text_of
 from app.audit.tables import Deed
 from app.audit.tree_tables import AuditLeaf, AuditTree
 from app.journal import entries
@@ -28,15 +30,15 @@ def prune(session: Session, organization_id: str, *, at: datetime, kept: timedel
     if grown is None:
         return 0
     old = session.execute(
-        select(AuditLeaf.number, AuditLeaf.kind, AuditLeaf.source_id)
+        select(AuditLeaf.number, AuditLeaf.kind, AuditLeaf.source_id, AuditLeaf.leaf, SEQUENCED_AT.label("sequenced"))
         .where(
             AuditLeaf.organization_id == organization_id, AuditLeaf.number >= grown.pruned, AuditLeaf.number < grown.pruned + AT_A_TIME,
             AuditLeaf.sequenced_at < at - kept,
         )
         .order_by(AuditLeaf.number)
     ).all()  # fmt: skip
-    # What no checkpoint vouches for yet is not old enough, whatever the clock says.
-    old = [one for one in old if one.number < grown.checkpoint_size]
+    # What no checkpoint vouches for yet is not old enough, whatever the clock says; nor is what only its row calls old, and all behind it.
+    old = list(takewhile(lambda one: one.number < grown.checkpoint_size and not dated_anew(text_of(one.leaf), one.sequenced), old))
     if not old:
         return 0
     _scrub(session, organization_id, "journal", [one.source_id for one in old if one.kind == "journal"], names=True)

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.audit import checkpoints, tree
-from app.audit.leaves import text_of
+from app.audit.leaves import SEQUENCED_AT, dated_anew, text_of
 from app.audit.stored import KEPT_EVERY, StoredTree, TreeBroken
 from app.audit.tree_tables import AuditDelivery, AuditLeaf, AuditTree
 from app.journal.work import insert_for
@@ -85,17 +85,20 @@ def _place(session: Session, organization_id: str) -> AuditDelivery | None:
 def _look_at(session: Session, grown: AuditTree, start: int) -> None:
     """Each leaf of a block, and whatever became complete with it; with the last block the whole. Raises TreeBroken."""
     end = min(start + BLOCK, grown.size)
-    query = select(AuditLeaf.number, AuditLeaf.hash, AuditLeaf.leaf).where(
+    query = select(AuditLeaf.number, AuditLeaf.hash, AuditLeaf.leaf, SEQUENCED_AT).where(
         AuditLeaf.organization_id == grown.organization_id, AuditLeaf.number >= start, AuditLeaf.number < end
     ).order_by(AuditLeaf.number)  # fmt: skip
     expected = start
-    for number, hashed, text in session.execute(query):
+    for number, hashed, stored, sequenced_at in session.execute(query):
+        text = None if stored is None else text_of(stored)
         if number != expected:
             break
         if text is None and number >= grown.pruned:
             raise TreeBroken(f"leaf {number} has lost its text, and is not old enough for that")
-        if text is not None and tree.leaf_hash(text_of(text).encode("utf-8", "surrogatepass")) != hashed:
+        if text is not None and tree.leaf_hash(text.encode("utf-8", "surrogatepass")) != hashed:
             raise TreeBroken(f"leaf {number} is not what it was")
+        if text is not None and dated_anew(text, sequenced_at):
+            raise TreeBroken(f"leaf {number} was appended at another instant than is stored beside it")
         expected += 1
     if expected != end:
         raise TreeBroken(f"leaf {expected} is missing")

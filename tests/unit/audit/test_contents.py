@@ -47,6 +47,15 @@ def _goes_on(ledger: Ledger, seconds: float = 300, **said: Any) -> None:
     ledger.signs(at=later(seconds))
 
 
+def test_a_leaf_that_was_dated_back_beside_its_text_is_named(ledger: Ledger, tmp_path: Path) -> None:
+    history(ledger)
+    tampered(_leaves(7, 7).values(sequenced_at=later(-86_400)))
+
+    evidence = exported_from(ledger, tmp_path)
+
+    assert _said(evidence.verdict()) == ([f"line {evidence.line_of_leaf(7)}, leaf 7: 'sequenced' of its row is not what was written down"], [])
+
+
 def test_an_entry_that_was_emptied_is_named_though_the_triggers_let_that_pass(ledger: Ledger, tmp_path: Path) -> None:
     history(ledger)
     emptied = update(Entry).where(Entry.id == _entry(7)).values(GONE)

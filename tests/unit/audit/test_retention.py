@@ -54,6 +54,15 @@ def test_what_no_checkpoint_vouches_for_is_kept_all_the_same(ledger: Ledger) -> 
     assert _prune(86_400) == 0
 
 
+def test_nothing_is_older_than_its_own_leaf_says(ledger: Ledger) -> None:
+    history(ledger)
+    with transaction() as session:
+        session.execute(update(AuditLeaf).where(AuditLeaf.number >= 4).values(sequenced_at=later(-86_400)))
+
+    assert _prune(180) == 4
+    assert _prune(180) == 0
+
+
 def test_what_is_erased_of_somebody_can_be_guessed_no_more_and_the_tree_stays_whole(ledger: Ledger, tmp_path: Path) -> None:
     """Attack A06."""
     ledger.writes(2, subject="p1", before={"userName": "old"}, after={"userName": "ada@acme.example"})

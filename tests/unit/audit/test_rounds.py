@@ -78,6 +78,7 @@ OTHER = '{"v":1}'
         (update(AuditLeaf).where(AuditLeaf.number == 7).values(leaf=OTHER), "leaf 7 is not what it was"),
         (update(AuditLeaf).where(AuditLeaf.number == 7).values(hash=b"\1" * 32), "leaf 7 is not what it was"),
         (update(AuditLeaf).where(AuditLeaf.number == 7).values(leaf=None, salt=None), "leaf 7 has lost its text, and is not old enough for that"),
+        (update(AuditLeaf).where(AuditLeaf.number == 7).values(sequenced_at=later(-1)), "leaf 7 was appended at another instant than is stored beside it"),
         (update(AuditLeaf).where(AuditLeaf.number == 300).values(leaf=OTHER, hash=tree.leaf_hash(OTHER.encode())), "leaves 256 to 511 do not lead to"),
         (update(AuditNode).where(AuditNode.number == 1).values(hash=b"\1" * 32), "leaves 256 to 511 do not lead to"),
         (update(AuditLeaf).where(AuditLeaf.number == SIZE - 1).values(leaf=OTHER, hash=tree.leaf_hash(OTHER.encode())), "do not lead to its root any more"),
