@@ -1,6 +1,7 @@
 """Verbs that answer about one person: the receipt of a departure, and why they are in a channel or not."""
 
 import json
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from app.intake.tables import HREvent
 from app.intake.termination_words import voice_of
 from app.journal.tables import Entry
 from app.lifecycle.figures import milliseconds
+from app.lifecycle.one_person import formers_of
 from app.lifecycle.standing import COMEBACKS
 from app.revocation import receipts, signed_receipts
 from app.revocation.receipt_page import page
@@ -49,7 +51,7 @@ def _receipt(acting: Acting, person: str, out: Path | None, html: Path | None) -
     with reading() as session:
         meant = one_person(session, acting.organization_id, person)
         moves = moved.moves(session, acting.organization_id, meant.id, informed=acting.informed)
-        found = receipts.departures_of(session, acting.organization_id, meant.id)
+        found = receipts.departures_of(session, acting.organization_id, meant.id, formers=formers_of(session, acting.organization_id, meant.id))
         announced = _announced(session, acting.organization_id, meant.id, now()) if acting.informed else []
     if not acting.informed and (out is not None or html is not None):
         raise NotAllowed(f"{acting.actor.name} is {acting.role}; a receipt that is written says why somebody left, which is for {', '.join(sorted(INFORMED))}")
@@ -135,9 +137,10 @@ def _written(acting: Acting, person: Person, *, out: Path | None, html: Path | N
         raise AuditAltered(f"the audit in the database was altered: {error}") from error
     at = now()
     with reading() as session:
-        events = _events(session, acting.organization_id, person.id)
+        formers = formers_of(session, acting.organization_id, person.id)
+        events = _events(session, acting.organization_id, person.id, formers)
         moves = moved.moves(session, acting.organization_id, person.id, informed=True)
-        told = receipts.compose(session, (acting.organization_id, acting.organization), person, events=events, at=at, moves=moves)
+        told = receipts.compose(session, (acting.organization_id, acting.organization), person, events=events, at=at, moves=moves, formers=formers)
         signed = signed_receipts.sign(told, keys_of_ours.signer(session, acting.settings, Purpose.EVIDENCE, at=at), at=at)
     pages = [one for one in (out, html) if one is not None and (one is html or one.suffix.lower() in (".html", ".htm"))]
     files = [out] if out is not None and out not in pages else []
@@ -155,15 +158,15 @@ class AuditAltered(CommandError):
     exit = Exit.ALTERED
 
 
-def _events(session: Session, organization_id: str, person_id: str) -> dict[str, receipts.SourceEvent]:
+def _events(session: Session, organization_id: str, person_id: str, formers: Collection[str]) -> dict[str, receipts.SourceEvent]:
     """The HR call that each departure goes back to, where one does: the one its entry names, else the one that had named that day."""
     found = {}
-    departures = session.scalars(select(Departure).where(Departure.organization_id == organization_id, Departure.person_id == person_id)).all()
-    for departure in departures:
+    theirs = Departure.organization_id == organization_id, Departure.person_id.in_([person_id, *formers])
+    for departure in session.scalars(select(Departure).where(*theirs)).all():
         called = _called(session, session.get_one(Entry, departure.journal_id))
         if called is None and voice_of(departure.reason) is Voice.HR:
             # What came due goes back to a call of some earlier day, whose entry is another.
-            word = _word_of_hr(session, departure)
+            word = _word_of_hr(session, departure, person_id)
             called = None if word is None else _called(session, word)
         if called is not None:
             found[departure.id] = called
@@ -184,14 +187,14 @@ def _called(session: Session, entry: Entry) -> receipts.SourceEvent | None:
     return None
 
 
-def _word_of_hr(session: Session, departure: Departure) -> Entry | None:
+def _word_of_hr(session: Session, departure: Departure, person_id: str) -> Entry | None:
     """The entry of the word by which HR had somebody out at their departure: the last of that very day, else the last that was due."""
     heard_at = func.coalesce(Statement.heard_at, Statement.said_at)
     said = session.execute(
         select(Statement.effective_at, Entry)
         .join(Entry, Entry.id == func.coalesce(Statement.said_in, Statement.journal_id))
         .where(
-            Statement.organization_id == departure.organization_id, Statement.person_id == departure.person_id, Statement.voice == Voice.HR,
+            Statement.organization_id == departure.organization_id, Statement.person_id == person_id, Statement.voice == Voice.HR,
             Statement.kind.not_in(COMEBACKS), Statement.held.is_(False), Statement.effective_at <= departure.decided_at,
             heard_at <= departure.decided_at, Statement.withdrawn_at.is_(None) | (Statement.withdrawn_at > departure.decided_at),
         )

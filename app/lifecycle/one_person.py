@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.actors import Actor
 from app.directory.names import name_key
 from app.directory.tables import Person, Record, Statement, StatementKind, Voice
 from app.journal import entries, work
-from app.journal.tables import Subject
+from app.journal.tables import Entry, Subject
 from app.lifecycle import joins, leaving, order
 from app.lifecycle.belongings import pass_on, pass_reports_on
 from app.lifecycle.joined_words import said_again
@@ -50,6 +50,36 @@ def become_one(session: Session, organization_id: str, was: str, now: str, *, ac
     return new
 
 
+def name_of_former(user_name: str, now: str) -> str:
+    """What somebody is called who became one with the person `now`, so that nobody is found under their name any more."""
+    return f"{user_name} (now {now})"
+
+
+def formers_of(session: Session, organization_id: str, person_id: str) -> dict[str, datetime]:
+    """Who became one with this person, or with one of those, and when.
+
+    They are found by the names that the person's records have had, which entries tell for as long as they are kept.
+    """
+    records = select(Record.id, Record.user_name).where(Record.organization_id == organization_id, Record.person_id == person_id)
+    called = {id: name for id, name in session.execute(records)}
+    said = select(Entry.after["userName"].as_string()).where(Entry.organization_id == organization_id, Entry.subject_id.in_(called)).distinct()
+    names = sorted({*called.values(), *(name for name in session.scalars(said) if name is not None)})
+    found: dict[str, datetime] = {}
+    asked = [person_id]
+    for one in asked:
+        keys = [name_key(name_of_former(name, one)) for name in names]
+        formers = select(Person.id).where(Person.organization_id == organization_id, Person.user_name_key.in_(keys))
+        for former in session.scalars(formers.order_by(Person.id)).all():
+            became = select(func.max(Entry.at)).where(
+                Entry.organization_id == organization_id, Entry.subject_id == former, Entry.verb == SAME_PERSON
+            )
+            at = session.scalar(became)
+            if at is not None and former not in found:
+                found[former] = at
+                asked.append(former)
+    return found
+
+
 def _hear_of(session: Session, old: Person, new: Person, *, journal_id: int, at: datetime) -> list[Record]:
     """Everything that voices say of `old` is said of `new`, and their names mean `new`. Returns the records."""
     # Whoever names one of these as a manager holds it against another person's having it, and is waited for: then their report is seen, and passed on.
@@ -64,7 +94,7 @@ def _hear_of(session: Session, old: Person, new: Person, *, journal_id: int, at:
         for statement in said[old.id]:
             statement.said_in = statement.said_in or statement.journal_id
             statement.person_id, statement.journal_id = new.id, journal_id
-        old.user_name = f"{old.user_name} (now {new.id})"
+        old.user_name = name_of_former(old.user_name, new.id)
         old.user_name_key, old.employee_number, old.email, old.manager_id = name_key(old.user_name), None, None, None
         old.version, old.modified_at, old.journal_id = old.version + 1, max(at, old.modified_at), journal_id
     session.flush()

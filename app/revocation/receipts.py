@@ -53,20 +53,30 @@ class Told:
     erased: Mapping[str, Erasure] = field(default_factory=dict)
 
 
-def departures_of(session: Session, organization_id: str, person_id: str) -> list[Told]:
-    """Every departure of a person, newest first; Doorlist itself first among its places, then by name."""
-    found = session.scalars(
-        select(Departure)
-        .where(Departure.organization_id == organization_id, Departure.person_id == person_id)
-        .order_by(Departure.decided_at.desc(), Departure.id.desc())
-    ).all()
+def departures_of(session: Session, organization_id: str, person_id: str, *, formers: Mapping[str, datetime] | None = None) -> list[Told]:
+    """Every departure of a person, newest first; Doorlist itself first among its places, then by name.
+
+    `formers` are those who became one with them, and when: their departures of before are the person's as well. From then on it is
+    the person who is in or out.
+    """
+    formers = formers or {}
+    ids = [person_id, *formers]
+    found = [
+        departure if departure.person_id == person_id else _over(session, departure, formers[departure.person_id])
+        for departure in session.scalars(
+            select(Departure)
+            .where(Departure.organization_id == organization_id, Departure.person_id.in_(ids))
+            .order_by(Departure.decided_at.desc(), Departure.id.desc())
+        ).all()
+        if departure.person_id == person_id or departure.decided_at < formers[departure.person_id]
+    ]
     mistakes = session.scalars(
-        select(Entry).where(Entry.organization_id == organization_id, Entry.subject_id == person_id, Entry.verb == REINSTATED)
+        select(Entry).where(Entry.organization_id == organization_id, Entry.subject_id.in_(ids), Entry.verb == REINSTATED)
     )
     undone = {entry.at: entry for entry in mistakes}
     erased: dict[str, dict[str, Erasure]] = {}
     for row in session.scalars(
-        select(Erasure).where(Erasure.organization_id == organization_id, Erasure.person_id == person_id, Erasure.erased_at.is_not(None))
+        select(Erasure).where(Erasure.organization_id == organization_id, Erasure.person_id.in_(ids), Erasure.erased_at.is_not(None))
     ):
         erased.setdefault(row.departure_id, {})[row.workspace_id] = row
     workspaces = known_workspaces(session, organization_id)
@@ -77,6 +87,13 @@ def departures_of(session: Session, organization_id: str, person_id: str) -> lis
         )
         for one in found
     ]  # fmt: skip
+
+
+def _over(session: Session, departure: Departure, at: datetime) -> Departure:
+    """A departure of somebody who became another then, as it is told; what is stored stays as it is."""
+    session.expunge(departure)
+    departure.ended_at = min(departure.ended_at or at, at)
+    return departure
 
 
 def _targets(session: Session, departure: Departure, workspaces: Mapping[str, Known]) -> list[tuple[Proof, str, str]]:
@@ -122,12 +139,13 @@ def still_open(told: Told) -> list[str]:
 
 def compose(
     session: Session, organization: tuple[str, str], person: Person, *, events: Mapping[str, SourceEvent], at: datetime,
-    moves: Sequence[Mapping[str, Any]] = (),
+    moves: Sequence[Mapping[str, Any]] = (), formers: Mapping[str, datetime] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The receipt of one person, all departures of theirs, as it stands now. `events` are found by the departure's id.
 
-    `moves` are told by whoever knows of channels.
+    `moves` are told by whoever knows of channels, `formers` by whoever knows who became one with whom.
     """
+    found = departures_of(session, organization[0], person.id, formers=formers)
     return {
         "schema": "doorlist.receipt/1",
         "organization": {"id": organization[0], "name": organization[1]},
@@ -136,7 +154,7 @@ def compose(
             "standing": person.standing, "reason": person.standing_reason,
         },
         "made": iso(at),
-        "departures": [_departure(session, one, events.get(one.departure.id)) for one in departures_of(session, organization[0], person.id)],
+        "departures": [_departure(session, one, events.get(one.departure.id)) for one in found],
         "moves": list(moves),
     }  # fmt: skip
 

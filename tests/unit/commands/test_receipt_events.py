@@ -45,6 +45,11 @@ class HRDesk:
     def comes_due(self, *, at: float) -> None:
         self.desk.acts(lambda session: reconsider(session, self.desk.organization_id, self.ada, at=self.at(at)))
 
+    def turns_out(self, was: str, now_: str, *, at: float) -> None:
+        """An administrator says that these are one person."""
+        organization_id = self.desk.organization_id
+        self.desk.acts(lambda session: become_one(session, organization_id, was, now_, actor=ADMIN, at=self.at(at), because="test"))
+
     def receipt(self, person: str = ADA) -> list[dict[str, Any]]:
         """The departures of the signed file, the oldest first."""
         out = self.desk.folder / "ada.json"
@@ -117,12 +122,32 @@ def test_what_was_said_of_somebody_who_turned_out_to_be_another_is_named_in_the_
     desk, was = told.desk, told.ada
     told.calls("msg_1", at=1, ends=10)
     told.ada = desk.hires(str(desk.asks("source", "add", "scim", "entra")["id"]), "lovelace")
-    desk.acts(lambda session: become_one(session, desk.organization_id, was, told.ada, actor=ADMIN, at=told.at(5), because="test"))
+    told.turns_out(was, told.ada, at=5)
     told.comes_due(at=11)
 
     [departure] = told.receipt("lovelace@acme.example")
 
     assert departure["event"]["id"] == "msg_1"
+
+
+def test_whoever_turned_out_to_be_another_left_by_the_others_receipt_as_by_the_report(told: HRDesk) -> None:
+    desk, was = told.desk, told.ada
+    told.calls("msg_1", at=1, ends=10)
+    told.comes_due(at=11)
+    entra = str(desk.asks("source", "add", "scim", "entra")["id"])
+    told.ada, last = desk.hires(entra, "lovelace"), desk.hires(entra, "countess")
+    told.turns_out(was, told.ada, at=20)
+    told.turns_out(told.ada, last, at=21)
+    period = Period(since=told.at(0), until=told.at(30))
+    lines = desk.acts(lambda session: list(terminations.report(session, desk.organization_id, period, Totals(), at=told.at(30))))
+
+    departures = told.receipt("countess@acme.example")
+
+    shown = {one["id"]: one for one in desk.asks("receipt", "countess@acme.example")["departures"]}
+    assert {line["departure"] for line in lines if line["person_id"] == last} == {one["id"] for one in departures} == set(shown)
+    first = departures[0]
+    assert (first["event"]["id"], first["due"], first["returned"]) == ("msg_1", iso(told.at(10)), iso(told.at(20)))
+    assert shown[first["id"]]["returned"] == first["returned"]
 
 
 def test_whom_an_operator_had_leave_has_no_call(told: HRDesk) -> None:
