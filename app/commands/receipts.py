@@ -21,7 +21,8 @@ from app.commands.handed_out import written_whole
 from app.commands.offline import FILE, keys_from
 from app.commands.output import Answer, Table, show
 from app.database import reading
-from app.directory.tables import Person, Source, Statement, Voice
+from app.directory.settings import off_means
+from app.directory.tables import Person, Record, Source, Standing, Statement, StatementKind, Voice
 from app.intake.tables import HREvent
 from app.intake.termination_words import voice_of
 from app.journal.tables import Entry
@@ -52,7 +53,7 @@ def _receipt(acting: Acting, person: str, out: Path | None, html: Path | None) -
         meant = one_person(session, acting.organization_id, person)
         moves = moved.moves(session, acting.organization_id, meant.id, informed=acting.informed)
         found = receipts.departures_of(session, acting.organization_id, meant.id, formers=formers_of(session, acting.organization_id, meant.id))
-        announced = _announced(session, acting.organization_id, meant.id, now()) if acting.informed else []
+        announced = _announced(session, meant, now()) if acting.informed else []
     if not acting.informed and (out is not None or html is not None):
         raise NotAllowed(f"{acting.actor.name} is {acting.role}; a receipt that is written says why somebody left, which is for {', '.join(sorted(INFORMED))}")
     written = _written(acting, meant, out=out, html=html) if out is not None or html is not None else []
@@ -204,18 +205,39 @@ def _word_of_hr(session: Session, departure: Departure, person_id: str) -> Entry
     return chosen[-1] if chosen else None
 
 
-def _announced(session: Session, organization_id: str, person_id: str, at: datetime) -> list[dict[str, object]]:
+def _announced(session: Session, person: Person, at: datetime) -> list[dict[str, object]]:
     said = session.scalars(
         select(Statement)
         .where(
-            Statement.organization_id == organization_id, Statement.person_id == person_id, Statement.effective_at > at,
+            Statement.organization_id == person.organization_id, Statement.person_id == person.id, Statement.effective_at > at,
             Statement.withdrawn_at.is_(None),
         )
         .order_by(Statement.effective_at)
     )  # fmt: skip
-    return [
+    told: list[dict[str, object]] = [
         {"voice": one.voice, "said_by": one.said_by, "kind": one.kind, "effective_at": iso(one.effective_at), "held": one.held} for one in said
     ]
+    return sorted([*told, *_last_days(session, person, at)], key=lambda one: str(one["effective_at"]))
+
+
+def _last_days(session: Session, person: Person, at: datetime) -> list[dict[str, object]]:
+    """By which sources' last day access ends: that is the date of a record, and no statement."""
+    if person.access_until is None or person.access_until <= at:
+        return []
+    names = session.scalars(
+        select(Source.name)
+        .join(Record, (Record.organization_id == Source.organization_id) & (Record.source_id == Source.id))
+        .where(
+            Record.organization_id == person.organization_id, Record.person_id == person.id, Record.ended_at.is_(None), Record.active,
+            Record.ends_at == person.access_until,
+        )
+        .order_by(Source.name)
+        .distinct()
+    )  # fmt: skip
+    leaves = off_means(session, person.organization_id) == Standing.DEPARTED
+    kind = StatementKind.LEAVES if leaves else StatementKind.PAUSES
+    said = {"voice": Voice.DIRECTORY.value, "kind": kind.value, "effective_at": iso(person.access_until), "held": False}
+    return [{"said_by": name, **said} for name in names]
 
 
 def _departure(told: Told, *, informed: bool) -> dict[str, object]:

@@ -240,6 +240,22 @@ def test_whom_a_pull_gave_an_end_is_not_shown_to_helpdesk(corp: Desk, people: Pa
     assert corp.asks("run", "show", number, token=desk)["lines"] == []
 
 
+def test_a_last_day_that_a_directory_names_is_announced_but_not_to_helpdesk(corp: Desk, people: Path) -> None:
+    ends_at = iso(now() + timedelta(days=20))
+    rows = people.read_text(encoding="utf-8").splitlines()
+    people.write_text("\n".join([f"{rows[0]},endsAt", f"{rows[1]},{ends_at}", *(f"{row}," for row in rows[2:]), ""]), encoding="utf-8")
+    corp.asks("source", "pull", "list")
+    helpdesk = str(corp.asks("operator", "add", "desk", "--role", "helpdesk")["token"])
+
+    announced = [corp.asks("receipt", f"{name}@acme.example")["announced"] for name in NAMES[:2]]
+
+    assert announced == [[{"voice": "directory", "said_by": "list", "kind": "leaves", "effective_at": ends_at, "held": False}], []]
+    assert f"directory list says: leaves at {ends_at}." in corp.types("receipt", f"{NAMES[0]}@acme.example").err
+    assert corp.asks("receipt", f"{NAMES[0]}@acme.example", token=helpdesk)["announced"] == []
+    corp.asks("settings", "set", "leaving_voice", "hr")
+    assert [one["kind"] for one in corp.asks("receipt", f"{NAMES[0]}@acme.example")["announced"]] == ["pauses"]
+
+
 def test_a_source_is_changed_and_its_lag_is_shown(corp: Desk) -> None:
     corp.asks("source", "set", "list", "--every", "off", "--rank", "5")
 
