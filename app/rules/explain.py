@@ -42,7 +42,7 @@ def explain(session: Session, organization_id: str, person_id: str, channel_name
         return Explanation(sentence=f"There is no person {person_id}.", steps=())
     rules = current_rules(session, organization_id)
     revision = current_revision(session, organization_id)
-    active = person.standing == Standing.ACTIVE
+    active = _has_access(person, at)
     steps = [
         # Why somebody has no access, and for how long, is not told here: this is what is put into tickets.
         Step(question="Has the person access?", answer="yes" if active else "no", holds=active),
@@ -54,7 +54,7 @@ def explain(session: Session, organization_id: str, person_id: str, channel_name
         steps += [_of_rule(session, person, rule, belongs, names) for rule in rules]
         beside = _beside(session, organization_id, person_id, at)
         steps += [Step(question="Are they in a channel beside the rules?", answer=f"yes: {', '.join(sorted(beside))}", holds=True)] if beside else []
-        return Explanation(sentence=_say_all(person, sorted({*names.values(), *beside})), steps=tuple(steps))
+        return Explanation(sentence=_say_all(person, sorted({*names.values(), *beside}), at), steps=tuple(steps))
     channel = session.scalars(
         select(Channel).where(Channel.organization_id == organization_id, Channel.name == channel_name, Channel.space.is_(False))
     ).one_or_none()
@@ -185,8 +185,13 @@ def _of_workspace(member: ChannelMember, workspace: str, at: datetime, *, invite
     return Step(question=question, answer=f"yes: since {iso(member.since)} ({member.why}){kept}", holds=True)
 
 
-def _say_all(person: Person, names: Sequence[str]) -> str:
-    if person.standing != Standing.ACTIVE:
+def _has_access(person: Person, at: datetime) -> bool:
+    """Every door compares the day, so their access has ended also where no worker has acted on it yet."""
+    return person.standing == Standing.ACTIVE and (person.access_until is None or person.access_until > at)
+
+
+def _say_all(person: Person, names: Sequence[str], at: datetime) -> str:
+    if not _has_access(person, at):
         return f"{person.display_name} belongs in no channel, having no access at present."
     if not names:
         return f"{person.display_name} belongs in no channel: no rule reaches them."
@@ -205,7 +210,7 @@ def _say_one(
     at: datetime,
 ) -> str:
     name = person.display_name
-    if person.standing != Standing.ACTIVE:
+    if not _has_access(person, at):
         return f"{name} does not belong in {channel_name}, having no access at present."
     if by_rule:
         said = " and ".join(f"rule {one.rule_id} ({_say_key(session, organization_id, rules[one.rule_id], one.key)})" for one in by_rule)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import update
 
+from app.directory.tables import Person
 from app.rules.explain import Explanation, explain
 from app.rules.revisions import apply_rules
 from app.rules.tables import ChannelMember
@@ -51,6 +52,17 @@ def test_who_is_not_in_it_is_told_the_condition_that_does_not_hold(told: Company
 
 def test_without_a_channel_all_are_named(told: Company) -> None:
     assert why(told, "ada").sentence == "Ada belongs in 2 channels: dept-research, team-ada."
+
+
+def test_whose_last_instant_has_come_has_no_access_though_no_worker_has_acted_on_it(told: Company) -> None:
+    for until, answer in ((told.now + timedelta(seconds=1), "yes"), (told.now, "no")):
+        told.session.execute(update(Person).where(Person.display_name == "Ada").values(access_until=until))
+        told.session.expire_all()
+
+        assert why(told, "ada", "dept-research").steps[0].answer == answer
+
+    assert why(told, "ada", "dept-research").sentence == "Ada does not belong in dept-research, having no access at present."
+    assert why(told, "ada").sentence == "Ada belongs in no channel, having no access at present."
 
 
 def test_who_left_belongs_nowhere(told: Company) -> None:
