@@ -1,5 +1,6 @@
 """Verbs on connections: the identity providers through which an organisation's people sign in."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
@@ -16,12 +17,14 @@ from app.commands.acting import ADMINS, ANYONE, DESK, INSTANT, Acting, one_perso
 from app.commands.exits import CommandError
 from app.commands.output import Answer, Table
 from app.database import in_transaction, reading
-from app.directory.tables import Person
+from app.directory.tables import Person, Standing
 from app.lifecycle.sources import find_source
 from app.sso import connections
 from app.sso.connections import Matches, UnusableConnection, domains_of, find_named, settings_of
 
 REFUSED_LATELY = timedelta(days=30)
+# What a refusal says of somebody who has no access: how they stand, or that their day has come; and why, or when that was.
+_NO_ACCESS = re.compile(rf"({'|'.join(Standing)}): .*|(access ended) at .*", re.DOTALL)
 Given = TypeVar("Given", bound=Callable[..., Any])
 
 
@@ -171,13 +174,19 @@ def list_refusals(acting: Acting, number: str | None, name: str | None, since: d
         raise CommandError(f"no refused sign-in has number {number}; of one that came through no connection, only the log of 'doorlist serve' tells")
     rows = [
         {
-            "number": each.number, "at": iso(each.at), "connection": each.connection, "reason": each.reason, "said": each.said,
+            "number": each.number, "at": iso(each.at), "connection": each.connection, "reason": each.reason, "said": _said(acting, each.said),
             "person": None if (person := people.get(each.person_id or "")) is None else person_fields(person),
         }
         for each in found
     ]  # fmt: skip
     columns = ("at", "number", "connection", "reason", "said")
     return Answer(schema="refusals", fields={"refusals": rows}, tables=[Table(columns=columns, rows=[[row[column] for column in columns] for row in rows])])
+
+
+def _said(acting: Acting, said: str) -> str:
+    """Why, as far as whoever asks may know it."""
+    found = None if acting.informed else _NO_ACCESS.fullmatch(said)
+    return said if found is None else found[1] or found[2]
 
 
 @verb(connection, "unbind", may=DESK)

@@ -51,6 +51,25 @@ def test_the_number_on_somebodys_page_says_why(desk: Desk) -> None:
     assert "departed: by hr" in desk.types("connection", "refusals", number).out
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("departed: by hr", "departed"),
+        ("expected: by the sponsor", "expected"),
+        ("access ended at 2026-11-30T17:00:00+00:00", "access ended"),
+        ("the connection demands a second factor", "the connection demands a second factor"),
+    ],
+)
+def test_helpdesk_learns_that_somebody_has_no_access_and_not_why(desk: Desk, said: str, told: str) -> None:
+    number = refuses(desk, said, connects(desk, "okta"))
+    helpdesk = desk.asks("operator", "add", "grace", "--role", "helpdesk")["token"]
+
+    listed = desk.types("connection", "refusals", "--json", token=helpdesk).json["refusals"]
+
+    assert [one["said"] for one in listed] == [told]
+    assert said == told or said not in desk.types("connection", "refusals", number, token=helpdesk).out
+
+
 def test_a_number_that_was_never_given_is_said_to_be_none(desk: Desk) -> None:
     elsewhere = refuses(desk, "nobody's address", None)
 
