@@ -109,7 +109,8 @@ def _next(chosen: Settings, kept: Organization) -> list[str]:
 def _place_of(database_url: str) -> str:
     """Where the database is, without its password; a file by its path as it is, since nobody finds a folder by `%C3%BC`."""
     said = make_url(database_url)
-    shown = said.render_as_string(hide_password=True)
+    # libpq takes one, and that of a client's key, behind the `?` as well (its manual §34.1.1.2).
+    shown = said.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
     if said.get_backend_name() != "sqlite":
         return shown
     _, mark, query = shown.partition("?")

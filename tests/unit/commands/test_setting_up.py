@@ -30,11 +30,16 @@ def test_init_may_be_run_again(bare_desk: Desk) -> None:
     assert first["organization"] == again["organization"]
 
 
-def test_init_shows_no_password_of_the_database(bare_desk: Desk) -> None:
+@pytest.mark.parametrize("query", ["", "?password=hunter2", "?sslmode=prefer&sslpassword=hunter2"])
+def test_init_shows_no_password_of_the_database(bare_desk: Desk, query: str) -> None:
+    if query and bare_desk.environment["DATABASE_URL"].startswith("sqlite"):
+        pytest.skip("SQLite takes none")
+    bare_desk.environment["DATABASE_URL"] += query
+
     said = bare_desk.asks("init")
 
     assert "://" in said["database"]
-    assert ":doorlist@" not in said["database"]
+    assert ":doorlist@" not in said["database"] and "hunter2" not in said["database"]
 
 
 @pytest.mark.empty
