@@ -109,15 +109,14 @@ def configure(app: Flask, settings: Settings) -> None:
     """Join the engine to the application and teach it our two databases."""
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
     sqlite = settings.database_url.startswith("sqlite")
-    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = (
-        {"connect_args": {"timeout": SQLITE_WAITS}, "pool_size": 20, "max_overflow": 20}
+    ways: dict[str, Any] = (
+        {"connect_args": {"timeout": SQLITE_WAITS}}
         if sqlite
-        else {
-            # No column is an hstore, which the first connection of each process would else look for: a third of what it takes.
-            "pool_pre_ping": True, "pool_size": 20, "max_overflow": 20, "use_native_hstore": False,
-            "connect_args": to_postgresql(settings.database_url),
-        }
+        # No column is an hstore, which the first connection of each process would else look for: a third of what it takes.
+        else {"connect_args": to_postgresql(settings.database_url), "pool_pre_ping": True, "use_native_hstore": False}
     )
+    # What fails is logged, and nobody is to read there what a statement would have written of somebody.
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {**ways, "pool_size": 20, "max_overflow": 20, "hide_parameters": True}
     db.init_app(app)
     with app.app_context():
         if sqlite:

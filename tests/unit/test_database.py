@@ -38,6 +38,17 @@ def test_plain_rows_are_all_rows_once_in_order_as_tuples(installed: Flask, count
     assert all(type(row) is tuple for row in found)
 
 
+def test_what_a_statement_would_have_written_of_somebody_is_not_in_its_error(installed: Flask) -> None:
+    row = {"organization_id": "o", "id": "1", "name": "Ada Lovelace", "role": "auditor", "created_at": now()}
+    in_transaction(lambda session: session.execute(insert(Operator), row))
+
+    with pytest.raises(IntegrityError) as failed:
+        in_transaction(lambda session: session.execute(insert(Operator), row))
+
+    assert "INSERT INTO operator" in str(failed.value)
+    assert "Lovelace" not in str(failed.value)
+
+
 def test_a_database_that_goes_away_amid_plain_rows_is_told_as_it_is_elsewhere(installed: Flask) -> None:
     if db.engine.dialect.name != "postgresql":
         pytest.skip("on SQLite there is no server that could go away")
