@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Protocol
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_plus, urlencode
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -69,7 +69,20 @@ class Proof(Protocol):
 
     def headers(self, *, client_id: str) -> Mapping[str, str]: ...
 
-    def hide(self, text: str) -> str: ...
+    def hide(self, text: str, *, client_id: str) -> str: ...
+
+
+def without_secret(text: str, *, client_id: str, secret: str) -> str:
+    """The text without a client's secret, in whichever way it was sent: as it is, as in a form, or joined with the id for HTTP Basic."""
+    written = [(write(client_id), write(secret)) for write in (_as_in_an_address, quote_plus)]
+    pairs = {base64.b64encode(f"{identity}:{said}".encode()).decode() for identity, said in written}
+    for form in sorted({secret, *pairs, *(said for _, said in written)}, key=len, reverse=True):
+        text = text.replace(form, "…")
+    return text
+
+
+def _as_in_an_address(text: str) -> str:
+    return quote(text, safe="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +100,8 @@ class BySecret:
     def headers(self, *, client_id: str) -> Mapping[str, str]:
         return {}
 
-    def hide(self, text: str) -> str:
-        return text.replace(self.secret.reveal(), "…")
+    def hide(self, text: str, *, client_id: str) -> str:
+        return without_secret(text, client_id=client_id, secret=self.secret.reveal())
 
 
 class BySecretInHeader(BySecret):
@@ -99,7 +112,7 @@ class BySecretInHeader(BySecret):
 
     def headers(self, *, client_id: str) -> Mapping[str, str]:
         # RFC 6749 §2.3.1: both are written as in a form before they are joined.
-        pair = f"{quote(client_id, safe='')}:{quote(self.secret.reveal(), safe='')}"
+        pair = f"{_as_in_an_address(client_id)}:{_as_in_an_address(self.secret.reveal())}"
         return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
 
 
@@ -128,7 +141,7 @@ class ByKey:
     def headers(self, *, client_id: str) -> Mapping[str, str]:
         return {}
 
-    def hide(self, text: str) -> str:
+    def hide(self, text: str, *, client_id: str) -> str:
         return text
 
 
@@ -229,7 +242,7 @@ class ClientCredentials:
         return True
 
     def hide(self, text: str) -> str:
-        hidden = self._proof.hide(text)
+        hidden = self._proof.hide(text, client_id=self._client_id)
         return hidden.replace(self._token, "…") if self._token else hidden
 
     def _fetch(self) -> None:

@@ -44,6 +44,8 @@ class Answers:
     down: bool = False
     forgets: bool = False
     """Takes no token any more that it gave out."""
+    repeats: bool = False
+    """Says no, and repeats what it was shown."""
     lasts: Any = 3600
     asked: list[str] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
@@ -66,6 +68,9 @@ def vendor_api() -> Iterator[Answers]:
             status, body = 404, json.dumps({"error": "not found"})
             if answers.down:
                 status, body = 503, ""
+            elif answers.repeats:
+                words = f"what is {self.headers.get('Authorization')} {sent.decode()}?"
+                status, body = 401, json.dumps({"error": "invalid_client", "error_description": words})
             elif path == TOKENS and "grant_type=client_credentials" in sent.decode() and (shown or CREDENTIAL in sent.decode()):
                 status, body = 200, json.dumps({"access_token": f"token-for-{CREDENTIAL}", "token_type": "Bearer", "expires_in": answers.lasts})
             elif not shown or answers.forgets:

@@ -31,6 +31,7 @@ from app.sso.oidc_checks import Answer, shown, verified_of
 from app.sso.oidc_setup import OIDCSettings, read
 from app.sso.refusals import Reason, Refused
 from app.sso.verified import Verified
+from connectors.client_credentials import without_secret
 from connectors.contract import ConnectorError
 from connectors.visits import Reply, Visitor
 
@@ -206,13 +207,23 @@ def _token_request(asked: Exchange, visitor: Visitor, *, at: datetime) -> Mappin
         )  # fmt: skip
     except OAuth2Error as error:
         hint = ": is the client secret still the one that the provider has?" if error.error == "invalid_client" else ""
-        raise refused(f"the provider would not exchange the code, {shown(error.error)} {shown(error.description)}{hint}") from None
+        said = " ".join(shown(_without_secrets(words, asked)) for words in (error.error, error.description))
+        raise refused(f"the provider would not exchange the code, {said}{hint}") from None
     except _Unreadable as error:
         raise refused(f"{error}, when the code was exchanged") from None
     except (ValueError, TypeError, OverflowError):
         # Authlib reads `expires_in` and the words of an error, whatever they are.
         raise refused("the provider's answer to the code cannot be read") from None
     return dict(given)
+
+
+def _without_secrets(words: object, asked: Exchange) -> object:
+    """What the provider said, where that repeats what we sent: an administrator reads it, and the journal keeps it."""
+    if not isinstance(words, str):
+        return words
+    for secret in (asked.code, asked.begun.secrets["verifier"]):
+        words = words.replace(secret, "…")
+    return words if asked.secret is None else without_secret(words, client_id=asked.provider.client_id, secret=asked.secret)
 
 
 class _Unreadable(Exception):

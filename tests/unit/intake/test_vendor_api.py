@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -57,6 +58,20 @@ def test_a_wrong_credential_gets_no_token_and_asks_nothing(installed: Flask, the
     with pytest.raises(Unauthorised, match="hr: token: 401"):
         list(asking(installed, text, credential="us:wrong").everybody())
     assert there.asked == [f"POST {TOKENS}"]
+
+
+@pytest.mark.parametrize("in_body", [True, False])
+def test_a_wrong_secret_that_the_vendor_repeats_is_told_to_nobody(there: Answers, in_body: bool) -> None:
+    there.repeats = True
+    secret = "hunter2 & more"
+    client = client_of(TokenAddress(url=there.url + TOKENS, in_body=in_body), f"us:{secret}", name="hr", allow_private=True)
+
+    with pytest.raises(Unauthorised) as refused:
+        client.header()
+
+    said = str(refused.value)
+    assert "what is" in said and "…" in said
+    assert "hunter2" not in said and base64.b64encode(b"us:hunter2").decode()[:12] not in said
 
 
 def test_a_token_is_kept_while_it_is_good_and_fetched_anew_when_it_is_not(there: Answers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Callable, Iterator
 from datetime import timedelta
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote_plus, urlsplit
 
 import pytest
 from flask import Flask
@@ -20,7 +21,7 @@ from app.sso.refusals import Reason, Refused
 from app.sso.verified import DirectoryIds
 from tests.company import ADMIN, new_company
 from tests.oidc_arrangement import Arrangement, arranged, forget_keys, signed_in, tries
-from tests.oidc_stand_in import CLIENT_ID
+from tests.oidc_stand_in import CLIENT_ID, CLIENT_SECRET
 from tests.vouching import caught_up, entries_of
 
 
@@ -201,6 +202,16 @@ def test_a_changed_client_secret_is_named_to_the_administrator(arrangement: Arra
     refused = refused_for(arrangement)
 
     assert refused.reason is Reason.PROVIDER_SAID_NO and "client secret" in str(refused)
+
+
+@pytest.mark.parametrize("written", [str, quote_plus, lambda secret: b64encode(f"{quote_plus(CLIENT_ID)}:{quote_plus(secret)}".encode()).decode()])
+def test_a_client_secret_that_the_provider_repeats_is_told_to_nobody(arrangement: Arrangement, written: Callable[[str], str]) -> None:
+    shown = written(CLIENT_SECRET)
+    arrangement.provider.token_answer = (401, json.dumps({"error": "invalid_client", "error_description": f"what is {shown}?"}).encode())
+
+    refused = refused_for(arrangement)
+
+    assert "what is …?" in str(refused) and shown not in str(refused)
 
 
 def test_what_the_provider_says_in_an_error_is_passed_on_calmly(arrangement: Arrangement) -> None:
