@@ -20,7 +20,7 @@ from app.commands.typed_paths import whole_path
 from app.database import in_transaction, reading
 from app.directory.tables import Source
 from app.lifecycle.pulled_tables import SourceState
-from app.lifecycle.sources import add_pulled_source, change_pulled_source, find_source
+from app.lifecycle.sources import add_pulled_source, change_pulled_source, find_source, told
 
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 OFTEN: Final = {"every": "15m", "full_every": "24h"}
@@ -89,10 +89,12 @@ def _added(
             session, acting.organization_id, name, kind=kind, reached=reached, secret=secret or "", settings=acting.settings, actor=acting.actor, at=now()
         )
     )
+    shown = told(reached)
+    columns = ("name", "kind", "url", "every", "full_every")
     return Answer(
         schema="source",
-        fields={"id": made.id, "name": made.name, "kind": made.kind, **reached},
-        tables=[Table(columns=("name", "kind", "url", "every", "full_every"), rows=[(name, kind, url, reached["every"], reached["full_every"])])],
+        fields={"id": made.id, "name": made.name, "kind": made.kind, **shown},
+        tables=[Table(columns=columns, rows=[(name, kind, *(shown[column] for column in columns[2:]))])],
         notes=[f"Nothing was read yet. Try it: {to_type('source test', name)}; then: {to_type('source pull', name, '--dry-run')}"],
     )
 
@@ -243,7 +245,7 @@ def set_source(
 
     one = in_transaction(act)
     return Answer(
-        schema="source", fields={"id": one.id, "name": one.name, "kind": one.kind, "rank": one.rank, **(one.settings or {})},
+        schema="source", fields={"id": one.id, "name": one.name, "kind": one.kind, "rank": one.rank, **told(one.settings or {})},
         notes=[f"{name} is changed; the next pull goes by it." if one.kind in pulling.PULLED else f"{name} is changed."],
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from app.commands.source_states import states_of
 from app.database import in_transaction, reading
 from app.directory.tables import Source
 from app.lifecycle import contractors, ended_sources, just_in_time
-from app.lifecycle.sources import add_hr_source, add_scim_source, find_source, revoke, rotate
+from app.lifecycle.sources import add_hr_source, add_scim_source, find_source, revoke, rotate, told
 from app.settings import Settings
 
 LONGEST_TERM = timedelta(days=3650)
@@ -71,7 +71,7 @@ def address(settings: Settings, one: Source) -> dict[str, object]:
         return {}
     if (one.settings or {}).get("url"):
         # It is we who ask there.
-        return {"url": (one.settings or {})["url"]}
+        return {"url": told(one.settings or {})["url"]}
     return {"url": f"{settings.public_url}/hr/{one.id}"}
 
 

@@ -27,7 +27,7 @@ from app.intake.pull_state import PULLED, Due, NotPulled, TakenOver, UnderWay, d
 from app.intake.pull_weighing import HeldPull
 from app.lifecycle.pulled_entries import EntryKind
 from app.lifecycle.pulled_tables import PulledEntry, SourceState
-from app.lifecycle.sources import find_source
+from app.lifecycle.sources import find_source, url_of
 from app.settings import Settings
 from connectors.contract import Misconfigured, Secret
 from connectors.source_contract import Source as Opened
@@ -59,7 +59,8 @@ def open_source_of(settings: Settings, source: Source) -> Opened:
     said = source.settings or {}
     secret = unseal(settings, source.sealed_secret) if source.sealed_secret is not None else ""
     options = {str(key): str(value) for key, value in (said.get("options") or {}).items()}
-    return open_source(source.kind, SourceSettings(name=source.name, url=str(said.get("url", "")), secret=Secret(secret), options=options))
+    url = url_of(source, settings=settings)
+    return open_source(source.kind, SourceSettings(name=source.name, url=url, secret=Secret(secret), options=options))
 
 
 def mapped_by(source: Source) -> Mapped:

@@ -49,7 +49,7 @@ def close(session: Session, source: Source, *, actor: Actor, at: datetime) -> Le
         raise _owed(source, resting, count)
     # One change of the source's row, under the entry of its revoking: a second one would be refused.
     if (source.settings or {}).get("url"):
-        source.settings = {**(source.settings or {}), "every": "off", "full_every": "off"}
+        source.settings = {**sources.told(source.settings or {}), "every": "off", "full_every": "off"}
     sources.revoke(session, source, actor=actor, at=at)
     state = session.get(SourceState, (source.organization_id, source.id), with_for_update=True, populate_existing=True)
     if state is not None:

@@ -1,10 +1,12 @@
 """Verbs of set-up: organisations, sources that push or call, announced departures."""
 
 import base64
+import hashlib
+import re
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -23,6 +25,9 @@ from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarms import raise_alarm
 from app.settings import Settings
 from connectors.addresses import server_of
+
+_SEALED_URL: Final = "sealed_url"
+_HIDDEN: Final = re.compile(r"\?…#[0-9a-f]{12}\Z")
 
 
 def add_organization(session: Session, name: str, *, at: datetime) -> Organization:
@@ -75,7 +80,7 @@ def _new_source(
     source.settings = reached
     source.journal_id = entries.write(
         session, organization_id, at=at, actor=actor, verb="source added", because="operator", subject_kind="source", subject_id=source.id,
-        after={"name": name, "kind": kind, **({"settings": reached} if reached is not None else {})},
+        after={"name": name, "kind": kind, **({"settings": told(reached)} if reached is not None else {})},
     )  # fmt: skip
     session.add(source)
     session.flush()
@@ -99,9 +104,40 @@ def add_hr_source(
 def add_pulled_source(
     session: Session, organization_id: str, name: str, *, kind: str, reached: dict[str, Any], secret: str, settings: Settings, actor: Actor, at: datetime
 ) -> Source:
-    """A directory that is pulled: `reached` is how (address, options, schedule), and never a secret. Raises Taken, KeyMissing."""
+    """A directory that is pulled: `reached` is how (address, options, schedule). Raises Taken, KeyMissing."""
     sealed = seal(settings, secret) if secret else None
-    return _new_source(session, organization_id, name, kind=kind, sealed=sealed, actor=actor, at=at, reached=reached)
+    return _new_source(session, organization_id, name, kind=kind, sealed=sealed, actor=actor, at=at, reached=_kept(settings, reached, before={}))
+
+
+def told(reached: Mapping[str, Any]) -> dict[str, Any]:
+    """How a source is reached, as anybody may see it and the journal has it.
+
+    What follows the `?` of an address is often all that is needed to read the list there, as in one that was signed: in its place stands
+    a mark by which it is told from another one.
+    """
+    return {name: _without_query(value) if name == "url" else value for name, value in reached.items() if name != _SEALED_URL}
+
+
+def url_of(source: Source, *, settings: Settings) -> str:
+    """The whole address of a pulled source. Raises KeyMissing."""
+    reached = source.settings or {}
+    sealed = reached.get(_SEALED_URL)
+    return str(reached.get("url", "")) if sealed is None else unseal(settings, sealed.encode())
+
+
+def _kept(settings: Settings, reached: Mapping[str, Any], *, before: Mapping[str, Any]) -> dict[str, Any]:
+    """As it is stored: an address with a query is sealed as a whole, and stays so where another one is not given."""
+    shown, url = told(reached), str(reached.get("url", ""))
+    if _SEALED_URL in before and url == before.get("url"):
+        return {**shown, _SEALED_URL: before[_SEALED_URL]}
+    return shown if shown.get("url", "") == url else {**shown, _SEALED_URL: seal(settings, url).decode()}
+
+
+def _without_query(url: str) -> str:
+    start, mark, _ = url.partition("?")
+    if not mark or not url.lower().startswith(("https:", "http:")) or _HIDDEN.search(url):
+        return url
+    return f"{start}?…#{hashlib.sha256(url.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
 
 def change_pulled_source(
@@ -113,19 +149,21 @@ def change_pulled_source(
     """
     if source.sealed_secret is not None and secret is None:
         stay_where_it_is_known(_servers(source.settings or {}), _servers(reached), name=source.name, give="--password-file or --key-file")
+    before = source.settings or {}
+    after = _kept(settings, reached, before=before)
     source.journal_id = entries.write(
         session, source.organization_id, at=at, actor=actor, verb="source changed", because="operator", subject_kind="source", subject_id=source.id,
-        before={"settings": source.settings, "rank": source.rank}, after={"settings": reached, "rank": rank, "secret": secret is not None},
+        before={"settings": told(before), "rank": source.rank}, after={"settings": told(after), "rank": rank, "secret": secret is not None},
     )  # fmt: skip
-    before, source.settings, source.rank = source.settings or {}, reached, rank
+    source.settings, source.rank = after, rank
     if secret is not None:
         source.sealed_secret = seal(settings, secret)
     state = session.get(SourceState, (source.organization_id, source.id), with_for_update=True, populate_existing=True)
-    if state is None or (before == reached and secret is None):
+    if state is None or (before == after and secret is None):
         return
-    if any(before.get(name) != reached.get(name) for name in ("url", "options")):
+    if any(told(before).get(name) != after.get(name) for name in ("url", "options")):
         # At another address is another directory, whose changes no cursor of this one tells; but a list has to have its columns anywhere.
-        begin_anew(state, elsewhere=source.kind != "csv" and before.get("url") != reached.get("url"))
+        begin_anew(state, elsewhere=source.kind != "csv" and before.get("url") != after.get("url"))
     # By its new schedule it is due at once, or not at all; one that said that something changed is due whatever its schedule.
     state.next_at = None if state.woken_at is None else at
 
