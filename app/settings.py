@@ -45,7 +45,7 @@ class Settings:
     """`DOORLIST_GENERATION_FILE` (default the file `generation` in `DOORLIST_HOME`): where it is kept, outside of the database, how far that has come, so that a restored backup is noticed. Put it where it is not restored together with the database."""
 
     smtp_url: str | None
-    """`DOORLIST_SMTP_URL`: the mail server for alarms, `smtp://user:password@host:587` (STARTTLS is demanded; `?starttls=no` for a relay on this machine) or `smtps://…`; a password may have blanks. Without it no mail is sent."""
+    """`DOORLIST_SMTP_URL`: the mail server for alarms, `smtp://user:password@host:587` (STARTTLS is demanded; `?starttls=no` for a relay on this machine) or `smtps://…`; a password may have blanks; `/`, `?` and `#` in it are written `%2F`, `%3F` and `%23`. Without it no mail is sent."""
 
     smtp_from: str
     """`DOORLIST_SMTP_FROM` (default `doorlist@` and the host in `DOORLIST_PUBLIC_URL`): sender of these mails."""

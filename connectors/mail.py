@@ -49,9 +49,14 @@ class Mailer:
             port = address.port
         except ValueError:
             port = -1
-        options = dict(parse_qsl(address.query))
-        if address.scheme not in ("smtp", "smtps") or not address.hostname or port == -1 or set(options) - {"starttls"}:
-            raise Misconfigured("mail: the address is smtp://user:password@host:587 or smtps://…, and nothing behind it but ?starttls=no")
+        options = dict(parse_qsl(address.query, keep_blank_values=True))
+        # In a password / ? and # end what is read as the server: that would be whoever is named as the user, and its port the beginning of the password.
+        behind = address.path.strip("/") or address.fragment or set(options) - {"starttls"}
+        if address.scheme not in ("smtp", "smtps") or not address.hostname or port == -1 or behind:
+            raise Misconfigured(
+                "mail: the address is smtp://user:password@host:587 or smtps://…, and nothing behind it but ?starttls=no; "
+                "what is odd in a password is written like %23"
+            )
         self._host = address.hostname
         self._implicit = address.scheme == "smtps"
         self._port = port or (SUBMISSION_OVER_TLS if self._implicit else SUBMISSION)

@@ -58,7 +58,8 @@ class SyslogServer:
             port = address.port
         except ValueError:
             port = -1
-        if address.scheme not in PORTS or not address.hostname or port == -1 or address.path.strip("/") or address.username:
+        behind = address.path.strip("/") or address.query or address.fragment
+        if address.scheme not in PORTS or not address.hostname or port == -1 or behind or address.username:
             raise Misconfigured("syslog: the address is tcp://host:601 or tls://host:6514, and nothing behind it")
         self._place = (address.hostname, port or PORTS[address.scheme])
         self._tls = address.scheme == "tls"

@@ -109,6 +109,7 @@ def test_a_wrong_password_is_told_without_the_password() -> None:
     "url",
     [
         "http://mail.example", "smtp://", "mail.example:25", "smtp://mail.example:99999", "smtp://mail.example?tls=no",
+        "smtp://mail.example/folder", "smtp://mail.example#part", "smtp://mail.example?starttls=no&p@x",
         # The password would travel in the clear to another machine.
         "smtp://u:p@mail.example?starttls=no",
     ],
