@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from app.clock import now
 from app.database import in_transaction, reading
+from app.scim.cursors import Place, write_cursor
 from app.sso import break_glass
 from tests.break_glass import OURS, Holder, application, field_of, holder_of, options_of
 from tests.company import ADMIN, Company, new_company
@@ -220,6 +221,17 @@ def test_a_page_that_is_not_ours_is_not_believed(ada: Holder, kept: str) -> None
     page = ada.browser.get("/break-glass")
 
     assert ada.browser.post("/break-glass", data={"kept": kept, "credential": key.signs(options_of(page))}, headers=OURS).status_code == 403
+
+
+def test_what_another_door_has_sealed_is_no_page_of_ours(ada: Holder, installed: Flask) -> None:
+    key = SecurityKey()
+    ada.sets_up(key)
+    page = ada.browser.get("/break-glass")
+    cursor = write_cursor(installed.config["DOORLIST"], Place(kind=0, last=("ada", "1"), total=2), question=["users"], at=now())
+
+    sent = {"kept": cursor + "=" * (-len(cursor) % 4), "credential": key.signs(options_of(page))}
+
+    assert ada.browser.post("/break-glass", data=sent, headers=OURS).status_code == 403
 
 
 def test_a_form_of_another_site_opens_nothing(ada: Holder) -> None:
