@@ -18,7 +18,7 @@ from app.intake.description_types import Event
 from app.intake.hr import BadCall, Call, kept, whom
 from app.intake.hr_systems import take_secret
 from app.intake.hr_tables import HRPerson
-from app.intake.news import OUT, Vendor, news_of, remember, vendor_of
+from app.intake.news import OUT, Vendor, known_by, news_of, remember, still_said, vendor_of
 from app.intake.places import text_at
 from app.intake.tables import HREvent
 from app.intake.vendor_api import NotConnected
@@ -122,6 +122,7 @@ def _decide(session: Session, vendor: Vendor, event: HREvent, hint: Said, record
     if record is not None and not vendor.description.confirms and not hint.fetch:
         _act(session, vendor, event, with_details(hint, record), record=None, at=at)
     elif record is not None:
+        (record,) = still_said([record], known_by(session, vendor, [record.key]))
         news = news_of(session, vendor, [record], at=at)
         if news:
             _act(session, vendor, event, news[0], record=record, at=at)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -24,6 +24,8 @@ from app.lifecycle import standing
 from app.settings import Settings
 
 OUT: Final = (Event.LEAVES_AT, Event.REVOKE_NOW, Event.ON_LEAVE)
+AHEAD: Final = "|ahead"
+"""Behind the digest of what was said for a day that was still to come."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +72,33 @@ def known_by(session: Session, vendor: Vendor, keys: Iterable[str | None]) -> di
     return {one.key: one for one in session.scalars(mine)}
 
 
+def still_said(records: Sequence[Said], known: Mapping[str, HRPerson]) -> list[Said]:
+    """What one person's records say, where one that named a day to come goes on saying so when that day has come.
+
+    Many a vendor's own word turns hours later, or when somebody turns it: until then the record calls them active, as before. With a day of
+    the past they are here only where they have been out by the record's own word since, or where no day was told before.
+    """
+    return [
+        one.passed
+        if one.event is Event.HERE and one.passed is not None and one.passed.event in OUT and _was_ahead(known.get(one.key or ""))
+        else one
+        for one in records
+    ]
+
+
+def _was_ahead(there: HRPerson | None) -> bool:
+    return there is not None and there.said is not None and there.said.endswith(AHEAD)
+
+
 def news_of(session: Session, vendor: Vendor, records: Sequence[Said], *, at: datetime) -> list[Said]:
-    """What one person's records say that was not known. Their ids are linked on the way, where it is clear who is meant.
+    """What one person's records, as they are `still_said`, say that was not known. Their ids are linked on the way, where it is clear who is meant.
 
     *Here* brings nobody back by itself: the record of somebody whose access was revoked at once may well say so until their
     last day. It calls off what was announced for later; and where the record said before that they leave, it has changed its word.
     """
     _link_all(session, vendor, records, at=at)
     known = known_by(session, vendor, [one.key for one in records])
-    if {one.said for one in known.values()} == {digest_of(records)}:
+    if {one.said and one.said.removesuffix(AHEAD) for one in known.values()} == {digest_of(records)}:
         return []
     here = [one for one in records if one.event is Event.HERE]
     if not here:
@@ -106,8 +126,17 @@ def news_of(session: Session, vendor: Vendor, records: Sequence[Said], *, at: da
 def remember(session: Session, vendor: Vendor, records: Sequence[Said], *, at: datetime) -> None:
     """Keep that this is what the API said of them, so that it is no news again."""
     _link_all(session, vendor, records, at=at)
-    for one in known_by(session, vendor, [record.key for record in records]).values():
-        one.said = digest_of(records)
+    known = known_by(session, vendor, [record.key for record in records])
+    for key, said in kept_of(records).items():
+        if key in known:
+            known[key].said = said
+
+
+def kept_of(records: Sequence[Said]) -> dict[str, str]:
+    """What is kept of one person's records, for each id of the vendor."""
+    digest = digest_of(records)
+    ahead = {one.key for one in records if one.ahead}
+    return {one.key: digest + (AHEAD if one.key in ahead else "") for one in records if one.key is not None}
 
 
 def digest_of(records: Sequence[Said]) -> str:

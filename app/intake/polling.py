@@ -19,7 +19,7 @@ from app.intake.described import act_on
 from app.intake.description_types import Event
 from app.intake.hr import BadCall, numbered
 from app.intake.hr_tables import HRSystem
-from app.intake.news import Vendor, digest_of, known_by, news_of, remember, vendor_of
+from app.intake.news import Vendor, digest_of, kept_of, known_by, news_of, remember, still_said, vendor_of
 from app.intake.tables import HREvent
 from app.intake.vendor_api import NotConnected
 from app.intake.vendor_calls import Said
@@ -108,10 +108,10 @@ def _reconcile(session: Session, vendor: Vendor, part: Sequence[Rows], *, at: da
         return
     known = known_by(session, vendor, [said.key for rows in part for said, _ in rows])
     for rows in part:
-        records = [said for said, _ in rows]
-        digest = digest_of(records)
-        if all(one.key in known and known[one.key].said == digest for one in records if one.key is not None):
+        records = still_said([said for said, _ in rows], known)
+        if all(key in known and known[key].said == said for key, said in kept_of(records).items()):
             continue
+        digest = digest_of(records)
         for news in news_of(session, vendor, records, at=at):
             _keep(session, vendor, source, news, [row for _, row in rows], digest=digest, at=at)
         session.flush()

@@ -36,7 +36,10 @@ OWN_TYPES: Final[Mapping[Event, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """What is said of one person. `at` None is at once, or with `fetch` not known yet. `key` is what the vendor calls them."""
+    """What is said of one person. `at` None is at once, or with `fetch` not known yet. `key` is what the vendor calls them.
+
+    `ahead` is a word that is only read while its day is to come; `passed` what such a one would have been, of a day that has come.
+    """
 
     event: Event
     key: str | None = None
@@ -45,6 +48,8 @@ class Said:
     engagement: str = ""
     at: datetime | None = None
     fetch: bool = False
+    ahead: bool = False
+    passed: "Said | None" = None
 
     @property
     def acts(self) -> bool:
@@ -125,12 +130,14 @@ def say(reading: Reading, document: Any, *, time_zone: str, at: datetime, around
             continue
         effective = _effective(meaning, document, around, zone=zone, at=at)
         if meaning.ahead and (effective is None or effective <= at):
+            if effective is not None and said.passed is None:
+                said = replace(said, passed=replace(said, event=meaning.event, at=effective, ahead=True))
             continue
         if meaning.event is not Event.NOTHING and said.key is None and said.number is None:
             raise BadCall(f"{_places(reading.key or reading.number)} must be a non-empty text: whom it is about")
         if meaning.fetch and said.key is None:
             raise BadCall(f"{_places(reading.key)} must be a non-empty text: the vendor is asked by it")
-        return replace(said, event=meaning.event, at=effective, fetch=meaning.fetch)
+        return replace(said, event=meaning.event, at=effective, fetch=meaning.fetch, ahead=meaning.ahead)
     return said
 
 
