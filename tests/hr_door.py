@@ -61,7 +61,7 @@ def says_leaves(vendor: str, day: str, *, over: bool = True) -> dict[str, Any]:
     changed: dict[str, dict[str, Any]] = {
         "bamboohr": {"status": "Inactive" if over else "Active", "terminationDate": day},
         "hibob": {"internal": {"status": "Inactive" if over else "Active", "terminationDate": day}},
-        "gusto": {"terminated": over, "terminations": [{"effective_date": day, "active": True}]},
+        "gusto": {"terminated": over, "terminations": [{"effective_date": day, "active": over}]},
         "rippling": {"roleState": "TERMINATED" if over else "ACTIVE", "endDate": day},
     }
     return says_here(vendor) | changed[vendor]

@@ -47,9 +47,16 @@ def bamboo(status: str, ended: str = "0000-00-00", *, number: str = "E-1", email
     return {"id": "20417", "status": status, "terminationDate": ended, "employeeNumber": number, "workEmail": email}
 
 
-def gusto(ended: str | None, *, active: bool = True) -> dict[str, object]:
+def gusto(ended: str | None, *, active: bool = False, terminated: bool = False) -> dict[str, object]:
+    """Of a termination `active` says that it has gone into effect (docs.gusto.com, the model *Termination*)."""
     terminations = [{"effective_date": ended, "active": active}] if ended else []
-    return {"uuid": GUSTO, "employee_code": "E-1", "work_email": "mara@x.example", "terminated": False, "terminations": terminations}
+    return {"uuid": GUSTO, "employee_code": "E-1", "work_email": "mara@x.example", "terminated": terminated, "terminations": terminations}
+
+
+def signed_by_gusto(kind: str) -> Request:
+    body = json.dumps({"uuid": kind, "event_type": kind, "entity_type": "Employee", "entity_uuid": GUSTO}).encode()
+    secret = sample("gusto_terminated").secret.encode()
+    return Request(method="POST", headers={"x-gusto-signature": hmac.new(secret, body, hashlib.sha256).hexdigest()}, body=body)
 
 
 def test_a_thin_call_is_answered_at_once_and_its_record_decides(installed: Flask, company: Company, api: Answers, mara: str) -> None:
@@ -78,6 +85,23 @@ def test_a_termination_that_is_entered_ahead_waits_for_its_day_and_a_cancelled_o
 
     with reading() as session:
         assert session.get_one(Person, (company.organization_id, mara)).access_until is None
+
+
+def test_who_was_hired_again_stays_in_although_the_termination_of_before_stands_in_the_record(
+    installed: Flask, company: Company, api: Answers, mara: str
+) -> None:
+    hr = connected(installed, company, api, "gusto_terminated")
+    api.records[f"/employees/{GUSTO}"] = gusto("2026-11-20", active=True, terminated=True)
+    hr.hears(sample("gusto_terminated").request)
+    hr.works()
+    assert standing(company, mara) == Standing.DEPARTED
+
+    api.records[f"/employees/{GUSTO}"] = gusto("2026-11-20", active=True)
+    hr.hears(signed_by_gusto("employee.rehire_effective"), at=LATER)
+    hr.hears(signed_by_gusto("employee.updated"), at=LATER + timedelta(minutes=1))
+    hr.works(at=LATER + timedelta(minutes=1))
+
+    assert standing(company, mara) == Standing.ACTIVE
 
 
 def test_a_signed_word_of_somebody_known_does_not_wait_for_the_vendors_api(
