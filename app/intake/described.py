@@ -33,6 +33,7 @@ WINDOW: Final = 300
 """Seconds within which the same unsigned call is one call: its bytes are the same each time, and may be meant again later."""
 HEARD_EVERY: Final = timedelta(minutes=1)
 TRIES: Final = 3
+_JUST: Final = timedelta(microseconds=1)
 PENDING: Final = ("parked", "received", "waiting", "awaited", "applied", "ignored")
 # Calls that prove nothing are only a reason to ask the vendor, so too many of them are not even stored.
 _unproven = Buckets(rate=5, burst=200)
@@ -143,8 +144,9 @@ def _store(
         here = session.get_one(Source, (source.organization_id, source.id))
         _note_heard(session, system, at=at)
         states = [
-            _keep(session, here, description_of(system.description), told, said, sealed=one, sha256=sha256, at=at)
-            for (told, said), one in zip(read, sealed, strict=True)
+            # Each has an instant of its own: of two words about one person, said at the same one, neither would be the later.
+            _keep(session, here, description_of(system.description), told, said, sealed=one, sha256=sha256, at=at + number * _JUST)
+            for number, ((told, said), one) in enumerate(zip(read, sealed, strict=True))
         ]
         return Heard(state=min(states, key=lambda state: PENDING.index(state) if state in PENDING else len(PENDING)))
 
