@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from flask import Flask
 
@@ -51,6 +51,15 @@ class Answers:
     sent: list[str] = field(default_factory=list)
 
 
+def _page(found: Any, query: dict[str, str]) -> Any:
+    """A list in pages as Rippling and Gusto hand one out, where that is asked for; Rippling gives a hundred at most."""
+    if not isinstance(found, list) or not {"limit", "per"} & query.keys():
+        return found
+    size = int(query.get("per", 0)) or min(int(query["limit"]), 100)
+    first = int(query.get("offset", 0)) or (int(query.get("page", 1)) - 1) * size
+    return found[first : first + size]
+
+
 @contextmanager
 def vendor_api() -> Iterator[Answers]:
     answers = Answers()
@@ -78,7 +87,7 @@ def vendor_api() -> Iterator[Answers]:
             elif self.command == "PUT":
                 status = 200 if json.loads(sent)["verification_token"] in answers.takes_back else 422
             elif path in answers.records:
-                status, body = 200, json.dumps(answers.records[path])
+                status, body = 200, json.dumps(_page(answers.records[path], dict(parse_qsl(urlsplit(self.path).query))))
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

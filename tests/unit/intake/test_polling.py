@@ -257,6 +257,16 @@ def test_pages_are_read_until_one_is_empty(installed: Flask, company: Company, a
     assert api.asked == ["GET /companies/acme/employees?per=100&page=1"]
 
 
+def test_whoever_is_behind_the_first_page_of_a_list_is_out_as_well(installed: Flask, company: Company, api: Answers) -> None:
+    mara = company.joins("mara@x.example", "E-1").person_id
+    others = [{"id": str(number), "employeeNumber": f"N-{number}", "roleState": "ACTIVE"} for number in range(250)]
+    api.records["/employees/include_terminated"] = [*others, {"id": "mara", "employeeNumber": "E-1", "roleState": "TERMINATED"}]
+
+    assert Vendor(installed, company, "rippling", answers=api).polls() is None
+
+    assert person(company, mara).standing == Standing.DEPARTED
+
+
 def alarms(company: Company) -> list[str]:
     with reading() as session:
         return list(
