@@ -188,7 +188,9 @@ def change_held(
         epoch_moves=was_on and not active and not record.held, regrouped=(was_on != active or other_dates) and not record.held,
     )  # fmt: skip
     if record.employee_number != number_before:
-        joins.announce(session, organization_id, record.employee_number, at=at)
+        # Whoever else has the number of before may be the only one now: what waits for it is theirs.
+        numbers = {number for number in (number_before, record.employee_number) if number is not None}
+        joins.announce_all(session, organization_id, sorted(numbers), at=at)
     return record
 
 
