@@ -4,7 +4,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -38,17 +38,30 @@ LONGEST_WAIT: Final = timedelta(minutes=30)
 def work(settings: Settings, *, clock: Clock = now) -> int:
     """Work on every call that is due; returns how many. May run in several processes at once: each call is worked on by one of them."""
     with reading() as session:
-        due = session.execute(
-            select(HREvent.organization_id, HREvent.source_id, HREvent.event_id)
+        systems = session.execute(
+            select(HREvent.organization_id, HREvent.source_id)
             .where(HREvent.due_at <= clock())
+            .group_by(HREvent.organization_id, HREvent.source_id)
+            .order_by(func.min(HREvent.due_at))
+        ).all()
+    return sum(_work_for(settings, organization_id, source_id, clock=clock) for organization_id, source_id in systems)
+
+
+def _work_for(settings: Settings, organization_id: str, source_id: str, *, clock: Clock) -> int:
+    """What is due of one system. Once its API has not answered, what has to be asked there waits for the next time: each call would take as
+    long, and keep those of other systems waiting."""
+    with reading() as session:
+        due = session.execute(
+            select(HREvent.event_id, HREvent.state)
+            .where(HREvent.organization_id == organization_id, HREvent.source_id == source_id, HREvent.due_at <= clock())
             .order_by(HREvent.due_at)
             .limit(AT_ONCE)
         ).all()
-    done = 0
-    for organization_id, source_id, event_id in due:
+    done, answers = 0, True
+    for event_id, state in due:
         key = (organization_id, source_id, event_id)
-        if in_transaction(lambda session, key=key: _claim(session, key, at=clock())):  # type: ignore[misc]  # defaults bind the loop's values
-            _attend_to(settings, key, clock=clock)
+        if (answers or state == "waiting") and in_transaction(lambda session, key=key: _claim(session, key, at=clock())):  # type: ignore[misc]  # defaults bind the loop's values
+            answers = _attend_to(settings, key, clock=clock) and answers
             done += 1
     return done
 
@@ -59,10 +72,10 @@ def _claim(session: Session, key: tuple[str, str, str], *, at: datetime) -> bool
     return bool(done.rowcount)  # type: ignore[attr-defined]  # every UPDATE has one; the stub names the wider class
 
 
-def _attend_to(settings: Settings, key: tuple[str, str, str], *, clock: Clock) -> None:
-    """Work on one call. Whatever is wrong with it, the others have their turn."""
+def _attend_to(settings: Settings, key: tuple[str, str, str], *, clock: Clock) -> bool:
+    """Work on one call; returns False where its vendor did not answer. Whatever is wrong with it, the others have their turn."""
     try:
-        _work_on(settings, key, clock=clock)
+        return _work_on(settings, key, clock=clock)
     except DBAPIError as failure:
         # It is due again soon; the database may have been away for a moment.
         log.error("HR call of source %s: the database failed: %s", key[1], failure.__class__.__name__)
@@ -71,9 +84,10 @@ def _attend_to(settings: Settings, key: tuple[str, str, str], *, clock: Clock) -
         log.error("HR call of source %s could not be worked on", key[1], exc_info=failure)
         problem = f"it could not be worked on ({failure.__class__.__name__}); the log says more"
         in_transaction(lambda session: _close(session, key, "parked", problem))
+    return True
 
 
-def _work_on(settings: Settings, key: tuple[str, str, str], *, clock: Clock) -> None:
+def _work_on(settings: Settings, key: tuple[str, str, str], *, clock: Clock) -> bool:
     with reading() as session:
         event = session.get_one(HREvent, key)
     try:
@@ -94,6 +108,8 @@ def _work_on(settings: Settings, key: tuple[str, str, str], *, clock: Clock) -> 
         problem = f"not confirmed yet: {error}"
         log.warning("HR call of source %s: %s", key[1], problem)
         in_transaction(lambda session: _put_off(session, key, problem, at=clock()))
+        return False
+    return True
 
 
 def _body_of(vendor: Vendor, event: HREvent) -> bytes:

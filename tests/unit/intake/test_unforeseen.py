@@ -21,7 +21,7 @@ from app.lifecycle.sources import secrets_of
 from app.revocation.alarm_tables import Alarm
 from tests.company import Company, new_company
 from tests.hr_system import HR, leaving
-from tests.hr_vendor import CLOCK, Answers, Vendor, description_file, sample
+from tests.hr_vendor import CLOCK, Answers, Vendor, description_file, sample, vendor_api
 
 SECRET = "s" * 20
 WITH_IDS = """vendor: A
@@ -46,8 +46,9 @@ def mara(company: Company) -> str:
     return company.joins("mara@x.example", "E-1").person_id
 
 
-def described(app: Flask, company: Company, text: str) -> Vendor:
-    return Vendor(app, company, "deel", secret=SECRET, change=(descriptions.text_of(description_file("deel")), text))
+def described(app: Flask, company: Company, text: str, *, answers: Answers | None = None) -> Vendor:
+    described_as = text if answers is None else text.replace("https://api.a.example", answers.url)
+    return Vendor(app, company, "deel", secret=SECRET, answers=answers, change=(descriptions.text_of(description_file("deel")), described_as))
 
 
 def signed(document: dict[str, str]) -> Request:
@@ -104,6 +105,40 @@ def test_a_call_that_cannot_be_worked_on_is_parked_and_the_next_has_its_turn(
     broken = found.pop("a broken one")
     assert (broken.state, broken.due_at, "the log says more" in (broken.problem or "")) == ("parked", None, True)
     assert ([event.state for event in found.values()], standing(company, mara)) == (["applied"], Standing.DEPARTED)
+
+
+THIN = """vendor: A
+signature: {scheme: hmac, header: X-S}
+event: {key: id, means: [{event: changed, fetch: true}]}
+api: {url: "https://api.a.example", credential: bearer}
+details: {path: "/people/{key}"}
+record: {key: id, number: number, means: [{event: revoke now}]}
+"""
+
+
+def test_a_vendor_that_does_not_answer_keeps_no_other_vendors_calls_waiting(
+    installed: Flask, company: Company, api: Answers, mara: str
+) -> None:
+    with vendor_api() as silent:
+        slow = described(installed, company, THIN, answers=silent)
+        silent.down = True
+        for number in range(5):
+            slow.hears(signed({"id": str(number)}), at=CLOCK - timedelta(minutes=1))
+        other = described(installed, new_company(), THIN, answers=api)
+        ada = other.company.joins("ada@y.example", "E-9").person_id
+        api.records["/people/9"] = {"id": "9", "number": "E-9"}
+        other.hears(signed({"id": "9"}))
+
+        slow.works()
+
+        assert standing(other.company, ada) == Standing.DEPARTED
+        assert len(set(silent.asked)) == 1
+        silent.down, silent.records = False, {f"/people/{number}": {"id": str(number), "number": f"N-{number}"} for number in range(4)}
+        silent.records["/people/4"] = {"id": "4", "number": "E-1"}
+        slow.works(at=CLOCK + timedelta(minutes=1))
+
+    assert standing(company, mara) == Standing.DEPARTED
+    assert [event.due_at for event in slow.events()] == [None] * 5
 
 
 def test_a_call_that_is_signed_and_too_long_where_simulations_are_told_is_parked(installed: Flask, company: Company, mara: str) -> None:
