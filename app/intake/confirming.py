@@ -141,7 +141,8 @@ def _decide(session: Session, vendor: Vendor, event: HREvent, hint: Said, record
         (record,) = still_said([record], known_by(session, vendor, [record.key]))
         news = news_of(session, vendor, [record], at=at)
         if news:
-            _act(session, vendor, event, news[0], record=record, at=at)
+            # One call is one word: of two the one that takes.
+            _act(session, vendor, event, news[-1], record=record, at=at)
         else:
             _close(session, _key(event), "ignored", f"{name} says nothing new of them: {record.event}")
             remember(session, vendor, [record], at=at)

@@ -105,13 +105,13 @@ def news_of(session: Session, vendor: Vendor, records: Sequence[Said], *, at: da
         leaving = sorted((one for one in records if one.event in OUT), key=lambda one: one.at or at)
         if any(not one.engagement for one in leaving):
             # They may be of one engagement: the person is out when the last of them is.
-            return [replace(leaving[-1], engagement="")]
+            return [*_back_from_leave(session, vendor, leaving, known, at=at), replace(leaving[-1], engagement="")]
         # What ends last is said first, so that nobody is out for a moment who is here by it.
-        return leaving[::-1] or [one for one in records if one.acts][-1:]
+        return [*_back_from_leave(session, vendor, leaving, known, at=at), *leaving[::-1]] or [one for one in records if one.acts][-1:]
     if not known:
         return []
-    person_id = next(iter(known.values())).person_id
-    person = session.get_one(Person, (vendor.source.organization_id, person_id))
+    person = _person_of(session, vendor, known)
+    person_id = person.id
     if any(one.said is not None and one.said.partition("|")[0] in OUT for one in known.values()):
         # A notice that is taken back before its day is no new engagement: that would undo what others said meanwhile.
         out = person.standing == Standing.DEPARTED and _hr_had_out(session, person, at=at)
@@ -121,6 +121,19 @@ def news_of(session: Session, vendor: Vendor, records: Sequence[Said], *, at: da
     else:
         return []
     return [Said(event=event, key=here[0].key, number=here[0].number, email=here[0].email)]
+
+
+def _back_from_leave(session: Session, vendor: Vendor, leaving: Sequence[Said], known: Mapping[str, HRPerson], *, at: datetime) -> list[Said]:
+    """That a leave is over, where the records said that and name no more than a last day to come by now: neither puts off the other by itself."""
+    to_come = bool(leaving) and all(one.event is Event.LEAVES_AT and one.at is not None and one.at > at for one in leaving)
+    was_away = any((one.said or "").partition("|")[0] == Event.ON_LEAVE for one in known.values())
+    if not (to_come and was_away and _person_of(session, vendor, known).standing == Standing.PAUSED):
+        return []
+    return [Said(event=Event.CANCELLED, key=leaving[0].key, number=leaving[0].number, email=leaving[0].email)]
+
+
+def _person_of(session: Session, vendor: Vendor, known: Mapping[str, HRPerson]) -> Person:
+    return session.get_one(Person, (vendor.source.organization_id, next(iter(known.values())).person_id))
 
 
 def remember(session: Session, vendor: Vendor, records: Sequence[Said], *, at: datetime) -> None:

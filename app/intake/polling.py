@@ -112,8 +112,9 @@ def _reconcile(session: Session, vendor: Vendor, part: Sequence[Rows], *, at: da
         if all(key in known and known[key].said == said for key, said in kept_of(records).items()):
             continue
         digest = digest_of(records)
-        for news in news_of(session, vendor, records, at=at):
-            _keep(session, vendor, source, news, [row for _, row in rows], digest=digest, at=at)
+        for number, news in enumerate(news_of(session, vendor, records, at=at)):
+            # One after the other: of two words that were said at the same instant neither would be the later.
+            _keep(session, vendor, source, news, [row for _, row in rows], digest=digest, at=at + timedelta(microseconds=number))
         session.flush()
         remember(session, vendor, records, at=at)
 

@@ -249,6 +249,25 @@ def test_a_leave_of_absence_pauses_and_the_return_from_it_puts_back(company: Com
     assert person(company, mara).standing == Standing.ACTIVE
 
 
+LATER = {"Termination_Date": "2026-12-31"}
+
+
+@pytest.mark.parametrize("notice_first", [True, False])
+def test_whoever_is_on_leave_has_no_access_although_their_last_day_is_later_and_has_it_when_they_are_back_before(
+    company: Company, workday: Vendor, api: Answers, notice_first: bool
+) -> None:
+    mara = company.joins("mara@x.example", "1").person_id
+    steps = [("Active", LATER)] if notice_first else [("On Leave", {})]
+    said = []
+    for hour, (status, columns) in enumerate([*steps, ("On Leave", LATER), ("Active", LATER)]):
+        says(api, row("1", status, **columns))
+        workday.polls(at=CLOCK + timedelta(hours=hour))
+        said.append((person(company, mara).standing, str(person(company, mara).access_until)))
+
+    here = (Standing.ACTIVE, "2027-01-01 00:00:00+00:00")
+    assert said == [here if notice_first else (Standing.PAUSED, "None"), (Standing.PAUSED, "None"), here]
+
+
 def test_pages_are_read_until_one_is_empty(installed: Flask, company: Company, api: Answers) -> None:
     gusto = Vendor(installed, company, "gusto", answers=api)
     api.records["/companies/acme/employees"] = []
