@@ -14,15 +14,16 @@ from sqlalchemy.orm import Session
 from app.access.sealing import KeyMissing, seal
 from app.clock import Clock, now
 from app.database import in_transaction, new_id, reading
-from app.directory.tables import Source
+from app.directory.tables import Record, Source
 from app.intake.described import act_on
-from app.intake.description_types import Event
+from app.intake.description_types import Event, Place
 from app.intake.hr import BadCall, numbered
 from app.intake.hr_tables import HRSystem
 from app.intake.news import Vendor, digest_of, kept_of, known_by, news_of, remember, still_said, vendor_of
+from app.intake.places import NOTHING_AROUND, text_at
 from app.intake.tables import HREvent
 from app.intake.vendor_api import NotConnected
-from app.intake.vendor_calls import Said
+from app.intake.vendor_calls import Said, not_understood
 from app.lifecycle.order import position
 from app.revocation.alarm_kinds import AlarmKind
 from app.revocation.alarms import raise_alarm, settle_alarm
@@ -64,32 +65,35 @@ def look(settings: Settings, *, clock: Clock = now) -> None:
 def look_at(vendor: Vendor, *, clock: Clock) -> str | None:
     """Poll one HR system where it can be polled, and note how that went; returns what went wrong."""
     error: str | None = None
+    unheard: str | None = None
     polls = vendor.description.poll is not None
     try:
         if polls:
             _, unread = poll(vendor, clock=clock)
-            error = f"{unread} records could not be read" if unread else None
+            error = f"{len(unread)} records could not be read" if unread else None
+            unheard = in_transaction(lambda session: _unheard(session, vendor, unread))
     except (ConnectorError, NotConnected, KeyMissing) as failure:
         error, polls = str(failure), False
         log.warning("source %s: %s", vendor.source.id, failure)
-    in_transaction(lambda session: _note(session, vendor, error, polled=polls, at=clock()))
+    in_transaction(lambda session: _note(session, vendor, error, unheard=unheard, polled=polls, at=clock()))
     return error
 
 
-def poll(vendor: Vendor, *, clock: Clock) -> tuple[int, int]:
-    """Read everybody's record and act on what is news; returns how many records there were, and how many could not be read.
+def poll(vendor: Vendor, *, clock: Clock) -> tuple[int, list[dict[str, Any]]]:
+    """Read everybody's record and act on what is news; returns how many records there were, and which could not be read.
 
     Nobody is taken out because they are not in the list: only what a record says counts. Raises ConnectorError, NotConnected.
     """
     people: dict[str, list[tuple[Said, dict[str, Any]]]] = {}
-    seen = unread = 0
+    seen, unread = 0, list[dict[str, Any]]()
     for row in vendor.api().everybody():
         seen += 1
         try:
             said = vendor.record(row, at=clock())
         except BadCall as error:
-            log.warning("a record of source %s cannot be read: %s", vendor.source.id, error)
-            unread += 1
+            assert vendor.description.record is not None
+            log.warning("a record of source %s is %s", vendor.source.id, not_understood(vendor.description.record, row, NOTHING_AROUND, error))
+            unread.append(row)
             continue
         if said.key is not None and said.event is not Event.NOTHING:
             # Somebody who came back may have a second record under another id: it is the number that makes them one person.
@@ -146,7 +150,38 @@ def _claim(session: Session, key: tuple[str, str], *, at: datetime) -> bool:
     return bool(done.rowcount)  # type: ignore[attr-defined]  # every UPDATE has one; the stub names the wider class
 
 
-def _note(session: Session, vendor: Vendor, error: str | None, *, polled: bool, at: datetime) -> None:
+def _unheard(session: Session, vendor: Vendor, unread: Sequence[dict[str, Any]]) -> str | None:
+    """What is to be told of records that could not be read: whoever has one and is somebody here may have left. Of nobody else's is anybody told.
+
+    Who it is, and what stands there, is not for everybody who sees alarms: the log says it.
+    """
+    reading = vendor.description.record
+    assert reading is not None
+    said = [(_text(row, reading.key), _text(row, reading.number)) for row in unread]
+    theirs = 0
+    for start in range(0, len(said), AT_ONCE):
+        part = said[start : start + AT_ONCE]
+        known = known_by(session, vendor, [key for key, _ in part])
+        numbers = set(
+            session.scalars(
+                select(Record.employee_number).where(
+                    Record.organization_id == vendor.source.organization_id, Record.employee_number.in_([number for _, number in part if number is not None])
+                )
+            )
+        )
+        theirs += sum(key in known or (number is not None and number in numbers) for key, number in part)
+    who = "1 person" if theirs == 1 else f"{theirs} people"
+    return f"the records of {who} here could not be read; the log says which" if theirs else None
+
+
+def _text(row: dict[str, Any], place: Place) -> str | None:
+    try:
+        return text_at(row, place)
+    except BadCall:
+        return None
+
+
+def _note(session: Session, vendor: Vendor, error: str | None, *, unheard: str | None, polled: bool, at: datetime) -> None:
     row = session.get_one(HRSystem, (vendor.source.organization_id, vendor.source.id))
     question = vendor.description.poll
     row.last_error, row.look_again_at = error, at + (question.every if question is not None else LOOK_EVERY)
@@ -155,7 +190,7 @@ def _note(session: Session, vendor: Vendor, error: str | None, *, polled: bool, 
     if session.get_one(Source, (row.organization_id, row.source_id)).ended_at is not None:
         # Nobody waits for what was given up while it was read.
         return
-    why = _silence(vendor, row, at=at)
+    why = _silence(vendor, row, at=at) or unheard
     if why is not None and not row.alarmed:
         _alarm(session, vendor.source, why, at=at)
     elif why is None and row.alarmed:

@@ -307,6 +307,22 @@ def test_an_api_that_cannot_be_read_for_an_hour_is_an_alarm_until_it_can(company
     assert alarms(company) == []
 
 
+@pytest.mark.parametrize(("number", "told"), [("1", ["hr: the records of 1 person here could not be read; the log says which."]), ("9", [])])
+def test_a_record_of_somebody_here_that_cannot_be_read_is_an_alarm_until_it_can(
+    company: Company, workday: Vendor, api: Answers, number: str, told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    company.joins("mara@x.example", "1")
+    says(api, row(number, Termination_Date="30.11.2026"))
+    workday.polls()
+    assert alarms(company) == told
+    assert f"not understood, of employee number {number}: Termination_Date must be a date" in caplog.text
+
+    says(api, row(number))
+    workday.polls(at=CLOCK + timedelta(minutes=15))
+
+    assert alarms(company) == []
+
+
 def given_up_meanwhile(vendor: Vendor, monkeypatch: pytest.MonkeyPatch) -> None:
     """The list is read, and before anything of it is looked at an administrator has given the system up."""
     everybody = VendorAPI.everybody
