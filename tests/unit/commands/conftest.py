@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -203,6 +204,14 @@ class Desk:
         """The id of a connected workspace named chat."""
         added = self.asks("workspace", "add", "matrix", "chat", "--url", "https://chat.example", "--token-file", self.file("token", "s3cret\n"))
         return str(added["id"])
+
+
+@pytest.fixture
+def heard_at_a_terminal() -> Iterator[None]:
+    """What is started hears that its terminal was closed, also where whoever runs the tests is to outlive theirs (`nohup`)."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

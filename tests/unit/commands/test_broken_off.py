@@ -18,7 +18,7 @@ from app.journal.tables import Lane, Subject
 from tests.unit.commands.conftest import Desk
 from tests.unit.commands.test_serving import first_words, started
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("heard_at_a_terminal")]
 
 HOUSE = Path(__file__).parents[3]
 WHILE_IT_IS_READ = """

@@ -57,6 +57,7 @@ def first_words(process: subprocess.Popen[str], word: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("heard_at_a_terminal")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0)])
 def test_serve_answers_and_ends_cleanly(desk: Desk, number: signal.Signals, code: int) -> None:
     port = free_port()
@@ -93,6 +94,7 @@ def test_serve_on_an_address_of_ipv6_says_where_it_is_reached(desk: Desk) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("heard_at_a_terminal")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 0)])
 def test_ctrl_c_at_a_terminal_or_its_closing_ends_all_of_it_without_a_word(desk: Desk, number: signal.Signals, code: int) -> None:
     """There, every process is told."""
