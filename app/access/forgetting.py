@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Row, delete, exists, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.access.session_tables import Grant, IssuedToken, LastSignIn, WebSession
+from app.journal.work import insert_for
 
 AT_ONCE: Final = 500
 """Sessions, and grants without one, that one short transaction forgets."""
@@ -58,9 +58,8 @@ def _keep_the_last(session: Session, browsers: Sequence[Row[str, str, str, datet
         last[key] = max(one.created_at, last.get(key, one.created_at))
     if not last:
         return
-    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     # In the order of people, as all who write of several.
-    rows = insert(LastSignIn).values([{"organization_id": key[0], "person_id": key[1], "at": at} for key, at in sorted(last.items())])
+    rows = insert_for(session.get_bind().dialect.name)(LastSignIn).values([{"organization_id": key[0], "person_id": key[1], "at": at} for key, at in sorted(last.items())])
     newer = rows.on_conflict_do_update(index_elements=["organization_id", "person_id"], set_={"at": rows.excluded.at}, where=LastSignIn.at < rows.excluded.at)
     session.execute(newer, execution_options=_QUIET)
 

@@ -9,6 +9,7 @@ from flask import Flask
 from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session
 
+from app import database
 from app.access import forgetting, sessions
 from app.access.forgetting import forget, last_sign_ins
 from app.access.issued import GRANT_LIVES, OFFLINE, issue, open_grant
@@ -141,6 +142,21 @@ def test_a_tick_forgets_what_is_older_than_is_set_and_nothing_else(installed: Fl
 
     with reading() as session:
         assert session.scalars(select(WebSession.id)).all() == [recent]
+
+
+def test_a_machine_whose_clock_is_ahead_forgets_nothing_before_its_time(
+    installed: Flask, company: Company, client_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who works on by an application's own grant would else be signed out by it, and everybody at once."""
+    signs_in(company, company.joins("ada@x.example", "1"), at=now(), client_id=client_id, scope=f"openid {OFFLINE}")
+    for module in (housekeeping, database):
+        monkeypatch.setattr(module, "now", lambda: now() + timedelta(days=800))
+
+    housekeeping._forget_sign_ins(installed)
+
+    # A file is on one machine, whose clock is all there is.
+    left = 1 if db.engine.dialect.name == "postgresql" else 0
+    assert (there(WebSession), there(Grant), there(IssuedToken)) == (left, left, left)
 
 
 def test_it_costs_by_what_is_forgotten_and_not_by_all_who_signed_in(company: Company) -> None:
