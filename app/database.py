@@ -363,13 +363,14 @@ def in_transaction(act: Callable[[Session], Result], *, attempts: int = 6) -> Re
     Once more, too, where PostgreSQL says that a name or id is taken: whoever took it meanwhile is seen then, as on SQLite.
     `act` must be safe to run again: it only touches the session it is given.
     """
-    began = time.monotonic()
+    began, taken = time.monotonic(), 0
     for attempt in range(attempts):
         try:
             with transaction() as session:
                 return act(session)
         except (DBAPIError, BeginAnew) as error:
-            if attempt + 1 == attempts or not _worth_another_try(error, first=attempt == 0) or time.monotonic() - began > GIVES_UP_AFTER:
+            taken += _state_of(error) == "23505"
+            if attempt + 1 == attempts or not _worth_another_try(error, first=taken == 1) or time.monotonic() - began > GIVES_UP_AFTER:
                 raise
             time.sleep(random.uniform(0.005, 0.02) * 2**attempt)
     raise AssertionError("unreachable")

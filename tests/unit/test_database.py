@@ -17,7 +17,7 @@ from app import database
 from app.access.tables import Operator
 from app.clock import now
 from app.commands import housekeeping
-from app.database import ROWS_AT_A_TIME, Pen, asking, db, in_transaction, reading, transaction
+from app.database import ROWS_AT_A_TIME, BeginAnew, Pen, asking, db, in_transaction, reading, transaction
 from app.lifecycle.errors import Taken
 from app.lifecycle.operators import Role, add_operator
 from app.many_rows import plain_rows
@@ -144,6 +144,25 @@ def test_a_name_that_cannot_be_seen_to_be_taken_is_tried_for_twice(installed: Fl
         in_transaction(act)
 
     assert len(tried) == (2 if db.engine.dialect.name == "postgresql" else 1)
+
+
+def test_a_name_that_is_taken_is_tried_for_once_more_also_behind_another_try(installed: Flask) -> None:
+    tried: list[object] = []
+
+    def act(session: Session) -> None:
+        tried.append(session)
+        if len(tried) == 1:
+            raise BeginAnew("the world has moved")
+        rows = [{"organization_id": "o", "id": id, "name": "eve", "role": "auditor", "created_at": now()} for id in ("1", "2")]
+        session.execute(insert(Operator), rows if len(tried) == 2 else rows[:1])
+
+    if db.engine.dialect.name == "postgresql":
+        in_transaction(act)
+    else:
+        with pytest.raises(IntegrityError):
+            in_transaction(act)
+
+    assert len(tried) == (3 if db.engine.dialect.name == "postgresql" else 2)
 
 
 def test_a_process_that_writes_without_a_pause_lets_others_in_between(tmp_path: Path) -> None:
