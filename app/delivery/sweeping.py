@@ -236,46 +236,49 @@ class _Looked:
 
 def _looked_at(swept: Swept, people: Sequence[Person | None], look: Look, *, until: float) -> _Looked:
     found: list[tuple[str, str]] = []
-    unanswered: tuple[int, Unreachable] | None = None
+    unanswered: tuple[Person, int, Unreachable] | None = None
 
-    def looked(one: Person | None) -> None:
+    def looked(one: Person) -> None:
         try:
-            how = look(one) if one is not None and _is_out(one) else None
+            how = look(one)
         except (Refused, Conflict, Missing) as error:
             _refused(swept, one, error)
         else:
-            found.extend([(one.id, how)] if one is not None and how is not None else [])
+            found.extend([(one.id, how)] if how is not None else [])
 
     for number, one in enumerate(people):
         if number and unanswered is None and time.monotonic() > until:
             return _Looked(found=found, count=number)
+        if one is None or not _is_out(one):
+            # Nothing was asked for them, and so nothing was answered.
+            continue
         try:
             looked(one)
         except Unreachable as error:
             if unanswered is not None:
-                return _Looked(found=found, count=unanswered[0], broken=unanswered[1])
+                return _Looked(found=found, count=unanswered[1], broken=unanswered[2])
             # It may be so with this one person alone: that is seen by the next one.
-            unanswered = (number, error)
+            unanswered = (one, number, error)
             continue
         except ConnectorError as error:
-            return _Looked(found=found, count=number if unanswered is None else unanswered[0], broken=error)
+            return _Looked(found=found, count=number if unanswered is None else unanswered[1], broken=error)
         if unanswered is not None:
-            before, unanswered = unanswered[0], None
+            (before, place, _), unanswered = unanswered, None
             try:
-                looked(people[before])
+                looked(before)
             except Unreachable as error:
-                _refused(swept, people[before], error)
+                _refused(swept, before, error)
             except ConnectorError as error:
-                return _Looked(found=found, count=before, broken=error)
+                return _Looked(found=found, count=place, broken=error)
     if unanswered is not None:
-        return _Looked(found=found, count=unanswered[0], broken=unanswered[1])
+        return _Looked(found=found, count=unanswered[1], broken=unanswered[2])
     return _Looked(found=found, count=len(people))
 
 
-def _refused(swept: Swept, one: Person | None, error: ConnectorError) -> None:
+def _refused(swept: Swept, one: Person, error: ConnectorError) -> None:
     """It says so of this one person, who is asked for again in the next round: those behind them are looked at all the same."""
     swept.error, swept.complete = swept.error or str(error), False
-    log.warning("the sweep could not look at person %s in %s: %s", one.id if one is not None else "", swept.name, error)
+    log.warning("the sweep could not look at person %s in %s: %s", one.id, swept.name, error)
 
 
 def _is_out(person: Person) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.database import in_transaction
 from app.delivery import sweeping
-from app.directory.tables import Person
+from app.directory.tables import Person, Standing
 from app.revocation.departures import current
 from app.revocation.sweeps import EVERY, Page, Row
 from connectors.contract import AccountState, Unreachable
@@ -113,6 +113,20 @@ def test_one_answer_that_was_lost_is_asked_for_again(installed: Flask) -> None:
     found = swept(installed, company, workspace)["chat"]
 
     assert {one.person_id for one in found.alive} == set(people) and found.error is None
+
+
+def test_who_came_back_meanwhile_is_no_sign_that_a_place_answers() -> None:
+    """They are not asked about: where nothing else is answered either, nobody is passed over."""
+    out, back = Person(id="out", standing=Standing.DEPARTED), Person(id="back", standing=Standing.ACTIVE)
+    asked: list[str] = []
+
+    def look(person: Person) -> str | None:
+        asked.append(person.id)
+        raise Unreachable("stand-in: no answer", sent=True)
+
+    seen = sweeping._looked_at(sweeping.Swept(organization_id="o", place="w", name="chat"), [out, back, None, back], look, until=float("inf"))
+
+    assert (seen.count, str(seen.broken), asked) == (0, "stand-in: no answer", ["out"])
 
 
 @pytest.mark.parametrize(("count", "people", "cursor"), [(0, None, None), (1, ("a",), "2"), (2, ("a", "b"), "3"), (3, ("a", "b", "c"), "4")])
