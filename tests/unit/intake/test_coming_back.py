@@ -14,7 +14,7 @@ from app.database import reading
 from app.directory.tables import Person, Standing
 from app.intake import descriptions
 from app.intake.schemes import Request
-from tests.company import Company, new_company
+from tests.company import Company
 from tests.hr_vendor import CLOCK, Vendor, description_file
 
 SECRET = "s" * 20
@@ -29,16 +29,6 @@ event:
     - {when: {type: left}, event: revoke now}
 """
 DECEMBER, JANUARY = (datetime.fromisoformat(f"{day}T06:00:00+00:00") for day in ("2026-12-01", "2027-01-01"))
-
-
-@pytest.fixture
-def company(installed: Flask) -> Company:
-    return new_company()
-
-
-@pytest.fixture
-def mara(company: Company) -> str:
-    return company.joins("mara@x.example", "E-1").person_id
 
 
 @pytest.fixture

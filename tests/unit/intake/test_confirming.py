@@ -17,21 +17,11 @@ from app.intake import hr_systems
 from app.intake.hr import link
 from app.intake.schemes import Request
 from app.lifecycle.sources import secrets_of
-from tests.company import ADMIN, Company, new_company
+from tests.company import ADMIN, Company
 from tests.hr_vendor import CLOCK, Answers, Vendor, sample
 
 GUSTO = "bcfc9744-0ab3-4ef3-ab0d-e728255d659c"
 LATER = CLOCK + timedelta(hours=2)
-
-
-@pytest.fixture
-def company(installed: Flask) -> Company:
-    return new_company()
-
-
-@pytest.fixture
-def mara(company: Company) -> str:
-    return company.joins("mara@x.example", "E-1").person_id
 
 
 def standing(company: Company, person_id: str) -> str:

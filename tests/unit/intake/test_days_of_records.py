@@ -12,7 +12,7 @@ from flask import Flask
 from app.database import in_transaction, reading
 from app.directory.tables import Person, Standing
 from app.lifecycle.people import reconsider
-from tests.company import Company, new_company
+from tests.company import Company
 from tests.hr_vendor import CLOCK, Answers, Vendor, sample
 
 OVER = datetime(2026, 12, 1, tzinfo=UTC)
@@ -43,16 +43,6 @@ class Polled:
         assert self.vendor.polls(at=at) is None
         with reading() as session:
             return session.get_one(Person, (self.company.organization_id, self.mara)).standing
-
-
-@pytest.fixture
-def company(installed: Flask) -> Company:
-    return new_company()
-
-
-@pytest.fixture
-def mara(company: Company) -> str:
-    return company.joins("mara@x.example", "E-1").person_id
 
 
 @pytest.fixture(params=SHIPPED)

@@ -7,7 +7,6 @@ import hmac
 import json
 from datetime import timedelta
 
-import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
@@ -34,16 +33,6 @@ event:
 """
 
 LEFT = {"id": "20417", "status": "Inactive", "terminationDate": "2026-11-24", "employeeNumber": "E-1"}
-
-
-@pytest.fixture
-def company(installed: Flask) -> Company:
-    return new_company()
-
-
-@pytest.fixture
-def mara(company: Company) -> str:
-    return company.joins("mara@x.example", "E-1").person_id
 
 
 def described(app: Flask, company: Company, text: str, *, answers: Answers | None = None) -> Vendor:
